@@ -1,0 +1,85 @@
+# Everything a developer or CI does. `make help` lists the targets; each makes .venv first where it needs one.
+
+UV_LOCK := requirements/installer.lock
+LOCK    := requirements/cpu-dev.lock
+STAMP   := .venv/.made-from-locks
+BIN     := .venv/bin
+
+# Locks of what is installed where, as `name: extras`.
+LOCK_cpu      := --extra cpu
+LOCK_cpu-dev  := --extra cpu --extra dev
+LOCK_gpu      := --extra gpu
+LOCK_gpu-cu12 := --extra gpu-cu12
+
+# The first Python that runs and is 3.11 to 3.13; asked by running it, because version managers leave shims that fail.
+FITS   := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
+PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "$(FITS)" 2>/dev/null && echo $$p && break; done)
+
+PACKAGES := pipeline encoders index_builders lookup
+QUERY    := $(BIN)/vitrine search demo/store
+
+.DEFAULT_GOAL := help
+.DELETE_ON_ERROR:
+.PHONY: help setup demo test test-nightly check bench index locks clean
+
+help: ## list the targets
+	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
+
+setup: $(STAMP) ## make .venv from the lock files (PYTHON=... chooses the interpreter)
+
+$(STAMP): pyproject.toml $(LOCK) $(UV_LOCK)
+	@if [ -z "$(PYTHON)" ] || ! $(PYTHON) -c "$(FITS)"; then \
+	  echo "expected: Python 3.11, 3.12 or 3.13"; \
+	  echo "came: $(or $(PYTHON),none of python3.13 python3.12 python3.11 python3)"; \
+	  echo "to do: install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3"; \
+	  exit 2; fi >&2
+	@if ! $(PYTHON) -c "import venv, ensurepip" 2>/dev/null; then \
+	  echo "expected: a Python that can make virtual environments"; \
+	  echo "came: $(PYTHON) without the modules venv and ensurepip"; \
+	  echo "to do: apt-get install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'), then make setup again"; \
+	  exit 2; fi >&2
+	@echo "making .venv with $$($(PYTHON) --version) ($(PYTHON)); the first time downloads a few GB (torch)"
+	@[ -x $(BIN)/python ] && $(BIN)/python -c "$(FITS)" 2>/dev/null || $(PYTHON) -m venv --clear .venv
+	@command -v uv >/dev/null || [ -x $(BIN)/uv ] || $(BIN)/python -m pip install --quiet --disable-pip-version-check --require-hashes -r $(UV_LOCK)
+	@PATH="$$PATH:$(CURDIR)/$(BIN)"; set -e; \
+	  uv pip sync --python $(BIN)/python --require-hashes $(LOCK); \
+	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: setup ## a catalog of 2,000 products, the whole run, three queries, and a page of hits
+	$(BIN)/vitrine demo-catalog demo --products 2000
+	$(BIN)/vitrine run -c configs/demo.yaml
+	$(QUERY) --text 'red dress' --html demo/hits.html
+	$(QUERY) --text '红色连衣裙'
+	$(QUERY) --image demo/query-photos/red-dress.jpg
+	@echo "open $(CURDIR)/demo/hits.html"
+
+index: setup ## run one category: make index CATEGORY=Shoes CONFIG=configs/nightly.yaml
+	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make index CATEGORY=Shoes CONFIG=configs/demo.yaml" >&2; exit 2; }
+	$(BIN)/vitrine run -c $(or $(CONFIG),configs/demo.yaml) --category '$(CATEGORY)'
+
+test: setup ## the tests, without those marked nightly
+	$(BIN)/pytest -m 'not nightly'
+
+test-nightly: setup ## the tests that take minutes
+	$(BIN)/pytest -m nightly
+
+check: setup ## format, lint, types, tests and docs: all that CI runs
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(MAKE) test
+
+bench: setup ## the benchmarks, as ratios within one run
+	@for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
+
+# Without --upgrade, uv keeps every pin that pyproject.toml still allows.
+locks: setup ## pin again after a change of pyproject.toml; UPGRADE=--upgrade takes newer versions
+	@PATH="$$PATH:$(CURDIR)/$(BIN)"; set -e; \
+	  compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)"; \
+	  $(foreach name,cpu cpu-dev gpu gpu-cu12,$$compile --custom-compile-command 'make locks' $(LOCK_$(name)) pyproject.toml -o requirements/$(name).lock;) \
+	  $$compile --custom-compile-command 'make locks' requirements/installer.in -o $(UV_LOCK)
+
+clean: ## remove .venv, demo/ and caches
+	rm -rf .venv demo .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	find $(PACKAGES) tests benchmarks -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,166 @@
+"""What every encoder is: a spec (data) that loads a live encoder, and micro-batches around one short method.
+
+To add an encoder, add `encoders/<type>.py` with a class `Spec(EncoderSpec)`; `type: <type>` in a config names the file.
+"""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+import pkgutil
+import threading
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict
+
+import encoders
+from encoders.errors import InputError
+
+Modality = Literal["text", "image"]
+Role = Literal["item", "query"]
+Vectors = npt.NDArray[np.float32]
+Photo = npt.NDArray[np.uint8]
+
+
+class EncoderSpec(BaseModel):
+    """What makes two encoders the same: frozen, its fields are its YAML keys, pickled, hashed."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    modalities: ClassVar[frozenset[Modality]]
+    version: ClassVar[int] = 1  # raised when the code computes other numbers from the same fields
+
+    type: str
+
+    if TYPE_CHECKING:
+        # A field or a property of the subclass. Declared for the reader only: pydantic cannot make a field of a name
+        # that a base class defines (it warns, and the field reads None).
+        @property
+        def dim(self) -> int:
+            """Length of the vectors, known without loading anything."""
+
+    def provenance(self) -> dict[str, str]:
+        """What else decides the numbers: digests of weights, versions of decoders."""
+        return {}
+
+    @property
+    def identity(self) -> str:
+        """64 hex digits: equal exactly when two encoders give the same vectors for the same input."""
+        return identity_of({"fields": self.model_dump(mode="json"), "version": self.version, **self.provenance()})
+
+    @abstractmethod
+    def load(self, device: str) -> Encoder:
+        """The live encoder on `device` (`cpu`, `cuda`, `cuda:1`); the only place that may import torch."""
+
+
+class Encoder(ABC):
+    """A loaded encoder. `dim` is the length of its vectors; it is called from several threads."""
+
+    dim: int
+
+
+class TextEncoder(Encoder):
+    """Texts -> (n, dim) float32, unit rows."""
+
+    micro_batch: int = 1024
+
+    @abstractmethod
+    def forward(self, texts: Sequence[str], role: Role) -> Vectors:
+        """(n, dim) float32, unit rows, of at most `micro_batch` non-empty cleaned texts."""
+
+    def encode(self, texts: Sequence[str], role: Role = "item") -> Vectors:
+        """(n, dim) float32, unit rows. The result does not depend on how texts are grouped."""
+        out = np.empty((len(texts), self.dim), dtype=np.float32)
+        for start in range(0, len(texts), self.micro_batch):
+            chunk = texts[start : start + self.micro_batch]
+            out[start : start + len(chunk)] = _checked(self.forward(chunk, role), len(chunk), self.dim)
+        return out
+
+
+class ImageEncoder(Encoder):
+    """Photos -> (n, dim) float32, unit rows."""
+
+    micro_batch: int = 64
+
+    @abstractmethod
+    def prepare(self, photo: Photo) -> Any:
+        """What `forward` needs of one (h, w, 3) uint8 RGB photo; runs in decoding threads: release the GIL."""
+
+    @abstractmethod
+    def forward(self, prepared: Sequence[Any]) -> Vectors:
+        """(n, dim) float32, unit rows, of at most `micro_batch` prepared photos."""
+
+    def encode(self, photos: Sequence[Photo]) -> Vectors:
+        """(n, dim) float32, unit rows. The result does not depend on how photos are grouped."""
+        return self.encode_prepared([self.prepare(photo) for photo in photos])
+
+    def encode_prepared(self, prepared: Sequence[Any]) -> Vectors:
+        """(n, dim) float32, unit rows, of what `prepare` returned."""
+        out = np.empty((len(prepared), self.dim), dtype=np.float32)
+        for start in range(0, len(prepared), self.micro_batch):
+            chunk = prepared[start : start + self.micro_batch]
+            out[start : start + len(chunk)] = _checked(self.forward(chunk), len(chunk), self.dim)
+        return out
+
+
+def encoder_types() -> list[str]:
+    """The names that `type:` can have: every module of this package that defines a `Spec`."""
+    return types_in(encoders.__name__, list(encoders.__path__))
+
+
+def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
+    """The spec that YAML `fields` describe; pydantic.ValidationError, or InputError for an unknown type."""
+    spec: EncoderSpec = spec_class(encoders.__name__, encoder_types(), fields).model_validate(fields)
+    return spec
+
+
+def load(spec: EncoderSpec, device: str) -> Encoder:
+    """The live encoder of `spec`, loaded once per process and device, shared by threads."""
+    key = (spec.identity, device)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = spec.load(device)
+        return _loaded[key]
+
+
+def identity_of(parts: dict[str, Any]) -> str:
+    """64 hex digits of JSON-able `parts`, independent of key order."""
+    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
+    return blake3(canonical.encode()).hexdigest()
+
+
+AnySpec = TypeVar("AnySpec", bound=BaseModel)
+
+
+def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> Any:
+    """The class `Spec` of the module that `fields["type"]` names in `package`."""
+    name = fields.get("type")
+    if name not in types:
+        fix = f"name a module of {package}/ that defines Spec"
+        raise InputError(f"type: one of {', '.join(types)}", f"type: {name!r}", fix)
+    return importlib.import_module(f"{package}.{name}").Spec
+
+
+_loaded: dict[tuple[str, str], Encoder] = {}
+_loading = threading.Lock()
+
+
+def types_in(package: str, path: list[str]) -> list[str]:
+    """The modules of a package folder that are types of it, sorted."""
+    found = (module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
+    return sorted(name for name in found if name not in _NOT_TYPES)
+
+
+_NOT_TYPES = {"base", "errors", "photo", "text"}
+
+
+def _checked(vectors: Vectors, n: int, dim: int) -> Vectors:
+    if vectors.shape != (n, dim) or vectors.dtype != np.float32:
+        raise TypeError(f"forward() must return ({n}, {dim}) float32, it returned {vectors.shape} {vectors.dtype}")
+    return vectors

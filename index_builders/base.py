@@ -1,0 +1,75 @@
+"""What every index type is: a spec (data) with one short method that turns vectors into a FAISS index.
+
+To add an index type, add `index_builders/<type>.py` with a class `Spec(BuilderSpec)`; `type: <type>` in a config names
+the file. Sampling, checks, tuning and measuring belong to `build.py`. Specs are part of the config, so their modules
+import FAISS only inside `build`: reading a config must not cost its import.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from abc import abstractmethod
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar
+
+from pydantic import BaseModel, ConfigDict
+
+import index_builders
+from lookup.errors import InputError
+from lookup.identity import identity_of
+
+if TYPE_CHECKING:
+    import faiss
+    import numpy as np
+    import numpy.typing as npt
+
+    Vectors = npt.NDArray[np.float32]
+
+
+class BuilderSpec(BaseModel):
+    """What makes two indexes of the same vectors the same: frozen; fields are YAML keys, hashed into index names."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
+    trained: ClassVar[bool]  # whether build() wants a training sample
+
+    type: str
+
+    @property
+    def identity(self) -> str:
+        """64 hex digits: equal exactly when two specs build the same index from the same vectors."""
+        return identity_of({"fields": self.model_dump(mode="json"), "version": self.version})
+
+    @property
+    def candidates_per_hit(self) -> int:
+        """How many candidates per hit are re-ranked with the float16 refine vectors; 0: the index needs none."""
+        return 0
+
+    @abstractmethod
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int) -> faiss.Index:
+        """The inner-product index whose row i is the i-th row of `blocks`, (n, dim) float32 arrays in order.
+
+        `xt` (nt, dim) float32 is a random sample of the rows, empty unless `trained`. `blocks` may be read only once.
+        """
+
+
+def builder_types() -> list[str]:
+    """The names that `type:` can have: every module of this package that defines a `Spec`."""
+    modules = pkgutil.iter_modules(list(index_builders.__path__))
+    return sorted(module.name for module in modules if not module.ispkg and module.name not in _NOT_TYPES)
+
+
+def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
+    """The spec that YAML `fields` describe; ValidationError for wrong fields, InputError for an unknown type."""
+    name, types = fields.get("type"), builder_types()
+    if name not in types:
+        raise InputError(
+            f"type: one of {', '.join(types)}", f"type: {name!r}", "name a module of index_builders/ that defines Spec"
+        )
+    spec: BuilderSpec = importlib.import_module(f"{index_builders.__name__}.{name}").Spec.model_validate(fields)
+    return spec
+
+
+_NOT_TYPES = {"base", "build", "evaluate", "shards", "sizing", "verify"}

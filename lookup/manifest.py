@@ -1,0 +1,211 @@
+"""The manifest: everything of a snapshot. Readers trust it and nothing else; nobody lists folders.
+
+A manifest is `snapshots/<id>.json`; `<id>` is `<UTC time>-<first 16 hex digits of the blake3 of the file's bytes>`,
+so an altered manifest no longer bears its own name. All paths in it are relative to the store.
+"""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime
+from typing import Any
+
+from blake3 import blake3
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from lookup.errors import IntegrityError
+
+FORMAT = 1
+
+
+class Record(BaseModel):
+    """A frozen piece of a manifest that refuses unknown fields."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class FileRef(Record):
+    """A file of the store: `path` relative to it, `bytes`, `rows`, and its blake3 (64 hex digits)."""
+
+    path: str
+    bytes: int
+    rows: int
+    blake3: str
+
+
+class Segment(Record):
+    """One partition's rows inside one shard = one Parquet row group. `digest` covers ids and embeddings, in order."""
+
+    partition: str
+    row_group: int
+    rows: int
+    digest: str
+
+
+class RejectCount(Record):
+    """How many rows of `partition` one shard's unit lost for `reason`."""
+
+    partition: str
+    reason: str
+    rows: int
+
+
+class ShardRecord(Record):
+    """What one unit became: written beside the shard as its last file, so its presence means the shard is whole."""
+
+    name: str
+    rows_in: int
+    file: FileRef | None  # None: every row was rejected
+    rejects: FileRef | None  # None: no row was rejected
+    segments: tuple[Segment, ...]
+    rejected: tuple[RejectCount, ...]
+    degraded: dict[str, int]  # reason -> rows that lost a modality but are indexed by the other
+
+
+class ShardEntry(Record):
+    """A shard as a snapshot uses it: `segments` and `rejected` are the ones that are live (a re-index replaces
+    some).
+    """
+
+    record: ShardRecord
+    source: str  # the catalog file, as the config names it
+    row_groups: tuple[int, int]  # first, and one past the last
+    segments: tuple[Segment, ...]
+    rejected: tuple[RejectCount, ...]
+
+
+class CurvePoint(Record):
+    """One measured setting of an index: recall@k in 0..1, milliseconds per query with one thread."""
+
+    nprobe: int
+    recall: float
+    ms: float
+
+
+class IndexRecord(Record):
+    """One partition's index and its measured quality: written beside the index as its last file."""
+
+    name: str
+    type: str
+    parameters: dict[str, Any]
+    metric: str
+    dim: int
+    rows: int
+    files: dict[str, FileRef]  # role (index, ids, refine) -> file
+    nprobe: int  # 0: the index is exact
+    refine_factor: int  # candidates per hit that are re-ranked with the refine vectors; 0: none
+    k: int  # the k of recall@k
+    recall: float
+    recall_queries: int
+    curve: tuple[CurvePoint, ...]
+    p50_ms: float
+    p99_ms: float
+    train_rows: int
+    build_seconds: float
+
+
+class PartitionEntry(Record):
+    """A partition of the snapshot; its index positions run through its live segments in the order of the shards."""
+
+    name: str
+    rows: int
+    index: IndexRecord
+
+
+class EncoderEntry(Record):
+    """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors."""
+
+    fields: dict[str, Any]
+    identity: str
+    dim: int
+
+
+class CatalogEntry(Record):
+    """The catalog that a snapshot was made of, and how its photos are found again."""
+
+    path: str
+    image_root: str | None
+    image_column: str | None
+    identity: str
+    rows: int
+
+
+class Manifest(Record):
+    """One published snapshot."""
+
+    format: int = FORMAT
+    parent: str | None
+    run: str
+    created_at: datetime
+    content: str  # 64 hex digits: equal when two snapshots hold the same shards and indexes under the same encoders
+    catalog: CatalogEntry
+    config: dict[str, Any]
+    text: EncoderEntry | None
+    image: EncoderEntry | None
+    fusion: dict[str, Any]
+    dim: int
+    metric: str
+    attributes: tuple[str, ...]
+    shards: tuple[ShardEntry, ...]
+    partitions: tuple[PartitionEntry, ...]
+
+    @property
+    def rows(self) -> int:
+        """Products that can be found."""
+        return sum(partition.rows for partition in self.partitions)
+
+    @property
+    def rejects(self) -> dict[str, int]:
+        """Reason -> rows."""
+        counts: dict[str, int] = {}
+        for shard in self.shards:
+            for reject in shard.rejected:
+                counts[reject.reason] = counts.get(reject.reason, 0) + reject.rows
+        return dict(sorted(counts.items()))
+
+    def files(self) -> list[FileRef]:
+        """Every file that this snapshot names."""
+        named = [
+            file for shard in self.shards for file in (shard.record.file, shard.record.rejects) if file is not None
+        ]
+        return named + [file for partition in self.partitions for _, file in sorted(partition.index.files.items())]
+
+    def to_bytes(self) -> bytes:
+        """The manifest file: UTF-8 JSON."""
+        return (self.model_dump_json(indent=1) + "\n").encode()
+
+    def snapshot_id(self) -> str:
+        """The id under which `to_bytes()` is published."""
+        return f"{self.created_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_digest(self.to_bytes())}"
+
+
+def path_of(snapshot_id: str) -> str:
+    """The manifest's path in the store."""
+    return f"snapshots/{snapshot_id}.json"
+
+
+def parse(raw: bytes, snapshot_id: str) -> Manifest:
+    """The manifest in `raw`, checked against its own id; IntegrityError when altered or of a newer format."""
+    if snapshot_id.rpartition("-")[2] != _digest(raw):
+        raise IntegrityError(
+            f"{path_of(snapshot_id)} with a blake3 that starts with {snapshot_id.rpartition('-')[2]}",
+            f"blake3 {_digest(raw)} ({len(raw)} bytes)",
+            "restore the file from a backup, or point CURRENT at another file of snapshots/",
+        )
+    fields = json.loads(raw)
+    if fields.get("format") != FORMAT:
+        raise IntegrityError(
+            f"a store of format {FORMAT}",
+            f"format {fields.get('format')} in {path_of(snapshot_id)}",
+            "read it with the version of vitrine that wrote it, or a later one",
+        )
+    try:
+        return Manifest.model_validate(fields)
+    except ValidationError as err:
+        raise IntegrityError(
+            f"a manifest of format {FORMAT} in {path_of(snapshot_id)}", str(err), "write it again with `vitrine run`"
+        ) from err
+
+
+def _digest(raw: bytes) -> str:
+    return blake3(raw).hexdigest()[:16]

@@ -1,0 +1,224 @@
+"""One offline HTML file of hits, photos included: no script, no network, any title safe to show.
+
+`render` and `replace_file` also make the run report (pipeline/report.py), so that both pages look alike.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import io
+import os
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from importlib.resources import files
+from pathlib import Path
+from typing import Any
+
+from lookup.errors import InputError
+from lookup.hit import Hit
+
+THUMBNAIL = 240  # pixels of the longer side; a card is at most about that wide
+_LONGEST = 300  # characters of a title or attribute that a card shows
+_NO_LEVEL = "_none"  # the partition of products without a category
+
+
+@dataclass(frozen=True)
+class Answer:
+    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none."""
+
+    title: str
+    query_photo: bytes | None
+    hits: Sequence[Hit]
+    seconds: float
+    photos: Sequence[bytes | None]
+
+
+def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str) -> None:
+    """Write the page of hits to `path`, in one step also where one stands; InputError where it cannot be written."""
+    shown = [_shown(answer) for answer in answers]
+    html = render("lookup/page.html", ["lookup/page.css"], heading=heading, note=note, answers=shown)
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, html)
+    except OSError as err:
+        raise InputError(f"a page of hits at {path}", str(err), "name a file in a folder that can be written") from err
+
+
+def photo_of(hit: Hit, image_root: str | None, image_column: str | None) -> bytes | None:
+    """The bytes of the hit's photo, from the catalog's folder of photos or Parquet column; None where it is not there.
+
+    The catalog may have moved since the snapshot was made, and its paths are not trusted: what lies outside
+    `image_root` after resolving links counts as not there, and nothing is fetched over a network.
+    """
+    if hit.photo is not None:
+        return None if image_root is None else _photo_in_folder(Path(image_root), hit.photo)
+    return None if image_column is None else _photo_in_parquet(hit.source, image_column)
+
+
+# --- pages that need nothing beside them ---
+
+
+def render(template: str, styles: Sequence[str], extra_style: str = "", **values: Any) -> bytes:
+    """The UTF-8 HTML of `template` with the style files inside; all three are named `package/file`.
+
+    Values are escaped. The page's content security policy names the hash of its one style block and allows nothing
+    else but embedded images. Lone surrogates, which UTF-8 cannot hold, become question marks.
+    """
+    from jinja2 import Environment, FunctionLoader, StrictUndefined
+    from markupsafe import Markup
+
+    environment = Environment(
+        loader=FunctionLoader(_resource),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(language=_language, duration=duration)
+    style = "".join(_resource(name) for name in styles) + extra_style
+    digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
+    # Markup: our own CSS; the hash holds only for the very same characters.
+    page = environment.get_template(template).render(style=Markup(style), style_hash=f"sha256-{digest}", **values)
+    return page.encode("utf-8", "replace")
+
+
+def replace_file(path: Path, raw: bytes) -> None:
+    """Write `raw` to `path` so that a reader sees the old file or the new one, never half of one."""
+    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with scratch.open("wb") as out:
+            out.write(raw)
+            out.flush()
+            os.fsync(out.fileno())
+        scratch.replace(path)
+    finally:
+        scratch.unlink(missing_ok=True)
+
+
+def duration(seconds: float) -> str:
+    """Seconds as people say them: `8.4 ms`, `2.6 s`, `3 min 20 s`, `2 h 05 min`."""
+    if seconds < 0.9995:
+        return f"{seconds * 1000:.3g} ms"
+    if seconds < 59.95:
+        return f"{seconds:.1f} s"
+    minutes, rest = divmod(round(seconds), 60)
+    return f"{minutes} min {rest:02d} s" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"
+
+
+def _resource(name: str) -> str:
+    package, file = name.split("/")
+    return files(package).joinpath(file).read_text("utf-8")
+
+
+def _language(text: str) -> str:
+    """The language by which browsers choose the shapes of Han characters; empty where the script says enough."""
+    if re.search("[\u3040-\u30ff]", text):  # kana
+        return "ja"
+    if re.search("[\uac00-\ud7a3]", text):  # hangul syllables
+        return "ko"
+    return "zh" if re.search("[\u3400-\u4dbf\u4e00-\u9fff]", text) else ""
+
+
+# --- hits as the template wants them ---
+
+
+def _shown(answer: Answer) -> dict[str, Any]:
+    return {
+        "title": _clipped(answer.title),
+        "asked_photo": answer.query_photo is not None,
+        "photo": _thumbnail(answer.query_photo),
+        "seconds": answer.seconds,
+        "cards": [_card(hit, photo) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
+    }
+
+
+def _card(hit: Hit, photo: bytes | None) -> dict[str, Any]:
+    title = _words(hit.attributes.get("title"))
+    others = [(name, _words(value)) for name, value in hit.attributes.items() if name != "title"]
+    return {
+        "id": _clipped(hit.id),
+        "score": f"{hit.score:.3f}",
+        "category": "no category" if hit.partition == _NO_LEVEL else _clipped(hit.partition),
+        "title": title or _clipped(hit.id),
+        "attributes": [(_clipped(name), words) for name, words in others if words],
+        "photo": _thumbnail(photo),
+    }
+
+
+def _words(value: Any) -> str:
+    """An attribute's value for people; empty for null."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return _clipped(", ".join(_words(one) for one in value))
+    if isinstance(value, float):
+        return str(round(value, 4))  # float32 3.1 comes as 3.0999999
+    return _clipped(str(value))
+
+
+def _clipped(text: str) -> str:
+    return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
+
+
+def _thumbnail(raw: bytes | None) -> str | None:
+    """A photo as a data URI of a small JPEG; None, which the page draws as `no photo`, where it cannot be decoded."""
+    from PIL import Image
+
+    from encoders.photo import PhotoError, PhotoLimits, decode
+
+    if raw is None:
+        return None
+    try:
+        photo = Image.fromarray(decode(raw, PhotoLimits()))
+    except PhotoError:
+        return None
+    photo.thumbnail((THUMBNAIL, THUMBNAIL))
+    out = io.BytesIO()
+    photo.save(out, "JPEG", quality=82, optimize=True)
+    return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
+
+
+# --- where photos lie ---
+
+
+def _photo_in_folder(root: Path, name: str) -> bytes | None:
+    try:
+        home = os.path.realpath(root)
+        path = Path(os.path.realpath(os.path.join(home, name)))
+        return path.read_bytes() if path.is_relative_to(home) and path.is_file() else None
+    except (OSError, ValueError):  # a name too long, no permission; a NUL in the name
+        return None
+
+
+def _photo_in_parquet(source: tuple[str, int, int], column: str) -> bytes | None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    file, row_group, row = source
+    try:
+        with pq.ParquetFile(file) as catalog:
+            groups = catalog.metadata.num_row_groups
+            while row_group < groups and row >= catalog.metadata.row_group(row_group).num_rows:
+                row -= catalog.metadata.row_group(row_group).num_rows
+                row_group += 1
+            if row_group >= groups or column not in catalog.schema_arrow.names:
+                return None
+            # Small batches: photos of a whole row group can be gigabytes.
+            for batch in catalog.iter_batches(64, row_groups=[row_group], columns=[column], use_threads=False):
+                if row < batch.num_rows:
+                    return _first_bytes(batch.column(0)[row].as_py())
+                row -= batch.num_rows
+    except (OSError, pa.ArrowException):  # gone, or no longer the Parquet file that it was
+        return None
+    return None
+
+
+def _first_bytes(value: Any) -> bytes | None:
+    """The bytes of a photo cell: bytes, a `{bytes, path}` struct, or the first bytes in a list of either."""
+    if isinstance(value, list):
+        return next((raw for raw in map(_first_bytes, value) if raw is not None), None)
+    if isinstance(value, dict):
+        value = value.get("bytes")
+    return value if isinstance(value, bytes) else None

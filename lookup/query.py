@@ -1,0 +1,91 @@
+"""Queries into vectors: with the encoders and the fusion that the snapshot's products went through."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load
+from encoders.fusion.base import Fusion, fusion_spec
+from encoders.photo import PhotoError, PhotoLimits, decode
+from encoders.text import clean_text
+from lookup.errors import InputError
+from lookup.manifest import EncoderEntry, Manifest
+
+Vectors = npt.NDArray[np.float32]
+_MAX_CHARS = 10_000  # a query is cut where no product's text goes on either
+
+
+@dataclass(frozen=True)
+class QueryEncoder:
+    """The query side of a snapshot. Encoders are loaded when first asked, once per process."""
+
+    text: EncoderEntry | None
+    image: EncoderEntry | None
+    fusion: Fusion
+    device: str = "cpu"
+
+    @classmethod
+    def of(cls, manifest: Manifest, device: str = "cpu") -> QueryEncoder:
+        """The query side of `manifest`."""
+        dims = (entry.dim if entry else None for entry in (manifest.text, manifest.image))
+        return cls(manifest.text, manifest.image, fusion_spec(dict(manifest.fusion)).load(*dims), device)
+
+    def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
+        """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
+        if text is None and image is None:
+            raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
+        text_vector = self._text(text) if text is not None else None
+        image_vector = self._image(image) if image is not None else None
+        return self.fusion.queries(text=text_vector, image=image_vector)
+
+    def _text(self, text: str) -> Vectors:
+        encoder = _load(self.text, "text", self.device)
+        cleaned = clean_text(text, _MAX_CHARS)
+        if not cleaned:
+            raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
+        if not isinstance(encoder, TextEncoder):
+            raise InputError(
+                "an encoder of texts", type(encoder).__name__, "search by photo, or publish with encoders.text set"
+            )
+        return encoder.encode([cleaned], "query")
+
+    def _image(self, raw: bytes) -> Vectors:
+        encoder = _load(self.image, "image", self.device)
+        try:
+            photo = decode(raw, PhotoLimits())
+        except PhotoError as err:
+            raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
+        if not isinstance(encoder, ImageEncoder):
+            raise InputError(
+                "an encoder of photos", type(encoder).__name__, "search by text, or publish with encoders.image set"
+            )
+        return encoder.encode([photo])
+
+
+def read_photo(path: str) -> bytes:
+    """The bytes of a query photo; InputError when there is no such file."""
+    try:
+        return Path(path).read_bytes()
+    except OSError as err:
+        raise InputError("the file of a query photo", f"{path}: {err.strerror}", "correct the path") from err
+
+
+def _load(entry: EncoderEntry | None, modality: str, device: str) -> object:
+    if entry is None:
+        raise InputError(
+            f"a snapshot with {modality} vectors",
+            "one that was published without",
+            f"set encoders.{modality} and run again",
+        )
+    spec = encoder_spec(dict(entry.fields))
+    if spec.identity != entry.identity:
+        raise InputError(
+            f"the {modality} encoder {spec.type}, identity {entry.identity[:16]}, that encoded the products",
+            f"identity {spec.identity[:16]}: other weights, or another version of vitrine or of the photo decoder",
+            "install the versions of the run (`vitrine inspect STORE` shows them), or run again with these",
+        )
+    return load(spec, device)

@@ -1,0 +1,3 @@
+"""Catalog -> embedding shards -> published snapshot, and the command line. The only package that imports Beam or
+click.
+"""

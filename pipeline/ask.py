@@ -1,0 +1,91 @@
+"""Many questions to one open snapshot, and the page of their answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders.errors import InputError
+from lookup.hit import Hit
+from lookup.page import Answer, photo_of, write_page
+from lookup.query import read_photo
+from lookup.search import Reader
+
+
+@dataclass(frozen=True)
+class Question:
+    """One query: a text, a photo, or both. `name` is its query_id, or what was asked."""
+
+    name: str
+    text: str | None
+    image: str | None
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question, its hits and the seconds it took."""
+
+    question: Question
+    hits: list[Hit]
+    seconds: float
+
+
+def questions(text: str | None, image: str | None, queries: str | None) -> list[Question]:
+    """The questions that a command line asks; InputError when it asks none, or asks in two ways."""
+    if queries is not None:
+        if text is not None or image is not None:
+            raise InputError("either --queries or --text / --image", "both", "leave one out")
+        return _read_questions(Path(queries))
+    if text is None and image is None:
+        raise InputError("--text, --image, both, or --queries", "none of them", "say what to look for")
+    return [Question(text or Path(image or "").name, text, image)]
+
+
+def ask(
+    store: str, asked: Sequence[Question], category: str | None, k: int, nprobe: int | None, html: Path | None
+) -> list[Answered]:
+    """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given."""
+    reader = Reader.open(store, None if category is None else [category])
+    answered = []
+    photos = [None if question.image is None else read_photo(question.image) for question in asked]
+    for question, photo in zip(asked, photos, strict=True):
+        started = time.perf_counter()
+        hits = reader.search(question.text, photo, category, k, nprobe)
+        answered.append(Answered(question, hits, time.perf_counter() - started))
+    if html is not None:
+        catalog = reader.manifest.catalog
+        page = [
+            Answer(
+                one.question.name,
+                photo,
+                one.hits,
+                one.seconds,
+                [photo_of(hit, catalog.image_root, catalog.image_column) for hit in one.hits],
+            )
+            for one, photo in zip(answered, photos, strict=True)
+        ]
+        write_page(html, page, "Vitrine", f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products")
+    return answered
+
+
+def _read_questions(path: Path) -> list[Question]:
+    """The rows of a queries file; photo paths are relative to its folder."""
+    try:
+        table = pq.read_table(path)
+    except (OSError, pa.ArrowInvalid) as err:
+        raise InputError("a Parquet file of queries", f"{path}: {err}", "correct --queries") from err
+    if not {"text", "image"} & set(table.column_names):
+        raise InputError("a column text or image", f"{path} with {', '.join(table.column_names)}", "rename the columns")
+    asked = []
+    for number, row in enumerate(table.to_pylist()):
+        text, image = row.get("text"), row.get("image")
+        if text is None and image is None:
+            raise InputError("a text or a photo in each row", f"neither in row {number} of {path}", "leave the row out")
+        name = str(row.get("query_id") or text or image)
+        asked.append(Question(name, text, None if image is None else str(path.parent / image)))
+    return asked

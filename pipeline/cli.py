@@ -1,0 +1,270 @@
+"""The command `vitrine`. What it prints is decided here and in console.py; what it does is elsewhere, imported when
+needed.
+
+stdout holds the result (with --json one document), stderr holds log lines, progress and errors. Exit codes: 0 done or
+nothing to do, 1 failed, 2 wrong usage, config or input, 3 refused by a gate, 4 the store cannot be trusted, 5 another
+run holds it.
+"""
+
+from __future__ import annotations
+
+import logging
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from encoders.errors import InputError, VitrineError
+
+if TYPE_CHECKING:
+    from pipeline.config import Loaded
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+_BEAM = "vitrine.beam_arguments"
+
+
+class _Group(click.Group):
+    """Ends with a VitrineError's message and exit code instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:  # the reader of a pipe has seen enough; click ends quietly
+            raise
+        except (VitrineError, OSError) as err:
+            from pipeline import console
+            from pipeline.failures import explained
+
+            known = explained(err)
+            console.error(known, as_json="--json" in sys.argv)
+            logging.getLogger(__name__).debug("cause", exc_info=err)
+            ctx.exit(known.exit_code)
+
+
+class _BeamCommand(click.Command):
+    """A command that hands what stands after `--` to Beam."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta[_BEAM], args = tuple(args[cut + 1 :]), args[:cut]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
+@click.version_option(package_name="vitrine")
+def cli() -> None:
+    r"""Cross-modal product search indexes from a product catalog, built in batches.
+
+    \b
+    vitrine demo-catalog demo && vitrine run -c configs/demo.yaml
+    vitrine search demo/store --text "red dress"
+    """
+
+
+def _example(*lines: str) -> str:
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+_json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+_config = click.option("-c", "--config", "config", type=click.Path(), help="YAML file; see configs/.")
+_category = click.option("--category", help="Only this category: a partition of the catalog.")
+_overrides = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
+_store = click.argument("store")
+
+
+@cli.command(
+    "demo-catalog",
+    epilog=_example("vitrine demo-catalog demo --products 2000", "vitrine demo-catalog dirty --products 500 --dirty"),
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--products", default=2000, show_default=True, help="How many good products.")
+@click.option("--seed", default=7, show_default=True, help="Same seed, same catalog, byte for byte.")
+@click.option(
+    "--dirty", is_flag=True, help="Add what real feeds have, and outcomes.parquet with what must become of each row."
+)
+@click.option(
+    "--photos",
+    type=click.Choice(["files", "bytes", "none"]),
+    default="files",
+    show_default=True,
+    help="Where the photos are.",
+)
+@click.option("--row-group-rows", default=1000, show_default=True, help="Rows of a Parquet row group.")
+@click.option("--file-rows", default=100_000, show_default=True, help="Rows of a Parquet file.")
+@_json
+def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
+    """Write a catalog of drawn products, with titles in English and Chinese, into FOLDER."""
+    from pipeline import console
+    from pipeline.demo.catalog import DemoOptions, write_demo_catalog
+
+    with console.progress() as progress:
+        total = options["products"]
+        write_demo_catalog(folder, DemoOptions(**options), lambda done: progress("products", min(done, total), total))
+    console.result({"folder": str(folder), **options}, as_json, f"{total:,} products in {folder}")
+
+
+@cli.command(
+    epilog=_example("vitrine plan -c configs/demo.yaml", "vitrine plan -c configs/demo.yaml --category Kitchen --json")
+)
+@_config
+@_overrides
+@_category
+@_json
+def plan(config: str | None, overrides: Sequence[str], category: str | None, as_json: bool) -> None:
+    """Show what a run would do, and find everything that makes it impossible, without doing any of it."""
+    from pipeline import console
+    from pipeline.plan import make_plan
+
+    loaded = _load(config, overrides)
+    console.plan(make_plan(loaded.config, category), category, as_json)
+
+
+@cli.command(
+    cls=_BeamCommand,
+    epilog=_example(
+        "vitrine run -c configs/demo.yaml",
+        "vitrine run -c configs/nightly.yaml catalog.path=feed/ store.path=store --category Shoes",
+        "vitrine run -c configs/demo.yaml -- --direct_num_workers=3",
+    ),
+)
+@_config
+@_overrides
+@_category
+@_json
+@click.pass_context
+def run(ctx: click.Context, config: str | None, overrides: Sequence[str], category: str | None, as_json: bool) -> None:
+    """Encode what changed, build the indexes, and publish them if they pass the gates.
+
+    What stands after -- goes to Beam's PipelineOptions. A run that was killed is run again: it goes on where it
+    stopped.
+    """
+    from pipeline import console
+
+    loaded = _load(config, overrides)
+    console.logs(loaded.config.run.log_level)
+    from pipeline.stages import Request
+    from pipeline.stages import run as run_stages
+
+    with console.progress() as progress:
+        request = Request(
+            loaded.config, category, ctx.meta.get(_BEAM, ()), " ".join(["vitrine", *sys.argv[1:]]), progress
+        )
+        report = run_stages(request)
+    console.report(report, loaded.config.store.path, as_json)
+
+
+@cli.command(
+    epilog=_example(
+        'vitrine search demo/store --text "red dress" -k 5',
+        "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
+        "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
+    )
+)
+@_store
+@click.option("--text", help="What to look for, in any language.")
+@click.option("--image", type=click.Path(), help="A photo of what to look for.")
+@click.option(
+    "--queries", type=click.Path(), help="Parquet file with the columns text and / or image: many queries at once."
+)
+@click.option("--category", help="Only this category.")
+@click.option("-k", "k", default=10, show_default=True, help="How many hits.")
+@click.option("--nprobe", type=int, help="Inverted lists to look at, instead of the tuned number.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
+@_json
+def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+    """Find products by text, by photo, or by both."""
+    from pipeline import console
+    from pipeline.ask import ask, questions
+
+    answered = ask(
+        store,
+        questions(asked["text"], asked["image"], asked["queries"]),
+        asked["category"],
+        asked["k"],
+        asked["nprobe"],
+        html,
+    )
+    console.answers(answered, html, as_json)
+
+
+@cli.command(epilog=_example("vitrine inspect demo/store", "vitrine inspect demo/store --json"))
+@_store
+@click.option("--snapshot", help="Another snapshot than the published one: a name of snapshots/ without .json.")
+@_json
+def inspect(store: str, snapshot: str | None, as_json: bool) -> None:
+    """Show a snapshot: its partitions, indexes, measured recall, rejects and encoders."""
+    from lookup.store import Store
+    from pipeline import console
+
+    opened = Store.open(store)
+    chosen = snapshot or opened.current()
+    manifest = opened.manifest(chosen) if chosen else None
+    if chosen is None or manifest is None:
+        raise InputError(
+            f"a published snapshot in {store}", "none yet", "run `vitrine run -c CONFIG store.path=...` first"
+        )
+    console.snapshot(chosen, manifest, as_json)
+
+
+@cli.command(epilog=_example("vitrine verify demo/store"))
+@_store
+@_json
+def verify(store: str, as_json: bool) -> None:
+    """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs."""
+    from pipeline import console
+    from pipeline.verify import verify_store
+
+    console.verified(verify_store(store), as_json)
+
+
+@cli.command(epilog=_example("vitrine doctor", "vitrine doctor --device cuda"))
+@click.option(
+    "--device", default="cpu", show_default=True, help="Try this device with a real kernel: cpu, cuda, cuda:1."
+)
+@_json
+def doctor(device: str, as_json: bool) -> None:
+    """Check this machine: Python, packages, FAISS, photo formats, disk, memory and the device."""
+    from pipeline import console
+    from pipeline.doctor import diagnose
+
+    checks = diagnose(device)
+    console.checks(checks, as_json)
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+@cli.group()
+def config() -> None:
+    """Look at the config that a run would use."""
+
+
+@config.command(
+    "show",
+    epilog=_example(
+        "vitrine config show -c configs/demo.yaml index.k=20",
+        "VITRINE_RUN__WORKERS=3 vitrine config show -c configs/demo.yaml",
+    ),
+)
+@_config
+@_overrides
+@_json
+def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> None:
+    """Print every key of the effective config, and where its value came from."""
+    from pipeline import console
+    from pipeline.config import describe
+
+    console.config(describe(_load(config, overrides)), as_json)
+
+
+def _load(path: str | None, overrides: Sequence[str]) -> Loaded:
+    from pipeline.config import load_config
+
+    return load_config(path, overrides)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    cli(prog_name="vitrine")

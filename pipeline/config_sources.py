@@ -1,0 +1,232 @@
+"""Where config values come from: a YAML file, the environment, the command line; merged, with the origin of each leaf.
+
+Nothing here knows which keys exist: `pipeline.config` validates what comes out. Keys are written dotted: `run.workers`.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from encoders.errors import InputError
+
+ENV_PREFIX = "VITRINE_"
+COMMAND_LINE = "command line"
+DEFAULT = "default"
+
+Tree = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One thing wrong with a config: where, what came, what was expected there, what to do."""
+
+    key: str
+    came: str
+    expected: str
+    fix: str
+
+
+def refuse(problems: Sequence[Problem]) -> InputError:
+    """The one error that lists every problem."""
+    listed = [f"\n  {p.key}\n    expected: {p.expected}\n    came: {p.came}\n    to do: {p.fix}" for p in problems]
+    count = "1 problem" if len(problems) == 1 else f"{len(problems)} problems"
+    return InputError(
+        "a config in which every key and value fits",
+        f"{count}:{''.join(listed)}",
+        "correct them where they were set; `vitrine config show` prints every key, its value and its origin",
+    )
+
+
+# --- the layers ---
+
+
+def read_yaml(path: str) -> tuple[Tree, list[Problem]]:
+    """The mapping in the YAML file at `path`, and what is wrong with its writing."""
+    try:
+        raw = Path(path).read_bytes()
+    except OSError as err:
+        near = nearest(Path(path).name, _yaml_files_beside(Path(path)))
+        fix = f"did you mean {Path(path).with_name(near)}?" if near else "give the path of a config file: -c FILE"
+        return {}, [Problem(path, err.strerror or str(err), "a YAML file that can be read", fix)]
+    value, problems = _parse(raw, path)
+    if value is None:
+        return {}, problems
+    if not isinstance(value, dict):
+        return {}, [
+            Problem(path, shown(value), "a mapping of sections at the top", "write `section:` and its keys under it")
+        ]
+    # `run:` with every key commented out is null in YAML; it says nothing, so it changes nothing.
+    return {str(key): section for key, section in value.items() if section is not None}, problems
+
+
+def read_environment(env: Mapping[str, str]) -> tuple[list[tuple[str, Tree]], list[Problem]]:
+    """Each `VITRINE_SECTION__KEY` as (its origin, a tree of one leaf), in the order of the names."""
+    names = sorted(name for name in env if name.startswith(ENV_PREFIX))
+    assignments = [(f"environment {name}", name[len(ENV_PREFIX) :].lower().split("__"), env[name]) for name in names]
+    return _assigned(assignments)
+
+
+def read_overrides(overrides: Sequence[str]) -> tuple[list[tuple[str, Tree]], list[Problem]]:
+    """Each `section.key=value` as (its origin, a tree of one leaf), in the order given."""
+    shaped = [text for text in overrides if _OVERRIDE.fullmatch(text)]
+    pairs = [text.split("=", 1) for text in shaped]
+    layers, problems = _assigned([(COMMAND_LINE, key.split("."), value) for key, value in pairs])
+    wrong = [text for text in overrides if text not in shaped]
+    expected, fix = "section.key=value", "for example run.workers=2; quote values that hold spaces"
+    return layers, [Problem(text, shown(text), expected, fix) for text in wrong] + problems
+
+
+def merge(
+    tree: Tree, layer: Tree, origin: str, origins: dict[str, str], specs: frozenset[str], prefix: str = ""
+) -> None:
+    """Lay `layer` over `tree` in place, noting `origin` for each leaf that it sets.
+
+    Mappings are merged key by key. A mapping at one of the dotted `specs` that names another `type` replaces the old
+    one whole: the fields of one encoder mean nothing to another.
+    """
+    for key, value in layer.items():
+        dotted, old = f"{prefix}{key}", tree.get(key)
+        replaces = dotted in specs and isinstance(value, dict) and value.get("type", _type(old)) != _type(old)
+        if isinstance(value, dict) and value and isinstance(old, dict) and not replaces:
+            merge(old, value, origin, origins, specs, f"{dotted}.")
+            continue
+        for gone in [known for known in origins if under(known, dotted)]:
+            del origins[gone]
+        tree[key] = _copied(value)
+        origins.update((leaf, origin) for leaf, _ in leaves({key: value}, prefix))
+
+
+# --- trees and keys ---
+
+
+def leaves(tree: Tree, prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(dotted key, value) of everything in `tree` that is not itself a filled mapping."""
+    for key, value in tree.items():
+        if isinstance(value, dict) and value:
+            yield from leaves(value, f"{prefix}{key}.")
+        else:
+            yield f"{prefix}{key}", value
+
+
+def under(key: str, parent: str) -> bool:
+    """Whether dotted `key` is `parent` or lies in it."""
+    return key == parent or key.startswith(f"{parent}.")
+
+
+def origin_of(key: str, origins: Mapping[str, str]) -> str:
+    """Where dotted `key`, a leaf or a mapping of leaves, was set; of several origins the strongest."""
+    found = [origin for known, origin in origins.items() if under(known, key) or under(key, known)]
+    return max(found, key=_strength, default=DEFAULT)
+
+
+def nearest(word: str, known: Iterable[str]) -> str | None:
+    """The name in `known` that `word` was probably meant to be."""
+    close = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def shown(value: Any) -> str:
+    """`value` as a message shows it: as YAML has it, cut when long."""
+    text = json.dumps(value, ensure_ascii=False, default=repr)
+    return text if len(text) <= 120 else f"{text[:117]}..."
+
+
+# --- inside ---
+
+_OVERRIDE = re.compile(r"[^\s.=]+(\.[^\s.=]+)*=.*", re.DOTALL)
+
+
+class _Loader(yaml.SafeLoader):
+    """Safe YAML with the scalars of YAML 1.2's core schema, and an ear for duplicate keys.
+
+    YAML 1.1, which PyYAML reads by default, takes `no` for false, `2026-11-21` for a date and `1e-3` for a string.
+    """
+
+    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
+
+    def __init__(self, raw: bytes | str) -> None:
+        super().__init__(raw)
+        self.duplicates: list[tuple[str, int]] = []
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        seen = set()
+        for key, _ in node.value:
+            if key.value in seen:
+                self.duplicates.append((str(key.value), key.start_mark.line + 1))
+            seen.add(key.value if isinstance(key.value, str) else id(key))
+        return super().construct_mapping(node, deep)
+
+
+# https://yaml.org/spec/1.2.2/#103-core-schema, without octal and hexadecimal numbers
+_CORE_SCHEMA = {
+    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
+    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
+    "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
+    "float": (r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", list("-+.0123456789")),
+    "merge": (r"<<", ["<"]),
+}
+for _tag, (_pattern, _first) in _CORE_SCHEMA.items():
+    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
+
+
+def _parse(raw: bytes | str, where: str) -> tuple[Any, list[Problem]]:
+    """The value of YAML text, and what is wrong with its writing."""
+    try:
+        loader = _Loader(raw)
+        value = loader.get_single_data()
+    except yaml.MarkedYAMLError as err:
+        mark = err.problem_mark or err.context_mark
+        line = f", line {mark.line + 1}" if mark else ""
+        came = err.problem or err.context or str(err)
+        return None, [
+            Problem(f"{where}{line}", came, "YAML", "correct the writing there; indent with spaces, quote `: ` and `#`")
+        ]
+    except yaml.YAMLError as err:
+        return None, [Problem(where, " ".join(str(err).split()), "YAML in UTF-8", "save the file as plain UTF-8 text")]
+    twice = [
+        Problem(f"{where}, line {line}", f"{key} a second time", f"{key} once", "keep one of the two")
+        for key, line in loader.duplicates
+    ]
+    return value, twice
+
+
+def _assigned(assignments: Sequence[tuple[str, list[str], str]]) -> tuple[list[tuple[str, Tree]], list[Problem]]:
+    layers: list[tuple[str, Tree]] = []
+    problems: list[Problem] = []
+    for origin, parts, text in assignments:
+        value, wrong = _parse(text, f"{'.'.join(parts)} ({origin})")
+        problems.extend(wrong)
+        if not wrong:
+            tree: Tree = {parts[-1]: value}
+            for part in reversed(parts[:-1]):
+                tree = {part: tree}
+            layers.append((origin, tree))
+    return layers, problems
+
+
+def _yaml_files_beside(path: Path) -> list[str]:
+    return sorted(file.name for file in path.parent.glob("*.y*ml"))
+
+
+def _type(value: Any) -> Any:
+    return value.get("type") if isinstance(value, dict) else None
+
+
+def _copied(value: Any) -> Any:
+    return {key: _copied(inner) for key, inner in value.items()} if isinstance(value, dict) else value
+
+
+def _strength(origin: str) -> int:
+    if origin == COMMAND_LINE:
+        return 3
+    if origin.startswith("environment "):
+        return 2
+    return 0 if origin == DEFAULT else 1

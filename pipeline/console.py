@@ -1,0 +1,285 @@
+"""What the command prints: results on stdout, as tables or as one JSON document; progress, logs and errors on
+stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from encoders.errors import VitrineError
+    from lookup.manifest import Manifest
+    from pipeline.ask import Answered
+    from pipeline.config import Row
+    from pipeline.doctor import Check
+    from pipeline.plan import Plan
+    from pipeline.progress import Progress
+    from pipeline.report import RunReport
+    from pipeline.verify import Verified
+
+_log = logging.getLogger(__name__)
+
+
+def document(value: Any) -> None:
+    """One JSON document on stdout."""
+    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+
+
+def result(value: Any, as_json: bool, line: str) -> None:
+    """A result of one line."""
+    if as_json:
+        document(value)
+    else:
+        click.echo(line)
+
+
+def error(err: VitrineError, as_json: bool) -> None:
+    """An error: three parts on stderr, and with --json the same as the document."""
+    if as_json:
+        document({"error": {"expected": err.expected, "came": err.came, "to_do": err.fix}, "exit_code": err.exit_code})
+    click.secho("error", fg="red", bold=True, err=True)
+    click.echo(str(err), err=True)
+
+
+def logs(level: str) -> None:
+    """Send our log lines to stderr, and other libraries' from WARNING on."""
+    handler = logging.StreamHandler(sys.stderr)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    # Beam announces a client for Google's cloud that is not installed each time that it is imported.
+    handler.addFilter(lambda record: "apitools not found" not in record.getMessage())
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for package in ("pipeline", "encoders", "index_builders", "lookup"):
+        logging.getLogger(package).setLevel(level)
+
+
+@contextmanager
+def progress() -> Iterator[Progress]:
+    """A function that shows how far a step is: a bar on a terminal, now and then a line elsewhere."""
+    if not sys.stderr.isatty():
+        yield _Lines()
+        return
+    from rich.console import Console
+    from rich.progress import (
+        BarColumn,
+        MofNCompleteColumn,
+        TextColumn,
+        TimeElapsedColumn,
+        TimeRemainingColumn,
+    )
+    from rich.progress import (
+        Progress as Bar,
+    )
+
+    columns = (
+        TextColumn("{task.description:10}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Bar(*columns, console=Console(stderr=True)) as bar:
+        tasks: dict[str, Any] = {}
+
+        def show(step: str, done: int, total: int) -> None:
+            if step not in tasks:
+                tasks[step] = bar.add_task(step, total=total)
+            bar.update(tasks[step], completed=done)
+
+        yield show
+
+
+class _Lines:
+    """Progress as log lines, one for each tenth of a step."""
+
+    def __init__(self) -> None:
+        self.shown: dict[str, int] = {}
+
+    def __call__(self, step: str, done: int, total: int) -> None:
+        tenth = 10 * done // total if total else 10
+        if tenth > self.shown.get(step, -1):
+            self.shown[step] = tenth
+            _log.info("%s %d of %d", step, done, total)
+
+
+def plan(made: Plan, category: str | None, as_json: bool) -> None:
+    """A plan: totals, then partitions."""
+    chosen = made.partitions if category is None else {category: made.partitions[category]}
+    largest = max((unit.size for unit in made.units), default=0)
+    totals = {
+        "rows": made.rows,
+        "units": len(made.units),
+        "duplicates": made.duplicates,
+        "bytes": made.size,
+        "largest_unit_bytes": largest,
+    }
+    if as_json:
+        document({**totals, "partitions": chosen})
+        return
+    click.echo(
+        f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
+        f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit {largest / 1e6:,.1f} MB in memory"
+    )
+    _table(["partition", "rows"], [[name, f"{rows:,}"] for name, rows in chosen.items()])
+
+
+def report(made: RunReport, store: str, as_json: bool) -> None:
+    """What a run did."""
+    if as_json:
+        document(made.model_dump(mode="json"))
+        return
+    _table(
+        ["step", "seconds", "counts"],
+        [[s.name, f"{s.seconds:.1f}", ", ".join(f"{k} {v:,}" for k, v in s.counts.items())] for s in made.steps],
+    )
+    _partitions(made.partitions)
+    if made.rejects:
+        _table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in made.rejects.items()])
+    if made.degraded:
+        _table(
+            ["indexed without one modality for", "rows"],
+            [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
+        )
+    click.echo(
+        f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded in the snapshot, {made.rows_rejected:,} rejected"
+    )
+    click.echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
+
+
+def answers(answered: Sequence[Answered], html: Any, as_json: bool) -> None:
+    """Hits of one or more questions."""
+    if as_json:
+        listed = [
+            {
+                "query": asdict(one.question),
+                "ms": round(1000 * one.seconds, 3),
+                "hits": [asdict(hit) for hit in one.hits],
+            }
+            for one in answered
+        ]
+        document(listed if len(listed) != 1 else listed[0])
+        return
+    for one in answered:
+        click.secho(f"{one.question.name}  ({1000 * one.seconds:.1f} ms)", bold=True)
+        rows = [
+            [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
+            for i, hit in enumerate(one.hits, 1)
+        ]
+        _table(["", "score", "id", "category", "attributes"], rows)
+    if html is not None:
+        click.echo(f"page of hits: {html}")
+
+
+def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:
+    """A snapshot in short, or with --json its whole manifest."""
+    if as_json:
+        document(
+            {
+                "snapshot": name,
+                "rows": manifest.rows,
+                "rejects": manifest.rejects,
+                "manifest": manifest.model_dump(mode="json"),
+            }
+        )
+        return
+    click.echo(
+        f"snapshot {name}, made {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC by run {manifest.run}"
+        f", parent {manifest.parent}"
+    )
+    click.echo(
+        f"{manifest.rows:,} products in {len(manifest.partitions)} partitions and {len(manifest.shards)} shards, "
+        f"{manifest.dim} dimensions"
+    )
+    for modality, encoder in (("text", manifest.text), ("image", manifest.image)):
+        if encoder is not None:
+            click.echo(
+                f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}"
+            )
+    click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
+    columns = ["partition", "rows", "index", "nprobe", "recall", "p50 ms", "p99 ms", "MB"]
+    rows = []
+    for partition in manifest.partitions:
+        index = partition.index
+        size = sum(file.bytes for file in index.files.values()) / 1e6
+        recall = f"@{index.k} {index.recall:.3f}"
+        rows.append(
+            [
+                partition.name,
+                f"{partition.rows:,}",
+                index.type,
+                str(index.nprobe or "-"),
+                recall,
+                f"{index.p50_ms:.2f}",
+                f"{index.p99_ms:.2f}",
+                f"{size:.1f}",
+            ]
+        )
+    _table(columns, rows)
+    if manifest.rejects:
+        _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in manifest.rejects.items()])
+
+
+def verified(found: Verified, as_json: bool) -> None:
+    """That a snapshot is whole."""
+    result(
+        asdict(found), as_json, f"snapshot {found.snapshot} is whole: {found.files} files, {found.bytes / 1e6:,.1f} MB"
+    )
+
+
+def checks(done: Sequence[Check], as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        document([asdict(check) for check in done])
+        return
+    _table(
+        ["", "check", "found", "to do"],
+        [["ok" if c.ok else "NO", c.name, c.found, "" if c.ok else c.fix] for c in done],
+    )
+
+
+def config(rows: Sequence[Row], as_json: bool) -> None:
+    """The effective config with origins."""
+    if as_json:
+        document({row.key: {"value": row.value, "origin": row.origin} for row in rows})
+        return
+    width = max(len(row.key) for row in rows)
+    for row in rows:
+        click.echo(f"{row.key:{width}}  {json.dumps(row.value, ensure_ascii=False)}  # {row.origin}")
+
+
+def _partitions(rows: Iterable[Any]) -> None:
+    listed = [
+        [
+            r.name,
+            f"{r.rows:,}",
+            r.index_type,
+            str(r.nprobe or "-"),
+            f"@{r.k} {r.recall:.3f}",
+            "kept" if r.reused else f"{r.build_seconds:.1f} s",
+        ]
+        for r in rows
+    ]
+    _table(["partition", "rows", "index", "nprobe", "recall", "built in"], listed)
+
+
+def _first(attributes: dict[str, Any]) -> str:
+    return "  ".join(str(value) for value in list(attributes.values())[:3] if value is not None)[:80]
+
+
+def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))  # Text: a title in square brackets is not markup
+    console = Console(width=None if sys.stdout.isatty() else 160)
+    console.print(table)

@@ -1,0 +1,198 @@
+"""Encode, fuse and split one unit: pure functions on a table, called by the Beam shells in transforms.py."""
+
+from __future__ import annotations
+
+import logging
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.base import ImageEncoder, TextEncoder, Vectors
+from encoders.fusion.base import Fusion
+from encoders.photo import PhotoError, PhotoLimits, decode
+from pipeline.config import Config
+from pipeline.photos import fetch
+from pipeline.reasons import Reason
+
+_log = logging.getLogger(__name__)
+
+
+def tower_dims(config: Config) -> tuple[int | None, int | None]:
+    """Lengths of the text and the image tower's vectors; None for a tower that is absent."""
+    text, image = config.encoders.text_spec, config.encoders.image_spec
+    return text.dim if text else None, image.dim if image else None
+
+
+def embed_texts(batch: pa.Table, encoder: TextEncoder) -> pa.Table:
+    """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault`."""
+    wanted = _good_rows(batch, "text")
+    vectors, failed = _encode(encoder.encode, batch.column("text").take(wanted).to_pylist(), encoder.dim)
+    faults: list[str | None] = [None] * batch.num_rows
+    for i, reason in failed.items():
+        faults[wanted[i]] = reason
+    column = _spread(vectors, wanted, failed, batch.num_rows)
+    return (
+        batch.drop_columns(["text"])
+        .append_column("text_vector", column)
+        .append_column("text_fault", pa.array(faults, pa.string()))
+    )
+
+
+def embed_photos(
+    batch: pa.Table, encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
+) -> pa.Table:
+    """`batch` with image_vector, float16 binary, and photo, the first one's path, in place of photos.
+
+    A row with several photos gets the unit mean of those that could be read. A photo that could not leaves its reason
+    in `image_fault`, whether or not the row has others.
+    """
+    rows = _good_rows(batch, "photos")
+    photos: list[list[dict[str, Any]]] = batch.column("photos").take(rows).to_pylist()
+    flat = [photo for row in photos for photo in row]
+    owners = np.repeat(np.arange(len(rows)), [len(row) for row in photos]) if rows else np.empty(0, np.int64)
+    sums = np.zeros((len(rows), encoder.dim), dtype=np.float32)
+    faults: list[str | None] = [None] * batch.num_rows
+    start = 0
+    for prepared in _prepared(flat, encoder, root, limits, pool):
+        good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
+        vectors, failed = _encode(encoder.encode_prepared, [prepared[i] for i in good], encoder.dim)
+        kept = [j for j in range(len(good)) if j not in failed]
+        np.add.at(sums, owners[[start + good[j] for j in kept]], vectors[kept])
+        reasons = {i: str(one.code) for i, one in enumerate(prepared) if isinstance(one, PhotoError)}
+        reasons.update({good[j]: reason for j, reason in failed.items()})
+        for i, reason in reasons.items():
+            faults[rows[owners[start + i]]] = reason
+        start += len(prepared)
+    lengths = np.linalg.norm(sums, axis=1, keepdims=True).astype(np.float32)
+    empty = dict.fromkeys(np.flatnonzero(lengths[:, 0] == 0).tolist(), "")
+    lengths[lengths == 0] = 1
+    column = _spread(sums / lengths, rows, empty, batch.num_rows)
+    first = [row[0]["path"] if row else None for row in batch.column("photos").to_pylist()]
+    return (
+        batch.drop_columns(["photos"])
+        .append_column("photo", pa.array(first, pa.string()))
+        .append_column("image_vector", column)
+        .append_column("image_fault", pa.array(faults, pa.string()))
+    )
+
+
+def fuse(batch: pa.Table, fusion: Fusion, text_dim: int | None, image_dim: int | None) -> pa.Table:
+    """`batch` with embedding, reject and degraded decided: every row is either good or has a reason.
+
+    The embedding's values are rounded to float16, so that every copy of it (shard, index, refine vectors) is the same.
+    """
+    n = batch.num_rows
+    text, has_text = _vectors(batch, "text_vector", text_dim)
+    image, has_image = _vectors(batch, "image_vector", image_dim)
+    fault = pc.coalesce(_column(batch, "image_fault"), _column(batch, "text_fault"))
+    lost = pa.array(~(has_text | has_image))
+    fallback = pc.if_else(lost, Reason.NO_MODALITY.value, None)
+    reject = pc.coalesce(batch.column("reject").combine_chunks(), pc.if_else(lost, fault, None), fallback)
+    good = np.flatnonzero(reject.is_null().to_numpy(zero_copy_only=False))
+    embedding = np.zeros((n, fusion.dim), dtype=np.float32)
+    embedding[good] = fusion.items(text[good], image[good], has_text[good], has_image[good]).astype(np.float16)
+    finite = np.isfinite(embedding).all(axis=1)
+    reject = pc.if_else(pa.array(finite), reject, Reason.NONFINITE_EMBEDDING.value)
+    degraded = pc.if_else(reject.is_null(), fault, None)
+    values = pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), fusion.dim)
+    return (
+        batch.drop_columns(["reject"])
+        .append_column("reject", reject)
+        .append_column("degraded", degraded)
+        .append_column("embedding", values)
+    )
+
+
+def split(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
+    """(good rows sorted by partition and then by row, rejected rows in catalog order)."""
+    bad = pc.is_valid(batch.column("reject"))
+    order = [("partition", "ascending"), ("row", "ascending")]
+    return batch.filter(pc.invert(bad)).sort_by(order), batch.filter(bad)
+
+
+def count_pairs(table: pa.Table, first: str, second: str) -> list[tuple[str, str, int]]:
+    """(first, second, rows) of each pair of values, sorted."""
+    pairs = Counter(zip(table.column(first).to_pylist(), table.column(second).to_pylist(), strict=True))
+    return [(a, b, rows) for (a, b), rows in sorted(pairs.items())]
+
+
+def _prepared(
+    photos: list[dict[str, Any]], encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
+) -> Iterator[list[Any]]:
+    """Micro-batches of prepared photos or PhotoErrors, in order; the next one is decoded while the caller encodes
+    this one.
+    """
+
+    def prepare(photo: dict[str, Any]) -> Any:
+        try:
+            return encoder.prepare(decode(fetch(photo, root, limits), limits))
+        except PhotoError as err:
+            return err
+
+    size = encoder.micro_batch
+    ahead: list[Future[Any]] = []
+    for start in range(0, len(photos), size):
+        waiting = ahead or [pool.submit(prepare, photo) for photo in photos[start : start + size]]
+        ahead = [pool.submit(prepare, photo) for photo in photos[start + size : start + 2 * size]]
+        yield [future.result() for future in waiting]
+
+
+def _encode(
+    encode: Callable[[Sequence[Any]], Vectors], items: Sequence[Any], dim: int
+) -> tuple[Vectors, dict[int, str]]:
+    """(n, dim) float32 vectors, and position -> reason of the items that cannot be encoded even alone.
+
+    A batch that fails is halved until the item that fails is found: one row must not cost a unit.
+    """
+    if not items:
+        return np.empty((0, dim), dtype=np.float32), {}
+    try:
+        vectors = encode(items)
+    except (RuntimeError, ValueError, ArithmeticError) as err:  # what encoders raise for input they cannot take
+        if len(items) == 1:
+            _log.warning("one row cannot be encoded: %s", err)
+            return np.zeros((1, dim), dtype=np.float32), {0: Reason.ENCODER_FAILED.value}
+        half = len(items) // 2
+        left, left_failed = _encode(encode, items[:half], dim)
+        right, right_failed = _encode(encode, items[half:], dim)
+        return np.concatenate([left, right]), left_failed | {half + i: reason for i, reason in right_failed.items()}
+    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
+    return vectors, dict.fromkeys(broken, Reason.NONFINITE_EMBEDDING.value)
+
+
+def _good_rows(batch: pa.Table, column: str) -> list[int]:
+    mask = pc.and_(pc.is_null(batch.column("reject")), pc.is_valid(batch.column(column)))
+    rows: list[int] = np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False)).tolist()
+    return rows
+
+
+def _spread(vectors: Vectors, rows: Sequence[int], failed: dict[int, str], n: int) -> pa.Array:
+    """fixed_size_binary of n rows: float16 vectors at `rows`, null elsewhere and at what failed."""
+    halves = np.zeros((n, vectors.shape[1]), dtype=np.float16)
+    present = np.zeros(n, dtype=bool)
+    kept = [i for i in range(len(rows)) if i not in failed]
+    positions = np.asarray(rows, dtype=np.int64)[kept]
+    halves[positions] = vectors[kept]
+    present[positions] = True
+    validity = pa.py_buffer(np.packbits(present, bitorder="little").tobytes())
+    kind = pa.binary(2 * vectors.shape[1])
+    return pa.Array.from_buffers(kind, n, [validity, pa.py_buffer(halves.tobytes())])
+
+
+def _vectors(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.ndarray[Any, np.dtype[np.bool_]]]:
+    """((n, dim) float32 with zeros where null, (n,) bool of what is there); (n, 0) for a tower that is absent."""
+    n = batch.num_rows
+    if dim is None:
+        return np.zeros((n, 0), dtype=np.float32), np.zeros(n, dtype=bool)
+    column = batch.column(name).combine_chunks()
+    halves = np.frombuffer(column.buffers()[1], dtype=np.float16, count=n * dim, offset=column.offset * 2 * dim)
+    return halves.reshape(n, dim).astype(np.float32), column.is_valid().to_numpy(zero_copy_only=False)
+
+
+def _column(batch: pa.Table, name: str) -> pa.Array:
+    return batch.column(name).combine_chunks() if name in batch.column_names else pa.nulls(batch.num_rows, pa.string())

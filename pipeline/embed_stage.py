@@ -1,0 +1,121 @@
+"""The embed step: units in, shards out, through one fused Beam stage. Finished units are never encoded twice."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from encoders.errors import VitrineError
+from lookup.manifest import ShardEntry
+from lookup.store import Store
+from pipeline.config import Config
+from pipeline.photos import image_root
+from pipeline.plan import Plan, Unit
+from pipeline.progress import Progress, watched
+from pipeline.runners import run_pipeline
+from pipeline.shard_files import mark_unit, marked_units, read_record, reusable_shard
+from pipeline.transforms import EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The shard of each unit, in the order of the plan, and how many stood before this run."""
+
+    shards: tuple[ShardEntry, ...]
+    reused: int
+
+
+def embed(
+    store: Store, config: Config, plan: Plan, run: str, beam_arguments: Sequence[str], progress: Progress | None
+) -> Embedded:
+    """Make the shards of all units of `plan`."""
+    resumed = _resume(store, config, plan, run)
+    todo = [unit for unit in plan.units if unit.number not in resumed]
+    root = image_root(config.catalog.image_root, config.catalog.path)
+    if todo:
+        with watched(progress, "embed", len(plan.units), lambda: len(marked_units(store, run))):
+            run_pipeline(beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, root, todo))
+    marks = marked_units(store, run)
+    missing = [unit.number for unit in plan.units if unit.number not in marks]
+    if missing:
+        raise VitrineError(
+            f"{len(plan.units)} units done",
+            f"units {missing[:5]} are not",
+            "report this: the runner lost work; run again to go on",
+        )
+    shards = tuple(_entry(store, unit, marks[unit.number].shard) for unit in plan.units)
+    for unit, shard in zip(plan.units, shards, strict=True):
+        if shard.record.rows_in != unit.rows:
+            raise VitrineError(
+                f"{unit.rows} rows in unit {unit.number}",
+                f"{shard.record.rows_in}",
+                "the catalog changed during the run: run again",
+            )
+    return Embedded(shards, len(resumed) + sum(marks[unit.number].reused for unit in todo))
+
+
+class Embed(beam.PTransform):  # type: ignore[misc]
+    """Units -> references to shards. From ReadUnit to FuseAndWrite is one fused stage; only units are shuffled."""
+
+    def __init__(self, config: Config, run: str, root: str, units: Sequence[Unit]) -> None:
+        super().__init__()
+        self.config, self.run, self.root, self.units = config, run, root, units
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Build the stage."""
+        return (
+            pipeline
+            | "Plan" >> beam.Create(self.units).with_output_types(Unit)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadUnit" >> beam.ParDo(ReadUnit(self.config, self.root))
+            | "EncodeTexts" >> beam.ParDo(EncodeTexts(self.config))
+            | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.config, self.root))
+            | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.config, self.run))
+        )
+
+
+def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str]:
+    """Units that an unfinished run of the same plan has done: unit -> shard, marked as done in this run too.
+
+    They are not even read again, where the catalog's files alone decide what a photo is. Where a photo may change
+    under an unchanged path, every unit is fingerprinted again, and a shard that stands is still not encoded again.
+    """
+    catalog_decides = config.encoders.image is None or config.catalog.image_identity == "version"
+    previous = _unfinished(store, plan, run) if catalog_decides else None
+    resumed: dict[int, str] = {}
+    for number, mark in marked_units(store, previous).items() if previous else ():
+        if reusable_shard(store, mark.shard) is not None:
+            mark_unit(store, run, number, mark.shard, reused=True)
+            resumed[number] = mark.shard
+    if resumed:
+        _log.info("resuming run %s: %d of %d units are done", previous, len(resumed), len(plan.units))
+    return resumed
+
+
+def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
+    """The last run before this one, when it had the same plan and published nothing."""
+    earlier = sorted(folder.name for folder in store.path("runs").iterdir() if folder.name < run)
+    if not earlier or not store.exists(f"runs/{earlier[-1]}/plan.json"):
+        return None
+    report = f"runs/{earlier[-1]}/run.json"
+    if store.exists(report) and json.loads(store.read(report))["status"] in ("published", "unchanged"):
+        return None
+    same = json.loads(store.read(f"runs/{earlier[-1]}/plan.json"))["key"] == plan.key
+    return earlier[-1] if same else None
+
+
+def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:
+    record = read_record(store, name)
+    return ShardEntry(
+        record=record,
+        source=unit.path,
+        row_groups=(unit.first_group, unit.end_group),
+        segments=record.segments,
+        rejected=record.rejected,
+    )

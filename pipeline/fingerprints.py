@@ -1,0 +1,125 @@
+"""Fingerprints: what decides that a row's vectors, or a whole shard, need not be made again."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest, xxh3_128_digest
+
+from encoders.base import identity_of
+from index_builders.shards import FORMAT
+from pipeline.config import CatalogConfig, Config
+
+FINGERPRINT = pa.binary(16)
+
+
+def text_fingerprints(texts: pa.Array) -> pa.Array:
+    """16 bytes for each text; null where there is none."""
+    raw = texts.cast(pa.binary()).to_pylist()
+    return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], FINGERPRINT)
+
+
+def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str | None) -> pa.Array:
+    """16 bytes for the identity of each row's photos, as `catalog.image_identity` defines it; null where there is none.
+
+    Bytes in the column are always their own identity. A path is identified by size and mtime (`stat`), by its content
+    (`bytes`), or by the row's version column (`version`). A photo that cannot be found has an identity too.
+    """
+    if photos.null_count == len(photos):
+        return pa.nulls(len(photos), FINGERPRINT)
+    rows = zip(photos.to_pylist(), versions.to_pylist(), strict=True)
+    identities = (
+        None if row is None else _photos_identity(row, version, settings.image_identity, root) for row, version in rows
+    )
+    return pa.array([None if identity is None else xxh3_128_digest(identity) for identity in identities], FINGERPRINT)
+
+
+def encoding_identity(config: Config) -> str:
+    """64 hex digits of everything but the rows that decides a shard's bytes."""
+    encoders = config.encoders
+    return identity_of(
+        {
+            "format": FORMAT,
+            "text": encoders.text_spec.identity if encoders.text_spec else None,
+            "image": encoders.image_spec.identity if encoders.image_spec else None,
+            "fusion": config.fusion_spec.identity,
+            "towers": config.shards.towers,
+            "photo_limits": [config.catalog.max_photo_bytes, config.catalog.max_photo_pixels],
+        }
+    )
+
+
+def shard_name(encoding: str, batch: pa.Table) -> str:
+    """32 hex digits of the rows that a shard is made of, in order, and of how they are encoded."""
+    hasher = blake3(encoding.encode())
+    for name in batch.column_names:
+        hasher.update(f"{name}:{batch.schema.field(name).type};".encode())
+        _add_column(hasher, batch.column(name).combine_chunks())
+    return hasher.hexdigest()[:32]
+
+
+def id_hashes(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """(n,) uint64: xxh3 of each id; nulls are left out, so n may be less than the rows."""
+    raw = ids.drop_null().cast(pa.binary()).to_pylist()
+    return np.fromiter(map(xxh3_64_intdigest, raw), dtype=np.uint64, count=len(raw))
+
+
+def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, how: str, root: str | None) -> bytes:
+    hasher = blake3()
+    for photo in row:
+        for part in _photo_identity(photo, version, how, root):
+            hasher.update(len(part).to_bytes(8, "little") + part)
+    return hasher.digest()
+
+
+def _photo_identity(photo: dict[str, Any], version: str | None, how: str, root: str | None) -> Iterable[bytes]:
+    if photo["bytes"] is not None:
+        return (b"bytes", photo["bytes"])
+    path: str = photo["path"]
+    if how == "version":
+        return (b"version", path.encode(), (version or "").encode())
+    local = Path(root or "") / path
+    try:
+        if how == "bytes":
+            return (b"bytes", local.read_bytes())
+        facts = os.stat(local)
+        return (b"stat", path.encode(), str(facts.st_size).encode(), str(facts.st_mtime_ns).encode())
+    except (OSError, ValueError):  # absent, unreadable or no path at all: fetching it will say which
+        return (b"absent", path.encode())
+
+
+def _add_column(hasher: blake3, array: pa.Array) -> None:
+    """Add a column's values, not its buffers: equal values give equal digests whatever the slicing and padding."""
+    kind = array.type
+    hasher.update(np.packbits(pc.is_valid(array).to_numpy(zero_copy_only=False)).tobytes())
+    if pa.types.is_struct(kind):
+        for child in array.flatten():
+            _add_column(hasher, child)
+        return
+    values = array.drop_null()
+    if pa.types.is_list(kind):
+        hasher.update(pc.list_value_length(values).to_numpy(zero_copy_only=False).astype(np.int32).tobytes())
+        _add_column(hasher, values.flatten())
+    elif pa.types.is_string(kind) or pa.types.is_binary(kind):
+        hasher.update(pc.binary_length(values).to_numpy(zero_copy_only=False).tobytes())
+        offset, end = _span(values)
+        hasher.update(memoryview(values.buffers()[2] or b"")[offset:end])
+    elif pa.types.is_fixed_size_binary(kind):
+        hasher.update(b"".join(values.to_pylist()))
+    else:
+        hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
+
+
+def _span(values: pa.Array) -> tuple[int, int]:
+    """First byte, and one past the last, of a string array's characters in its buffer."""
+    if not len(values):
+        return 0, 0
+    offsets = np.frombuffer(values.buffers()[1], dtype=np.int32)
+    return int(offsets[values.offset]), int(offsets[values.offset + len(values)])

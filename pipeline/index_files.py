@@ -1,0 +1,73 @@
+"""An index's files in the store, its record written last, and the task file that names the segments it is made of."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+
+from index_builders.build import build
+from index_builders.shards import SegmentRef
+from index_builders.sizing import IndexSettings
+from lookup.manifest import FileRef, IndexRecord, Segment
+from lookup.store import Store
+
+Located = tuple[FileRef, Segment]  # a segment and the shard file it lies in
+
+
+def write_index(store: Store, name: str, task: str, settings: IndexSettings, dim: int) -> IndexRecord:
+    """Build the index of the segments in file `task` of the store, as index `name`, its record last."""
+    segments = _read_task(store, task)
+    with store.scratch() as folder:
+        built = build(segments, dim, settings, folder)
+        files = {
+            role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()
+        }
+        measured = {field: value for field, value in vars(built).items() if field != "files"}
+        record = IndexRecord(name=name, files=files, **measured)
+    store.put_bytes((record.model_dump_json(indent=1) + "\n").encode(), _record_path(name))
+    return record
+
+
+def reusable_index(store: Store, name: str) -> IndexRecord | None:
+    """The record of index `name` when it and its files are whole; None when it has to be built (again)."""
+    if not index_stands(store, name):
+        return None
+    record = index_record(store, name)
+    return record if all(store.problem_of(file) is None for file in record.files.values()) else None
+
+
+def write_task(store: Store, path: str, located: Sequence[Located]) -> None:
+    """Name the segments of an index, in order, in a file of the store."""
+    store.put_bytes(
+        json.dumps(
+            [{"file": file.model_dump(), "segment": segment.model_dump()} for file, segment in located]
+        ).encode(),
+        path,
+    )
+
+
+def index_stands(store: Store, name: str) -> bool:
+    """Whether index `name` was finished; its files are not looked at."""
+    return store.exists(_record_path(name))
+
+
+def index_record(store: Store, name: str) -> IndexRecord:
+    """The record of an index that was finished."""
+    return IndexRecord.model_validate_json(store.read(_record_path(name)))
+
+
+def _read_task(store: Store, path: str) -> list[SegmentRef]:
+    """The segments of a task, their files' digests checked."""
+    listed = json.loads(store.read(path))
+    paths: dict[str, Path] = {}
+    for one in listed:
+        file = FileRef.model_validate(one["file"])
+        if file.path not in paths:
+            paths[file.path] = store.verified(file)
+    segments = ((one["file"]["path"], Segment.model_validate(one["segment"])) for one in listed)
+    return [SegmentRef(paths[path], segment.row_group, segment.rows, segment.digest) for path, segment in segments]
+
+
+def _record_path(name: str) -> str:
+    return f"indexes/{name}/record.json"

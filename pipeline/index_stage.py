@@ -1,0 +1,91 @@
+"""The build step: live segments in, one index per partition out, as a Beam pipeline of its own on references.
+
+It is apart from the embed step, so that no failure here can cost an encoded row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from encoders.errors import VitrineError
+from index_builders.build import index_name
+from lookup.manifest import PartitionEntry, ShardEntry
+from lookup.store import Store
+from pipeline.config import Config
+from pipeline.embed import tower_dims
+from pipeline.index_files import Located, index_record, index_stands, reusable_index, write_task
+from pipeline.progress import Progress, watched
+from pipeline.runners import run_pipeline
+from pipeline.transforms import BuildIndex, Task
+
+
+@dataclass(frozen=True)
+class Built:
+    """The partitions of the snapshot, by name, and those whose index stood before this run."""
+
+    partitions: tuple[PartitionEntry, ...]
+    reused: set[str]
+
+
+def build_indexes(
+    store: Store,
+    config: Config,
+    shards: Sequence[ShardEntry],
+    run: str,
+    beam_arguments: Sequence[str],
+    progress: Progress | None,
+) -> Built:
+    """Build the index of every partition whose rows changed; keep the others."""
+    dim = config.fusion_spec.load(*tower_dims(config)).dim
+    names: dict[str, str] = {}
+    tasks: list[Task] = []
+    for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):
+        rows = sum(segment.rows for _, segment in located)
+        names[partition] = index_name([segment.digest for _, segment in located], config.index.identity(rows, dim))
+        if reusable_index(store, names[partition]) is None:
+            path = f"runs/{run}/indexes/{number:06d}.json"
+            write_task(store, path, located)
+            tasks.append(Task(number, partition, names[partition], path))
+    if tasks:
+        with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):
+            run_pipeline(
+                beam_arguments, config.run.workers, lambda p: p | "Indexes" >> BuildIndexes(config, dim, tasks)
+            )
+    records = {partition: index_record(store, name) for partition, name in names.items()}
+    partitions = tuple(PartitionEntry(name=name, rows=record.rows, index=record) for name, record in records.items())
+    return Built(partitions, set(names) - {task.partition for task in tasks})
+
+
+class BuildIndexes(beam.PTransform):  # type: ignore[misc]
+    """Tasks -> references to indexes."""
+
+    def __init__(self, config: Config, dim: int, tasks: Sequence[Task]) -> None:
+        super().__init__()
+        self.config, self.dim, self.tasks = config, dim, tasks
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Build the stage."""
+        return (
+            pipeline
+            | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)
+            | "Spread" >> beam.Reshuffle()
+            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config.store.path, self.config.index, self.dim))
+        )
+
+
+def _by_partition(shards: Sequence[ShardEntry]) -> dict[str, list[Located]]:
+    """Partition -> its live segments and their files, in the order of the shards: the order of index positions."""
+    found: dict[str, list[Located]] = {}
+    for shard in shards:
+        for segment in shard.segments:
+            if shard.record.file is None:
+                raise VitrineError(
+                    "a file for every segment",
+                    f"none in shard {shard.record.name}",
+                    "report this: a shard lost its file",
+                )
+            found.setdefault(segment.partition, []).append((shard.record.file, segment))
+    return found

@@ -1,0 +1,197 @@
+"""The plan: which units a run will do, made of footers and two columns, before any work is done.
+
+It finds every repeated id, every category, and everything that makes a run impossible.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from dataclasses import asdict, dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from encoders.base import identity_of
+from encoders.errors import InputError
+from pipeline.catalog import CatalogFile, file_columns, id_and_partition, list_files, nearest_category, open_file
+from pipeline.config import Config, ShardsConfig
+from pipeline.fingerprints import encoding_identity, id_hashes
+
+
+class Unit(NamedTuple):
+    """The unit of work, and the only thing of a catalog that crosses a shuffle: a few row groups of one file."""
+
+    number: int
+    path: str
+    first_group: int
+    end_group: int
+    rows: int  # of the category, when the run has one
+    size: int  # bytes of the columns in use, once read: what one worker holds at a time
+    category: str  # "": all
+    duplicates: bytes  # int32 row numbers whose id came before, packed: a list of them would be an object each
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do. `key` is equal for two runs that would do the same."""
+
+    key: str
+    catalog: str  # 64 hex digits of names, sizes and stamps of the files
+    units: tuple[Unit, ...]
+    partitions: dict[str, int]  # rows, of the whole catalog
+    duplicates: int
+    size: int  # bytes of the files
+
+    @property
+    def rows(self) -> int:
+        """Rows that the run will read and account for."""
+        return sum(unit.rows for unit in self.units)
+
+    def to_bytes(self) -> bytes:
+        """The plan as a run keeps it: JSON, duplicates as a count."""
+        units = [{**unit._asdict(), "duplicates": len(unit.duplicates) // 4} for unit in self.units]
+        return json.dumps({**asdict(self), "units": units, "rows": self.rows}, indent=1, ensure_ascii=False).encode()
+
+
+def make_plan(config: Config, category: str | None = None) -> Plan:
+    """Plan a run of the whole catalog, or of one category; InputError lists what makes it impossible."""
+    files = list_files(config.catalog.path)
+    groups: list[_Group] = []
+    hashes: list[np.ndarray[Any, Any]] = []
+    for file in files:
+        sizes = _group_sizes(file, config)
+        for number, (ids, names) in enumerate(id_and_partition(file.path, config.catalog)):
+            groups.append(_Group(file.path, number, len(ids), sizes[number], Counter(names.to_pylist())))
+            hashes.append(id_hashes(ids))
+    partitions = _partitions(groups, config)
+    if category is not None and category not in partitions:
+        raise nearest_category(category, list(partitions))
+    repeated = _duplicates(files, groups, hashes, config)
+    catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
+    key = identity_of(
+        {
+            "catalog": catalog,
+            "category": category,
+            "encoding": encoding_identity(config),
+            "reading": config.catalog.model_dump(mode="json"),
+        }
+    )
+    units = _units(groups, repeated, config.shards, category)
+    return Plan(key, catalog, units, partitions, sum(map(len, repeated.values())), sum(file.size for file in files))
+
+
+@dataclass(frozen=True)
+class _Group:
+    path: str
+    number: int
+    rows: int
+    bytes: int
+    partitions: Counter[str]
+
+
+def _group_sizes(file: CatalogFile, config: Config) -> list[int]:
+    """Bytes of each row group once read; InputError for a file whose columns or whose row groups do not fit."""
+    with open_file(file.path) as opened:
+        wanted = set(file_columns(opened.schema_arrow, config.catalog, file.path).values())
+        metadata = opened.metadata
+        sizes = []
+        for number in range(metadata.num_row_groups):
+            group = metadata.row_group(number)
+            columns = (group.column(i) for i in range(group.num_columns))
+            sizes.append(sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in wanted))
+    if max(sizes, default=0) > config.shards.max_unit_bytes:
+        raise InputError(
+            f"row groups of at most {config.shards.max_unit_bytes:,} bytes, because a worker holds one in memory",
+            f"{file.path}: row group {int(np.argmax(sizes))} has {max(sizes):,} bytes in the columns used",
+            "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
+        )
+    return sizes
+
+
+def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for group in groups:
+        counts.update(group.partitions)
+    if not counts:
+        raise InputError(
+            "at least one row",
+            f"none in catalog.path={config.catalog.path}",
+            "check the export that writes the catalog",
+        )
+    limit = config.catalog.max_partitions
+    if len(counts) > limit:
+        raise InputError(
+            f"at most {limit} partitions",
+            f"{len(counts)} in the column {config.catalog.partition}, such as {_some(counts)}",
+            "use fewer levels (catalog.partition_levels) or a coarser column (catalog.partition)",
+        )
+    return dict(sorted(counts.items()))
+
+
+def _some(names: Counter[str]) -> str:
+    return ", ".join(map(repr, sorted(names)[:3]))
+
+
+def _duplicates(
+    files: list[CatalogFile], groups: list[_Group], hashes: list[np.ndarray[Any, Any]], config: Config
+) -> dict[int, list[int]]:
+    """Group index -> rows whose id came before. Hashes find the suspects in 8 bytes an id; only those are compared."""
+    every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    every.sort()
+    suspects = set(every[1:][every[1:] == every[:-1]].tolist())
+    if not suspects:
+        return {}
+    seen: set[str] = set()
+    repeated: dict[int, list[int]] = {}
+    position = -1
+    for file in files:
+        for ids, _ in id_and_partition(file.path, config.catalog):
+            position += 1
+            if not suspects.intersection(hashes[position].tolist()):
+                continue
+            for row, name in enumerate(ids.to_pylist()):
+                if name is None or int(id_hashes(pa.array([name]))[0]) not in suspects:
+                    continue
+                if name in seen:
+                    repeated.setdefault(position, []).append(row)
+                seen.add(name)
+    return repeated
+
+
+def _units(
+    groups: list[_Group], repeated: dict[int, list[int]], limits: ShardsConfig, category: str | None
+) -> tuple[Unit, ...]:
+    """Consecutive row groups of a file, together within the limits (a row group that exceeds them is a unit of its
+    own).
+    """
+    runs: list[list[int]] = []
+    for index, group in enumerate(groups):
+        open_run = runs[-1] if runs else []
+        rows = sum(groups[i].rows for i in open_run) + group.rows
+        size = sum(groups[i].bytes for i in open_run) + group.bytes
+        fits = rows <= limits.unit_rows and size <= limits.max_unit_bytes
+        if open_run and groups[open_run[0]].path == group.path and fits:
+            open_run.append(index)
+        else:
+            runs.append([index])
+    units: list[Unit] = []
+    for run in runs:
+        rows = sum(groups[i].rows if category is None else groups[i].partitions[category] for i in run)
+        if rows:
+            first, last = groups[run[0]], groups[run[-1]]
+            packed = _packed(run, groups, repeated)
+            size = sum(groups[i].bytes for i in run)
+            units.append(
+                Unit(len(units), first.path, first.number, last.number + 1, rows, size, category or "", packed)
+            )
+    return tuple(units)
+
+
+def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:
+    rows, start = [], 0
+    for index in run:
+        rows += [start + row for row in repeated.get(index, [])]
+        start += groups[index].rows
+    return np.array(rows, dtype=np.int32).tobytes()

@@ -1,0 +1,85 @@
+"""Which Beam runner executes a pipeline. The default is built here, explicitly.
+
+`--runner=DirectRunner` would first try to download the Prism binary, and `--runner=FnApiRunner` by name sends no
+options to worker processes. So the local runner is constructed as Beam's own SwitchingDirectRunner constructs it.
+"""
+
+from __future__ import annotations
+
+import difflib
+import logging
+from collections.abc import Callable, Sequence
+
+import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
+from apache_beam.portability.api import beam_provision_api_pb2
+from apache_beam.runners.portability.fn_api_runner import fn_runner
+from apache_beam.runners.portability.portable_runner import JobServiceHandle
+from apache_beam.runners.runner import PipelineRunner, PipelineState
+
+from encoders.errors import InputError, VitrineError
+from pipeline import failures
+
+_LOCAL = (None, "local")
+_REFUSED = {
+    "DirectRunner": "it downloads a binary first; leave --runner out for the local runner",
+    "FnApiRunner": "by name it sends no options to workers; leave --runner out for the local runner",
+    "DaskRunner": "it drops branches of a pipeline; use the local runner, Flink or Spark",
+}
+
+
+def options_of(arguments: Sequence[str], workers: int) -> PipelineOptions:
+    """Beam's options: `arguments` are what stood after `--`; the local runner gets `workers` threads that share one
+    model.
+    """
+    options = PipelineOptions(list(arguments))
+    known = options.get_all_options()
+    unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
+    if unknown:
+        near = difflib.get_close_matches(unknown[0], list(known), n=1)
+        hint = f"; nearest: --{near[0]}" if near else ""
+        raise InputError("options of Beam's after --", f"--{', --'.join(unknown)}", f"correct them{hint}")
+    direct = options.view_as(DirectOptions)
+    if "direct_running_mode" not in _given(arguments):
+        direct.direct_running_mode = "multi_threading"
+    if "direct_num_workers" not in _given(arguments):
+        direct.direct_num_workers = workers
+    return options
+
+
+def runner_of(options: PipelineOptions) -> str | PipelineRunner:
+    """The runner that `options` ask for; the local one unless `--runner` names another."""
+    name = options.view_as(StandardOptions).runner
+    if name in _REFUSED:
+        raise InputError("a runner other than " + ", ".join(_REFUSED), f"--runner={name}", _REFUSED[name])
+    if name not in _LOCAL:
+        return str(name)
+    encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
+    info = fn_runner.ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
+    return fn_runner.FnApiRunner(provision_info=info)
+
+
+def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.Pipeline], object]) -> None:
+    """Run the pipeline that `build` makes, to its end; a failure in a worker comes back in its own three parts."""
+    options = options_of(arguments, workers)
+    quiet_beam()
+    pipeline = beam.Pipeline(runner=runner_of(options), options=options)
+    build(pipeline)
+    try:
+        result = pipeline.run()
+        state = result.wait_until_finish()
+    except RuntimeError as err:  # whatever failed in a worker arrives as one, with the traceback for its message
+        raise (failures.found_in(str(err)) or failures.unexpected(str(err))) from err
+    if state not in (None, PipelineState.DONE):
+        raise VitrineError(
+            "the runner to end in the state DONE", str(state), "read the runner's own log, then run again"
+        )
+
+
+def quiet_beam() -> None:
+    """Keep Beam's start-up chatter out of the log; its warnings and errors stay."""
+    logging.getLogger("apache_beam").setLevel(logging.WARNING)
+
+
+def _given(arguments: Sequence[str]) -> set[str]:
+    return {argument.removeprefix("--").split("=")[0] for argument in arguments}

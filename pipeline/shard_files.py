@@ -1,0 +1,126 @@
+"""A unit's files in the store: the shard, its rejects, and the record that is written last and makes them whole."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders.errors import VitrineError
+from index_builders.shards import shard_schema, write_shard
+from lookup.manifest import FileRef, Record, RejectCount, Segment, ShardRecord
+from lookup.store import Store
+from pipeline.config import Config
+from pipeline.embed import count_pairs, split, tower_dims
+
+_REJECT_COLUMNS = ["row", "id", "partition", "reject"]
+
+
+def reusable_shard(store: Store, name: str) -> ShardRecord | None:
+    """The record of shard `name` when it and its files are whole; None when the shard has to be written (again)."""
+    if not store.exists(_record_path(name)):
+        return None
+    record = ShardRecord.model_validate_json(store.read(_record_path(name)))
+    files = [file for file in (record.file, record.rejects) if file is not None]
+    return record if all(store.problem_of(file) is None for file in files) else None
+
+
+def read_record(store: Store, name: str) -> ShardRecord:
+    """The record of a shard that was written by this run or an earlier one."""
+    return ShardRecord.model_validate_json(store.read(_record_path(name)))
+
+
+def write_unit(store: Store, name: str, fused: pa.Table, config: Config) -> ShardRecord:
+    """Write a fused unit as shard `name`: rows that are good, rows that are not, and then the record."""
+    good, bad = split(fused)
+    with store.scratch() as folder:
+        file, segments = _write_good(store, name, good, config, folder) if good.num_rows else (None, ())
+        rejects = _write_rejects(store, name, bad, folder) if bad.num_rows else None
+    record = ShardRecord(
+        name=name,
+        rows_in=fused.num_rows,
+        file=file,
+        rejects=rejects,
+        segments=segments,
+        rejected=tuple(
+            RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, "partition", "reject")
+        ),
+        degraded=dict(sorted(Counter(reason for reason in good.column("degraded").to_pylist() if reason).items())),
+    )
+    kept = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
+    if kept != record.rows_in:
+        raise VitrineError(
+            f"{record.rows_in} rows embedded or rejected", f"{kept} rows in shard {name}", "report this: rows were lost"
+        )
+    store.put_bytes((record.model_dump_json(indent=1) + "\n").encode(), _record_path(name))
+    return record
+
+
+class Mark(Record):
+    """What a run notes of a finished unit: its shard, and whether that stood before."""
+
+    shard: str
+    reused: bool
+
+
+def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> None:
+    """Note in the run's folder that a unit is done."""
+    store.put_bytes(Mark(shard=shard, reused=reused).model_dump_json().encode(), _mark_path(run, unit))
+
+
+def marked_units(store: Store, run: str) -> dict[int, Mark]:
+    """Unit number -> what became of it, of the units that a run has done."""
+    folder = store.path(f"runs/{run}/units")
+    marks = sorted(folder.glob("*.json")) if folder.is_dir() else []
+    return {int(mark.stem): Mark.model_validate_json(mark.read_bytes()) for mark in marks}
+
+
+def _write_good(
+    store: Store, name: str, good: pa.Table, config: Config, folder: Path
+) -> tuple[FileRef, tuple[Segment, ...]]:
+    text_dim, image_dim = tower_dims(config) if config.shards.towers else (None, None)
+    attributes = pa.schema(list(good.schema.field("attributes").type))
+    dim = good.schema.field("embedding").type.list_size
+    identities = {"text": config.encoders.text_spec, "image": config.encoders.image_spec, "fusion": config.fusion_spec}
+    metadata = {name: spec and spec.identity for name, spec in identities.items()}
+    schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
+    columns = [
+        good.column(field.name) if field.name in good.column_names else pa.nulls(good.num_rows, field.type)
+        for field in schema
+    ]
+    table = pa.Table.from_arrays(
+        [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    ).combine_chunks()
+    names = good.column("partition").combine_chunks().dictionary_encode()
+    changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
+    bounds = [0, *changes.tolist(), good.num_rows]
+    digests = write_shard(folder / "shard.parquet", table, bounds)
+    segments = tuple(
+        Segment(
+            partition=names[bounds[group]].as_py(),
+            row_group=group,
+            rows=bounds[group + 1] - bounds[group],
+            digest=digest,
+        )
+        for group, digest in enumerate(digests)
+    )
+    return store.put(folder / "shard.parquet", f"shards/{name}.parquet", good.num_rows), segments
+
+
+def _write_rejects(store: Store, name: str, bad: pa.Table, folder: Path) -> FileRef:
+    rejects = (
+        bad.select(_REJECT_COLUMNS).rename_columns(["row", "id", "partition", "reason"]).replace_schema_metadata(None)
+    )
+    pq.write_table(rejects, folder / "rejects.parquet", compression="zstd", write_page_checksum=True)
+    return store.put(folder / "rejects.parquet", f"shards/{name}.rejects.parquet", bad.num_rows)
+
+
+def _record_path(name: str) -> str:
+    return f"shards/{name}.json"
+
+
+def _mark_path(run: str, unit: int) -> str:
+    return f"runs/{run}/units/{unit:06d}.json"

@@ -1,0 +1,122 @@
+"""What a run publishes: live segments, partitions, and the manifest that names them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+from encoders.base import EncoderSpec, identity_of
+from encoders.errors import InputError
+from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
+from pipeline.config import Config
+from pipeline.embed import tower_dims
+from pipeline.photos import image_root
+from pipeline.plan import Plan
+
+METRIC = "inner_product"
+
+
+def refuse_mixing(config: Config, parent: Manifest) -> None:
+    """InputError when one category, encoded as `config` says, could not stand beside the parent's others."""
+    mine = _encoding(config)
+    theirs = {"text": parent.text, "image": parent.image, "fusion": parent.fusion, "attributes": parent.attributes}
+    differing = [name for name in mine if mine[name] != theirs[name]]
+    if differing:
+        raise InputError(
+            f"{', '.join(differing)} as in the published snapshot, because only one category is indexed again",
+            "; ".join(f"{name}: {mine[name]} instead of {theirs[name]}" for name in differing),
+            "run the whole catalog once (without --category), or use the config of the snapshot",
+        )
+
+
+def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:
+    """The shards of a snapshot: the parent's without the category that `new` replaces, then the new ones."""
+    kept = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
+    return kept + list(new)
+
+
+def assemble(
+    config: Config,
+    plan: Plan,
+    run: str,
+    parent: str | None,
+    shards: Sequence[ShardEntry],
+    partitions: Sequence[PartitionEntry],
+) -> Manifest:
+    """The manifest of these shards and partitions."""
+    encoding = _encoding(config)
+    text_dim, image_dim = tower_dims(config)
+    root = image_root(config.catalog.image_root, config.catalog.path)
+    image_column = (
+        config.catalog.columns.get(config.catalog.image, config.catalog.image) if config.catalog.image else None
+    )
+    return Manifest(
+        parent=parent,
+        run=run,
+        created_at=datetime.now(UTC),
+        content=_content(encoding, root, shards, partitions),
+        catalog=CatalogEntry(
+            path=config.catalog.path,
+            image_root=root,
+            image_column=image_column,
+            identity=plan.catalog,
+            rows=sum(plan.partitions.values()),
+        ),
+        config=config.model_dump(mode="json"),
+        dim=config.fusion_spec.load(text_dim, image_dim).dim,
+        metric=METRIC,
+        shards=tuple(shards),
+        partitions=tuple(partitions),
+        **encoding,
+    )
+
+
+def _content(
+    encoding: dict[str, Any], root: str, shards: Sequence[ShardEntry], partitions: Sequence[PartitionEntry]
+) -> str:
+    """64 hex digits of what readers get: equal snapshots have equal ones, whenever and by whichever run they were
+    made.
+    """
+    return identity_of(
+        {
+            "encoding": {
+                name: value.model_dump(mode="json") if isinstance(value, EncoderEntry) else value
+                for name, value in encoding.items()
+            },
+            "image_root": root,
+            "shards": [
+                [
+                    e.record.name,
+                    e.source,
+                    e.row_groups,
+                    [s.digest for s in e.segments],
+                    [r.model_dump() for r in e.rejected],
+                ]
+                for e in shards
+            ],
+            "partitions": [[p.name, p.index.name] for p in partitions],
+        }
+    )
+
+
+def _encoding(config: Config) -> dict[str, Any]:
+    """What all partitions of a snapshot share."""
+    return {
+        "text": _encoder(config.encoders.text_spec),
+        "image": _encoder(config.encoders.image_spec),
+        "fusion": config.fusion_spec.model_dump(mode="json"),
+        "attributes": config.catalog.attributes,
+    }
+
+
+def _encoder(spec: EncoderSpec | None) -> EncoderEntry | None:
+    if spec is None:
+        return None
+    return EncoderEntry(fields=spec.model_dump(mode="json"), identity=spec.identity, dim=spec.dim)
+
+
+def _without(entry: ShardEntry, category: str | None) -> ShardEntry:
+    segments = tuple(segment for segment in entry.segments if segment.partition != category)
+    rejected = tuple(reject for reject in entry.rejected if reject.partition != category)
+    return entry.model_copy(update={"segments": segments, "rejected": rejected})

@@ -1,0 +1,208 @@
+"""One run: plan, embed, build, gate, publish. Each step reads what the one before it left in the store.
+
+Everything but CURRENT is written under a name made of what went in, so a run that is killed anywhere is simply run
+again: what stands and validates is not done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import secrets
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Literal
+
+from encoders.errors import GateError, VitrineError
+from lookup.manifest import Manifest
+from lookup.store import Store
+from pipeline import gates
+from pipeline.config import Config
+from pipeline.embed_stage import embed
+from pipeline.failures import explained
+from pipeline.index_stage import build_indexes
+from pipeline.plan import Plan, make_plan
+from pipeline.progress import Progress
+from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
+from pipeline.snapshot import assemble, merge_shards, refuse_mixing
+
+_log = logging.getLogger(__name__)
+Status = Literal["published", "unchanged", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    config: Config
+    category: str | None = None
+    beam_arguments: Sequence[str] = ()
+    command: str = "vitrine run"
+    progress: Progress | None = None
+
+
+@dataclass
+class _State:
+    """What a run knows so far; the report is made of it, also when the run fails half-way."""
+
+    run: str
+    started: datetime
+    parent_id: str | None = None
+    parent: Manifest | None = None
+    plan: Plan | None = None
+    units_reused: int = 0
+    indexes_reused: set[str] = field(default_factory=set)
+    manifest: Manifest | None = None
+    gates: list[GateResult] = field(default_factory=list)
+    snapshot: str | None = None
+    status: Status = "failed"
+    error: VitrineError | None = None
+    steps: Steps = field(default_factory=Steps)
+
+
+def run(request: Request) -> RunReport:
+    """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    store = Store.create(request.config.store.path)
+    with store.lock():
+        store.sweep()
+        state = _State(_run_id(), datetime.now(UTC))
+        folder = store.path(f"runs/{state.run}")
+        folder.mkdir(parents=True)
+        with _log_file(folder / "log.txt"):
+            try:
+                _steps(request, store, state)
+            except (VitrineError, OSError) as err:
+                state.error = explained(err)
+                _log.error("%s", state.error)
+                if state.error is err:
+                    raise
+                raise state.error from err
+            finally:
+                report = _report(request, state)
+                write_report(folder, report)
+    return report
+
+
+def _steps(request: Request, store: Store, state: _State) -> None:
+    config, steps = request.config, state.steps
+    with steps.step("plan") as counts:
+        state.parent_id = store.current()
+        state.parent = store.manifest(state.parent_id) if state.parent_id else None
+        plan = state.plan = make_plan(config, request.category)
+        if request.category is not None and state.parent is not None:
+            refuse_mixing(config, state.parent)
+        store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
+        counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
+    with steps.step("embed") as counts:
+        embedded = embed(store, config, plan, state.run, request.beam_arguments, request.progress)
+        state.units_reused = embedded.reused
+        counts.update(
+            units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
+        )
+    parent_shards = state.parent.shards if state.parent and request.category is not None else ()
+    shards = merge_shards(parent_shards, embedded.shards, request.category)
+    with steps.step("build") as counts:
+        built = build_indexes(store, config, shards, state.run, request.beam_arguments, request.progress)
+        state.indexes_reused = built.reused
+        counts.update(partitions=len(built.partitions), reused=len(built.reused))
+    with steps.step("gate") as counts:
+        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, built.partitions)
+        scope = None if request.category is None else frozenset([request.category])
+        state.gates = gates.check(state.manifest, state.parent, config.gates, scope)
+        counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
+        _refuse(state)
+    with steps.step("publish"):
+        _publish(store, state, state.manifest)
+
+
+def _refuse(state: _State) -> None:
+    failed = [gate for gate in state.gates if not gate.passed]
+    if failed:
+        state.status = "refused"
+        raise GateError(
+            "; ".join(f"{gate.name} {gate.op} {gate.bound:g}" for gate in failed),
+            "; ".join(f"{gate.name} {gate.value:g} ({gate.advice})" for gate in failed),
+            f"nothing was published; read runs/{state.run}/report.html in the store",
+        )
+
+
+def _publish(store: Store, state: _State, manifest: Manifest) -> None:
+    if state.parent is not None and state.parent.content == manifest.content:
+        state.status, state.snapshot = "unchanged", state.parent_id
+        _log.info("nothing changed: %s stays published", state.parent_id)
+        return
+    state.snapshot = store.publish(manifest)
+    state.status = "published"
+    _log.info("published %s", state.snapshot)
+
+
+def _report(request: Request, state: _State) -> RunReport:
+    manifest, plan = state.manifest, state.plan
+    degraded: dict[str, int] = {}
+    for shard in manifest.shards if manifest else ():
+        for reason, rows in shard.record.degraded.items():
+            degraded[reason] = degraded.get(reason, 0) + rows
+    rejects = manifest.rejects if manifest else {}
+    return RunReport(
+        run=state.run,
+        started_at=state.started,
+        ended_at=datetime.now(UTC),
+        status=state.status,
+        exit_code=state.error.exit_code if state.error else (0 if state.status in ("published", "unchanged") else 1),
+        snapshot=state.snapshot,
+        parent=state.parent_id,
+        command=request.command,
+        rows_in=plan.rows if plan else 0,
+        rows_embedded=manifest.rows if manifest else 0,
+        rows_rejected=sum(rejects.values()),
+        rows_degraded=sum(degraded.values()),
+        units=len(plan.units) if plan else 0,
+        units_reused=state.units_reused,
+        indexes_reused=len(state.indexes_reused),
+        steps=tuple(state.steps.entries),
+        gates=tuple(state.gates),
+        rejects=rejects,
+        degraded=dict(sorted(degraded.items())),
+        partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
+        error=str(state.error) if state.error else None,
+    )
+
+
+def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:
+    for partition in manifest.partitions:
+        index = partition.index
+        yield PartitionRow(
+            name=partition.name,
+            rows=partition.rows,
+            index_type=index.type,
+            parameters=index.parameters,
+            nprobe=index.nprobe,
+            refine_factor=index.refine_factor,
+            recall=index.recall,
+            k=index.k,
+            p50_ms=index.p50_ms,
+            p99_ms=index.p99_ms,
+            bytes=sum(file.bytes for file in index.files.values()),
+            build_seconds=index.build_seconds,
+            reused=partition.name in reused,
+        )
+
+
+def _run_id() -> str:
+    """Sorts by time; the random end keeps two runs of one second apart."""
+    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+
+
+@contextmanager
+def _log_file(path: os.PathLike[str]) -> Iterator[None]:
+    """Keep this process's log in a file too, while the body runs."""
+    handler = logging.FileHandler(path, encoding="utf-8")
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+    logging.getLogger().addHandler(handler)
+    try:
+        yield
+    finally:
+        logging.getLogger().removeHandler(handler)
+        handler.close()

@@ -1,0 +1,243 @@
+"""Beam shells: one fused stage from unit to shard, and one from build task to index. The logic is in embed.py and
+build.
+
+Only references cross a shuffle. A unit travels as one RecordBatch through the fused stage; nothing is carried between
+`process_batch` calls, and nothing is emitted from `finish_bundle` (Beam drops that in front of a batch consumer).
+Beam reads batch types off the annotations, so this module must not postpone their evaluation.
+"""
+
+import json
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, NamedTuple
+
+import apache_beam as beam
+import numpy as np
+import pyarrow as pa
+from apache_beam import coders
+from apache_beam.metrics import Metrics
+from apache_beam.typehints.batch import BatchConverter
+
+from encoders.base import ImageEncoder, TextEncoder, load
+from encoders.photo import PhotoLimits
+from index_builders.sizing import IndexSettings
+from lookup.store import Store
+from pipeline import catalog, fingerprints
+from pipeline.config import Config
+from pipeline.embed import embed_photos, embed_texts, fuse, tower_dims
+from pipeline.failures import told
+from pipeline.index_files import write_index
+from pipeline.plan import Unit
+from pipeline.shard_files import mark_unit, reusable_shard, write_unit
+
+_META = b"vitrine"
+
+
+class Done(NamedTuple):
+    """What a finished unit or index leaves in the pipeline."""
+
+    number: int
+    name: str
+    rows: int
+    reused: bool
+
+
+class Row(NamedTuple):
+    """The element type that Beam knows of a batch's rows; rows themselves never become elements."""
+
+    row: int
+
+
+class Task(NamedTuple):
+    """One partition's index to build: the segments are named in a file of the run, not carried."""
+
+    number: int
+    partition: str
+    name: str
+    path: str
+
+
+for element in (Unit, Done, Task):
+    coders.registry.register_coder(element, coders.RowCoder)
+
+
+class UnitBatchConverter(BatchConverter):  # type: ignore[misc]
+    """Makes pa.RecordBatch a batch type of Beam's. Turning batches into elements raises: it would be silent and 20x
+    slower.
+    """
+
+    @staticmethod
+    @BatchConverter.register(name="vitrine_unit_batch")  # type: ignore[untyped-decorator]
+    def from_typehints(element_type: type, batch_type: type) -> "UnitBatchConverter":
+        """The converter for this pair of types; TypeError tells Beam to look on."""
+        if batch_type != pa.RecordBatch:
+            raise TypeError("batch type must be pa.RecordBatch")
+        return UnitBatchConverter(batch_type, element_type)
+
+    def get_length(self, batch: pa.RecordBatch) -> int:
+        """Rows."""
+        return int(batch.num_rows)
+
+    def estimate_byte_size(self, batch: pa.RecordBatch) -> int:
+        """Bytes."""
+        return int(batch.nbytes)
+
+    def explode_batch(self, batch: pa.RecordBatch) -> Any:
+        """Never: see the class."""
+        raise TypeError("a batch left the fused stage: keep ReadUnit to WriteShard adjacent, each with process_batch")
+
+    def produce_batch(self, elements: Any) -> Any:
+        """Never: see the class."""
+        raise TypeError(
+            "elements were sent to a batch stage: keep ReadUnit to WriteShard adjacent, each with process_batch"
+        )
+
+
+class ReadUnit(beam.DoFn):  # type: ignore[misc]
+    """Unit -> its rows as one batch, or an empty batch when its shard stands already."""
+
+    def __init__(self, config: Config, root: str) -> None:
+        self.config, self.root = config, root
+        self.encoding = fingerprints.encoding_identity(config)
+
+    def setup(self) -> None:
+        """Open the store."""
+        self.store = Store.open(self.config.store.path)
+
+    @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
+    def process(self, unit: Unit) -> Iterator[pa.RecordBatch]:
+        """Read, clean, fingerprint, and look whether the shard exists and validates."""
+        with told():
+            table = read_fingerprinted(unit, self.config, self.root)
+            name = fingerprints.shard_name(self.encoding, table)
+            if reusable_shard(self.store, name) is not None:
+                Metrics.counter("vitrine", "units_reused").inc()
+                table = table.slice(0, 0)
+        yield _batch(table, {"unit": unit.number, "rows": unit.rows, "shard": name})
+
+    def infer_output_type(self, input_type: Any) -> Any:
+        """Row: see the class Row."""
+        return Row
+
+
+class EncodeTexts(beam.DoFn):  # type: ignore[misc]
+    """Batch -> batch with text vectors. Without a text tower the batch passes as it is."""
+
+    def __init__(self, config: Config) -> None:
+        self.spec, self.device = config.encoders.text_spec, config.encoders.device
+
+    def setup(self) -> None:
+        """Load the encoder; threads of one process share it."""
+        self.encoder = load(self.spec, self.device) if self.spec else None
+
+    def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Encode the whole unit in micro-batches inside this call."""
+        if isinstance(self.encoder, TextEncoder) and batch.num_rows:
+            batch = _batch(embed_texts(pa.Table.from_batches([batch]), self.encoder), _meta(batch))
+            Metrics.counter("vitrine", "texts_encoded").inc(batch.num_rows - batch.column("text_vector").null_count)
+        yield batch
+
+    def infer_output_type(self, input_type: Any) -> Any:
+        """Row: see the class Row."""
+        return Row
+
+
+class EncodePhotos(beam.DoFn):  # type: ignore[misc]
+    """Batch -> batch with photo vectors. Pixels live inside this call only."""
+
+    def __init__(self, config: Config, root: str) -> None:
+        self.spec, self.device, self.root = config.encoders.image_spec, config.encoders.device, root
+        self.limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
+        self.threads = config.run.photo_threads
+
+    def setup(self) -> None:
+        """Load the encoder and start the decoding threads."""
+        self.encoder = load(self.spec, self.device) if self.spec else None
+        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
+
+    def teardown(self) -> None:
+        """Stop the decoding threads."""
+        self.pool.shutdown()
+
+    def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
+        """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
+        if isinstance(self.encoder, ImageEncoder) and batch.num_rows:
+            with told():
+                table = embed_photos(pa.Table.from_batches([batch]), self.encoder, self.root, self.limits, self.pool)
+            batch = _batch(table, _meta(batch))
+            Metrics.counter("vitrine", "photos_encoded").inc(batch.num_rows - batch.column("image_vector").null_count)
+        yield batch
+
+    def infer_output_type(self, input_type: Any) -> Any:
+        """Row: see the class Row."""
+        return Row
+
+
+class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
+    """Batch -> shard in the store, and a reference to it."""
+
+    def __init__(self, config: Config, run: str) -> None:
+        self.config, self.run = config, run
+
+    def setup(self) -> None:
+        """Open the store and load the fusion."""
+        self.store = Store.open(self.config.store.path)
+        self.dims = tower_dims(self.config)
+        self.fusion = self.config.fusion_spec.load(*self.dims)
+
+    @beam.DoFn.yields_elements  # type: ignore[untyped-decorator]
+    def process_batch(self, batch: pa.RecordBatch) -> Iterator[Done]:
+        """Fuse, write, and note in the run's folder which shard the unit became."""
+        meta, reused = _meta(batch), not batch.num_rows
+        with told():
+            if not reused:
+                fused = fuse(pa.Table.from_batches([batch]), self.fusion, *self.dims)
+                write_unit(self.store, meta["shard"], fused, self.config)
+            mark_unit(self.store, self.run, meta["unit"], meta["shard"], reused)
+        yield Done(meta["unit"], meta["shard"], meta["rows"], reused)
+
+    def infer_output_type(self, input_type: Any) -> Any:
+        """A reference."""
+        return Done
+
+
+class BuildIndex(beam.DoFn):  # type: ignore[misc]
+    """Task -> index in the store, and a reference to it."""
+
+    def __init__(self, store: str, settings: IndexSettings, dim: int) -> None:
+        self.store_path, self.settings, self.dim = store, settings, dim
+
+    def setup(self) -> None:
+        """Open the store."""
+        self.store = Store.open(self.store_path)
+
+    def process(self, task: Task) -> Iterator[Done]:
+        """Build one partition's index."""
+        with told():
+            record = write_index(self.store, task.name, task.path, self.settings, self.dim)
+        yield Done(task.number, record.name, record.rows, False)
+
+
+def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
+    """One unit as it enters the encoders: clean rows of its category, with fingerprints of text and photos."""
+    duplicates = np.frombuffer(unit.duplicates, dtype=np.int32).tolist()
+    table = catalog.read_unit(unit.path, range(unit.first_group, unit.end_group), duplicates, config.catalog)
+    if unit.category:
+        table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
+    photos, versions = table.column("photos"), table.column("version")
+    found = fingerprints.photo_fingerprints(photos, versions, config.catalog, root)
+    table = table.append_column("text_fingerprint", fingerprints.text_fingerprints(table.column("text")))
+    return table.append_column("photo_fingerprint", found).drop_columns(["version"])
+
+
+def _batch(table: pa.Table, meta: dict[str, Any]) -> pa.RecordBatch:
+    """One RecordBatch whose schema metadata says which unit it is."""
+    schema = table.schema.with_metadata({_META: json.dumps(meta)})
+    batches = table.combine_chunks().to_batches()
+    columns = batches[0].columns if batches else [pa.nulls(0, field.type) for field in schema]
+    return pa.RecordBatch.from_arrays(columns, schema=schema)
+
+
+def _meta(batch: pa.RecordBatch) -> dict[str, Any]:
+    meta: dict[str, Any] = json.loads(batch.schema.metadata[_META])
+    return meta

@@ -1,0 +1,38 @@
+"""Verification of a published snapshot: every byte that a reader may read is compared with what was written."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from encoders.errors import InputError, IntegrityError
+from lookup.store import Store
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was read and found whole."""
+
+    snapshot: str
+    files: int
+    bytes: int
+
+
+def verify_store(path: str) -> Verified:
+    """Check CURRENT, the manifest and every file it names; IntegrityError lists all that differ."""
+    store = Store.open(path)
+    snapshot = store.current()
+    manifest = store.manifest(snapshot) if snapshot else None
+    if snapshot is None or manifest is None:
+        raise InputError(
+            f"a published snapshot in {path}", "none yet", "run `vitrine run -c CONFIG store.path=...` first"
+        )
+    files = manifest.files()
+    problems = [(file, problem) for file in files if (problem := store.problem_of(file)) is not None]
+    if problems:
+        first, _ = problems[0]
+        raise IntegrityError(
+            f"{len(files)} files as they were written, {first.path} with {first.bytes} bytes and blake3 {first.blake3}",
+            "; ".join(f"{file.path}: {problem}" for file, problem in problems),
+            "run `vitrine run` again: it writes what does not validate anew; until then serve an earlier snapshot",
+        )
+    return Verified(snapshot, len(files), sum(file.bytes for file in files))

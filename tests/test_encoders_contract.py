@@ -1,0 +1,287 @@
+"""Every encoder that needs no weights, found by walking the folder, keeps what `encoders/base.py` promises."""
+
+from __future__ import annotations
+
+import pickle
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from blake3 import blake3
+from pydantic import ValidationError
+
+from encoders.base import EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, encoder_types, load
+from encoders.errors import InputError
+
+# Fields that make a type without weights; a type whose weights must be pulled first is tested where its weights are
+# made.
+WEIGHTLESS = ("hashed_text", "photo_descriptors")
+TITLES = [
+    "Red striped dress",
+    "红色条纹连衣裙",
+    "x",
+    "!?",
+    "T恤 女装 2024",
+    "Ünïcödé straße",
+    "👗",
+    "a b c d e",
+    "Leather boots " * 30,
+]
+TOLERANCE = 1e-6  # of one coordinate, between batch sizes
+
+
+@pytest.fixture(params=WEIGHTLESS)
+def spec(request: pytest.FixtureRequest) -> EncoderSpec:
+    """The default spec of each type."""
+    return encoder_spec({"type": request.param})
+
+
+def inputs(spec: EncoderSpec, n: int = 24) -> list[Any]:
+    """n titles or photos of many kinds: equal ones, flat ones, one pixel, long and wide ones."""
+    if "text" in spec.modalities:
+        return [TITLES[i % len(TITLES)] + " again" * (i // len(TITLES)) for i in range(n)]
+    rng = np.random.default_rng(7)
+    shapes = [(1, 1), (40, 60), (64, 64), (1, 500), (300, 3), (90, 120)]
+    photos = [rng.integers(0, 256, (*shapes[i % len(shapes)], 3), dtype=np.uint8) for i in range(n - 3)]
+    return [*photos, *(np.full((20, 30, 3), shade, np.uint8) for shade in (0, 128, 255))]
+
+
+def encode(spec: EncoderSpec, rows: list[Any], micro_batch: int | None = None) -> np.ndarray[Any, Any]:
+    """A fresh encoder's vectors."""
+    encoder = spec.load("cpu")
+    assert isinstance(encoder, TextEncoder | ImageEncoder)
+    encoder.micro_batch = micro_batch or encoder.micro_batch
+    return encoder.encode(rows)
+
+
+def digest_of(fields: dict[str, Any]) -> str:
+    """What another process computes from the same fields."""
+    spec = encoder_spec(fields)
+    return spec.identity + blake3(encode(spec, inputs(spec)).tobytes()).hexdigest()
+
+
+def test_the_walk_finds_the_encoders() -> None:
+    """Both weightless types are found, and no helper module passes for a type."""
+    assert set(WEIGHTLESS) <= set(encoder_types())
+    assert not {"base", "errors", "text", "photo"} & set(encoder_types())
+
+
+def test_every_type_in_the_folder_defines_a_spec() -> None:
+    """Each module that the walk finds has a Spec whose `type` is the module's name."""
+    for name in encoder_types():
+        fields = __import__(f"encoders.{name}", fromlist=["Spec"]).Spec.model_fields
+        assert fields["type"].default == name
+
+
+def test_vectors_are_float32_unit_rows_of_the_stated_length(spec: EncoderSpec) -> None:
+    """Shape, dtype and length are as promised, also for no rows and for the oddest ones."""
+    rows = inputs(spec)
+    vectors = encode(spec, rows)
+    assert vectors.shape == (len(rows), spec.dim)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)
+    assert encode(spec, []).shape == (0, spec.dim)
+    assert len({row.tobytes() for row in vectors}) > len(rows) // 2
+
+
+@pytest.mark.parametrize("micro_batch", [1, 2, 7, 24])
+def test_a_row_does_not_depend_on_its_batch(spec: EncoderSpec, micro_batch: int) -> None:
+    """Any micro-batch size, and any order of the rows, gives the same vectors."""
+    rows = inputs(spec)
+    whole = encode(spec, rows)
+    np.testing.assert_allclose(encode(spec, rows, micro_batch), whole, atol=TOLERANCE, rtol=0)
+    np.testing.assert_allclose(encode(spec, rows[::-1], micro_batch)[::-1], whole, atol=TOLERANCE, rtol=0)
+
+
+def test_another_process_computes_the_same_bytes(spec: EncoderSpec) -> None:
+    """A spawned process with another hash seed gives equal vectors and an equal identity."""
+    code = f"from tests.test_encoders_contract import digest_of; print(digest_of({spec.model_dump(mode='json')!r}))"
+    ran = subprocess.run(
+        [sys.executable, "-c", code],
+        env={"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert ran.stdout.strip() == digest_of(spec.model_dump(mode="json"))
+
+
+def test_threads_share_one_encoder(spec: EncoderSpec) -> None:
+    """`load` gives one object to all threads of a process, and they get what one thread gets."""
+    rows = inputs(spec)
+    encoder: Any = load(spec, "cpu")
+    assert load(encoder_spec(spec.model_dump()), "cpu") is encoder
+    whole = encoder.encode(rows)
+    with ThreadPoolExecutor(4) as pool:
+        for vectors in pool.map(encoder.encode, [rows] * 12):
+            np.testing.assert_array_equal(vectors, whole)
+
+
+def test_a_spec_survives_pickling_and_yaml(spec: EncoderSpec) -> None:
+    """Workers and configs get the spec that was sent."""
+    assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301 - our own bytes, as the runner sends them to workers
+    back = encoder_spec(yaml.safe_load(yaml.safe_dump(spec.model_dump(mode="json"))))
+    assert back == spec
+    assert back.identity == spec.identity
+
+
+def _another(value: Any) -> Any:
+    return value + 0.125 if isinstance(value, float) else value + 8 if isinstance(value, int) else None
+
+
+def test_every_field_is_part_of_the_identity(spec: EncoderSpec) -> None:
+    """Changing any field changes identity and, as the fields are there for that, the vectors."""
+    rows = inputs(spec)
+    changed = 0
+    for name, value in spec.model_dump().items():
+        if name != "type":
+            other = encoder_spec({**spec.model_dump(), name: _another(value)})
+            assert other.identity != spec.identity, name
+            assert not np.array_equal(encode(other, rows), encode(spec, rows)), name
+            changed += 1
+    assert changed >= 2
+
+
+def test_the_decoder_is_part_of_a_photo_encoder_s_identity(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another Pillow gives other pixels, hence another identity."""
+    spec = encoder_spec({"type": "photo_descriptors"})
+    before = spec.identity
+    monkeypatch.setattr("PIL.__version__", "0.0.1")
+    assert spec.identity != before
+
+
+def test_unknown_fields_and_types_are_refused(spec: EncoderSpec) -> None:
+    """A misspelt key, a frozen field, and a type that is no module are errors."""
+    with pytest.raises(ValidationError, match="dims"):
+        encoder_spec({"type": spec.type, "dims": 3})
+    with pytest.raises(ValidationError):
+        spec.dim = 3  # type: ignore[misc]
+    with pytest.raises(InputError, match="hashed_txt"):
+        encoder_spec({"type": "hashed_txt"})
+
+
+def test_loading_imports_no_torch() -> None:
+    """The weightless encoders, text cleaning and photo decoding need no network library."""
+    names = ", ".join(
+        f"encoders.{name}" for name in (*WEIGHTLESS, "text", "photo", "fusion.concat", "fusion.weighted_sum")
+    )
+    code = f"import sys, {names}; sys.exit('torch' in sys.modules or 'ftfy' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0
+
+
+def test_an_empty_text_is_refused() -> None:
+    """An absent text is the caller's to mask."""
+    with pytest.raises(ValueError, match="empty"):
+        encode(encoder_spec({"type": "hashed_text"}), ["a", ""])
+
+
+RANKED = [
+    ("red dress", "Red striped dress", "Blue dress"),
+    ("blue shirt", "Blue cotton shirt for men", "Red shirt"),
+    ("leather boots", "Brown leather ankle boots", "Leather belt"),
+    ("green bag", "Green canvas tote bag", "Black bag"),
+    ("white sneakers", "White running sneakers", "White socks"),
+    ("red drees", "Red striped dress", "Blue trousers"),
+    ("红色连衣裙", "红色条纹连衣裙", "蓝色连衣裙"),
+    ("蓝色衬衫", "蓝色纯棉衬衫", "红色衬衫"),
+    ("真皮靴子", "棕色真皮短靴子", "真皮腰带"),
+    ("白色运动鞋", "白色跑步运动鞋", "白色袜子"),
+    ("羊毛围巾", "灰色羊毛围巾", "丝绸围巾"),
+    ("黄色帽子", "黄色草编帽子", "黄色杯子"),
+]
+
+
+@pytest.mark.parametrize("script", [RANKED[:6], RANKED[6:]], ids=["english", "chinese"])
+def test_more_shared_words_rank_higher(script: list[tuple[str, str, str]]) -> None:
+    """Over ten seeds, more than five of six queries rank what has all their words above what has some."""
+    right = []
+    for seed in range(10):
+        for triple in script:
+            query, better, worse = encode(encoder_spec({"type": "hashed_text", "seed": seed}), list(triple))
+            right.append(query @ better > query @ worse)
+    assert np.mean(right) > 5 / 6
+
+
+def test_hashed_similarity_is_that_of_the_counted_grams() -> None:
+    """With many buckets, cosines equal those of n-gram counts made by plain Python (hashing keeps inner products)."""
+
+    def counts(text: str) -> dict[Any, float]:
+        grams: dict[Any, float] = {}
+        for word in text.lower().split():
+            marked = f" {word} "
+            features = [(marked[i : i + n], 1.0) for n in (3, 4, 5) for i in range(len(marked) - n + 1)]
+            if "\u4e00" <= word[0] <= "\u9fff":
+                features = [(c, 1.0) for c in word] + [(a + b, 0.4) for a, b in pairwise(word)]
+            else:
+                features.append(((word,), 2.0))
+            for gram, weight in features:
+                grams[gram] = grams.get(gram, 0) + weight
+        return grams
+
+    texts = ["Red striped dress", "red dresses", "Blue dress a", "红色条纹连衣裙", "red 蓝色连衣裙"]
+    plain = [counts(text) for text in texts]
+    norms = [sum(v * v for v in p.values()) ** 0.5 for p in plain]
+    expected = [
+        [sum(v * b.get(g, 0) for g, v in a.items()) / m / n for b, n in zip(plain, norms, strict=True)]
+        for a, m in zip(plain, norms, strict=True)
+    ]
+    vectors = encode(encoder_spec({"type": "hashed_text", "dim": 8192}), texts)
+    np.testing.assert_allclose(vectors @ vectors.T, expected, atol=0.04)
+
+
+def test_features_that_cancel_leave_a_unit_vector() -> None:
+    """A text whose two features fall into one bucket with opposite signs gets the bucket of its own hash."""
+    spec = encoder_spec({"type": "hashed_text", "dim": 8, "pair_weight": 0})
+    pairs = [chr(0x4E00 + i) + chr(0x4E80 + i) for i in range(120)]
+    singles = encode(spec, [c for pair in pairs for c in pair]).reshape(120, 2, 8)
+    cancelling = [pair for pair, (a, b) in zip(pairs, singles, strict=True) if not np.any(a + b)]
+    assert cancelling
+    vectors = encode(spec, cancelling)
+    np.testing.assert_array_equal(np.sort(vectors, axis=1)[:, -2:], np.tile([0, 1], (len(cancelling), 1)))
+
+
+def _solid(rgb: tuple[int, int, int], patch: tuple[int, int, int]) -> np.ndarray[Any, Any]:
+    photo = np.full((80, 100, 3), rgb, np.uint8)
+    photo[20:60, 30:70] = patch
+    return photo
+
+
+def test_photos_are_near_by_colour_and_shape() -> None:
+    """A resized, brightened copy is nearer than another colour; a shifted pattern is nearer than another pattern."""
+    spec = encoder_spec({"type": "photo_descriptors"})
+    red, dark_red, blue = (
+        _solid((240, 240, 240), (200, 30, 30)),
+        _solid((230, 230, 230), (185, 35, 35)),
+        _solid((240, 240, 240), (30, 30, 200)),
+    )
+    vectors = encode(spec, [red, np.repeat(np.repeat(dark_red, 2, 0), 2, 1), blue])
+    assert vectors[0] @ vectors[1] > vectors[0] @ vectors[2] + 0.1
+    stripes = np.tile(np.where(np.arange(96) // 8 % 2, 255, 0).astype(np.uint8)[:, None, None], (1, 96, 3))
+    edges = encoder_spec({"type": "photo_descriptors", "colour_weight": 0, "region_weight": 0, "layout_weight": 0})
+    level, shifted, upright = encode(edges, [stripes, np.roll(stripes, 3, 0), stripes.swapaxes(0, 1)])
+    assert level @ shifted > level @ upright + 0.3
+
+
+def test_lab_of_known_colours() -> None:
+    """CIELAB of sRGB white, black, red, green and blue, as published (Lindbloom, D65, two decimals)."""
+    from encoders.photo_descriptors import lab_of
+
+    rgb = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
+    published = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]
+    np.testing.assert_allclose(lab_of(rgb), published, atol=0.02)
+
+
+def test_projection_keeps_inner_products() -> None:
+    """Two projections of the same photos agree on their similarities: the random directions do not decide."""
+    rows = inputs(encoder_spec({"type": "photo_descriptors"}))
+    wide, other = (
+        encode(encoder_spec({"type": "photo_descriptors", "dim": 4096, "seed": seed}), rows) for seed in (1, 2)
+    )
+    assert np.abs(wide @ wide.T - other @ other.T).max() < 0.12

@@ -1,0 +1,286 @@
+"""Gates on manifests that are right, and on manifests with one thing wrong."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from lookup.manifest import (
+    CatalogEntry,
+    FileRef,
+    IndexRecord,
+    Manifest,
+    PartitionEntry,
+    RejectCount,
+    Segment,
+    ShardEntry,
+    ShardRecord,
+)
+from pipeline.gates import check
+from pipeline.report import GateResult
+
+
+@dataclass(frozen=True)
+class Bounds:
+    max_reject_share: float = 0.1
+    max_degraded_share: float = 0.1
+    min_recall: float = 0.9
+    max_row_drop: float = 0.2
+
+
+LOOSE = Bounds(1, 1, 0, 1)
+INVARIANTS = {"rows_accounted", "rows_indexed", "index_files"}
+
+
+def file(rows: int, name: str = "file") -> FileRef:
+    return FileRef(path=name, bytes=1, rows=rows, blake3="0" * 64)
+
+
+def shard(
+    rows: dict[str, int], rejected: dict[str, int] | None = None, degraded: int = 0, name: str = "s"
+) -> ShardEntry:
+    """A shard of rows and rejects (missing_id) per partition, used whole."""
+    segments = tuple(
+        Segment(partition=one, row_group=group, rows=n, digest="") for group, (one, n) in enumerate(rows.items())
+    )
+    rejects = tuple(RejectCount(partition=one, reason="missing_id", rows=n) for one, n in (rejected or {}).items())
+    embedded, lost = sum(rows.values()), sum((rejected or {}).values())
+    record = ShardRecord(
+        name=name,
+        rows_in=embedded + lost,
+        file=file(embedded) if embedded else None,
+        rejects=file(lost) if lost else None,
+        segments=segments,
+        rejected=rejects,
+        degraded={"image_not_found": degraded} if degraded else {},
+    )
+    return ShardEntry(record=record, source="catalog.parquet", row_groups=(0, 1), segments=segments, rejected=rejects)
+
+
+def index(rows: int, **changes: Any) -> IndexRecord:
+    fields: dict[str, Any] = {
+        "name": "i",
+        "type": "flat",
+        "parameters": {},
+        "metric": "ip",
+        "dim": 8,
+        "rows": rows,
+        "files": {"index": file(rows), "ids": file(rows)},
+        "nprobe": 0,
+        "refine_factor": 0,
+        "k": 10,
+        "recall": 0.95,
+        "recall_queries": 100,
+        "curve": (),
+        "p50_ms": 1.0,
+        "p99_ms": 2.0,
+        "train_rows": 0,
+        "build_seconds": 1.0,
+    }
+    return IndexRecord(**fields | changes)
+
+
+def manifest(*shards: ShardEntry, recalls: dict[str, float] | None = None) -> Manifest:
+    """The right manifest of these shards; recall 0.95 unless told."""
+    rows: dict[str, int] = {}
+    for one in shards:
+        for segment in one.segments:
+            rows[segment.partition] = rows.get(segment.partition, 0) + segment.rows
+    partitions = [
+        PartitionEntry(name=name, rows=n, index=index(n, recall=(recalls or {}).get(name, 0.95)))
+        for name, n in sorted(rows.items())
+    ]
+    return Manifest(
+        parent=None,
+        run="r",
+        created_at=datetime(2026, 11, 21, tzinfo=UTC),
+        content="",
+        catalog=CatalogEntry(path="c", image_root=None, image_column=None, identity="", rows=0),
+        config={},
+        text=None,
+        image=None,
+        fusion={},
+        dim=8,
+        metric="ip",
+        attributes=(),
+        shards=shards,
+        partitions=tuple(partitions),
+    )
+
+
+def results(
+    new: Manifest, parent: Manifest | None = None, bounds: Bounds = LOOSE, *scope: str
+) -> dict[str, GateResult]:
+    found = check(new, parent, bounds, frozenset(scope) if scope else None)
+    assert len({one.name for one in found}) == len(found), "two results under one name"
+    return {one.name: one for one in found}
+
+
+def failed(found: dict[str, GateResult]) -> set[str]:
+    return {name for name, one in found.items() if not one.passed}
+
+
+per_partition = st.dictionaries(st.sampled_from("abcd"), st.integers(1, 50), max_size=4)
+shards = st.lists(st.tuples(per_partition, per_partition), min_size=1, max_size=4)
+
+
+@given(shards, shards)
+@settings(deadline=None)
+def test_shares_and_drops_are_those_of_a_plain_count(
+    now: list[tuple[dict[str, int], dict[str, int]]], before: list[tuple[dict[str, int], dict[str, int]]]
+) -> None:
+    """On any right manifest no invariant fails, and each share equals what counting the rows one by one gives."""
+    new, parent = (manifest(*(shard(*one) for one in shards)) for shards in (now, before))
+    found = results(new, parent)
+    kept, old = ([one for rows, _ in side for one, n in rows.items() for _ in range(n)] for side in (now, before))
+    lost = [one for _, rejected in now for one, n in rejected.items() for _ in range(n)]
+    assert not failed(found) & INVARIANTS
+    assert found["products"].passed is bool(kept)
+    assert found["reject_share"].value == (len(lost) / len(kept + lost) if kept + lost else 0)
+    assert found["row_drop"].value == pytest.approx(max(0, 1 - len(kept) / len(old)) if old else 0)
+    drops = [max(0, 1 - kept.count(one) / old.count(one)) for one in set(old)]
+    assert ("partition_row_drop" in found) is bool(drops)
+    if drops:
+        assert found["partition_row_drop"].value == pytest.approx(max(drops))
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.floats(0, 1), st.floats(0, 1))
+@settings(deadline=None)
+def test_a_figure_at_its_bound_passes_and_beyond_it_fails(
+    rejects: float, degraded: float, recall: float, drop: float
+) -> None:
+    """Each verdict is figure against bound, the bound itself allowed."""
+    new = manifest(shard({"a": 80}, {"a": 20}, degraded=8))
+    found = results(new, manifest(shard({"a": 100})), Bounds(rejects, degraded, recall, drop))
+    assert found["reject_share"].passed is (rejects >= 0.2)
+    assert found["degraded_share"].passed is (degraded >= 0.1)
+    assert found["recall"].passed is (recall <= 0.95)
+    assert found["row_drop"].passed is found["partition_row_drop"].passed is (drop >= 0.2)
+    exact = results(new, manifest(shard({"a": 100})), Bounds(0.2, 0.1, 0.95, 0.2))
+    assert not failed(exact)
+
+
+RIGHT = manifest(shard({"a": 6, "b": 4}, {"a": 2}, name="one"), shard({"a": 3}, name="two"))
+
+
+def with_record(**changes: Any) -> Manifest:
+    entry = RIGHT.shards[0]
+    wrong = entry.model_copy(update={"record": entry.record.model_copy(update=changes)})
+    return RIGHT.model_copy(update={"shards": (wrong, RIGHT.shards[1])})
+
+
+def with_index(**changes: Any) -> Manifest:
+    a, b = RIGHT.partitions
+    return RIGHT.model_copy(
+        update={"partitions": (a.model_copy(update={"index": a.index.model_copy(update=changes)}), b)}
+    )
+
+
+def with_partitions(*partitions: PartitionEntry) -> Manifest:
+    return RIGHT.model_copy(update={"partitions": partitions})
+
+
+A, B = RIGHT.partitions
+
+
+@pytest.mark.parametrize(
+    ("wrong", "gate", "named"),
+    [
+        (with_record(rows_in=13), "rows_accounted", "one"),
+        (with_record(rejected=()), "rows_accounted", "one"),
+        (with_record(file=file(9)), "rows_accounted", "one"),
+        (with_record(rejects=None), "rows_accounted", "one"),
+        (with_record(segments=RIGHT.shards[0].segments[:1], rows_in=8, file=file(6)), "rows_accounted", "one"),
+        (with_partitions(A.model_copy(update={"rows": 10}), B), "rows_indexed", "a"),
+        (with_index(rows=8, files={"index": file(8), "ids": file(8)}), "rows_indexed", "a"),
+        (with_partitions(A), "rows_indexed", "b"),
+        (with_partitions(A, B, B), "rows_indexed", "b"),
+        (with_partitions(A, B, PartitionEntry(name="c", rows=1, index=index(1))), "rows_indexed", "c"),
+        (with_index(files={"index": file(8), "ids": file(9)}), "index_files", "a"),
+        (with_index(files={"index": file(9), "ids": file(10)}), "index_files", "a"),
+        (with_index(files={}), "index_files", "a"),
+        (with_index(dim=16), "index_files", "a"),
+        (with_index(metric="l2"), "index_files", "a"),
+    ],
+)
+def test_each_broken_invariant_fails_its_own_gate_alone(wrong: Manifest, gate: str, named: str) -> None:
+    """One count that does not agree fails one invariant, which names where; no setting can allow it."""
+    found = results(wrong)
+    assert failed(found) == {gate}
+    assert found[gate].value == 1
+    assert found[gate].bound == 0
+    assert f": {named};" in found[gate].advice
+    assert not failed(results(RIGHT))
+
+
+def test_a_shard_replaced_in_part_still_adds_up() -> None:
+    """After a re-index the old shard's live segments are fewer than its record's; that is no error."""
+    old = RIGHT.shards[0]
+    rest = old.model_copy(update={"segments": old.segments[1:], "rejected": ()})
+    new = manifest(rest, shard({"a": 7}, {"a": 1}, name="again"))
+    found = results(new)
+    assert not failed(found)
+    assert found["reject_share"].value == 1 / 12  # the old shard's two rejects went with their segment
+
+
+def test_nothing_embedded_is_never_published() -> None:
+    """Loosest settings or not, a snapshot without a product fails."""
+    assert failed(results(manifest(shard({}, {"a": 5})))) == {"products"}
+
+
+def test_the_worst_partition_is_named() -> None:
+    """Recall and drop are those of the worst partition, by name, with how many fail."""
+    new = manifest(shard({"a": 10, "b": 5, "c": 10}), recalls={"a": 0.8, "b": 0.85, "c": 1.0})
+    found = results(new, manifest(shard({"a": 10, "b": 10, "c": 5})), Bounds())
+    assert failed(found) == {"recall", "row_drop", "partition_row_drop"} - {"row_drop"}
+    assert found["recall"].value == 0.8
+    assert "worst partition: a, recall@10 of 100 queries; 2 of 3 below the bound; " in found["recall"].advice
+    assert "worst partition: b, 5 rows, 10 in the parent; " in found["partition_row_drop"].advice
+
+
+def test_a_recall_that_was_not_measured_fails() -> None:
+    """NaN is the worst recall there is, even for a bound of zero."""
+    found = results(manifest(shard({"a": 10, "b": 10, "c": 10}), recalls={"a": 0.5, "b": math.nan}))
+    assert failed(found) == {"recall"}
+    assert "worst partition: b" in found["recall"].advice
+
+
+def test_a_partition_that_vanished_is_a_whole_drop() -> None:
+    """A category gone from the catalog is named, even where others have grown."""
+    found = results(manifest(shard({"a": 100})), manifest(shard({"a": 10, "b": 1})), Bounds(max_row_drop=0.99))
+    assert failed(found) == {"partition_row_drop"}
+    assert found["partition_row_drop"].value == 1
+    assert "worst partition: b, vanished, 1 in the parent" in found["partition_row_drop"].advice
+
+
+def test_the_first_snapshot_has_no_drop() -> None:
+    """Without a parent there is nothing to have shrunk from, and no figure is made up."""
+    assert not {"row_drop", "partition_row_drop", "untouched_partitions"} & set(results(RIGHT))
+
+
+def test_a_re_index_is_judged_by_what_it_touched() -> None:
+    """Rejects, degraded rows and recall of other categories do not count; those of the touched one do."""
+    bad = shard({"a": 50}, {"a": 50}, degraded=50, name="bad")
+    new = manifest(bad, shard({"b": 90}, {"b": 10}, degraded=9, name="good"), recalls={"a": 0.1})
+    bounds = Bounds(0.1, 0.1, 0.9, 0.2)
+    shares = {"reject_share", "degraded_share", "recall"}
+    assert failed(results(new, new, bounds)) == shares
+    assert failed(results(new, new, bounds, "a")) == shares
+    assert not failed(results(new, new, bounds, "b"))
+    assert "recall" not in results(new, new, bounds, "c")
+
+
+@pytest.mark.parametrize("changed", [{"a": 10, "b": 11}, {"a": 10}, {"a": 10, "b": 10, "c": 1}])
+def test_a_re_index_leaves_the_others_alone(changed: dict[str, int]) -> None:
+    """A partition outside the scope that changed, vanished or appeared fails the run; inside it may."""
+    parent = manifest(shard({"a": 10, "b": 10}))
+    found = results(manifest(shard(changed)), parent, LOOSE, "a")
+    assert failed(found) == {"untouched_partitions"}
+    assert not failed(results(manifest(shard(changed)), parent, LOOSE, "a", "b", "c"))
+    assert not failed(results(manifest(shard(changed)), parent))

@@ -1,0 +1,399 @@
+"""Index builders: sizes chosen, every type honest on any rows, files deterministic, figures equal to brute force."""
+
+from __future__ import annotations
+
+import math
+import resource
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from pydantic import ValidationError
+
+from index_builders import shards
+from index_builders.base import builder_spec, builder_types
+from index_builders.build import BuiltIndex, build, index_name
+from index_builders.evaluate import exact_neighbours, held_out, measure, recall
+from index_builders.shards import SegmentRef
+from index_builders.sizing import IndexSettings, m_for, nlist_for
+from index_builders.verify import check_finds_itself
+from lookup.errors import InputError, IntegrityError, VitrineError
+from lookup.index import PartitionIndex
+from lookup.manifest import FileRef, IndexRecord
+
+DIM = 16
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+SMALL = IndexSettings(exact_below=512, held_out_queries=60, large={"type": "ivf_pq", "nlist": 16, "nbits": 4})
+
+
+def clustered(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
+    """(n, dim) float32, nearly unit rows around 40 centres; their values are float16 numbers."""
+    rng = np.random.default_rng(seed)
+    centres = np.random.default_rng(99).standard_normal((40, dim))
+    xb = centres[rng.integers(0, 40, n)] + 0.5 * rng.standard_normal((n, dim))
+    return (xb / np.linalg.norm(xb, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
+
+
+def segments_of(folder: Path, xb: np.ndarray, ids: list[str] | None = None, per: int = 700) -> list[SegmentRef]:
+    """`xb` in shards of one segment of `per` rows each."""
+    folder.mkdir(exist_ok=True)
+    ids = ids or [f"p{i}" for i in range(len(xb))]
+    schema = shards.shard_schema(xb.shape[1], None, None, pa.schema([]), {})
+    refs = []
+    for start in range(0, len(xb), per):
+        part = xb[start : start + per]
+        known = {
+            "id": pa.array(ids[start : start + per], pa.string()),
+            "row": pa.array(range(len(part)), pa.int32()),
+            "embedding": shards.embedding_array(part),
+        }
+        table = pa.table([known.get(field.name, pa.nulls(len(part), field.type)) for field in schema], schema=schema)
+        path = folder / f"{start}.parquet"
+        [digest] = shards.write_shard(path, table, [0, len(part)])
+        refs.append(SegmentRef(path, 0, len(part), digest))
+    return refs
+
+
+def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[BuiltIndex, PartitionIndex]:
+    out = folder / "out"
+    out.mkdir()
+    result = build(segments_of(folder / "shards", xb), xb.shape[1], chosen, out)
+    return result, PartitionIndex.open({role: out / name for role, name in result.files.items()}, record_of(result))
+
+
+def record_of(result: BuiltIndex) -> IndexRecord:
+    """The record that a run writes of `result`: every field but name and files is there."""
+    files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
+    return IndexRecord(**{**vars(result), "files": files, "name": "ab" * 32})
+
+
+def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:
+    """recall@k by brute force in float64: each row of `own` asked for, itself left out on both sides."""
+    scores = xb[own].astype(np.float64) @ xb.astype(np.float64).T
+    scores[np.arange(len(own)), own] = -np.inf
+    truth = np.argsort(-scores, axis=1, kind="stable")[:, :k]
+    answers = index.search(xb[own], k + 1)[1]
+    found = [len(set(a[a != me][:k]) & set(t)) for a, t, me in zip(answers, truth, own, strict=True)]
+    return sum(found) / truth.size
+
+
+# --- every index type ---
+
+OPTIONS: dict[str, dict[str, Any]] = {"ivf_pq": {"nlist": 8, "m": 8, "nbits": 4}}
+
+
+def test_the_folder_has_index_types() -> None:
+    """The contract below runs over every module of the folder, of which there are some."""
+    assert {"flat", "ivf_pq"} <= set(builder_types())
+
+
+@pytest.mark.parametrize("name", builder_types())
+def test_contract(name: str, tmp_path: Path) -> None:
+    """Any type: same rows, same bytes; every row finds itself; recall over a floor; YAML round trip."""
+    fields = {"type": name, **OPTIONS.get(name, {})}
+    spec = builder_spec(fields)
+    assert builder_spec(spec.model_dump(mode="json")) == spec
+    assert len(spec.identity) == 64
+    with pytest.raises(ValidationError):
+        builder_spec({**fields, "nonsense": 1})
+    xb = clustered(900)
+    index, again = (spec.build(xb[:400], iter([xb]), DIM) for _ in range(2))
+    assert faiss.serialize_index(index).tobytes() == faiss.serialize_index(again).tobytes()
+    assert (index.ntotal, index.d, index.metric_type) == (900, DIM, faiss.METRIC_INNER_PRODUCT)
+    chosen = IndexSettings(exact_below=512, large=fields, held_out_queries=100)
+    result, opened = built(tmp_path, xb, chosen)
+    assert result.type == name
+    assert result.recall >= 0.9
+    assert (opened.search(xb, 1)[1][:, 0] == np.arange(900)).mean() > 0.99
+
+
+def test_unknown_type_is_named() -> None:
+    """A type without a module lists those there are."""
+    with pytest.raises(InputError, match=r"flat, ivf_pq[\s\S]*annoy"):
+        builder_spec({"type": "annoy"})
+
+
+def test_settings_are_read_without_faiss() -> None:
+    """The config imports every index type's spec; that must cost neither FAISS, numpy nor pyarrow."""
+    code = (
+        "import sys, index_builders.sizing as s; s.IndexSettings().choose(10**6, 64);"
+        "sys.exit(str({'faiss', 'numpy', 'pyarrow'} & set(sys.modules) or '') or 0)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""
+
+
+# --- sizes ---
+
+
+@given(st.integers(1, 10**9), st.integers(1, 2048))
+@settings(max_examples=300, deadline=None)
+def test_sizes_keep_the_rules(rows: int, dim: int) -> None:
+    """For any rows and dim: 39 training points a centroid, at most 8 * sqrt(n) lists, m divides dim; repeatable."""
+    chosen = IndexSettings()
+    spec = chosen.choose(rows, dim)
+    assert spec == chosen.choose(rows, dim)
+    if rows < chosen.exact_below:
+        assert spec.type == "flat"
+        return
+    fields = spec.model_dump()
+    assert 39 * fields["nlist"] <= chosen.train_rows(rows)
+    assert chosen.train_rows(rows) >= 39 * 256
+    assert 1 <= fields["nlist"] <= 8 * math.sqrt(rows)
+    assert math.log2(fields["nlist"]).is_integer()
+    assert dim % fields["m"] == 0
+    assert 4 * fields["m"] >= dim
+
+
+def test_sizes_by_name() -> None:
+    """A few sizes, worked out by hand."""
+    assert nlist_for(1_000_000, 262_144) == 4096  # 4 * 1000 = 4000
+    assert nlist_for(10_500, 10_000) == 256  # 4 * 102 = 410 asks for 512, 10,000 / 39 = 256.4 allows 256
+    assert [m_for(dim) for dim in (16, 64, 96, 384, 768, 10, 97, 1)] == [4, 16, 24, 96, 192, 5, 97, 1]
+
+
+def test_given_keys_override_the_rules() -> None:
+    """What `large` says replaces the rule for that key only."""
+    fields = IndexSettings(large={"type": "ivf_pq", "nlist": 64}).choose(100_000, 64).model_dump()
+    assert (fields["nlist"], fields["m"]) == (64, 16)
+
+
+def test_names_follow_content_and_settings() -> None:
+    """Another segment, order or target is another name; a setting that changes nothing here is not."""
+    base = IndexSettings()
+    names = [
+        index_name(["a", "b"], base.identity(1000, 64)),
+        index_name(["b", "a"], base.identity(1000, 64)),
+        index_name(["a"], base.identity(1000, 64)),
+        index_name(["a", "b"], IndexSettings(target_recall=0.9).identity(1000, 64)),
+        index_name(["a", "b"], IndexSettings(seed=5).identity(1000, 64)),
+        index_name(["a", "b"], IndexSettings(exact_below=600).identity(1000, 64)),
+    ]
+    assert len(set(names)) == 6
+    assert names[0] == index_name(
+        ["a", "b"], IndexSettings(exact_below=20_000, large={"type": "flat"}).identity(1000, 64)
+    )
+    assert all(len(name) == 64 for name in names)
+
+
+# --- building ---
+
+
+def test_built_index_equals_brute_force(tmp_path: Path) -> None:
+    """IVF-PQ over several shards: recall is that of brute force, nprobe reaches the target."""
+    xb = clustered(3000)
+    result, index = built(tmp_path, xb)
+    assert (result.type, result.rows, result.train_rows, result.recall_queries) == ("ivf_pq", 3000, 2940, 60)
+    assert result.recall >= 0.95
+    below = [point for point in result.curve if point.nprobe < result.nprobe]
+    assert all(point.recall < 0.95 for point in below)
+    assert [p.recall for p in result.curve if p.nprobe == result.nprobe] == [result.recall]
+    everywhere = true_recall(index, xb, np.arange(0, 3000, 5), 10)
+    assert abs(everywhere - result.recall) < 0.05  # 600 samples against 60 held-out queries
+    assert index.ids(range(3000)) == [f"p{i}" for i in range(3000)]
+    assert 0 < result.p50_ms <= result.p99_ms
+
+
+def test_same_rows_same_files_with_one_and_two_threads(tmp_path: Path) -> None:
+    """Two builds, one with 1 and one with 2 OpenMP threads, write equal bytes."""
+    refs = segments_of(tmp_path / "shards", clustered(6000), per=2500)
+    before = faiss.omp_get_max_threads()
+    try:
+        for threads in (1, 2):
+            faiss.omp_set_num_threads(threads)
+            (tmp_path / str(threads)).mkdir()
+            build(refs, DIM, IndexSettings(exact_below=512), tmp_path / str(threads))
+    finally:
+        faiss.omp_set_num_threads(before)
+    for name in ("index.faiss", "ids.parquet", "refine.npy"):
+        assert (tmp_path / "1" / name).read_bytes() == (tmp_path / "2" / name).read_bytes()
+
+
+@pytest.mark.parametrize("rows", [1, 2, 9, 39, 511])
+def test_few_rows_are_exact(tmp_path: Path, rows: int) -> None:
+    """Down to one row, a small partition is searched exactly: recall 1 and every row finds itself."""
+    xb = clustered(rows)
+    result, index = built(tmp_path, xb)
+    assert (result.type, result.nprobe, result.recall, result.train_rows) == ("flat", 0, 1.0, 0)
+    np.testing.assert_allclose(index.search(xb, 1)[0][:, 0], (xb**2).sum(axis=1), atol=1e-6)
+
+
+def test_no_rows_are_refused(tmp_path: Path) -> None:
+    """An empty partition is an error, not an empty index."""
+    with pytest.raises(InputError, match="partition with rows"):
+        build([], DIM, SMALL, tmp_path)
+
+
+@pytest.mark.parametrize("kind", ["equal", "duplicates", "prime dim", "zeros"])
+def test_awkward_rows_are_built(tmp_path: Path, kind: str) -> None:
+    """All rows equal, few distinct rows, a dim that nothing divides, zero rows: built, checked and found."""
+    xb = {
+        "equal": lambda: np.tile(clustered(1), (700, 1)),
+        "duplicates": lambda: clustered(20)[np.random.default_rng(0).integers(0, 20, 1500)],
+        "prime dim": lambda: clustered(1500, dim=13),
+        "zeros": lambda: np.vstack([clustered(600), np.zeros((100, DIM), np.float32)]),
+    }[kind]()
+    chosen = IndexSettings(exact_below=512, held_out_queries=60)
+    result, index = built(tmp_path, xb, chosen)
+    assert result.type == "ivf_pq"
+    assert result.recall >= 0.95
+    best = (xb[:50].astype(np.float64) @ xb.astype(np.float64).T).max(axis=1)
+    found = np.isclose(index.search(xb[:50], 5)[0][:, 0], best, atol=1e-5)
+    assert found.mean() > 0.95
+
+
+def test_a_target_out_of_reach_is_reported(tmp_path: Path) -> None:
+    """Where no nprobe reaches the target, the best that was measured comes back and nothing is raised."""
+    large = {"type": "ivf_pq", "nlist": 16, "m": 1, "nbits": 4, "refine_factor": 1}
+    chosen = IndexSettings(exact_below=512, held_out_queries=60, large=large, target_recall=1.0)
+    xb = np.vstack([clustered(400, seed=s) for s in range(4)])
+    result, _ = built(tmp_path, xb, chosen)
+    assert result.recall < 1
+    assert result.recall == max(point.recall for point in result.curve)
+    assert result.curve[-1].nprobe == 16
+
+
+@pytest.mark.parametrize(
+    ("large", "message"),
+    [({"m": 5}, "m that divides 16"), ({"nlist": 900}, "at least 900 training rows"), ({"nbits": 8, "nlist": 4}, None)],
+)
+def test_settings_that_do_not_fit_are_refused(tmp_path: Path, large: dict[str, int], message: str | None) -> None:
+    """An m that does not divide dim, or more centroids than rows, is named before FAISS runs."""
+    chosen = IndexSettings(exact_below=512, large={"type": "ivf_pq", **large})
+    if message is None:
+        built(tmp_path, clustered(600), chosen)
+        return
+    with pytest.raises(InputError, match=message):
+        built(tmp_path, clustered(600), chosen)
+
+
+# --- what FAISS does silently ---
+
+
+@pytest.mark.parametrize("rows", [300, 900])
+def test_an_id_twice_is_found(tmp_path: Path, rows: int) -> None:
+    """A duplicate id, here in two shards, is named."""
+    ids = [f"p{i}" for i in range(rows)]
+    ids[rows - 1] = "p7"
+    refs = segments_of(tmp_path / "shards", clustered(rows), ids, per=200)
+    with pytest.raises(IntegrityError, match="1 ids more than once, 'p7'"):
+        build(refs, DIM, SMALL, tmp_path)
+
+
+def test_altered_segments_are_found(tmp_path: Path) -> None:
+    """A segment that is not the one that was recorded stops the build."""
+    refs = segments_of(tmp_path / "shards", clustered(900))
+    with pytest.raises(IntegrityError, match="recorded as"):
+        build([refs[0], replace(refs[1], digest=refs[0].digest)], DIM, SMALL, tmp_path)
+
+
+def test_embeddings_that_refine_vectors_cannot_hold_are_refused(tmp_path: Path) -> None:
+    """float32 values that float16 would round stop a build that keeps float16 refine vectors."""
+    xb = clustered(900)
+    xb[5, 2] += 1e-5
+    with pytest.raises(IntegrityError, match="float16"):
+        build(segments_of(tmp_path / "shards", xb), DIM, SMALL, tmp_path)
+
+
+def test_an_index_of_other_rows_does_not_find_them(tmp_path: Path) -> None:
+    """The self check fails when refine vectors lie at other positions than the codes, which every count would pass."""
+    xb = clustered(900)
+    result, _ = built(tmp_path, xb)
+    np.save(tmp_path / "out" / "refine.npy", clustered(900, seed=8).astype(np.float16))
+    paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
+    index = PartitionIndex.open(paths, record_of(result))
+    queries = held_out(xb[:50], np.arange(50), [xb], 10)
+    with pytest.raises(IntegrityError, match="find itself"):
+        check_finds_itself(index, queries)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="RLIMIT_FSIZE")
+@pytest.mark.parametrize("limit", [0.5, 0.999])
+@pytest.mark.parametrize("kind", ["flat", "ivf_pq"])
+def test_a_full_disk_is_an_error(tmp_path: Path, kind: str, limit: float) -> None:
+    """A file that cannot grow to its size, even by its last bytes, ends in a VitrineError that names the folder."""
+    xb = clustered(900 if kind == "ivf_pq" else 400)
+    refs = segments_of(tmp_path / "shards", xb)
+    build(refs, DIM, SMALL, tmp_path)
+    largest = max(
+        (tmp_path / name).stat().st_size for name in ("index.faiss", "refine.npy") if (tmp_path / name).exists()
+    )
+    out = tmp_path / "again"
+    out.mkdir()
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    try:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (int(largest * limit), hard))
+        with pytest.raises(VitrineError, match="again"):
+            build(refs, DIM, SMALL, out)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+
+
+# --- figures ---
+
+
+@given(st.lists(st.integers(1, 30), min_size=1, max_size=4), st.integers(1, 12), st.integers(0, 99))
+@settings(max_examples=40, deadline=None)
+def test_exact_neighbours_equal_brute_force(sizes: list[int], k: int, seed: int) -> None:
+    """Whatever the blocks, ground truth equals brute force in float64; ties, of which there are many, by position."""
+    rng = np.random.default_rng(seed)
+    xb = rng.integers(-2, 3, (sum(sizes), 3)).astype(np.float32)  # small integers: products are exact, ties are real
+    xq = rng.integers(-2, 3, (5, 3)).astype(np.float32)
+    D, at = exact_neighbours(xq, np.split(xb, np.cumsum(sizes)[:-1]), k)
+    scores = xq.astype(np.float64) @ xb.astype(np.float64).T
+    n = min(k, len(xb))
+    best = -np.sort(-scores, axis=1)[:, :n]
+    np.testing.assert_array_equal(D[:, :n], best)
+    np.testing.assert_array_equal(np.take_along_axis(scores, at[:, :n], 1), best)
+    assert all(len(set(row)) == n for row in at[:, :n].tolist())
+    assert (at[:, n:] == -1).all()
+
+
+def test_recall_leaves_the_query_itself_out(tmp_path: Path) -> None:
+    """An index that returns nothing but the row that asks has recall 0, not 1/k."""
+    xb = clustered(600)
+    _, index = built(tmp_path, xb)
+    queries = held_out(xb[:40], np.arange(40), [xb], 10)
+    only_itself = np.full((40, 11), -np.inf, np.float32)
+    only_itself[:, 0] = 1
+    positions = np.full((40, 11), -1)
+    positions[:, 0] = np.arange(40)
+
+    class Selfish:
+        def search(self, xq: np.ndarray, k: int, nprobe: int | None) -> tuple[np.ndarray, np.ndarray]:
+            return only_itself, positions
+
+    assert recall(Selfish(), queries) == 0  # type: ignore[arg-type]
+    assert recall(index, queries, index.nlist) > 0.9
+    assert not (queries.truth[:, 0] >= 0.9999).all()
+
+
+def test_measure_chooses_the_fewest_lists(tmp_path: Path) -> None:
+    """A low target takes fewer lists than a high one, and each reaches its own."""
+    xb = np.random.default_rng(3).standard_normal((2500, DIM)).astype(np.float32).astype(np.float16).astype(np.float32)
+    large = {"type": "ivf_pq", "refine_factor": 40, "nlist": 32}
+    _, index = built(tmp_path, xb, IndexSettings(exact_below=512, held_out_queries=60, large=large))
+    queries = held_out(xb[:200], np.arange(200), [xb], 10)
+    low, high = measure(index, queries, 0.5), measure(index, queries, 0.93)
+    assert low.nprobe < high.nprobe
+    assert low.recall >= 0.5
+    assert high.recall >= 0.93
+    assert abs(high.recall - true_recall(replace(index, nprobe=high.nprobe), xb, np.arange(200), 10)) < 1e-9
