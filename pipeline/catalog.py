@@ -286,7 +286,7 @@ def _blank_to_null(values: pa.Array) -> pa.Array:
 
 
 def _levels(value: str | None, levels: int) -> str:
-    parts = [part.strip() for part in (value or "").split(LEVEL_SEPARATOR)]
+    parts = [" ".join(part.split()) for part in (value or "").split(LEVEL_SEPARATOR)]
     return f" {LEVEL_SEPARATOR} ".join(part for part in parts[:levels] if part) or NO_PARTITION
 
 

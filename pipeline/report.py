@@ -44,6 +44,9 @@ class GateResult(Record):
 class PartitionRow(Record):
     """One partition of the snapshot; recall is recall@k in 0..1, latencies are per query with one thread."""
 
+    # A recall that could not be measured is NaN; plain JSON would turn it into null.
+    model_config = ConfigDict(ser_json_inf_nan="strings")
+
     name: str
     rows: int
     index_type: str
@@ -61,9 +64,6 @@ class PartitionRow(Record):
 
 class RunReport(Record):
     """One run, whatever became of it."""
-
-    # A recall that could not be measured is NaN; plain JSON would turn it into null.
-    model_config = ConfigDict(ser_json_inf_nan="strings")
 
     format: int = 1
     run: str
@@ -138,10 +138,15 @@ def _write_metrics(path: Path, report: RunReport) -> None:
     for name, what, label, values in _labelled(report):
         gauge = Gauge(f"vitrine_run_{name}", what, [label], registry=registry)
         for key, value in values.items():
-            gauge.labels(key).set(value)
-    names = {"run": report.run, "status": report.status, "snapshot": report.snapshot or ""}
+            gauge.labels(_one_line(key)).set(value)
+    names = {"run": _one_line(report.run), "status": report.status, "snapshot": report.snapshot or ""}
     Info("vitrine_run", "The run that wrote this file.", registry=registry).info(names)
     write_to_textfile(str(path), registry)
+
+
+def _one_line(label: str) -> str:
+    """A label value without line breaks and other control characters, at which readers of the format cut lines."""
+    return "".join(character if character.isprintable() else " " for character in label)
 
 
 def _figures(report: RunReport) -> list[tuple[str, str, float]]:
