@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 import socket
 import tempfile
@@ -23,70 +24,83 @@ from lookup import manifest as manifests
 from lookup.errors import InputError, IntegrityError, LockedError
 from lookup.manifest import FileRef, Manifest
 
+HOLDER = "lock.json"  # who holds the lock, for the one who does not get it
 _CURRENT = "CURRENT"
 _SCRATCH = "tmp"
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 
 
 class Store:
-    """A store in a local folder."""
+    """A store in a local folder; `RemoteStore` (remote_store.py) puts another file system under the same methods."""
 
-    def __init__(self, root: Path) -> None:
+    def __init__(self, root: str) -> None:
         self.root = root
 
-    @classmethod
-    def open(cls, path: str) -> Store:
-        """The store at `path`, which must exist; InputError otherwise."""
-        root = Path(path).absolute()
-        if not (root / "snapshots").is_dir():
-            raise InputError(
-                f"a store at {path}", "no folder `snapshots` there", "run `vitrine run -c CONFIG store.path=...` first"
-            )
-        return cls(root)
+    @staticmethod
+    def open(path: str) -> Store:
+        """The store at `path`, a folder or an fsspec URL, which must exist; InputError otherwise."""
+        store = _at(path)
+        if not store.names("runs") and not store.exists(_CURRENT):
+            raise InputError(f"a store at {path}", "none there", "run `vitrine run -c CONFIG store.path=...` first")
+        return store
 
-    @classmethod
-    def create(cls, path: str) -> Store:
+    @staticmethod
+    def create(path: str) -> Store:
         """The store at `path`, made where it is absent."""
-        root = Path(path).absolute()
+        store = _at(path)
         try:
-            for folder in ("snapshots", "shards", "indexes", "runs", _SCRATCH):
-                (root / folder).mkdir(parents=True, exist_ok=True)
+            store.prepare()
         except OSError as err:
             raise InputError(
                 f"a folder for the store at {path}", str(err), "choose a path that can be written: store.path=..."
             ) from err
-        return cls(root)
+        return store
 
-    # --- files, written once ---
+    # --- what another file system does in another way ---
+
+    def prepare(self) -> None:
+        """Make the folders that files are made in."""
+        for folder in ("runs", _SCRATCH):
+            self.path(folder).mkdir(parents=True, exist_ok=True)
 
     def path(self, name: str) -> Path:
-        """Where `name` lies or would lie; names are relative and stay inside the store."""
-        parts = Path(name).parts
-        if not parts or Path(name).is_absolute() or ".." in parts:
-            raise IntegrityError(
-                "a path inside the store", repr(name), "the manifest was not written by vitrine: do not use this store"
-            )
-        return self.root / name
+        """Where `name` lies or would lie."""
+        return Path(self.root) / inside(name)
+
+    def exists(self, name: str) -> bool:
+        """Whether the file `name` was written."""
+        return self.path(name).is_file()
 
     def read(self, name: str) -> bytes:
         """The bytes of a small file."""
         return self.path(name).read_bytes()
 
-    def exists(self, name: str) -> bool:
-        """Whether `name` was written."""
-        return self.path(name).is_file()
+    def names(self, folder: str) -> list[str]:
+        """The names of what lies directly in `folder`, sorted; none where it is absent."""
+        path = self.path(folder)
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
     @contextmanager
     def scratch(self) -> Iterator[Path]:
-        """A folder on the store's own disk for files in the making; gone afterwards."""
-        folder = Path(tempfile.mkdtemp(dir=self.root / _SCRATCH))
+        """A local folder, on the store's own disk, for files in the making; gone afterwards."""
+        folder = Path(tempfile.mkdtemp(dir=self.path(_SCRATCH)))
         try:
             yield folder
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A local folder whose files are those of `name` in the store, for a log that grows and other notes of a
+        run.
+        """
+        path = self.path(name)
+        path.mkdir(parents=True, exist_ok=True)
+        yield path
+
     def sweep(self) -> None:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
-        for left in (self.root / _SCRATCH).iterdir():
+        for left in self.path(_SCRATCH).iterdir():
             shutil.rmtree(left, ignore_errors=True)
 
     def put(self, source: Path, name: str, rows: int) -> FileRef:
@@ -102,6 +116,28 @@ class Store:
             _sync(target.parent.parent)
         return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
 
+    def local(self, file: FileRef) -> Path | None:
+        """A local path with the bytes of `file`, whatever they are now; None when there is no such file."""
+        path = self.path(file.path)
+        return path if path.is_file() else None
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for a run; LockedError says who has it. The system frees the lock when the holder dies."""
+        lock = FileLock(self.path("lock"))
+        try:
+            lock.acquire(timeout=0)
+        except Timeout as err:
+            raise locked(self.path(HOLDER).read_bytes() if self.exists(HOLDER) else b"") from err
+        try:
+            self.path(HOLDER).write_bytes(holder())
+            yield
+        finally:
+            self.path(HOLDER).unlink(missing_ok=True)
+            lock.release()
+
+    # --- the same on every file system ---
+
     def put_bytes(self, raw: bytes, name: str) -> None:
         """Commit a small file under `name`."""
         with self.scratch() as folder:
@@ -111,35 +147,27 @@ class Store:
 
     def verified(self, file: FileRef) -> Path:
         """The local path of `file` after its size and digest were checked; IntegrityError names what differs."""
-        problem = self.problem_of(file)
-        if problem is not None:
+        path = self.local(file)
+        problem = differs(path, file)
+        if problem is not None or path is None:
             raise IntegrityError(
                 f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}",
-                problem,
+                problem or "no such file",
                 "restore the file from a backup, or run `vitrine run` again: it rewrites what does not validate",
             )
-        return self.path(file.path)
+        return path
 
     def problem_of(self, file: FileRef) -> str | None:
-        """What is wrong with `file` on the disk, or None."""
-        path = self.path(file.path)
-        if not path.is_file():
-            return "no such file"
-        digest, size = digest_file(path)
-        if size != file.bytes:
-            return f"{size} bytes"
-        return None if digest == file.blake3 else f"blake3 {digest}"
-
-    # --- snapshots ---
+        """What is wrong with `file` as the store has it, or None."""
+        return differs(self.local(file), file)
 
     def current(self) -> str | None:
         """The id of the published snapshot; None before the first."""
-        path = self.root / _CURRENT
-        if not path.exists():
+        if not self.exists(_CURRENT):
             return None
-        raw = path.read_bytes()
+        raw = self.read(_CURRENT)
         name = raw[:-1].decode("ascii", "replace")
-        if not raw.endswith(b"\n") or not self.exists(manifests.path_of(name)):
+        if raw != f"{name}\n".encode() or not _ID.fullmatch(name) or not self.exists(manifests.path_of(name)):
             raise IntegrityError(
                 "CURRENT to hold one line, the id of a file of snapshots/",
                 repr(raw[:80]),
@@ -152,14 +180,17 @@ class Store:
         chosen = snapshot_id or self.current()
         if chosen is None:
             return None
-        if not self.exists(manifests.path_of(chosen)):
-            raise IntegrityError(
-                f"{manifests.path_of(chosen)}", "no such file", "name a snapshot that is there: `ls snapshots/`"
+        if not _ID.fullmatch(chosen) or not self.exists(manifests.path_of(chosen)):
+            raise InputError(
+                "a file of snapshots/ without .json", repr(chosen), "`ls snapshots/` in the store shows them"
             )
         return manifests.parse(self.read(manifests.path_of(chosen)), chosen)
 
     def publish(self, new: Manifest) -> str:
-        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`."""
+        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`.
+
+        The caller holds the lock, so nobody else moves CURRENT between the comparison and the replacement.
+        """
         name = new.snapshot_id()
         self.put_bytes(new.to_bytes(), manifests.path_of(name))
         current = self.current()
@@ -167,34 +198,8 @@ class Store:
             raise LockedError(
                 f"CURRENT to be {new.parent} still", f"it is {current}", "another run published meanwhile: run again"
             )
-        with self.scratch() as folder:
-            pointer = folder / _CURRENT
-            pointer.write_bytes(f"{name}\n".encode())
-            _sync(pointer)
-            os.replace(pointer, self.root / _CURRENT)
-            _sync(self.root)
+        self.put_bytes(f"{name}\n".encode(), _CURRENT)
         return name
-
-    # --- one run at a time ---
-
-    @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for a run; LockedError says who has it. The system frees the lock when the holder dies."""
-        holder = self.root / "lock.json"
-        lock = FileLock(self.root / "lock")
-        try:
-            lock.acquire(timeout=0)
-        except Timeout as err:
-            raise LockedError(
-                "no other run on this store", _describe(holder), "wait for that run to end, or stop it"
-            ) from err
-        try:
-            host, since = socket.gethostname(), datetime.now(UTC).isoformat(timespec="seconds")
-            holder.write_text(json.dumps({"pid": os.getpid(), "host": host, "since": since}))
-            yield
-        finally:
-            holder.unlink(missing_ok=True)
-            lock.release()
 
 
 def digest_file(path: Path) -> tuple[str, int]:
@@ -204,12 +209,46 @@ def digest_file(path: Path) -> tuple[str, int]:
     return hasher.hexdigest(), path.stat().st_size
 
 
-def _describe(holder: Path) -> str:
+def differs(path: Path | None, file: FileRef) -> str | None:
+    """How the file at `path` differs from what `file` says of it; None when it does not."""
+    if path is None:
+        return "no such file"
+    digest, size = digest_file(path)
+    if size != file.bytes:
+        return f"{size} bytes"
+    return None if digest == file.blake3 else f"blake3 {digest}"
+
+
+def holder() -> bytes:
+    """What the holder of a lock says of itself: JSON."""
+    since = datetime.now(UTC).isoformat(timespec="seconds")
+    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
+
+
+def locked(raw: bytes, fix: str = "wait for that run to end, or stop it") -> LockedError:
+    """The error for whoever does not get the lock; `raw` is what its holder says of itself."""
     try:
-        who = json.loads(holder.read_text())
-        return f"process {who['pid']} on {who['host']} holds it since {who['since']}"
-    except (OSError, ValueError, KeyError):
-        return "a process that has not yet written its name"
+        who = json.loads(raw)
+        came = f"process {who['pid']} on {who['host']} holds it since {who['since']}"
+    except (ValueError, KeyError, TypeError):
+        came = "a process that has not yet written its name holds it"
+    return LockedError("no other run on this store", came, fix)
+
+
+def _at(path: str) -> Store:
+    if "://" not in path:
+        return Store(str(Path(path).absolute()))
+    from lookup.remote_store import RemoteStore  # a local store does without fsspec's import
+
+    return RemoteStore(path)
+
+
+def inside(name: str) -> str:
+    """`name`, when it stays inside the store; a manifest from elsewhere might name anything."""
+    if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
+        fix = "the manifest was not written by vitrine: do not use this store"
+        raise IntegrityError("a path inside the store", repr(name), fix)
+    return name
 
 
 def _sync(path: Path) -> None:

@@ -73,9 +73,9 @@ def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> No
 
 def marked_units(store: Store, run: str) -> dict[int, Mark]:
     """Unit number -> what became of it, of the units that a run has done."""
-    folder = store.path(f"runs/{run}/units")
-    marks = sorted(folder.glob("*.json")) if folder.is_dir() else []
-    return {int(mark.stem): Mark.model_validate_json(mark.read_bytes()) for mark in marks}
+    folder = f"runs/{run}/units"
+    marks = {int(Path(name).stem): store.read(f"{folder}/{name}") for name in store.names(folder)}
+    return {unit: Mark.model_validate_json(raw) for unit, raw in marks.items()}
 
 
 def _write_good(

@@ -68,9 +68,7 @@ def run(request: Request) -> RunReport:
     with store.lock():
         store.sweep()
         state = _State(_run_id(), datetime.now(UTC))
-        folder = store.path(f"runs/{state.run}")
-        folder.mkdir(parents=True)
-        with _log_file(folder / "log.txt"):
+        with store.folder(f"runs/{state.run}") as folder, _log_file(folder / "log.txt"):
             try:
                 _steps(request, store, state)
             except (VitrineError, OSError) as err:

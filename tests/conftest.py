@@ -1,4 +1,6 @@
-"""What several test files need: a small drawn catalog, a config for it, and the real grocery catalog where it is there."""
+"""What several test files need: a small drawn catalog, a config for it, and the real grocery catalog where it is
+there.
+"""
 
 from __future__ import annotations
 
