@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import json
 import pkgutil
 import threading
 from abc import ABC, abstractmethod
@@ -16,11 +15,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
 
 import numpy as np
 import numpy.typing as npt
-from blake3 import blake3
 from pydantic import BaseModel, ConfigDict
 
 import encoders
 from encoders.errors import InputError
+from encoders.identity import identity_of
 
 Modality = Literal["text", "image"]
 Role = Literal["item", "query"]
@@ -129,12 +128,6 @@ def load(spec: EncoderSpec, device: str) -> Encoder:
         return _loaded[key]
 
 
-def identity_of(parts: dict[str, Any]) -> str:
-    """64 hex digits of JSON-able `parts`, independent of key order."""
-    canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))
-    return blake3(canonical.encode()).hexdigest()
-
-
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
 
 
@@ -157,7 +150,7 @@ def types_in(package: str, path: list[str]) -> list[str]:
     return sorted(name for name in found if name not in _NOT_TYPES)
 
 
-_NOT_TYPES = {"base", "errors", "photo", "text"}
+_NOT_TYPES = {"base", "errors", "identity", "photo", "text"}
 
 
 def _checked(vectors: Vectors, n: int, dim: int) -> Vectors:

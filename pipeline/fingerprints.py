@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
-from encoders.base import identity_of
+from encoders.identity import identity_of
 from index_builders.shards import FORMAT
 from pipeline.config import CatalogConfig, Config
 

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
-from encoders.base import identity_of
 from encoders.errors import InputError
+from encoders.identity import identity_of
 from pipeline.catalog import CatalogFile, file_columns, id_and_partition, list_files, nearest_category, open_file
 from pipeline.config import Config, ShardsConfig
 from pipeline.fingerprints import encoding_identity, id_hashes

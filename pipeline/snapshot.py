@@ -6,8 +6,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from encoders.base import EncoderSpec, identity_of
+from encoders.base import EncoderSpec
 from encoders.errors import InputError
+from encoders.identity import identity_of
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
 from pipeline.config import Config
 from pipeline.embed import tower_dims

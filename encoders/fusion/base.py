@@ -15,7 +15,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import Vectors, identity_of, spec_class, types_in
+from encoders.base import Vectors, spec_class, types_in
+from encoders.identity import identity_of
 
 Mask = npt.NDArray[np.bool_]
 
