@@ -49,10 +49,11 @@ $(STAMP): pyproject.toml $(LOCK) $(UV_LOCK)
 demo: setup ## a catalog of 2,000 products, the whole run, three queries, and a page of hits
 	$(BIN)/vitrine demo-catalog demo --products 2000
 	$(BIN)/vitrine run -c configs/demo.yaml
-	$(QUERY) --text 'red dress' --html demo/hits.html
-	$(QUERY) --text '红色连衣裙'
-	$(QUERY) --image demo/query-photos/red-dress.jpg
-	@echo "open $(CURDIR)/demo/hits.html"
+	$(QUERY) -k 5 --text 'red dress'
+	$(QUERY) -k 5 --text '白色波点茶壶'
+	$(QUERY) -k 5 --image demo/query-photos/red-dress.jpg
+	$(QUERY) -k 8 --queries demo/queries.parquet --html demo/hits.html > demo/hits.txt
+	@echo "the page of hits, for these and eight more queries: $(CURDIR)/demo/hits.html"
 
 index: setup ## run one category: make index CATEGORY=Shoes CONFIG=configs/nightly.yaml
 	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make index CATEGORY=Shoes CONFIG=configs/demo.yaml" >&2; exit 2; }

@@ -17,6 +17,11 @@ from html.entities import html5
 # leaves alone and that are no part of any mojibake. Most titles end here, for a third of a microsecond.
 _SAFE = "!-%'-;=-~一-鿿ぁ-ゖァ-ヺー가-힣、。《》「」『』【】"
 _CLEAN = re.compile(f"[{_SAFE}]+(?: [{_SAFE}]+)*")
+# The same with full-width ASCII, as Chinese writes its commas: NFKC is all it needs. Not ＆ and ＜, which become
+# markup.
+_WIDE = f"[{_SAFE}！-％＇-；＝-～]"
+ONLY_NFKC = f"^{_WIDE}+( {_WIDE}+)*$"  # a pattern for re and for RE2 alike: whole columns are looked through at once
+_ONLY_NFKC = re.compile(ONLY_NFKC.removesuffix("$"))
 
 # Only elements of HTML count as tags, so that `3 < 5` and `<3` survive. Inline elements join what they stand between,
 # as a browser shows it; all others separate it.
@@ -45,6 +50,12 @@ _INVISIBLE = re.compile(
     "[\x00-\x08\x0e-\x1b\x7f-\x84\x86-\x9f\xad\u200b\u2060\u206a-\u206f\ufeff\ufff9-\ufffc\ufffe\uffff\ud800-\udfff]"
 )
 
+# Joiners, directional marks, fillers and variation selectors have a meaning between letters, and none alone.
+_NOTHING_VISIBLE = re.compile(
+    "[ \u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2061-\u2069\u3164"
+    "\ufe00-\ufe0f\uffa0]+"
+)
+
 # Mojibake is made of what single-byte code pages hold above ASCII; text without any of it need not be examined.
 _CODE_PAGE = re.compile("[\x80-\u04ff\u1e00-\u25ff\uf000-\ufb06\ufffd]")
 
@@ -57,11 +68,13 @@ def clean_text(text: str, max_chars: int) -> str:
     """`text` as plain words, at most `max_chars` characters; empty when nothing is left. Idempotent."""
     if len(text) <= max_chars and _CLEAN.fullmatch(text):
         return text
+    if len(text) <= max_chars and _ONLY_NFKC.fullmatch(text):
+        return unicodedata.normalize("NFKC", text)
     text = text[: _RAW_PER_CLEAN * max_chars]
     while True:
         # The cut can uncover work too: a repair that the dropped end had prevented.
         cleaned = _until_stable(text)[:max_chars].rstrip()
-        if cleaned == text:
+        if cleaned == text or _CLEAN.fullmatch(cleaned):
             return cleaned
         text = cleaned
 
@@ -73,9 +86,9 @@ def clean_texts(texts: Sequence[str | None], max_chars: int) -> list[str]:
 
 def _until_stable(text: str) -> str:
     # Ends: every step shortens the text or, like NFKC, leaves characters that it does not touch again.
-    while (cleaned := _one_pass(text)) != text:
+    while (cleaned := _one_pass(text)) != text and not _CLEAN.fullmatch(cleaned):
         text = cleaned
-    return text
+    return cleaned
 
 
 def _one_pass(text: str) -> str:
@@ -85,7 +98,8 @@ def _one_pass(text: str) -> str:
         if _CODE_PAGE.search(text):
             text = _repaired(text)
         text = unicodedata.normalize("NFKC", text)
-    return " ".join(_INVISIBLE.sub("", text).split())
+    text = " ".join(_INVISIBLE.sub("", text).split())
+    return "" if _NOTHING_VISIBLE.fullmatch(text) else text
 
 
 def _without_markup(text: str) -> str:

@@ -132,7 +132,7 @@ def _point(index: PartitionIndex, queries: HeldOut, nprobe: int) -> CurvePoint:
 def _milliseconds(index: PartitionIndex, queries: HeldOut, nprobe: int | None, most: int) -> list[float]:
     """The time of each of the first `most` queries, asked one at a time with one thread."""
     k, times = queries.truth.shape[1], []
-    with _one_thread():
+    with threads(1):
         for xq in queries.xq[:most, None, :]:
             started = time.perf_counter()
             index.search(xq, k, nprobe)
@@ -141,10 +141,20 @@ def _milliseconds(index: PartitionIndex, queries: HeldOut, nprobe: int | None, m
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
-    threads = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
+def threads(n: int) -> Iterator[None]:
+    """Let FAISS use `n` OpenMP threads for what the calling thread does inside; other threads keep their own number."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(n)
     try:
         yield
     finally:
-        faiss.omp_set_num_threads(threads)
+        faiss.omp_set_num_threads(before)
+
+
+def fair_share(workers: int) -> int:
+    """The OpenMP threads of each of `workers` that build at once, so that together they use this machine's cores.
+
+    More threads than cores would only wait for each other.
+    """
+    cores: int = faiss.omp_get_max_threads()  # what the process may use, or OMP_NUM_THREADS
+    return max(1, cores // workers)

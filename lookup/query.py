@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
+from pydantic import ValidationError
 
 from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load
 from encoders.fusion.base import Fusion, fusion_spec
@@ -42,8 +44,17 @@ class QueryEncoder:
         image_vector = self._image(image) if image is not None else None
         return self.fusion.queries(text=text_vector, image=image_vector)
 
+    # Once for all queries: an identity may be the digest of a network's weights.
+    @cached_property
+    def _text_encoder(self) -> object:
+        return _load(self.text, "text", self.device)
+
+    @cached_property
+    def _image_encoder(self) -> object:
+        return _load(self.image, "image", self.device)
+
     def _text(self, text: str) -> Vectors:
-        encoder = _load(self.text, "text", self.device)
+        encoder = self._text_encoder
         cleaned = clean_text(text, _MAX_CHARS)
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
@@ -54,7 +65,7 @@ class QueryEncoder:
         return encoder.encode([cleaned], "query")
 
     def _image(self, raw: bytes) -> Vectors:
-        encoder = _load(self.image, "image", self.device)
+        encoder = self._image_encoder
         try:
             photo = decode(raw, PhotoLimits())
         except PhotoError as err:
@@ -81,7 +92,14 @@ def _load(entry: EncoderEntry | None, modality: str, device: str) -> object:
             "one that was published without",
             f"set encoders.{modality} and run again",
         )
-    spec = encoder_spec(dict(entry.fields))
+    try:
+        spec = encoder_spec(dict(entry.fields))
+    except ValidationError as err:
+        raise InputError(
+            f"the {modality} encoder of the snapshot, {entry.fields}",
+            f"this version of vitrine does not know it: {err}",
+            "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one",
+        ) from err
     if spec.identity != entry.identity:
         raise InputError(
             f"the {modality} encoder {spec.type}, identity {entry.identity[:16]}, that encoded the products",

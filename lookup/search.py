@@ -100,6 +100,8 @@ class Reader:
         """The `k` best products for a query vector, (1, dim) float32."""
         if k < 1:
             raise InputError("k of at least 1", str(k), "ask for one hit or more")
+        if nprobe is not None and nprobe < 1:
+            raise InputError("nprobe of at least 1", str(nprobe), "leave it out for the tuned one")
         names = self.categories if category is None else [_known(category, self._partitions) and category]
         found: list[tuple[float, str, int]] = []
         for name in names:

@@ -37,9 +37,18 @@ class Store:
         self.root = root
 
     @staticmethod
+    def at(path: str) -> Store:
+        """The store at `path`, there or not; for workers of a run that has made it."""
+        if "://" not in path:
+            return Store(str(Path(path).absolute()))
+        from lookup.remote_store import RemoteStore  # a local store does without fsspec's import
+
+        return RemoteStore(path)
+
+    @staticmethod
     def open(path: str) -> Store:
         """The store at `path`, a folder or an fsspec URL, which must exist; InputError otherwise."""
-        store = _at(path)
+        store = Store.at(path)
         if not store.names("runs") and not store.exists(_CURRENT):
             raise InputError(f"a store at {path}", "none there", "run `vitrine run -c CONFIG store.path=...` first")
         return store
@@ -47,7 +56,7 @@ class Store:
     @staticmethod
     def create(path: str) -> Store:
         """The store at `path`, made where it is absent."""
-        store = _at(path)
+        store = Store.at(path)
         try:
             store.prepare()
         except OSError as err:
@@ -233,14 +242,6 @@ def locked(raw: bytes, fix: str = "wait for that run to end, or stop it") -> Loc
     except (ValueError, KeyError, TypeError):
         came = "a process that has not yet written its name holds it"
     return LockedError("no other run on this store", came, fix)
-
-
-def _at(path: str) -> Store:
-    if "://" not in path:
-        return Store(str(Path(path).absolute()))
-    from lookup.remote_store import RemoteStore  # a local store does without fsspec's import
-
-    return RemoteStore(path)
 
 
 def inside(name: str) -> str:

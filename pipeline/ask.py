@@ -51,24 +51,19 @@ def ask(
 ) -> list[Answered]:
     """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given."""
     reader = Reader.open(store, None if category is None else [category])
-    answered = []
-    photos = [None if question.image is None else read_photo(question.image) for question in asked]
-    for question, photo in zip(asked, photos, strict=True):
+    catalog = reader.manifest.catalog
+    answered: list[Answered] = []
+    page: list[Answer] = []
+    for question in asked:
+        photo = None if question.image is None else read_photo(question.image)
         started = time.perf_counter()
         hits = reader.search(question.text, photo, category, k, nprobe)
-        answered.append(Answered(question, hits, time.perf_counter() - started))
+        one = Answered(question, hits, time.perf_counter() - started)
+        answered.append(one)
+        if html is not None:
+            found = [photo_of(hit, catalog.image_root, catalog.image_column) for hit in hits]
+            page.append(Answer(question.name, photo, hits, one.seconds, found))
     if html is not None:
-        catalog = reader.manifest.catalog
-        page = [
-            Answer(
-                one.question.name,
-                photo,
-                one.hits,
-                one.seconds,
-                [photo_of(hit, catalog.image_root, catalog.image_column) for hit in one.hits],
-            )
-            for one, photo in zip(answered, photos, strict=True)
-        ]
         write_page(html, page, "Vitrine", f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products")
     return answered
 
@@ -79,8 +74,14 @@ def _read_questions(path: Path) -> list[Question]:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as err:
         raise InputError("a Parquet file of queries", f"{path}: {err}", "correct --queries") from err
-    if not {"text", "image"} & set(table.column_names):
+    asking = [field for field in table.schema if field.name in ("text", "image")]
+    if not asking:
         raise InputError("a column text or image", f"{path} with {', '.join(table.column_names)}", "rename the columns")
+    wrong = [f"{field.name}: {field.type}" for field in asking if not _is_text(field.type)]
+    if wrong:
+        raise InputError("text and image as strings, image the path of a photo", ", ".join(wrong), "cast the columns")
+    if not table.num_rows:
+        raise InputError("at least one query", f"{path} without rows", "ask for something")
     asked = []
     for number, row in enumerate(table.to_pylist()):
         text, image = row.get("text"), row.get("image")
@@ -89,3 +90,8 @@ def _read_questions(path: Path) -> list[Question]:
         name = str(row.get("query_id") or text or image)
         asked.append(Question(name, text, None if image is None else str(path.parent / image)))
     return asked
+
+
+def _is_text(kind: pa.DataType) -> bool:
+    kinds = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+    return any(check(kind) for check in kinds)

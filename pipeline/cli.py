@@ -3,12 +3,12 @@ needed.
 
 stdout holds the result (with --json one document), stderr holds log lines, progress and errors. Exit codes: 0 done or
 nothing to do, 1 failed, 2 wrong usage, config or input, 3 refused by a gate, 4 the store cannot be trusted, 5 another
-run holds it.
+run holds it, 130 interrupted (Ctrl-C).
 """
 
 from __future__ import annotations
 
-import logging
+import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -26,21 +26,39 @@ _BEAM = "vitrine.beam_arguments"
 
 
 class _Group(click.Group):
-    """Ends with a VitrineError's message and exit code instead of a traceback."""
+    """Ends with the message and exit code of what it was ended by, click's own complaints included, in three parts."""
 
-    def invoke(self, ctx: click.Context) -> Any:
+    def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:
+        """Run the command and exit."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
         try:
-            return super().invoke(ctx)
-        except BrokenPipeError:  # the reader of a pipe has seen enough; click ends quietly
-            raise
-        except (VitrineError, OSError) as err:
+            code = super().main(arguments, *others, **{**named, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as err:
+            err.show()
+            sys.exit(err.exit_code)
+        except (VitrineError, OSError, click.ClickException, click.Abort) as err:
             from pipeline import console
-            from pipeline.failures import explained
 
-            known = explained(err)
-            console.error(known, as_json="--json" in sys.argv)
-            logging.getLogger(__name__).debug("cause", exc_info=err)
-            ctx.exit(known.exit_code)
+            known = _in_three_parts(err)
+            console.error(known, as_json="--json" in ours)
+            sys.exit(known.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_three_parts(err: VitrineError | OSError | click.ClickException | click.Abort) -> VitrineError:
+    from pipeline.failures import explained, interrupted
+
+    if isinstance(err, click.Abort):
+        return interrupted()
+    if not isinstance(err, click.ClickException):
+        return explained(err)
+    ctx = err.ctx if isinstance(err, click.UsageError) else None
+    usage = ctx.get_usage().removeprefix("Usage: ") if ctx else "vitrine COMMAND"
+    path = ctx.command_path if ctx else "vitrine"
+    return InputError(
+        " ".join(usage.split()), err.format_message(), f"`{path} --help` shows the options and an example"
+    )
 
 
 class _BeamCommand(click.Command):
@@ -53,19 +71,21 @@ class _BeamCommand(click.Command):
         return super().parse_args(ctx, args)
 
 
-@click.group(cls=_Group, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110})
-@click.version_option(package_name="vitrine")
-def cli() -> None:
-    r"""Cross-modal product search indexes from a product catalog, built in batches.
-
-    \b
-    vitrine demo-catalog demo && vitrine run -c configs/demo.yaml
-    vitrine search demo/store --text "red dress"
-    """
-
-
 def _example(*lines: str) -> str:
     return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)
+
+
+@click.group(
+    cls=_Group,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=_example(
+        "vitrine demo-catalog demo && vitrine run -c configs/demo.yaml",
+        'vitrine search demo/store --text "red dress"',
+    ),
+)
+@click.version_option(package_name="vitrine")
+def cli() -> None:
+    """Cross-modal product search indexes from a product catalog, built in batches."""
 
 
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
@@ -73,6 +93,7 @@ _config = click.option("-c", "--config", "config", type=click.Path(), help="YAML
 _category = click.option("--category", help="Only this category: a partition of the catalog.")
 _overrides = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 _store = click.argument("store")
+_count = click.IntRange(min=1)
 
 
 @cli.command(
@@ -80,7 +101,7 @@ _store = click.argument("store")
     epilog=_example("vitrine demo-catalog demo --products 2000", "vitrine demo-catalog dirty --products 500 --dirty"),
 )
 @click.argument("folder", type=click.Path(path_type=Path))
-@click.option("--products", default=2000, show_default=True, help="How many good products.")
+@click.option("--products", type=_count, default=2000, show_default=True, help="How many good products.")
 @click.option("--seed", default=7, show_default=True, help="Same seed, same catalog, byte for byte.")
 @click.option(
     "--dirty", is_flag=True, help="Add what real feeds have, and outcomes.parquet with what must become of each row."
@@ -92,14 +113,15 @@ _store = click.argument("store")
     show_default=True,
     help="Where the photos are.",
 )
-@click.option("--row-group-rows", default=1000, show_default=True, help="Rows of a Parquet row group.")
-@click.option("--file-rows", default=100_000, show_default=True, help="Rows of a Parquet file.")
+@click.option("--row-group-rows", type=_count, default=1000, show_default=True, help="Rows of a Parquet row group.")
+@click.option("--file-rows", type=_count, default=100_000, show_default=True, help="Rows of a Parquet file.")
 @_json
 def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
     """Write a catalog of drawn products, with titles in English and Chinese, into FOLDER."""
     from pipeline import console
     from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 
+    console.logs("INFO")
     with console.progress() as progress:
         total = options["products"]
         write_demo_catalog(folder, DemoOptions(**options), lambda done: progress("products", min(done, total), total))
@@ -150,7 +172,7 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
 
     with console.progress() as progress:
         request = Request(
-            loaded.config, category, ctx.meta.get(_BEAM, ()), " ".join(["vitrine", *sys.argv[1:]]), progress
+            loaded.config, category, ctx.meta.get(_BEAM, ()), shlex.join(["vitrine", *sys.argv[1:]]), progress
         )
         report = run_stages(request)
     console.report(report, loaded.config.store.path, as_json)
@@ -170,8 +192,8 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
     "--queries", type=click.Path(), help="Parquet file with the columns text and / or image: many queries at once."
 )
 @click.option("--category", help="Only this category.")
-@click.option("-k", "k", default=10, show_default=True, help="How many hits.")
-@click.option("--nprobe", type=int, help="Inverted lists to look at, instead of the tuned number.")
+@click.option("-k", "k", type=_count, default=10, show_default=True, help="How many hits.")
+@click.option("--nprobe", type=_count, help="Inverted lists to look at, instead of the tuned number.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @_json
 def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
@@ -187,7 +209,7 @@ def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
         asked["nprobe"],
         html,
     )
-    console.answers(answered, html, as_json)
+    console.answers(answered, html, as_json, many=asked["queries"] is not None)
 
 
 @cli.command(epilog=_example("vitrine inspect demo/store", "vitrine inspect demo/store --json"))

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import logging
+import math
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -29,8 +30,8 @@ _log = logging.getLogger(__name__)
 
 
 def document(value: Any) -> None:
-    """One JSON document on stdout."""
-    click.echo(json.dumps(value, ensure_ascii=False, indent=1, default=str))
+    """One JSON document on stdout. JSON has no NaN: what is no finite number is null."""
+    click.echo(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=1, default=str))
 
 
 def result(value: Any, as_json: bool, line: str) -> None:
@@ -51,13 +52,33 @@ def error(err: VitrineError, as_json: bool) -> None:
 
 def logs(level: str) -> None:
     """Send our log lines to stderr, and other libraries' from WARNING on."""
-    handler = logging.StreamHandler(sys.stderr)
+    handler = _Stderr()
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    # Beam announces a client for Google's cloud that is not installed each time that it is imported.
-    handler.addFilter(lambda record: "apitools not found" not in record.getMessage())
+    handler.addFilter(_for_people)
     logging.basicConfig(level=logging.WARNING, handlers=[handler])
     for package in ("pipeline", "encoders", "index_builders", "lookup"):
         logging.getLogger(package).setLevel(level)
+
+
+def _for_people(record: logging.LogRecord) -> bool:
+    """Whether a line is for the user. The run's log.txt has the others too."""
+    if record.name.startswith("apache_beam") and record.levelno >= logging.ERROR:
+        return False  # the traceback of a failed worker, several times; the command ends by telling what it was
+    # Beam announces a client for Google's cloud that is not installed each time that it is imported.
+    return "apitools not found" not in record.getMessage()
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to what sys.stderr is now: while a bar is shown, rich stands there and prints lines above it."""
+
+    @property
+    def stream(self) -> Any:
+        """The present stderr."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: Any) -> None:
+        """StreamHandler's __init__ sets one; it is not kept."""
 
 
 @contextmanager
@@ -153,8 +174,8 @@ def report(made: RunReport, store: str, as_json: bool) -> None:
     click.echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
 
 
-def answers(answered: Sequence[Answered], html: Any, as_json: bool) -> None:
-    """Hits of one or more questions."""
+def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) -> None:
+    """Hits of one question, or of `many`: a list then, also when there is one."""
     if as_json:
         listed = [
             {
@@ -164,7 +185,7 @@ def answers(answered: Sequence[Answered], html: Any, as_json: bool) -> None:
             }
             for one in answered
         ]
-        document(listed if len(listed) != 1 else listed[0])
+        document(listed if many else listed[0])
         return
     for one in answered:
         click.secho(f"{one.question.name}  ({1000 * one.seconds:.1f} ms)", bold=True)
@@ -280,6 +301,19 @@ def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
 
     table = Table(*columns, box=None, header_style="bold", pad_edge=False)
     for row in rows:
-        table.add_row(*(Text(cell) for cell in row))  # Text: a title in square brackets is not markup
+        table.add_row(*(Text(_printable(cell)) for cell in row))  # Text: a title in square brackets is not markup
     console = Console(width=None if sys.stdout.isatty() else 160)
     console.print(table)
+
+
+def _printable(cell: str) -> str:
+    """`cell` without the control characters by which a title could steer a terminal."""
+    return "".join(character if character.isprintable() else " " for character in cell)
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

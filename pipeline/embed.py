@@ -20,6 +20,7 @@ from pipeline.photos import fetch
 from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
+_REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
 
 
 def tower_dims(config: Config) -> tuple[int | None, int | None]:
@@ -30,8 +31,9 @@ def tower_dims(config: Config) -> tuple[int | None, int | None]:
 
 def embed_texts(batch: pa.Table, encoder: TextEncoder) -> pa.Table:
     """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault`."""
-    wanted = _good_rows(batch, "text")
-    vectors, failed = _encode(encoder.encode, batch.column("text").take(wanted).to_pylist(), encoder.dim)
+    good = _good_rows(batch, "text")
+    wanted: list[int] = good.to_pylist()
+    vectors, failed = _encode(encoder.encode, batch.column("text").take(good).to_pylist(), encoder.dim)
     faults: list[str | None] = [None] * batch.num_rows
     for i, reason in failed.items():
         faults[wanted[i]] = reason
@@ -51,31 +53,32 @@ def embed_photos(
     A row with several photos gets the unit mean of those that could be read. A photo that could not leaves its reason
     in `image_fault`, whether or not the row has others.
     """
-    rows = _good_rows(batch, "photos")
-    photos: list[list[dict[str, Any]]] = batch.column("photos").take(rows).to_pylist()
-    flat = [photo for row in photos for photo in row]
-    owners = np.repeat(np.arange(len(rows)), [len(row) for row in photos]) if rows else np.empty(0, np.int64)
+    good_rows = _good_rows(batch, "photos")
+    rows: list[int] = good_rows.to_pylist()
+    lists = batch.column("photos").take(good_rows).combine_chunks()
+    owners = pc.list_parent_indices(lists).to_numpy()
     sums = np.zeros((len(rows), encoder.dim), dtype=np.float32)
     faults: list[str | None] = [None] * batch.num_rows
     start = 0
-    for prepared in _prepared(flat, encoder, root, limits, pool):
+    for prepared in _prepared(lists.flatten(), encoder, root, limits, pool):
         good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
         vectors, failed = _encode(encoder.encode_prepared, [prepared[i] for i in good], encoder.dim)
         kept = [j for j in range(len(good)) if j not in failed]
         np.add.at(sums, owners[[start + good[j] for j in kept]], vectors[kept])
         reasons = {i: str(one.code) for i, one in enumerate(prepared) if isinstance(one, PhotoError)}
         reasons.update({good[j]: reason for j, reason in failed.items()})
-        for i, reason in reasons.items():
-            faults[rows[owners[start + i]]] = reason
+        for i, reason in sorted(reasons.items()):
+            row = rows[owners[start + i]]
+            faults[row] = faults[row] or reason  # of several broken photos, the first one's reason
         start += len(prepared)
     lengths = np.linalg.norm(sums, axis=1, keepdims=True).astype(np.float32)
     empty = dict.fromkeys(np.flatnonzero(lengths[:, 0] == 0).tolist(), "")
     lengths[lengths == 0] = 1
     column = _spread(sums / lengths, rows, empty, batch.num_rows)
-    first = [row[0]["path"] if row else None for row in batch.column("photos").to_pylist()]
+    first = pc.struct_field(pc.list_element(batch.column("photos"), 0), "path")
     return (
         batch.drop_columns(["photos"])
-        .append_column("photo", pa.array(first, pa.string()))
+        .append_column("photo", first)
         .append_column("image_vector", column)
         .append_column("image_fault", pa.array(faults, pa.string()))
     )
@@ -122,7 +125,7 @@ def count_pairs(table: pa.Table, first: str, second: str) -> list[tuple[str, str
 
 
 def _prepared(
-    photos: list[dict[str, Any]], encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
+    photos: pa.StructArray, encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
 ) -> Iterator[list[Any]]:
     """Micro-batches of prepared photos or PhotoErrors, in order; the next one is decoded while the caller encodes
     this one.
@@ -130,15 +133,19 @@ def _prepared(
 
     def prepare(photo: dict[str, Any]) -> Any:
         try:
-            return encoder.prepare(decode(fetch(photo, root, limits), limits))
+            decoded = decode(fetch(photo, root, limits), limits)
         except PhotoError as err:
             return err
+        try:
+            return encoder.prepare(decoded)
+        except _REFUSALS as err:
+            return PhotoError(Reason.ENCODER_FAILED, str(err))
 
     size = encoder.micro_batch
     ahead: list[Future[Any]] = []
     for start in range(0, len(photos), size):
-        waiting = ahead or [pool.submit(prepare, photo) for photo in photos[start : start + size]]
-        ahead = [pool.submit(prepare, photo) for photo in photos[start + size : start + 2 * size]]
+        waiting = ahead or [pool.submit(prepare, photo) for photo in photos.slice(start, size).to_pylist()]
+        ahead = [pool.submit(prepare, photo) for photo in photos.slice(start + size, size).to_pylist()]
         yield [future.result() for future in waiting]
 
 
@@ -153,7 +160,7 @@ def _encode(
         return np.empty((0, dim), dtype=np.float32), {}
     try:
         vectors = encode(items)
-    except (RuntimeError, ValueError, ArithmeticError) as err:  # what encoders raise for input they cannot take
+    except _REFUSALS as err:
         if len(items) == 1:
             _log.warning("one row cannot be encoded: %s", err)
             return np.zeros((1, dim), dtype=np.float32), {0: Reason.ENCODER_FAILED.value}
@@ -165,10 +172,10 @@ def _encode(
     return vectors, dict.fromkeys(broken, Reason.NONFINITE_EMBEDDING.value)
 
 
-def _good_rows(batch: pa.Table, column: str) -> list[int]:
+def _good_rows(batch: pa.Table, column: str) -> pa.Array:
+    """int64 positions of the rows that are good so far and have a value in `column`."""
     mask = pc.and_(pc.is_null(batch.column("reject")), pc.is_valid(batch.column(column)))
-    rows: list[int] = np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False)).tolist()
-    return rows
+    return pa.array(np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False)), pa.int64())
 
 
 def _spread(vectors: Vectors, rows: Sequence[int], failed: dict[int, str], n: int) -> pa.Array:

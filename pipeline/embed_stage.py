@@ -100,7 +100,7 @@ def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str
 
 def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
     """The last run before this one, when it had the same plan and published nothing."""
-    earlier = [name for name in store.names("runs") if name < run]
+    earlier = [name for name in store.names("runs") if name != run]
     if not earlier or not store.exists(f"runs/{earlier[-1]}/plan.json"):
         return None
     report = f"runs/{earlier[-1]}/run.json"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from encoders import errors
 from encoders.errors import VitrineError
 
 _THREE_PARTS = re.compile(r"(\w+Error): expected: (.*?)\ncame: (.*?)\nto do: ([^\n]*)", re.DOTALL)
+_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS}
 _BEAM_SUFFIX = re.compile(r" \[while running .*$", re.DOTALL)
 
 
@@ -22,17 +24,31 @@ def told() -> Iterator[None]:
         raise explained(err) from err
 
 
+class InterruptError(VitrineError):
+    """Ctrl-C. The exit code is the one that shells give to SIGINT."""
+
+    exit_code = 130
+
+
+def interrupted() -> InterruptError:
+    """What is raised for Ctrl-C."""
+    return InterruptError(
+        "the command to end by itself", "an interrupt", "start it again; a run goes on where it stopped"
+    )
+
+
 def explained(err: VitrineError | OSError) -> VitrineError:
-    """`err` in three parts. An OSError is a disk that is full or failing: what is wrong with one row never raises
-    it.
-    """
+    """`err` in three parts. What is wrong with one row never raises an OSError, so here it is about the machine."""
     if isinstance(err, VitrineError):
         return err
-    where = f" ({err.filename})" if err.filename else ""
+    if err.errno in _PATH:
+        return VitrineError(
+            "a path that can be used so", str(err), "correct the path or its permissions, then start again"
+        )
     return VitrineError(
         "the disk to take and give what is asked of it",
-        f"{err}{where}",
-        "mend or free the disk and run again: the run goes on from here",
+        str(err),
+        "free or mend the disk, then start again; a run goes on where it stopped",
     )
 
 

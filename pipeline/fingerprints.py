@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterable, Sequence
-from pathlib import Path
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +12,14 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from encoders.identity import identity_of
+from encoders.photo import PhotoError, PhotoLimits
 from index_builders.shards import FORMAT
 from pipeline.config import CatalogConfig, Config
+from pipeline.photos import fetch, photo_stamp
 
 FINGERPRINT = pa.binary(16)
+
+Identify = Callable[[str, str | None], tuple[bytes, ...]]  # (path, version) of a photo -> the parts of its identity
 
 
 def text_fingerprints(texts: pa.Array) -> pa.Array:
@@ -26,18 +28,17 @@ def text_fingerprints(texts: pa.Array) -> pa.Array:
     return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], FINGERPRINT)
 
 
-def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str | None) -> pa.Array:
+def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str) -> pa.Array:
     """16 bytes for the identity of each row's photos, as `catalog.image_identity` defines it; null where there is none.
 
-    Bytes in the column are always their own identity. A path is identified by size and mtime (`stat`), by its content
-    (`bytes`), or by the row's version column (`version`). A photo that cannot be found has an identity too.
+    Bytes in the column are always their own identity. A path is identified by size and mtime or etag (`stat`), by its
+    content (`bytes`), or by the row's version column (`version`). A photo that cannot be found has an identity too.
     """
     if photos.null_count == len(photos):
         return pa.nulls(len(photos), FINGERPRINT)
     rows = zip(photos.to_pylist(), versions.to_pylist(), strict=True)
-    identities = (
-        None if row is None else _photos_identity(row, version, settings.image_identity, root) for row, version in rows
-    )
+    identify = _identify(settings, root)
+    identities = (None if row is None else _photos_identity(row, version, identify) for row, version in rows)
     return pa.array([None if identity is None else xxh3_128_digest(identity) for identity in identities], FINGERPRINT)
 
 
@@ -71,33 +72,39 @@ def id_hashes(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
     return np.fromiter(map(xxh3_64_intdigest, raw), dtype=np.uint64, count=len(raw))
 
 
-def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, how: str, root: str | None) -> bytes:
+def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, identify: Identify) -> bytes:
     hasher = blake3()
     for photo in row:
-        for part in _photo_identity(photo, version, how, root):
+        parts = (b"bytes", photo["bytes"]) if photo["bytes"] is not None else identify(photo["path"], version)
+        for part in parts:
             hasher.update(len(part).to_bytes(8, "little") + part)
     return hasher.digest()
 
 
-def _photo_identity(photo: dict[str, Any], version: str | None, how: str, root: str | None) -> Iterable[bytes]:
-    if photo["bytes"] is not None:
-        return (b"bytes", photo["bytes"])
-    path: str = photo["path"]
-    if how == "version":
+def _identify(settings: CatalogConfig, root: str) -> Identify:
+    """What tells that the photo at a path changed. One that cannot be had is told by its path and the reason."""
+    limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
+
+    def by_version(path: str, version: str | None) -> tuple[bytes, ...]:
         return (b"version", path.encode(), (version or "").encode())
-    local = Path(root or "") / path
-    try:
-        if how == "bytes":
-            return (b"bytes", local.read_bytes())
-        facts = os.stat(local)
-        return (b"stat", path.encode(), str(facts.st_size).encode(), str(facts.st_mtime_ns).encode())
-    except (OSError, ValueError):  # absent, unreadable or no path at all: fetching it will say which
-        return (b"absent", path.encode())
+
+    def by_content(path: str, version: str | None) -> tuple[bytes, ...]:
+        try:
+            return (b"bytes", fetch({"bytes": None, "path": path}, root, limits))
+        except PhotoError as err:
+            return (b"absent", path.encode(), err.code.encode())
+
+    def by_stamp(path: str, version: str | None) -> tuple[bytes, ...]:
+        stamp = photo_stamp(path, root)
+        return (b"absent", path.encode()) if stamp is None else (b"stat", path.encode(), stamp.encode())
+
+    return {"version": by_version, "bytes": by_content, "stat": by_stamp}[settings.image_identity]
 
 
 def _add_column(hasher: blake3, array: pa.Array) -> None:
     """Add a column's values, not its buffers: equal values give equal digests whatever the slicing and padding."""
     kind = array.type
+    hasher.update(len(array).to_bytes(8, "little"))
     hasher.update(np.packbits(pc.is_valid(array).to_numpy(zero_copy_only=False)).tobytes())
     if pa.types.is_struct(kind):
         for child in array.flatten():

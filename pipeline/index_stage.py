@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import apache_beam as beam
+from apache_beam.options.pipeline_options import DirectOptions
 
 from encoders.errors import VitrineError
 from index_builders.build import index_name
@@ -66,13 +67,14 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
         super().__init__()
         self.config, self.dim, self.tasks = config, dim, tasks
 
-    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+    def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Build the stage."""
+        at_once = min(begin.pipeline.options.view_as(DirectOptions).direct_num_workers, len(self.tasks))
         return (
-            pipeline
+            begin
             | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)
             | "Spread" >> beam.Reshuffle()
-            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config.store.path, self.config.index, self.dim))
+            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config.store.path, self.config.index, self.dim, at_once))
         )
 
 

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
@@ -63,22 +64,24 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
     for file in files:
         sizes = _group_sizes(file, config)
         for number, (ids, names) in enumerate(id_and_partition(file.path, config.catalog)):
-            groups.append(_Group(file.path, number, len(ids), sizes[number], Counter(names.to_pylist())))
+            groups.append(_Group(file.path, number, len(ids), sizes[number], _counts(names)))
             hashes.append(id_hashes(ids))
     partitions = _partitions(groups, config)
     if category is not None and category not in partitions:
         raise nearest_category(category, list(partitions))
     repeated = _duplicates(files, groups, hashes, config)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
+    units = _units(groups, repeated, config.shards, category)
     key = identity_of(
         {
             "catalog": catalog,
             "category": category,
             "encoding": encoding_identity(config),
             "reading": config.catalog.model_dump(mode="json"),
+            # A run that resumes another finds what is done by the number of the unit.
+            "units": [[unit.path, unit.first_group, unit.end_group] for unit in units],
         }
     )
-    units = _units(groups, repeated, config.shards, category)
     return Plan(key, catalog, units, partitions, sum(map(len, repeated.values())), sum(file.size for file in files))
 
 
@@ -108,6 +111,10 @@ def _group_sizes(file: CatalogFile, config: Config) -> list[int]:
             "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
         )
     return sizes
+
+
+def _counts(names: pa.Array) -> Counter[str]:
+    return Counter({count["values"]: count["counts"] for count in pc.value_counts(names).to_pylist()})
 
 
 def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
@@ -140,8 +147,8 @@ def _duplicates(
     """Group index -> rows whose id came before. Hashes find the suspects in 8 bytes an id; only those are compared."""
     every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
     every.sort()
-    suspects = set(every[1:][every[1:] == every[:-1]].tolist())
-    if not suspects:
+    suspects = np.unique(every[1:][every[1:] == every[:-1]])
+    if not len(suspects):
         return {}
     seen: set[str] = set()
     repeated: dict[int, list[int]] = {}
@@ -149,11 +156,9 @@ def _duplicates(
     for file in files:
         for ids, _ in id_and_partition(file.path, config.catalog):
             position += 1
-            if not suspects.intersection(hashes[position].tolist()):
-                continue
-            for row, name in enumerate(ids.to_pylist()):
-                if name is None or int(id_hashes(pa.array([name]))[0]) not in suspects:
-                    continue
+            valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
+            rows = valid[np.isin(hashes[position], suspects)]
+            for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
                 if name in seen:
                     repeated.setdefault(position, []).append(row)
                 seen.add(name)

@@ -11,6 +11,7 @@ import logging
 from collections.abc import Callable, Sequence
 
 import apache_beam as beam
+import grpc  # type: ignore[import-untyped]
 from apache_beam.options.pipeline_options import DirectOptions, PipelineOptions, StandardOptions
 from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
@@ -21,8 +22,11 @@ from encoders.errors import InputError, VitrineError
 from pipeline import failures
 
 _LOCAL = (None, "local")
+_DOWNLOADS = "it downloads a binary first; leave --runner out for the local runner"
 _REFUSED = {
-    "DirectRunner": "it downloads a binary first; leave --runner out for the local runner",
+    "DirectRunner": _DOWNLOADS,
+    "SwitchingDirectRunner": _DOWNLOADS,
+    "PrismRunner": _DOWNLOADS,
     "FnApiRunner": "by name it sends no options to workers; leave --runner out for the local runner",
     "DaskRunner": "it drops branches of a pipeline; use the local runner, Flink or Spark",
 }
@@ -43,16 +47,18 @@ def options_of(arguments: Sequence[str], workers: int) -> PipelineOptions:
     if "direct_running_mode" not in _given(arguments):
         direct.direct_running_mode = "multi_threading"
     if "direct_num_workers" not in _given(arguments):
-        direct.direct_num_workers = workers
+        direct.direct_num_workers = 1 if direct.direct_running_mode == "in_memory" else workers
     return options
 
 
 def runner_of(options: PipelineOptions) -> str | PipelineRunner:
     """The runner that `options` ask for; the local one unless `--runner` names another."""
     name = options.view_as(StandardOptions).runner
-    if name in _REFUSED:
-        raise InputError("a runner other than " + ", ".join(_REFUSED), f"--runner={name}", _REFUSED[name])
     if name not in _LOCAL:
+        refused = _refused(str(name))
+        if refused is not None:
+            expected = "a runner other than " + ", ".join(_REFUSED)
+            raise InputError(expected, f"--runner={name}", _REFUSED[refused])
         return str(name)
     encoded = JobServiceHandle.encode_pipeline_options(options.get_all_options())
     info = fn_runner.ExtendedProvisionInfo(beam_provision_api_pb2.ProvisionInfo(pipeline_options=encoded))
@@ -70,6 +76,10 @@ def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.P
         state = result.wait_until_finish()
     except RuntimeError as err:  # whatever failed in a worker arrives as one, with the traceback for its message
         raise (failures.found_in(str(err)) or failures.unexpected(str(err))) from err
+    except (grpc.FutureTimeoutError, grpc.RpcError) as err:
+        raise VitrineError(
+            "a runner that answers", f"none: {err!r}", "start it, or correct --job_endpoint; then run again"
+        ) from err
     if state not in (None, PipelineState.DONE):
         raise VitrineError(
             "the runner to end in the state DONE", str(state), "read the runner's own log, then run again"
@@ -79,6 +89,12 @@ def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.P
 def quiet_beam() -> None:
     """Keep Beam's start-up chatter out of the log; its warnings and errors stay."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+
+
+def _refused(name: str) -> str | None:
+    """The runner of `_REFUSED` that Beam would take `name` for: any case, with or without a module or `Runner`."""
+    last = name.rpartition(".")[2].lower()
+    return next((one for one in _REFUSED if last in (one.lower(), one.lower().removesuffix("runner"))), None)
 
 
 def _given(arguments: Sequence[str]) -> set[str]:

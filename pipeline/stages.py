@@ -7,13 +7,16 @@ again: what stands and validates is not done twice.
 from __future__ import annotations
 
 import logging
-import os
 import secrets
+import sys
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Literal
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from apache_beam.runners.worker import sdk_worker
 
 from encoders.errors import GateError, VitrineError
 from lookup.manifest import Manifest
@@ -21,11 +24,12 @@ from lookup.store import Store
 from pipeline import gates
 from pipeline.config import Config
 from pipeline.embed_stage import embed
-from pipeline.failures import explained
+from pipeline.failures import interrupted, told
 from pipeline.index_stage import build_indexes
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
+from pipeline.runners import options_of, runner_of
 from pipeline.snapshot import assemble, merge_shards, refuse_mixing
 
 _log = logging.getLogger(__name__)
@@ -64,23 +68,42 @@ class _State:
 
 def run(request: Request) -> RunReport:
     """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
+    # Beam's worker prints the traceback that it also logs; log.txt has it, and the user is told in three parts.
+    sdk_worker.print = lambda *_, **__: None
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()
         state = _State(_run_id(), datetime.now(UTC))
-        with store.folder(f"runs/{state.run}") as folder, _log_file(folder / "log.txt"):
+        with store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
             try:
-                _steps(request, store, state)
-            except (VitrineError, OSError) as err:
-                state.error = explained(err)
-                _log.error("%s", state.error)
-                if state.error is err:
-                    raise
+                with told():
+                    _steps(request, store, state)
+            except VitrineError as err:
+                state.error = err
+                raise
+            except KeyboardInterrupt as err:
+                state.error = interrupted()
                 raise state.error from err
             finally:
                 report = _report(request, state)
-                write_report(folder, report)
+                _leave(folder, report)
     return report
+
+
+def _leave(folder: Path, report: RunReport) -> None:
+    """Write the report. Where the disk takes none, what ended the run is told rather than that."""
+    try:
+        write_report(folder, report)
+    except OSError as err:
+        if not report.succeeded:
+            _log.error("no report of this run: %s", err)
+            return
+        raise VitrineError(
+            f"a report of the run, which ended well ({report.status}: {report.snapshot})",
+            str(err),
+            "free or mend the disk; the snapshot is served",
+        ) from err
 
 
 def _steps(request: Request, store: Store, state: _State) -> None:
@@ -127,7 +150,9 @@ def _refuse(state: _State) -> None:
 
 
 def _publish(store: Store, state: _State, manifest: Manifest) -> None:
-    if state.parent is not None and state.parent.content == manifest.content:
+    parent = state.parent
+    # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
+    if parent is not None and parent.content == manifest.content and parent.files() == manifest.files():
         state.status, state.snapshot = "unchanged", state.parent_id
         _log.info("nothing changed: %s stays published", state.parent_id)
         return
@@ -143,12 +168,13 @@ def _report(request: Request, state: _State) -> RunReport:
         for reason, rows in shard.record.degraded.items():
             degraded[reason] = degraded.get(reason, 0) + rows
     rejects = manifest.rejects if manifest else {}
+    ended_well = state.status in ("published", "unchanged")
     return RunReport(
         run=state.run,
         started_at=state.started,
         ended_at=datetime.now(UTC),
         status=state.status,
-        exit_code=state.error.exit_code if state.error else (0 if state.status in ("published", "unchanged") else 1),
+        exit_code=state.error.exit_code if state.error else int(not ended_well),
         snapshot=state.snapshot,
         parent=state.parent_id,
         command=request.command,
@@ -164,7 +190,7 @@ def _report(request: Request, state: _State) -> RunReport:
         rejects=rejects,
         degraded=dict(sorted(degraded.items())),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        error=str(state.error) if state.error else None,
+        error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
 
 
@@ -193,14 +219,33 @@ def _run_id() -> str:
     return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
 
 
-@contextmanager
-def _log_file(path: os.PathLike[str]) -> Iterator[None]:
-    """Keep this process's log in a file too, while the body runs."""
-    handler = logging.FileHandler(path, encoding="utf-8")
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-    logging.getLogger().addHandler(handler)
-    try:
-        yield
-    finally:
-        logging.getLogger().removeHandler(handler)
-        handler.close()
+class _RunLog(logging.FileHandler):
+    """Keeps this process's log in a file too, while the body runs, and the traceback of what ended it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        self.told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Say once that the disk does not take the log: by default each line would cost a traceback."""
+        if not self.told:
+            self.told = True
+            _log.warning("%s is not complete: %s", self.baseFilename, sys.exc_info()[1])
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None and err is not None:
+            # into the file only: to the user it is told by whoever called
+            self.handle(
+                logging.LogRecord(__name__, logging.ERROR, __file__, 0, "the run ended early", None, (kind, err, at))
+            )
+        logging.getLogger().removeHandler(self)
+        try:
+            self.close()
+        except OSError:  # what the disk did not take; see handleError
+            if err is None:
+                raise

@@ -19,7 +19,9 @@ from apache_beam.metrics import Metrics
 from apache_beam.typehints.batch import BatchConverter
 
 from encoders.base import ImageEncoder, TextEncoder, load
+from encoders.errors import VitrineError
 from encoders.photo import PhotoLimits
+from index_builders.evaluate import fair_share, threads
 from index_builders.sizing import IndexSettings
 from lookup.store import Store
 from pipeline import catalog, fingerprints
@@ -102,13 +104,20 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Open the store."""
-        self.store = Store.open(self.config.store.path)
+        self.store = Store.at(self.config.store.path)
 
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
     def process(self, unit: Unit) -> Iterator[pa.RecordBatch]:
         """Read, clean, fingerprint, and look whether the shard exists and validates."""
         with told():
             table = read_fingerprinted(unit, self.config, self.root)
+            if table.num_rows != unit.rows:
+                groups = f"row groups {unit.first_group} to {unit.end_group - 1}"
+                raise VitrineError(
+                    f"{unit.rows} rows in {groups} of {unit.path}, as planned",
+                    f"{table.num_rows}",
+                    "the catalog changed during the run: run again",
+                )
             name = fingerprints.shard_name(self.encoding, table)
             if reusable_shard(self.store, name) is not None:
                 Metrics.counter("vitrine", "units_reused").inc()
@@ -181,7 +190,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Open the store and load the fusion."""
-        self.store = Store.open(self.config.store.path)
+        self.store = Store.at(self.config.store.path)
         self.dims = tower_dims(self.config)
         self.fusion = self.config.fusion_spec.load(*self.dims)
 
@@ -204,16 +213,17 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 class BuildIndex(beam.DoFn):  # type: ignore[misc]
     """Task -> index in the store, and a reference to it."""
 
-    def __init__(self, store: str, settings: IndexSettings, dim: int) -> None:
+    def __init__(self, store: str, settings: IndexSettings, dim: int, at_once: int) -> None:
         self.store_path, self.settings, self.dim = store, settings, dim
+        self.at_once = at_once  # builds that share this machine
 
     def setup(self) -> None:
         """Open the store."""
-        self.store = Store.open(self.store_path)
+        self.store = Store.at(self.store_path)
 
     def process(self, task: Task) -> Iterator[Done]:
         """Build one partition's index."""
-        with told():
+        with told(), threads(fair_share(self.at_once)):
             record = write_index(self.store, task.name, task.path, self.settings, self.dim)
         yield Done(task.number, record.name, record.rows, False)
 
@@ -234,6 +244,8 @@ def _batch(table: pa.Table, meta: dict[str, Any]) -> pa.RecordBatch:
     """One RecordBatch whose schema metadata says which unit it is."""
     schema = table.schema.with_metadata({_META: json.dumps(meta)})
     batches = table.combine_chunks().to_batches()
+    if len(batches) > 1:  # Arrow keeps chunks apart where strings together exceed 2 GB
+        raise ValueError(f"unit {meta['unit']} does not fit one batch: {[len(batch) for batch in batches]} rows")
     columns = batches[0].columns if batches else [pa.nulls(0, field.type) for field in schema]
     return pa.RecordBatch.from_arrays(columns, schema=schema)
 

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from encoders.errors import InputError, IntegrityError
 from lookup.store import Store
 
+_NAMED = 20  # damaged files that the message names
+
 
 @dataclass(frozen=True)
 class Verified:
@@ -29,10 +31,12 @@ def verify_store(path: str) -> Verified:
     files = manifest.files()
     problems = [(file, problem) for file in files if (problem := store.problem_of(file)) is not None]
     if problems:
-        first, _ = problems[0]
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        named = problems[:_NAMED]
         raise IntegrityError(
-            f"{len(files)} files as they were written, {first.path} with {first.bytes} bytes and blake3 {first.blake3}",
-            "; ".join(f"{file.path}: {problem}" for file, problem in problems),
+            f"{len(files)} files as they were written: "
+            + "; ".join(f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}" for file, _ in named),
+            "; ".join(f"{file.path}: {problem}" for file, problem in named) + more,
             "run `vitrine run` again: it writes what does not validate anew; until then serve an earlier snapshot",
         )
     return Verified(snapshot, len(files), sum(file.bytes for file in files))

@@ -4,13 +4,24 @@ there.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
+from blake3 import blake3
+from click.testing import CliRunner, Result
 
+from encoders.base import Vectors
+from encoders.hashed_text import HashedText
+from lookup.manifest import Manifest
+from lookup.store import Store
+from pipeline.cli import cli
 from pipeline.config import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
+from pipeline.report import RunReport
 
 GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
 
@@ -53,3 +64,103 @@ def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
 def config_for(catalog: Path, store: Path, *more: str, env: dict[str, Any] | None = None) -> Config:
     """The config that those overrides make."""
     return load_config("configs/demo.yaml", overrides(catalog, store, *more), env or {}).config
+
+
+@pytest.fixture(scope="session")
+def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The store of one run on the demo catalog. Tests must not change it."""
+    store = tmp_path_factory.mktemp("published") / "store"
+    done = vitrine("run", "-c", "configs/demo.yaml", *overrides(demo, store))
+    assert done.exit_code == 0, done.stderr
+    return store
+
+
+# Overrides for a catalog of `write_titles`: texts only, one partition, small vectors.
+TITLES_ONLY = (
+    "catalog.image_root=null",
+    "catalog.image=null",
+    "catalog.text=[title]",
+    "catalog.partition=null",
+    "catalog.attributes=[title]",
+    "encoders.image=null",
+    "encoders.text.dim=32",
+)
+
+
+def write_titles(path: Path, titles: Sequence[str | None], row_group_rows: int = 1000, **more: Sequence[Any]) -> Path:
+    """A catalog file of `titles` with ids P0, P1, ..., and of the columns `more`."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"id": [f"P{number}" for number in range(len(titles))], "title": pa.array(titles, pa.string())}
+    pq.write_table(pa.table({**columns, **more}), path, row_group_size=row_group_rows, write_page_checksum=True)
+    return path
+
+
+def vitrine(*arguments: object) -> Result:
+    """The command, in this process: exit code, stdout and stderr. A failure that it does not foresee is raised here."""
+    return CliRunner().invoke(cli, [str(word) for word in arguments], prog_name="vitrine", catch_exceptions=False)
+
+
+def run_titles(catalog: Path, store: Path, *more: str) -> Result:
+    """`vitrine run` on a catalog of `write_titles`."""
+    where = (f"catalog.path={catalog}", f"store.path={store}")
+    return vitrine("run", "-c", "configs/demo.yaml", *TITLES_ONLY, *where, *more)
+
+
+def told(stderr: str) -> tuple[str, str, str]:
+    """The one error message in `stderr`: expected, came, to do."""
+    assert stderr.count("error\nexpected: ") == 1, stderr
+    assert "Traceback" not in stderr, stderr
+    message = stderr.partition("error\nexpected: ")[2]
+    expected, _, rest = message.partition("\ncame: ")
+    came, _, fix = rest.rpartition("\nto do: ")
+    assert all(part.strip() for part in (expected, came, fix)), stderr
+    return expected, came, fix.strip()
+
+
+def digests(store: Path) -> dict[str, str]:
+    """blake3 of everything that readers may be sent to: CURRENT, manifests, shards and indexes."""
+    kept = [store / "CURRENT", *(store / folder for folder in ("snapshots", "shards", "indexes"))]
+    files = [file for place in kept for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()]
+    return {str(file.relative_to(store)): blake3(file.read_bytes()).hexdigest() for file in sorted(files)}
+
+
+def run(config: Config, *beam_arguments: str, category: str | None = None) -> RunReport:
+    """A whole run in this process, as `vitrine run` does it."""
+    from pipeline import stages  # imports Beam
+
+    return stages.run(stages.Request(config, category, beam_arguments))
+
+
+def manifest_of(store: Path) -> Manifest:
+    """The published manifest."""
+    manifest = Store.open(str(store)).manifest()
+    assert manifest is not None
+    return manifest
+
+
+def products(store: Path) -> dict[str, bytes]:
+    """The bytes of every file under shards/ and indexes/; of index records, which hold timings, only the names."""
+    found = {}
+    for path in sorted(store.glob("shards/*")) + sorted(store.glob("indexes/*/*")):
+        found[str(path.relative_to(store))] = b"" if path.name == "record.json" else path.read_bytes()
+    return found
+
+
+def everything(store: Path) -> dict[str, bytes]:
+    """The bytes of all that readers may see: CURRENT, snapshots/, shards/ and indexes/."""
+    seen = [store / "CURRENT", *store.glob("snapshots/*"), *store.glob("shards/*"), *store.glob("indexes/*/*")]
+    return {str(path.relative_to(store)): path.read_bytes() for path in seen}
+
+
+@pytest.fixture
+def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """The texts that the text tower of this process has encoded, growing while the test runs."""
+    texts: list[str] = []
+    forward = HashedText.forward
+
+    def counted(self: HashedText, chunk: Any, role: Any) -> Vectors:
+        texts.extend(chunk)
+        return forward(self, chunk, role)
+
+    monkeypatch.setattr(HashedText, "forward", counted)
+    return texts

@@ -1,0 +1,212 @@
+"""Catalog columns as plain Arrow arrays: whatever encoding a writer chose, what goes on is string, list and number."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.text import ONLY_NFKC, clean_texts
+
+LEVEL_SEPARATOR = ">"
+NO_PARTITION = "_none"
+
+PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
+
+_STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
+_BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
+_LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+_TIMES = (pa.types.is_timestamp, pa.types.is_date)
+
+# --- types ---
+
+
+def plain_type(kind: pa.DataType) -> pa.DataType:
+    """The type that a column of type `kind` is read as; a column without any value (type null) is one of strings."""
+    if pa.types.is_dictionary(kind):
+        return plain_type(kind.value_type)
+    if _any(_STRINGS, kind):
+        return pa.string()
+    if _any(_BYTES, kind):
+        return pa.binary()
+    if pa.types.is_decimal(kind):
+        return pa.float64()
+    if _any(_LISTS, kind):
+        return pa.list_(plain_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
+    return kind
+
+
+def is_text(kind: pa.DataType) -> bool:
+    """Whether a column can be text."""
+    return bool(pa.types.is_string(plain_type(kind)))
+
+
+def is_name(kind: pa.DataType) -> bool:
+    """Whether a column can be ids or categories."""
+    return is_text(kind) or bool(pa.types.is_integer(plain_type(kind)))
+
+
+def is_version(kind: pa.DataType) -> bool:
+    """Whether a column can be versions of photos: a name or a time."""
+    return is_name(kind) or _any(_TIMES, plain_type(kind))
+
+
+def is_photo(kind: pa.DataType) -> bool:
+    """Whether a column can be photos: paths, bytes or structs with `bytes`, or lists of them."""
+    plain = plain_type(kind)
+    one = plain.value_type if pa.types.is_list(plain) else plain
+    if pa.types.is_struct(one):
+        types = {field.name: field.type for field in one}
+        return bool(types.get("bytes") == pa.binary() and types.get("path", pa.string()) == pa.string())
+    return bool(pa.types.is_string(one) or pa.types.is_binary(one))
+
+
+def is_attribute(kind: pa.DataType) -> bool:
+    """Whether a column can be carried to hits: text, numbers, times, and lists of text."""
+    plain = plain_type(kind)
+    return plain in (pa.string(), pa.list_(pa.string())) or _any((*_NUMBERS, *_TIMES), plain)
+
+
+# --- values ---
+
+
+def plain(column: pa.ChunkedArray) -> pa.Array:
+    """A column as one array of its plain type; its strings are as they come, UTF-8 or not."""
+    # combine_chunks() of no chunks gives a chunked array again.
+    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
+    return array.cast(plain_type(array.type), safe=False)
+
+
+def strings(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """(plain `values` as strings, null where they are not UTF-8; mask of those)."""
+    texts = values if pa.types.is_string(values.type) else pc.cast(values, pa.string())
+    try:
+        texts.validate(full=True)
+    except pa.ArrowInvalid:
+        decoded = pa.array([_utf8(raw) for raw in texts.view(pa.binary()).to_pylist()], pa.string())
+        return decoded, pc.and_(pc.is_null(decoded), pc.is_valid(texts))
+    return texts, repeat(False, len(texts))
+
+
+def attribute(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """(plain `values` as they are carried to hits; mask of the rows with text that is not UTF-8)."""
+    if pa.types.is_string(values.type):
+        return strings(values)
+    if not pa.types.is_list(values.type):
+        return values, repeat(False, len(values))
+    wrong = strings(values.flatten())[1]
+    rows = pc.list_parent_indices(values).filter(wrong)
+    return values, pc.is_in(pa.array(np.arange(len(values))), rows)
+
+
+def cleaned(values: pa.Array, max_chars: int) -> pa.Array:
+    """`encoders.text.clean_text` of each of the string `values`, null as the empty text.
+
+    Most texts of a catalog need only NFKC, which Arrow does for a whole column in a fifth of the time; the rest are
+    cleaned one by one.
+    """
+    values = pc.fill_null(values, "")
+    easy = pc.and_(pc.match_substring_regex(values, ONLY_NFKC), pc.less_equal(pc.utf8_length(values), max_chars))
+    normal = pc.utf8_normalize(values, "NFKC")
+    if pc.all(easy).as_py():
+        return normal
+    rest = clean_texts(values.filter(pc.invert(easy)).to_pylist(), max_chars)
+    return pc.replace_with_mask(normal, pc.invert(easy), pa.array(rest, pa.string()))
+
+
+def partitions(values: pa.Array, levels: int) -> pa.Array:
+    """The partition of each row, string: the first `levels` of a path like `Fruit > Apple`; nulls and blanks are
+    `_none`.
+    """
+    encoded = pc.dictionary_encode(values)
+    names = [_levels(value, levels) for value in encoded.dictionary.to_pylist()]
+    return pc.fill_null(pc.take(pa.array(names, pa.string()), encoded.indices), NO_PARTITION)
+
+
+def joined(columns: Sequence[pa.Array], n: int) -> pa.Array:
+    """The non-empty texts of each of `n` rows joined by new lines; null where there is none."""
+    if not columns:
+        return pa.nulls(n, pa.string())
+    # Not `null_handling="skip"`: where all are null, pyarrow 25.0.1 gives a column without rows.
+    texts = columns[0]
+    for column in columns[1:]:
+        both = pc.binary_join_element_wise(texts, column, "\n")
+        texts = pc.if_else(pc.equal(texts, ""), column, pc.if_else(pc.equal(column, ""), texts, both))
+    return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
+
+
+def photo_lists(columns: Sequence[pa.Array], n: int) -> pa.Array:
+    """list<struct<bytes, path>> of the photos of each of `n` rows, in the order of the plain `columns`; null where
+    there is none.
+    """
+    if not columns:
+        return pa.nulls(n, pa.list_(PHOTO))
+    nested = [pa.types.is_list(values.type) for values in columns]
+    found = [_photos(values.flatten() if many else values) for values, many in zip(columns, nested, strict=True)]
+    owners = [
+        pc.list_parent_indices(values).to_numpy() if many else np.arange(n)
+        for values, many in zip(columns, nested, strict=True)
+    ]
+    photos, owner = pa.concat_arrays(found), np.concatenate(owners)
+    present = pc.or_(pc.is_valid(photos.field("bytes")), pc.is_valid(photos.field("path")))
+    photos, owner = photos.filter(present), owner[present.to_numpy(zero_copy_only=False)]
+    if len(columns) > 1:
+        photos = photos.take(pa.array(np.argsort(owner, kind="stable")))
+    counts = np.bincount(owner, minlength=n)
+    offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.int32)
+    return pa.ListArray.from_arrays(pa.array(offsets), photos, mask=pa.array(counts == 0))
+
+
+def repeat(value: Any, n: int) -> pa.Array:
+    """`value` n times."""
+    return pa.repeat(pa.scalar(value), n)
+
+
+# --- inside ---
+
+
+def _photos(values: pa.Array) -> pa.StructArray:
+    """struct<bytes, path> of paths, bytes or structs, without nulls of its own."""
+    n = len(values)
+    raw, path = pa.nulls(n, pa.binary()), pa.nulls(n, pa.string())
+    if pa.types.is_struct(values.type):
+        raw = pc.struct_field(values, "bytes")  # null where the struct is; field() would not be
+        if values.type.get_field_index("path") >= 0:
+            path = _path(pc.struct_field(values, "path"))
+    elif pa.types.is_binary(values.type):
+        raw = values
+    else:
+        path = _path(values)
+    return pa.StructArray.from_arrays([raw, path], fields=list(PHOTO))
+
+
+def _path(values: pa.Array) -> pa.Array:
+    """Trimmed paths; null for blank ones. One that is not UTF-8 has its odd bytes spelled out, and so names no file."""
+    paths, wrong = strings(values)
+    if pc.any(wrong).as_py():
+        raw = values.view(pa.binary()).to_pylist()
+        paths = pa.array([None if one is None else one.decode("utf-8", "backslashreplace") for one in raw], pa.string())
+    trimmed = pc.utf8_trim_whitespace(paths)
+    return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+
+
+def _levels(value: str | None, levels: int) -> str:
+    parts = [" ".join(part.split()) for part in (value or "").split(LEVEL_SEPARATOR)]
+    return f" {LEVEL_SEPARATOR} ".join(part for part in parts[:levels] if part) or NO_PARTITION
+
+
+def _utf8(raw: bytes | None) -> str | None:
+    try:
+        return None if raw is None else raw.decode("utf-8")
+    except UnicodeDecodeError:
+        return None
+
+
+def _any(checks: Sequence[Callable[[pa.DataType], bool]], kind: pa.DataType) -> bool:
+    return any(check(kind) for check in checks)

@@ -1,0 +1,269 @@
+"""The documents say what the program does: keys, commands, exit codes, links, and blocks that run."""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import json
+import re
+import shlex
+import shutil
+import tomllib
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Literal, get_args, get_origin
+
+import click
+import pytest
+import yaml
+from click.testing import CliRunner
+from pydantic import BaseModel
+from pydantic.fields import FieldInfo
+
+import pipeline.failures  # noqa: F401  # defines the errors that only the pipeline raises
+from encoders.base import encoder_types
+from encoders.errors import VitrineError
+from encoders.fusion.base import fusion_types
+from index_builders.base import builder_types
+from pipeline.cli import cli
+from pipeline.config import Config, load_config
+from pipeline.reasons import Reason
+
+ROOT = Path(__file__).resolve().parents[1]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
+SPECS = [("encoders", encoder_types), ("encoders.fusion", fusion_types), ("index_builders", builder_types)]
+
+
+# --- docs/config.md ---
+
+
+def config_tables() -> str:
+    """The tables of docs/config.md. `python -c 'from tests.test_docs import *; print(config_tables())'` prints them."""
+    parts = []
+    for name, field in Config.model_fields.items():
+        section: Any = field.annotation
+        if isinstance(section, type) and issubclass(section, BaseModel):
+            parts.append(f"### {name}\n\n{_table(section, f'{name}.')}")
+        else:
+            parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field)}")
+    for package, types in SPECS:
+        for name in types():
+            fields = importlib.import_module(f"{package}.{name}").Spec
+            parts.append(f"### type: {name}\n\n{_table(fields, '')}")
+    return "\n\n".join(parts)
+
+
+def _table(section: type[BaseModel], prefix: str) -> str:
+    lines = [_line(prefix + key, field) for key, field in section.model_fields.items() if prefix or key != "type"]
+    head = "| key | default | meaning |\n|---|---|---|\n"
+    return head + "\n".join(lines) if lines else "No fields."
+
+
+def _line(key: str, field: FieldInfo) -> str:
+    if field.is_required():
+        default = "required" if key.startswith(("catalog.", "store.")) else "from the partition's size"
+    else:
+        value = field.get_default(call_default_factory=False)
+        default = f"`{json.dumps(value, ensure_ascii=False)}`"
+    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
+    said = (field.description or "").replace("|", "\\|")
+    return f"| `{key}` | {default} | {said}{': ' if choices else ''}{', '.join(f'`{one}`' for one in choices)} |"
+
+
+def test_every_config_key_is_documented_with_its_default_and_meaning() -> None:
+    """docs/config.md holds the tables that the config itself gives, key by key."""
+    page = (ROOT / "docs/config.md").read_text()
+    tables = config_tables()
+    assert tables.count("| `") > 50
+    missing = [line for line in tables.splitlines() if line and line not in page.splitlines()]
+    assert not missing, "put these lines into docs/config.md:\n" + "\n".join(missing)
+    keys = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
+    unknown = set(keys) - set(re.findall(r"^\| `([^`]+)` \|", tables, re.MULTILINE))
+    assert not unknown, f"docs/config.md has keys that no config has: {sorted(unknown)}"
+
+
+# --- docs/commands.md ---
+
+
+def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
+    for name, command in group.commands.items():
+        if isinstance(command, click.Group):
+            yield from _commands(command, f"{path} {name}")
+        else:
+            yield f"{path} {name}", command
+
+
+COMMANDS = dict(_commands(cli, "vitrine"))
+
+
+def test_there_are_commands_to_look_at() -> None:
+    """The walk over the commands finds those that scripts may rely on."""
+    assert set(COMMANDS) >= {
+        "vitrine run",
+        "vitrine search",
+        "vitrine inspect",
+        "vitrine verify",
+        "vitrine config show",
+    }
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_every_command_is_documented_with_all_its_options(path: str) -> None:
+    """A command has a section of its own in docs/commands.md, and that names each of its options and arguments."""
+    page = (ROOT / "docs/commands.md").read_text()
+    section = re.search(rf"^## {path}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
+    assert section is not None, f"docs/commands.md has no section `## {path}`"
+    for option in COMMANDS[path].params:
+        names = option.opts if isinstance(option, click.Option) else [str(option.make_metavar(click.Context(cli)))]
+        longest = max(names, key=len)
+        assert f"`{longest}" in section[1], f"`## {path}` does not name {longest}"
+
+
+@pytest.mark.parametrize("path", COMMANDS)
+def test_the_help_of_every_command_has_an_example_that_the_command_accepts(path: str) -> None:
+    """The example in --help names the command itself, and its options are options of that command."""
+    command = COMMANDS[path]
+    shown = CliRunner().invoke(cli, [*path.split()[1:], "--help"])
+    assert shown.exit_code == 0
+    examples = [line.strip() for line in (command.epilog or "").splitlines() if "vitrine " in line]
+    assert examples
+    assert all(path in line for line in examples)
+    known = {name for option in command.params for name in option.opts}
+    for line in examples:
+        assert line in shown.output
+        own = line.split(" -- ")[0]
+        assert {word for word in shlex.split(own) if word.startswith("-")} <= known
+
+
+# --- codes, links, versions, YAML ---
+
+
+def _subclasses(kind: type[VitrineError]) -> set[type[VitrineError]]:
+    return {kind}.union(*(_subclasses(one) for one in kind.__subclasses__()))
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+def test_every_exit_code_is_documented(page: str) -> None:
+    """The exit code of each error that exists has its row in both tables of exit codes, and no row is without one."""
+    codes = {kind.exit_code for kind in _subclasses(VitrineError)} | {0}
+    rows = re.findall(r"^\| ([0-9]+) \|", (ROOT / page).read_text(), re.MULTILINE)
+    assert len(codes) > 5
+    assert {int(code) for code in rows} == codes
+
+
+def test_every_reject_reason_is_documented() -> None:
+    """docs/operations.md says of each reason what it means."""
+    page = (ROOT / "docs/operations.md").read_text()
+    assert [reason.value for reason in Reason if f"| `{reason.value}` |" not in page] == []
+
+
+def _anchors(page: Path) -> set[str]:
+    headings = re.findall(r"^#+ (.*)$", page.read_text(), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
+
+
+def test_links_between_documents_resolve() -> None:
+    """Each relative link leads to a file of the repository and, where it names one, to a heading in it."""
+    links = [(page, link) for page in PAGES for link in re.findall(r"\]\(([^)\s]+)\)", page.read_text())]
+    assert len(links) > 10
+    broken = []
+    for page, link in links:
+        if "://" in link:
+            continue
+        name, _, anchor = link.partition("#")
+        target = (page.parent / name).resolve() if name else page
+        if not target.exists() or (anchor and anchor not in _anchors(target)):
+            broken.append(f"{page.relative_to(ROOT)}: {link}")
+    assert broken == []
+
+
+def test_the_changelog_has_the_version() -> None:
+    """The topmost version of the changelog is that of pyproject.toml."""
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]
+    first = re.search(r"^## ([^ ]+)", (ROOT / "CHANGELOG.md").read_text(), re.MULTILINE)
+    assert first is not None
+    assert first[1] == version
+
+
+def test_yaml_in_documents_parses_and_whole_configs_load(tmp_path: Path) -> None:
+    """Every YAML block is YAML; those with a catalog and a store are configs that a run would take."""
+    configs = 0
+    for page in PAGES:
+        for block in FENCE.finditer(page.read_text()):
+            if block["kind"] not in ("yaml", "yml"):
+                continue
+            for value in yaml.safe_load_all(block["body"]):
+                assert isinstance(value, dict), f"{page.name}: {block['body']}"
+                if {"catalog", "store"} <= set(value):
+                    file = tmp_path / "config.yaml"
+                    file.write_text(block["body"])
+                    load_config(str(file), env={})
+                    configs += 1
+    assert configs >= 2
+
+
+def test_json_in_documents_parses() -> None:
+    """Every JSON block is JSON."""
+    blocks = [b["body"] for page in PAGES for b in FENCE.finditer(page.read_text()) if b["kind"] == "json"]
+    assert blocks
+    for body in blocks:
+        json.loads(body)
+
+
+# --- blocks that run ---
+
+
+@pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
+def test_marked_blocks_run_and_print_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Commands under `<!-- checked -->` print what stands below them, but for ids and times, in a fresh folder."""
+    shutil.copytree(ROOT / "configs", tmp_path / "configs")
+    monkeypatch.chdir(tmp_path)
+    blocks = [block for block in FENCE.finditer((ROOT / page).read_text()) if block["mark"]]
+    assert len(blocks) >= 2
+    for block in blocks:
+        if block["mark"].startswith("file: "):
+            Path(block["mark"].removeprefix("file: ")).write_text(block["body"])
+        elif block["kind"] == "python":
+            after = FENCE.search(block.string, block.end())
+            assert after is not None
+            assert _masked(_python(block["body"])) == _masked(after["body"])
+        else:
+            for command, expected in _sessions(block["body"]):
+                assert _masked(_run(command)) == _masked(expected), command
+
+
+def _sessions(body: str) -> list[tuple[str, str]]:
+    """(command, what it prints) of each `$ ` line."""
+    parts = re.split(r"^\$ ", body, flags=re.MULTILINE)[1:]
+    return [(part.partition("\n")[0], part.partition("\n")[2]) for part in parts]
+
+
+def _run(command: str) -> str:
+    program, *arguments = shlex.split(command)
+    assert program == "vitrine", f"only vitrine runs here, not {program}"
+    result = CliRunner().invoke(cli, arguments)
+    return result.stdout + (f"exit code {result.exit_code}\n" if result.exit_code else "")
+
+
+def _python(body: str) -> str:
+    printed = io.StringIO()
+    with contextlib.redirect_stdout(printed):
+        exec(compile(body, "README.md", "exec"), {})
+    return printed.getvalue()
+
+
+def _masked(text: str) -> list[str]:
+    """The lines without ids, times and padding."""
+    for pattern, mask in (
+        (r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+", "ID"),
+        (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "WHEN"),
+        (r"[0-9.]+ (?:ms|s)\b", "TIME"),
+        (r'"(?:ms|seconds)": [0-9.]+', "TIME"),
+        (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
+        (r"(@[0-9]+ [01]\.[0-9]{3})  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
+        (r'"/[^"]*/(?=demo/)', '"/.../'),
+    ):
+        text = re.sub(pattern, mask, text, flags=re.MULTILINE)
+    return [" ".join(line.split()) for line in text.splitlines() if line.strip()]

@@ -1,0 +1,233 @@
+"""Embedding a unit: several photos, photos and rows that fail, and numbers that are what numpy says they are."""
+
+import io
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from PIL import Image
+
+from encoders.base import ImageEncoder, Photo, Role, TextEncoder, Vectors
+from encoders.fusion.concat import Spec as Concat
+from encoders.photo import PhotoLimits
+from pipeline.columns import PHOTO
+from pipeline.embed import embed_photos, embed_texts, fuse, split
+
+LIMITS = PhotoLimits()
+DIM = 4
+
+
+class Colours(ImageEncoder):
+    """A photo's mean colour as a unit vector. Green cannot be encoded, blue is NaN, grey cannot be prepared."""
+
+    dim = DIM
+    micro_batch = 3
+
+    def prepare(self, photo: Photo) -> Vectors:
+        mean = photo.reshape(-1, 3).mean(axis=0).astype(np.float32)
+        if (mean == mean[0]).all():
+            raise ValueError("grey")
+        return mean
+
+    def forward(self, prepared: Sequence[Any]) -> Vectors:
+        if any(colour[1] > 250 for colour in prepared):
+            raise RuntimeError("green")
+        return np.stack([vector_of(colour) for colour in prepared])
+
+
+class Lengths(TextEncoder):
+    """The letters a to d of a text as a unit vector; `fail` cannot be encoded, `nan` is not finite."""
+
+    dim = DIM
+    micro_batch = 5
+
+    def forward(self, texts: Sequence[str], role: Role) -> Vectors:
+        if "fail" in texts:
+            raise ArithmeticError("fail")
+        return np.stack([text_vector(text) for text in texts])
+
+
+def vector_of(colour: np.ndarray[Any, Any]) -> Vectors:
+    if colour[2] > 250:
+        return np.full(DIM, np.nan, dtype=np.float32)
+    vector = np.array([*colour, 10], dtype=np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def text_vector(text: str) -> Vectors:
+    if text == "nan":
+        return np.array([1, np.nan, 0, 0], dtype=np.float32)
+    vector = np.array([1 + text.count(letter) for letter in "abcd"], dtype=np.float32)
+    return vector / np.linalg.norm(vector)
+
+
+def png(*colour: int) -> bytes:
+    out = io.BytesIO()
+    Image.new("RGB", (4, 4), colour).save(out, "PNG")
+    return out.getvalue()
+
+
+RED, TEAL = png(200, 20, 30), png(10, 120, 130)
+PLANS = {
+    "broken": (b"no photo", "image_undecodable"),
+    "refused": (png(0, 255, 0), "encoder_failed"),
+    "unprepared": (png(90, 90, 90), "encoder_failed"),
+    "nan": (png(0, 0, 255), "nonfinite_embedding"),
+}
+
+
+def unit(rows: list[tuple[str | None, list[bytes] | None]], reject: list[str | None] | None = None) -> pa.Table:
+    """Rows of (text, photos) as reading leaves them."""
+    photos = [
+        None if row[1] is None else [{"bytes": raw, "path": f"p{n}"} for n, raw in enumerate(row[1])] for row in rows
+    ]
+    n = len(rows)
+    return pa.table(
+        {
+            "row": pa.array(range(n), pa.int32()),
+            "id": pa.array([str(i) for i in range(n)]),
+            "partition": pa.array(["b" if i % 2 else "a" for i in range(n)]),
+            "text": pa.array([row[0] for row in rows], pa.string()),
+            "photos": pa.array(photos, pa.list_(PHOTO)),
+            "reject": pa.array(reject or [None] * n, pa.string()),
+        }
+    )
+
+
+def embedded(
+    rows: list[tuple[str | None, list[bytes] | None]], reject: list[str | None] | None = None
+) -> list[dict[str, Any]]:
+    """What becomes of each row; tower vectors as arrays."""
+    with ThreadPoolExecutor(2) as pool:
+        table = embed_photos(embed_texts(unit(rows, reject), Lengths()), Colours(), "/nowhere", LIMITS, pool)
+    found = fuse(table, Concat(type="concat").load(DIM, DIM), DIM, DIM).to_pylist()
+    for row in found:
+        for name in ("text_vector", "image_vector"):
+            row[name] = None if row[name] is None else np.frombuffer(row[name], np.float16)
+    return found
+
+
+def test_photos_of_a_product_are_averaged() -> None:
+    """The image vector is the unit mean of the photos' vectors, across micro-batches, rounded to float16 once."""
+    rows = [("a", [RED, TEAL, RED, RED]), ("b", [TEAL]), ("c", None), (None, [RED, TEAL])]
+    found = embedded(rows)
+    for (_, photos), row in zip(rows, found, strict=True):
+        if photos is None:
+            assert row["image_vector"] is None
+            continue
+        decoded = [np.asarray(Image.open(io.BytesIO(raw)))[0, 0].astype(np.float32) for raw in photos]
+        mean = np.mean([vector_of(colour) for colour in decoded], axis=0)
+        np.testing.assert_allclose(row["image_vector"], mean / np.linalg.norm(mean), atol=1e-3)
+    assert [row["photo"] for row in found] == ["p0", "p0", None, "p0"]
+    assert {(row["reject"], row["degraded"]) for row in found} == {(None, None)}
+
+
+@pytest.mark.parametrize("what", PLANS)
+def test_one_photo_that_fails(what: str) -> None:
+    """As a second photo or beside text it degrades its row, alone it rejects it, and every other row is as it was."""
+    raw, reason = PLANS[what]
+    good: list[tuple[str | None, list[bytes] | None]] = [("abc", [RED]), ("bcd", [TEAL]), (None, [TEAL])]
+    rows = [
+        good[0],
+        ("ab", [RED, raw]),
+        ("ab", [raw]),
+        good[1],
+        (None, [raw]),
+        (None, [raw, RED]),
+        good[2],
+        (None, [raw, raw]),
+    ]
+    found = embedded(rows)
+    assert [row["degraded"] for row in found] == [None, reason, reason, None, None, reason, None, None]
+    assert [row["reject"] for row in found] == [None, None, None, None, reason, None, None, reason]
+    alone = embedded(good)
+    assert [found[i]["embedding"] for i in (0, 3, 6)] == [row["embedding"] for row in alone]
+    red = alone[0]["image_vector"]
+    np.testing.assert_array_equal(found[1]["image_vector"], red)
+    np.testing.assert_array_equal(found[5]["image_vector"], red)
+    assert found[2]["image_vector"] is None
+    assert found[2]["embedding"] == embedded([("ab", None)])[0]["embedding"]
+
+
+@pytest.mark.parametrize(("text", "reason"), [("fail", "encoder_failed"), ("nan", "nonfinite_embedding")])
+def test_one_text_that_fails(text: str, reason: str) -> None:
+    """With a photo its row is degraded, without one rejected, and the others of its micro-batch are kept."""
+    rows: list[tuple[str | None, list[bytes] | None]] = [(f"{'a' * n}b", None) for n in range(11)]
+    rows[3], rows[7] = (text, None), (text, [RED])
+    found = embedded(rows)
+    assert [(row["reject"], row["degraded"]) for row in (found[3], found[7])] == [(reason, None), (None, reason)]
+    for n, row in enumerate(found):
+        if n not in (3, 7):
+            assert (row["reject"], row["degraded"]) == (None, None)
+            np.testing.assert_array_equal(row["text_vector"], text_vector(rows[n][0] or "").astype(np.float16))
+
+
+def test_of_several_reasons_the_first_photos_counts() -> None:
+    """Photos that fail differently leave the reason of the first one, in whichever micro-batch the others are."""
+    raws = [PLANS[what][0] for what in ("refused", "broken", "nan", "unprepared", "broken")]
+    assert [row["reject"] for row in embedded([(None, raws), (None, raws[::-1])])] == [
+        "encoder_failed",
+        "image_undecodable",
+    ]
+
+
+def test_rejected_rows_are_not_encoded() -> None:
+    """A row that was refused before stays refused for its reason, whatever its text and photos are."""
+    rows: list[tuple[str | None, list[bytes] | None]] = [("fail", [b"broken"]), ("a", [RED])]
+    found = embedded(rows, ["missing_id", None])
+    assert [(row["reject"], row["degraded"]) for row in found] == [("missing_id", None), (None, None)]
+    assert found[0]["text_vector"] is found[0]["image_vector"] is None
+
+
+@pytest.mark.parametrize("rows", [[("a", None)] * 3, [(None, [RED])] * 3, [(None, None)]])
+def test_units_without_texts_or_without_photos(rows: list[Any]) -> None:
+    """A unit in which nobody has a text, a photo, or either, is embedded by what there is."""
+    reasons = {row["reject"] for row in embedded(rows)}
+    assert reasons == ({"no_modality"} if rows == [(None, None)] else {None})
+    assert {row["reject"] for row in embedded(rows, ["missing_id"] * len(rows))} == {"missing_id"}
+
+
+def test_embeddings_are_float16_numbers() -> None:
+    """An embedding is exactly the float16 rounding of what the fusion makes of the stored tower vectors."""
+    rows: list[tuple[str | None, list[bytes] | None]] = [("abcd", [RED]), ("aab", None), (None, [TEAL, RED])]
+    for row in embedded(rows):
+        zero = np.zeros(DIM, np.float16)
+        text, image = (row[name] if row[name] is not None else zero for name in ("text_vector", "image_vector"))
+        both = np.concatenate([text, image]).astype(np.float32) * np.float32(0.5**0.5)
+        assert row["embedding"] == both.astype(np.float16).astype(np.float32).tolist()
+
+
+def test_a_fusion_that_overflows_is_a_reject() -> None:
+    """What is not finite after fusion is refused, though both towers were fine."""
+
+    class Broken(type(Concat(type="concat").load(DIM, None))):  # type: ignore[misc]
+        def items(self, text: Vectors, *_: Any) -> Vectors:
+            return np.where(text[:, :1] > 0.6, np.float32(np.inf), text)
+
+    table = embed_texts(unit([("aaa", None), ("abcd", None)]).drop_columns(["photos"]), Lengths())
+    found = fuse(table, Broken(DIM, None, 0.5), DIM, None).to_pylist()
+    assert [row["reject"] for row in found] == ["nonfinite_embedding", None]
+
+
+def test_split_keeps_every_row_once() -> None:
+    """Good rows by partition and then by row, rejects in catalog order."""
+    table = unit([("a", None)] * 6, [None, None, "missing_id", None, "duplicate_id", None])
+    good, bad = split(table)
+    assert good.column("row").to_pylist() == [0, 1, 3, 5]
+    assert good.column("partition").to_pylist() == ["a", "b", "b", "b"]
+    assert bad.column("row").to_pylist() == [2, 4]
+
+
+def test_a_photo_under_the_root_is_found(tmp_path: Path) -> None:
+    """Paths and bytes of one picture give one vector."""
+    (tmp_path / "p0").write_bytes(RED)
+    table = unit([(None, [RED]), (None, [RED])])
+    mixed = pa.array([[{"bytes": None, "path": "p0"}], [{"bytes": RED, "path": None}]], pa.list_(PHOTO))
+    with ThreadPoolExecutor(1) as pool:
+        found = embed_photos(table.set_column(4, "photos", mixed), Colours(), str(tmp_path), LIMITS, pool).to_pylist()
+    assert found[0]["image_vector"] == found[1]["image_vector"] is not None
+    assert [row["photo"] for row in found] == ["p0", None]

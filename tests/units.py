@@ -1,0 +1,43 @@
+"""Units of work without Beam and without a store: what becomes of a catalog's rows up to the shard."""
+
+from __future__ import annotations
+
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders.base import ImageEncoder, TextEncoder
+from encoders.photo import PhotoLimits
+from pipeline.config import Config
+from pipeline.embed import embed_photos, embed_texts, fuse, tower_dims
+from pipeline.photos import image_root
+from pipeline.plan import Unit, make_plan
+from pipeline.transforms import read_fingerprinted
+
+
+def write_catalog(path: Path, table: pa.Table, row_group_rows: int = 100) -> Path:
+    """`table` as a Parquet file with row groups of this size."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    pq.write_table(table, path, row_group_size=row_group_rows)
+    return path
+
+
+def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit, pa.Table]]:
+    """Every unit of the plan with its rows read, encoded and fused, as a run does it, without Beam and files."""
+    encoders = config.encoders
+    text = encoders.text_spec.load("cpu") if encoders.text_spec else None
+    image = encoders.image_spec.load("cpu") if encoders.image_spec else None
+    root = image_root(config.catalog.image_root, config.catalog.path)
+    limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
+    dims = tower_dims(config)
+    fusion = config.fusion_spec.load(*dims)
+    units = []
+    with ThreadPoolExecutor(2) as pool:
+        for unit in make_plan(config, category).units:
+            table = read_fingerprinted(unit, config, root)
+            table = embed_texts(table, text) if isinstance(text, TextEncoder) else table
+            table = embed_photos(table, image, root, limits, pool) if isinstance(image, ImageEncoder) else table
+            units.append((unit, fuse(table, fusion, *dims)))
+    return units
