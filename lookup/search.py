@@ -106,7 +106,9 @@ class Reader:
         found: list[tuple[float, str, int]] = []
         for name in names:
             index = self._partitions[name].index
-            scores, positions = index.search(xq, k, min(nprobe, index.nlist) if nprobe and index.nlist else None)
+            scores, positions = index.search(
+                xq, min(k, index.rows), min(nprobe, index.nlist) if nprobe and index.nlist else None
+            )
             found += [(float(s), name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0]
         best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[:k]
         return [self._hit(score, name, position) for score, name, position in best]

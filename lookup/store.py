@@ -110,7 +110,10 @@ class Store:
     def sweep(self) -> None:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
         for left in self.path(_SCRATCH).iterdir():
-            shutil.rmtree(left, ignore_errors=True)
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
 
     def put(self, source: Path, name: str, rows: int) -> FileRef:
         """Commit a finished scratch file under `name`; the file is on the disk when this returns."""

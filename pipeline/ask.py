@@ -25,6 +25,11 @@ class Question:
     text: str | None
     image: str | None
 
+    @property
+    def title(self) -> str:
+        """What is asked, for people: the text, the photo's file name, or both."""
+        return " + ".join(part for part in (self.text, self.image and Path(self.image).name) if part)
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -62,7 +67,7 @@ def ask(
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column) for hit in hits]
-            page.append(Answer(question.name, photo, hits, one.seconds, found))
+            page.append(Answer(question.title, photo, hits, one.seconds, found))
     if html is not None:
         write_page(html, page, "Vitrine", f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products")
     return answered

@@ -104,12 +104,12 @@ class EncodersConfig(Section):
 class ShardsConfig(Section):
     """How the catalog is cut into units of work. A unit is one or more whole row groups."""
 
-    unit_rows: Count = Field(16_384, description="rows at which a unit takes no further row group")
+    unit_rows: Count = Field(4_096, description="rows at which a unit takes no further row group")
     max_unit_bytes: Count = Field(
         268_435_456, description="uncompressed bytes of a row group's used columns; larger ones are refused"
     )
     towers: Switch = Field(
-        True, description="keep tower vectors beside the embedding, so that fusion can change without encoding"
+        True, description="keep the vectors of both towers beside the embedding, for whoever reads shards"
     )
 
 

@@ -188,7 +188,7 @@ def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) 
         document(listed if many else listed[0])
         return
     for one in answered:
-        click.secho(f"{one.question.name}  ({1000 * one.seconds:.1f} ms)", bold=True)
+        click.secho(f"{one.question.title}  ({1000 * one.seconds:.1f} ms)", bold=True)
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)

@@ -17,7 +17,7 @@ from pipeline.photos import image_root
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
-from pipeline.shard_files import mark_unit, marked_units, read_record, reusable_shard
+from pipeline.shard_files import mark_unit, marked_units, reusable_shard, shard_record
 from pipeline.transforms import EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 
 _log = logging.getLogger(__name__)
@@ -111,7 +111,7 @@ def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
 
 
 def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:
-    record = read_record(store, name)
+    record = shard_record(store, name)
     return ShardEntry(
         record=record,
         source=unit.path,

@@ -9,7 +9,9 @@ from pathlib import Path
 from index_builders.build import build
 from index_builders.shards import SegmentRef
 from index_builders.sizing import IndexSettings
+from lookup.errors import IntegrityError
 from lookup.manifest import FileRef, IndexRecord, Segment
+from lookup.records import read_record, write_record
 from lookup.store import Store
 
 Located = tuple[FileRef, Segment]  # a segment and the shard file it lies in
@@ -25,16 +27,15 @@ def write_index(store: Store, name: str, task: str, settings: IndexSettings, dim
         }
         measured = {field: value for field, value in vars(built).items() if field != "files"}
         record = IndexRecord(name=name, files=files, **measured)
-    store.put_bytes((record.model_dump_json(indent=1) + "\n").encode(), _record_path(name))
+    write_record(store, _record_path(name), record)
     return record
 
 
 def reusable_index(store: Store, name: str) -> IndexRecord | None:
     """The record of index `name` when it and its files are whole; None when it has to be built (again)."""
-    if not index_stands(store, name):
-        return None
-    record = index_record(store, name)
-    return record if all(store.problem_of(file) is None for file in record.files.values()) else None
+    record = read_record(store, _record_path(name), IndexRecord)
+    whole = record is not None and all(store.problem_of(file) is None for file in record.files.values())
+    return record if whole else None
 
 
 def write_task(store: Store, path: str, located: Sequence[Located]) -> None:
@@ -53,8 +54,11 @@ def index_stands(store: Store, name: str) -> bool:
 
 
 def index_record(store: Store, name: str) -> IndexRecord:
-    """The record of an index that was finished."""
-    return IndexRecord.model_validate_json(store.read(_record_path(name)))
+    """The record of an index that this run built or found whole."""
+    record = read_record(store, _record_path(name), IndexRecord)
+    if record is None:
+        raise IntegrityError(f"the record of index {name}", "none, or an altered one", "run again: it is written anew")
+    return record
 
 
 def _read_task(store: Store, path: str) -> list[SegmentRef]:

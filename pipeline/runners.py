@@ -6,7 +6,9 @@ options to worker processes. So the local runner is constructed as Beam's own Sw
 
 from __future__ import annotations
 
+import contextlib
 import difflib
+import io
 import logging
 from collections.abc import Callable, Sequence
 
@@ -17,6 +19,7 @@ from apache_beam.portability.api import beam_provision_api_pb2
 from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, PipelineState
+from apache_beam.runners.worker import sdk_worker
 
 from encoders.errors import InputError, VitrineError
 from pipeline import failures
@@ -36,8 +39,17 @@ def options_of(arguments: Sequence[str], workers: int) -> PipelineOptions:
     """Beam's options: `arguments` are what stood after `--`; the local runner gets `workers` threads that share one
     model.
     """
+    loose = [word for before, word in zip(["", *arguments], arguments, strict=False) if _is_loose(word, before)]
+    if loose:
+        raise InputError("options of Beam's after --, as --name=value", " ".join(loose), "write --name=value")
     options = PipelineOptions(list(arguments))
-    known = options.get_all_options()
+    complaint = io.StringIO()
+    try:
+        with contextlib.redirect_stderr(complaint):
+            known = options.get_all_options()
+    except SystemExit as err:  # argparse ends the process over a value of the wrong type
+        said = complaint.getvalue().strip().rpartition("\n")[2]
+        raise InputError("values that fit Beam's options after --", said, "correct the value") from err
     unknown = sorted(set(options.get_all_options(retain_unknown_options=True)) - set(known))
     if unknown:
         near = difflib.get_close_matches(unknown[0], list(known), n=1)
@@ -89,12 +101,18 @@ def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.P
 def quiet_beam() -> None:
     """Keep Beam's start-up chatter out of the log; its warnings and errors stay."""
     logging.getLogger("apache_beam").setLevel(logging.WARNING)
+    sdk_worker.print = lambda *_, **__: None  # a worker's traceback, which also comes back with the error
 
 
 def _refused(name: str) -> str | None:
     """The runner of `_REFUSED` that Beam would take `name` for: any case, with or without a module or `Runner`."""
     last = name.rpartition(".")[2].lower()
     return next((one for one in _REFUSED if last in (one.lower(), one.lower().removesuffix("runner"))), None)
+
+
+def _is_loose(word: str, before: str) -> bool:
+    """Whether `word` is neither an option nor the value of the option before it."""
+    return not word.startswith("--") and (not before.startswith("--") or "=" in before)
 
 
 def _given(arguments: Sequence[str]) -> set[str]:

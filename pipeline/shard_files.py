@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import VitrineError
+from encoders.errors import IntegrityError, VitrineError
 from index_builders.shards import shard_schema, write_shard
 from lookup.manifest import FileRef, Record, RejectCount, Segment, ShardRecord
+from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.embed import count_pairs, split, tower_dims
@@ -21,16 +22,19 @@ _REJECT_COLUMNS = ["row", "id", "partition", "reject"]
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
     """The record of shard `name` when it and its files are whole; None when the shard has to be written (again)."""
-    if not store.exists(_record_path(name)):
+    record = read_record(store, _record_path(name), ShardRecord)
+    if record is None:
         return None
-    record = ShardRecord.model_validate_json(store.read(_record_path(name)))
     files = [file for file in (record.file, record.rejects) if file is not None]
     return record if all(store.problem_of(file) is None for file in files) else None
 
 
-def read_record(store: Store, name: str) -> ShardRecord:
-    """The record of a shard that was written by this run or an earlier one."""
-    return ShardRecord.model_validate_json(store.read(_record_path(name)))
+def shard_record(store: Store, name: str) -> ShardRecord:
+    """The record of a shard that this run wrote or found whole."""
+    record = read_record(store, _record_path(name), ShardRecord)
+    if record is None:
+        raise IntegrityError(f"the record of shard {name}", "none, or an altered one", "run again: it is written anew")
+    return record
 
 
 def write_unit(store: Store, name: str, fused: pa.Table, config: Config) -> ShardRecord:
@@ -55,7 +59,7 @@ def write_unit(store: Store, name: str, fused: pa.Table, config: Config) -> Shar
         raise VitrineError(
             f"{record.rows_in} rows embedded or rejected", f"{kept} rows in shard {name}", "report this: rows were lost"
         )
-    store.put_bytes((record.model_dump_json(indent=1) + "\n").encode(), _record_path(name))
+    write_record(store, _record_path(name), record)
     return record
 
 
@@ -67,15 +71,18 @@ class Mark(Record):
 
 
 def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> None:
-    """Note in the run's folder that a unit is done."""
-    store.put_bytes(Mark(shard=shard, reused=reused).model_dump_json().encode(), _mark_path(run, unit))
+    """Note in the run's folder that a unit is done. A runner that does a unit twice has not found it standing."""
+    path = _mark_path(run, unit)
+    done_before = read_record(store, path, Mark)
+    if done_before is None or done_before.shard != shard:
+        write_record(store, path, Mark(shard=shard, reused=reused))
 
 
 def marked_units(store: Store, run: str) -> dict[int, Mark]:
     """Unit number -> what became of it, of the units that a run has done."""
     folder = f"runs/{run}/units"
-    marks = {int(Path(name).stem): store.read(f"{folder}/{name}") for name in store.names(folder)}
-    return {unit: Mark.model_validate_json(raw) for unit, raw in marks.items()}
+    marks = {int(Path(name).stem): read_record(store, f"{folder}/{name}", Mark) for name in store.names(folder)}
+    return {unit: mark for unit, mark in marks.items() if mark is not None}
 
 
 def _write_good(

@@ -16,8 +16,6 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from apache_beam.runners.worker import sdk_worker
-
 from encoders.errors import GateError, VitrineError
 from lookup.manifest import Manifest
 from lookup.store import Store
@@ -69,8 +67,6 @@ class _State:
 def run(request: Request) -> RunReport:
     """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
-    # Beam's worker prints the traceback that it also logs; log.txt has it, and the user is told in three parts.
-    sdk_worker.print = lambda *_, **__: None
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()

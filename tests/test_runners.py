@@ -14,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import translations
 from conftest import config_for, manifest_of, products, run
 
@@ -322,3 +323,23 @@ def test_portable_names_are_left_to_beam() -> None:
     """Flink, Spark and a job server are not the local runner's business."""
     for name in ("FlinkRunner", "SparkRunner", "PortableRunner"):
         assert runners.runner_of(runners.options_of([f"--runner={name}"], 2)) == name
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (["--direct_num_workers=abc"], "invalid int value: 'abc'"),
+        (["direct_num_workers=2"], "direct_num_workers=2"),
+        (["--direct_num_workers=2", "3"], "3"),
+    ],
+)
+def test_what_beam_cannot_read_is_refused(arguments: list[str], told: str) -> None:
+    """A value of the wrong type, or a word that is no option, is an InputError instead of argparse's usage."""
+    with pytest.raises(InputError) as refused:
+        runners.options_of(arguments, workers=2)
+    assert told in refused.value.came
+
+
+def test_an_option_may_have_its_value_after_a_space() -> None:
+    """`--name value` is as good as `--name=value`."""
+    assert runners.options_of(["--direct_num_workers", "3"], workers=2).view_as(DirectOptions).direct_num_workers == 3
