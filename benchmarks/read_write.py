@@ -1,6 +1,6 @@
 """What reading, cleaning, fingerprinting and writing cost, without encoding: through Beam, in a plain loop, and bare.
 
-    python benchmarks/read_write.py [--rows 200000] [--repeats 5]
+    python benchmarks/read_write.py [--rows 1000000] [--repeats 3]
 
 - bare: pyarrow reads the same row groups and writes the same columns; nothing is looked at on the way.
 - loop: Vitrine's own functions in a `for` loop, one unit after the other.
@@ -113,8 +113,8 @@ def one(variant: str, catalog: Path) -> None:
 def main() -> None:
     """Measure the three in turn and publish the ratios."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", type=int, default=200_000)
-    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--rows", type=int, default=1_000_000)
+    parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--one", nargs=2, help=argparse.SUPPRESS)
     given = parser.parse_args()
     if given.one:

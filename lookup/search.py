@@ -62,12 +62,7 @@ class Reader:
         unknown, IntegrityError when a file is missing, cut or altered.
         """
         store = Store.open(path)
-        snapshot = store.current()
-        manifest = store.manifest(snapshot) if snapshot else None
-        if snapshot is None or manifest is None:
-            raise InputError(
-                f"a published snapshot in {path}", "none yet", "run `vitrine run -c CONFIG store.path=...` first"
-            )
+        snapshot, manifest = store.published()
         known = {partition.name: partition for partition in manifest.partitions}
         chosen = [_known(name, known) for name in partitions] if partitions is not None else list(known.values())
         opened = {partition.name: _open_partition(store, manifest, partition) for partition in chosen}

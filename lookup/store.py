@@ -187,16 +187,20 @@ class Store:
             )
         return name
 
-    def manifest(self, snapshot_id: str | None = None) -> Manifest | None:
-        """The manifest of a snapshot, by default the published one; None where nothing is published."""
-        chosen = snapshot_id or self.current()
-        if chosen is None:
-            return None
-        if not _ID.fullmatch(chosen) or not self.exists(manifests.path_of(chosen)):
-            raise InputError(
-                "a file of snapshots/ without .json", repr(chosen), "`ls snapshots/` in the store shows them"
-            )
-        return manifests.parse(self.read(manifests.path_of(chosen)), chosen)
+    def published(self) -> tuple[str, Manifest]:
+        """The id and the manifest of the published snapshot; InputError before the first."""
+        snapshot_id = self.current()
+        if snapshot_id is None:
+            fix = "run `vitrine run -c CONFIG store.path=...` first"
+            raise InputError(f"a published snapshot in {self.root}", "none yet", fix)
+        return snapshot_id, self.manifest(snapshot_id)
+
+    def manifest(self, snapshot_id: str) -> Manifest:
+        """The manifest of a snapshot, published or not; InputError where there is none of that id."""
+        if not _ID.fullmatch(snapshot_id) or not self.exists(manifests.path_of(snapshot_id)):
+            fix = "`ls snapshots/` in the store shows them"
+            raise InputError("a file of snapshots/ without .json", repr(snapshot_id), fix)
+        return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
 
     def publish(self, new: Manifest) -> str:
         """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`.

@@ -222,12 +222,7 @@ def inspect(store: str, snapshot: str | None, as_json: bool) -> None:
     from pipeline import console
 
     opened = Store.open(store)
-    chosen = snapshot or opened.current()
-    manifest = opened.manifest(chosen) if chosen else None
-    if chosen is None or manifest is None:
-        raise InputError(
-            f"a published snapshot in {store}", "none yet", "run `vitrine run -c CONFIG store.path=...` first"
-        )
+    chosen, manifest = (snapshot, opened.manifest(snapshot)) if snapshot else opened.published()
     console.snapshot(chosen, manifest, as_json)
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from encoders.errors import InputError, IntegrityError
+from encoders.errors import IntegrityError
 from lookup.store import Store
 
 _NAMED = 20  # damaged files that the message names
@@ -22,12 +22,7 @@ class Verified:
 def verify_store(path: str) -> Verified:
     """Check CURRENT, the manifest and every file it names; IntegrityError lists all that differ."""
     store = Store.open(path)
-    snapshot = store.current()
-    manifest = store.manifest(snapshot) if snapshot else None
-    if snapshot is None or manifest is None:
-        raise InputError(
-            f"a published snapshot in {path}", "none yet", "run `vitrine run -c CONFIG store.path=...` first"
-        )
+    snapshot, manifest = store.published()
     files = manifest.files()
     problems = [(file, problem) for file in files if (problem := store.problem_of(file)) is not None]
     if problems:

@@ -133,9 +133,7 @@ def run(config: Config, *beam_arguments: str, category: str | None = None) -> Ru
 
 def manifest_of(store: Path) -> Manifest:
     """The published manifest."""
-    manifest = Store.open(str(store)).manifest()
-    assert manifest is not None
-    return manifest
+    return Store.open(str(store)).published()[1]
 
 
 def products(store: Path) -> dict[str, bytes]:

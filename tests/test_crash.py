@@ -23,7 +23,7 @@ from blake3 import blake3
 
 import lookup
 from lookup import store as stores
-from lookup.manifest import FileRef, Manifest
+from lookup.manifest import FileRef
 from lookup.store import Store
 from pipeline.verify import verify_store
 from tests.conftest import digests, overrides, run_titles, told, vitrine, write_titles
@@ -35,8 +35,7 @@ UNITS = ("shards.unit_rows=2", "run.workers=1", *LOOSE[:3])
 
 def contents(store: Path) -> tuple[str, dict[str, str]]:
     """What is published: the manifest's `content`, and the digest of each file that it names, as it is on the disk."""
-    manifest = Store.open(str(store)).manifest()
-    assert manifest is not None
+    manifest = Store.open(str(store)).published()[1]
     names = [file.path for file in manifest.files()]
     return manifest.content, {name: blake3((store / name).read_bytes()).hexdigest() for name in names}
 
@@ -316,8 +315,7 @@ def test_who_published_meanwhile_is_not_overwritten(small_nights: Path, tmp_path
     """A manifest whose parent is no longer CURRENT is refused with exit code 5's error, and CURRENT stays."""
     store = Path(shutil.copytree(small_nights / "new", tmp_path / "store"))
     opened = Store.open(str(store))
-    manifest = opened.manifest()
-    assert isinstance(manifest, Manifest)
+    manifest = opened.published()[1]
     current = opened.current()
     with pytest.raises(lookup.errors.LockedError, match="another run published meanwhile"):
         opened.publish(manifest.model_copy(update={"parent": manifest.parent}))

@@ -64,8 +64,7 @@ def file_of(kind: str, store: Path) -> Path:
 def test_the_snapshot_has_every_kind_of_file(whole: Path) -> None:
     """What follows guards a snapshot of two shards, rejects and a trained index with refine vectors."""
     store = whole / "store"
-    named = Store.open(str(store)).manifest()
-    assert named is not None
+    named = Store.open(str(store)).published()[1]
     paths = {file.path for file in named.files()}
     assert {str(file_of(kind, store).relative_to(store)) for kind in KINDS[2:]} <= paths
     assert len(named.shards) == 2
