@@ -99,7 +99,7 @@ def _guarded(call: Callable[[], Result]) -> Result:
         raise PhotoError("image_too_large", str(err)) from err
     except _DAMAGED as err:
         known = ", ".join(FORMATS)
-        raise PhotoError("image_undecodable", f"expected one of {known}, whole: {type(err).__name__}: {err}") from err
+        raise PhotoError("image_undecodable", f"no whole {known} photo ({type(err).__name__})") from err
 
 
 def _check_pixels(size: tuple[int, int], limits: PhotoLimits) -> None:

@@ -127,7 +127,10 @@ def _draw(segments: Sequence[SegmentRef], rows: int, spec: BuilderSpec, settings
     drawn, positions = sample(segments, nt + nq, settings.seed)
     held = np.zeros(nt + nq, dtype=np.bool_)
     held[np.random.default_rng((settings.seed, 1)).choice(nt + nq, nq, replace=False)] = True
-    return _Drawn(drawn[~held], drawn[held], positions[held])
+    xq = drawn[held]
+    # Rows from the end take the places of the queries: selecting the others would hold the sample twice.
+    drawn[np.flatnonzero(held[:nt])] = drawn[nt:][~held[nt:]]
+    return _Drawn(drawn[:nt], xq, positions[held])
 
 
 def _write(segments: Sequence[SegmentRef], dim: int, spec: BuilderSpec, xt: Vectors, folder: Path) -> dict[str, str]:

@@ -15,6 +15,8 @@ from index_builders.base import BuilderSpec, builder_spec
 from lookup.identity import identity_of
 
 POINTS_PER_CENTROID = 39  # FAISS, ClusteringParameters::min_points_per_centroid
+_LEARNED_FROM = 64  # training points per centroid: 128 gave the same recall in twice the time (1M rows, IVF4096)
+_CODEWORDS = 256  # of an 8-bit codebook
 _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and nprobe is tuned anyway
 
 
@@ -32,7 +34,6 @@ class IndexSettings(BaseModel):
     target_recall: float = Field(0.95, ge=0, le=1, description="recall@k that nprobe is raised to reach")
     k: int = Field(10, ge=1, le=1000, description="the k of recall@k")
     held_out_queries: int = Field(500, ge=1, le=100_000, description="rows to measure with, not trained on")
-    # 64 points for each of 4,096 centroids: 128 gave the same recall in twice the time (1M rows, IVF4096).
     max_train_rows: int = Field(262_144, ge=512, description="rows of the training sample at most")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the sample and of the clustering")
 
@@ -42,8 +43,7 @@ class IndexSettings(BaseModel):
             return builder_spec({"type": "flat"})
         if self.large.get("type") != "ivf_pq":
             return builder_spec(self.large)
-        train_rows = self.train_rows(rows)
-        return builder_spec({"nlist": nlist_for(rows, train_rows), "m": m_for(dim), "seed": self.seed, **self.large})
+        return builder_spec({"nlist": self._nlist(rows), "m": m_for(dim), "seed": self.seed, **self.large})
 
     def held_out(self, rows: int) -> int:
         """How many rows of a partition are queries: at most a quarter, so that small partitions can still train."""
@@ -51,7 +51,17 @@ class IndexSettings(BaseModel):
 
     def train_rows(self, rows: int) -> int:
         """How many rows of a partition a trained index learns from."""
+        available = self._trainable(rows)
+        if self.large.get("type") != "ivf_pq":
+            return available
+        return min(available, _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
+
+    def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))
+
+    def _nlist(self, rows: int) -> int:
+        given: int | None = self.large.get("nlist")
+        return given or nlist_for(rows, self._trainable(rows))
 
     def identity(self, rows: int, dim: int) -> str:
         """64 hex digits: equal exactly when the same vectors get the same index, tuned and measured the same way.

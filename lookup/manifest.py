@@ -7,6 +7,7 @@ so an altered manifest no longer bears its own name. All paths in it are relativ
 from __future__ import annotations
 
 import json
+from collections import Counter
 from datetime import UTC, datetime
 from typing import Any
 
@@ -40,6 +41,7 @@ class Segment(Record):
     row_group: int
     rows: int
     digest: str
+    degraded: tuple[tuple[str, int], ...] = ()  # (reason, rows) that lost a modality but are indexed by the other
 
 
 class RejectCount(Record):
@@ -59,7 +61,6 @@ class ShardRecord(Record):
     rejects: FileRef | None  # None: no row was rejected
     segments: tuple[Segment, ...]
     rejected: tuple[RejectCount, ...]
-    degraded: dict[str, int]  # reason -> rows that lost a modality but are indexed by the other
 
 
 class ShardEntry(Record):
@@ -152,16 +153,29 @@ class Manifest(Record):
     @property
     def rows(self) -> int:
         """Products that can be found."""
-        return sum(partition.rows for partition in self.partitions)
+        return self.rows_in()
 
-    @property
-    def rejects(self) -> dict[str, int]:
-        """Reason -> rows."""
-        counts: dict[str, int] = {}
+    def rejects(self, scope: frozenset[str] | None = None) -> Counter[str]:
+        """Reason -> rejected rows of the partitions in `scope`, by default of all."""
+        counts = Counter[str]()
         for shard in self.shards:
             for reject in shard.rejected:
-                counts[reject.reason] = counts.get(reject.reason, 0) + reject.rows
-        return dict(sorted(counts.items()))
+                if scope is None or reject.partition in scope:
+                    counts[reject.reason] += reject.rows
+        return counts
+
+    def degraded(self, scope: frozenset[str] | None = None) -> Counter[str]:
+        """Reason -> rows indexed without one of their modalities, of the partitions in `scope`, by default of all."""
+        counts = Counter[str]()
+        for shard in self.shards:
+            for segment in shard.segments:
+                if scope is None or segment.partition in scope:
+                    counts.update(dict(segment.degraded))
+        return counts
+
+    def rows_in(self, scope: frozenset[str] | None = None) -> int:
+        """Products of the partitions in `scope` that can be found, by default of all."""
+        return sum(partition.rows for partition in self.partitions if scope is None or partition.name in scope)
 
     def files(self) -> list[FileRef]:
         """Every file that this snapshot names."""

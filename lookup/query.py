@@ -79,6 +79,8 @@ class QueryEncoder:
 
 def read_photo(path: str) -> bytes:
     """The bytes of a query photo; InputError when there is no such file."""
+    if "://" in path:
+        raise InputError("the file of a query photo", f"{path}, a URL: nothing is fetched", "save the photo to a file")
     try:
         return Path(path).read_bytes()
     except OSError as err:

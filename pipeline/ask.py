@@ -62,7 +62,10 @@ def ask(
     for question in asked:
         photo = None if question.image is None else read_photo(question.image)
         started = time.perf_counter()
-        hits = reader.search(question.text, photo, category, k, nprobe)
+        try:
+            hits = reader.search(question.text, photo, category, k, nprobe)
+        except InputError as err:
+            raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         one = Answered(question, hits, time.perf_counter() - started)
         answered.append(one)
         if html is not None:
@@ -78,10 +81,12 @@ def _read_questions(path: Path) -> list[Question]:
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as err:
-        raise InputError("a Parquet file of queries", f"{path}: {err}", "correct --queries") from err
+        raise InputError("a Parquet file of queries", str(err), "correct --queries") from err
     asking = [field for field in table.schema if field.name in ("text", "image")]
     if not asking:
-        raise InputError("a column text or image", f"{path} with {', '.join(table.column_names)}", "rename the columns")
+        raise InputError(
+            "a column text or image", f"{path} with {', '.join(table.column_names)}", "call the columns text and image"
+        )
     wrong = [f"{field.name}: {field.type}" for field in asking if not _is_text(field.type)]
     if wrong:
         raise InputError("text and image as strings, image the path of a photo", ", ".join(wrong), "cast the columns")

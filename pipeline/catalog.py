@@ -84,7 +84,7 @@ def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[
         raise InputError(
             f"columns {', '.join(names.values())}",
             f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(schema.names)}",
-            "name the file's columns in catalog.columns, for example catalog.columns.title=name",
+            "correct the keys of catalog that ask for them, or rename: catalog.columns.title=name",
         )
     return names
 

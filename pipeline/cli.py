@@ -8,6 +8,7 @@ run holds it, 130 interrupted (Ctrl-C).
 
 from __future__ import annotations
 
+import re
 import shlex
 import sys
 from collections.abc import Callable, Sequence
@@ -245,8 +246,11 @@ def verify(store: str, as_json: bool) -> None:
 def doctor(device: str, as_json: bool) -> None:
     """Check this machine: Python, packages, FAISS, photo formats, disk, memory and the device."""
     from pipeline import console
+    from pipeline.config import DEVICE
     from pipeline.doctor import diagnose
 
+    if not re.fullmatch(DEVICE, device):
+        raise InputError("--device cpu, cuda or cuda:N", repr(device), "name one of them")
     checks = diagnose(device)
     console.checks(checks, as_json)
     if not all(check.ok for check in checks):

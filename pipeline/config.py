@@ -22,6 +22,8 @@ from pipeline import config_sources as sources
 from pipeline.config_sources import Problem, Tree, shown
 from pipeline.config_specs import SPECS, Fields, checked_fusion, checked_index, checked_tower, fields_of
 
+DEVICE = r"^(cpu|cuda(:[0-9]+)?)$"
+
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
@@ -78,7 +80,7 @@ class CatalogConfig(Section):
 class EncodersConfig(Section):
     """The towers; each may be null, not both. A tower is the fields of a spec, completed with its defaults."""
 
-    device: str = Field("cpu", pattern=r"^(cpu|cuda(:[0-9]+)?)$", description="where encoders run: cpu, cuda or cuda:N")
+    device: str = Field("cpu", pattern=DEVICE, description="where encoders run: cpu, cuda or cuda:N")
     text: Annotated[Fields | None, PlainValidator(checked_tower("text"))] = Field(
         {"type": "hashed_text", "dim": 256},
         validate_default=True,
@@ -104,7 +106,7 @@ class EncodersConfig(Section):
 class ShardsConfig(Section):
     """How the catalog is cut into units of work. A unit is one or more whole row groups."""
 
-    unit_rows: Count = Field(4_096, description="rows at which a unit takes no further row group")
+    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group")
     max_unit_bytes: Count = Field(
         268_435_456, description="uncompressed bytes of a row group's used columns; larger ones are refused"
     )
@@ -276,13 +278,20 @@ def _problem(error: ErrorDetails, tree: Tree, origins: Mapping[str, str]) -> Pro
         parent = key.rpartition(".")[0]
         said = meaning(key) or f"a value; {parent or 'the config'} cannot be without it"
         return Problem(
-            key, "nothing", said, f"add `{key.rpartition('.')[2]}:` to the file, or {key}=... to the command"
+            key,
+            "nothing",
+            said,
+            f"add `{key.rpartition('.')[2]}:` to the file, {key}=... to the command, or name the file with -c",
         )
     if error["type"] == "extra_forbidden":
         return _unknown(key, came, tree, origin)
     said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         said = "one of what this key may be"
+    if error["type"] == "tuple_type":
+        said = "a list, such as [title]"
+    if error["type"] in ("model_type", "dict_type"):
+        said = "a section: lines of `key: value`"
     described = f"{said} ({meaning(key)})" if meaning(key) else said
     return Problem(key, came, described, _fix(key, error, origin))
 

@@ -169,7 +169,8 @@ def report(made: RunReport, store: str, as_json: bool) -> None:
             [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
         )
     click.echo(
-        f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded in the snapshot, {made.rows_rejected:,} rejected"
+        f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
+        f"{made.rows_in_snapshot:,} in the snapshot"
     )
     click.echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
 
@@ -205,7 +206,7 @@ def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:
             {
                 "snapshot": name,
                 "rows": manifest.rows,
-                "rejects": manifest.rejects,
+                "rejects": manifest.rejects(),
                 "manifest": manifest.model_dump(mode="json"),
             }
         )
@@ -243,8 +244,9 @@ def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:
             ]
         )
     _table(columns, rows)
-    if manifest.rejects:
-        _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in manifest.rejects.items()])
+    rejects = sorted(manifest.rejects().items())
+    if rejects:
+        _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
 
 
 def verified(found: Verified, as_json: bool) -> None:

@@ -13,7 +13,6 @@ from encoders.errors import VitrineError
 from lookup.manifest import ShardEntry
 from lookup.store import Store
 from pipeline.config import Config
-from pipeline.photos import image_root
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
@@ -37,10 +36,11 @@ def embed(
     """Make the shards of all units of `plan`."""
     resumed = _resume(store, config, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]
-    root = image_root(config.catalog.image_root, config.catalog.path)
     if todo:
         with watched(progress, "embed", len(plan.units), lambda: len(marked_units(store, run))):
-            run_pipeline(beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, root, todo))
+            run_pipeline(
+                beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, plan.image_root, todo)
+            )
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]
     if missing:

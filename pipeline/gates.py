@@ -117,25 +117,15 @@ def _products(manifest: Manifest) -> GateResult:
 
 
 def _reject_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult:
-    rejects = Counter[str]()
-    for shard in manifest.shards:
-        for reject in shard.rejected:
-            if _touched(reject.partition, scope):
-                rejects[reject.reason] += reject.rows
-    embedded = sum(partition.rows for partition in manifest.partitions if _touched(partition.name, scope))
-    share = _share(rejects.total(), rejects.total() + embedded)
+    rejects = manifest.rejects(scope)
+    share = _share(rejects.total(), rejects.total() + manifest.rows_in(scope))
     fix = "look at the rejects beside the shards; if they are right, raise gates.max_reject_share"
     return _result("reject_share", share, "<=", bound, _most(rejects, "rejected"), fix)
 
 
 def _degraded_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult:
-    """Records count degraded rows per shard, not per partition: the share is that of the whole shards in use."""
-    degraded, embedded = Counter[str](), 0
-    for shard in manifest.shards:
-        if scope is None or any(segment.partition in scope for segment in shard.segments):
-            degraded.update(shard.record.degraded)
-            embedded += sum(segment.rows for segment in shard.record.segments)
-    share = _share(degraded.total(), embedded)
+    degraded = manifest.degraded(scope)
+    share = _share(degraded.total(), manifest.rows_in(scope))
     fix = "look whether the photos can be reached; if they are gone for good, raise gates.max_degraded_share"
     return _result("degraded_share", share, "<=", bound, _most(degraded, "degraded"), fix)
 

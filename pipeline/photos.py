@@ -38,6 +38,15 @@ def image_root(configured: str | None, catalog_path: str) -> str:
     return path if is_local(fs) else configured
 
 
+def existing_root(configured: str | None, catalog_path: str) -> str:
+    """`image_root`, when it is there; InputError for a local folder that is not."""
+    root = image_root(configured, catalog_path)
+    if "://" not in root and not os.path.isdir(root):
+        fix = "correct catalog.image_root; photo paths are relative to it"
+        raise InputError("a folder of photos", f"catalog.image_root={root}, which is none", fix)
+    return root
+
+
 def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
     """The bytes of a photo, a dict of `bytes` or `path`; PhotoError with a reject's reason when there are none to be
     had.

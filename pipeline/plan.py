@@ -19,6 +19,7 @@ from encoders.identity import identity_of
 from pipeline.catalog import CatalogFile, file_columns, id_and_partition, list_files, nearest_category, open_file
 from pipeline.config import Config, ShardsConfig
 from pipeline.fingerprints import encoding_identity, id_hashes
+from pipeline.photos import existing_root
 
 
 class Unit(NamedTuple):
@@ -40,6 +41,7 @@ class Plan:
 
     key: str
     catalog: str  # 64 hex digits of names, sizes and stamps of the files
+    image_root: str  # where relative photo paths start
     units: tuple[Unit, ...]
     partitions: dict[str, int]  # rows, of the whole catalog
     duplicates: int
@@ -59,6 +61,7 @@ class Plan:
 def make_plan(config: Config, category: str | None = None) -> Plan:
     """Plan a run of the whole catalog, or of one category; InputError lists what makes it impossible."""
     files = list_files(config.catalog.path)
+    root = existing_root(config.catalog.image_root, config.catalog.path)
     groups: list[_Group] = []
     hashes: list[np.ndarray[Any, Any]] = []
     for file in files:
@@ -82,7 +85,8 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
             "units": [[unit.path, unit.first_group, unit.end_group] for unit in units],
         }
     )
-    return Plan(key, catalog, units, partitions, sum(map(len, repeated.values())), sum(file.size for file in files))
+    duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
+    return Plan(key, catalog, root, units, partitions, duplicates, size)
 
 
 @dataclass(frozen=True)

@@ -74,10 +74,11 @@ class RunReport(Record):
     snapshot: str | None
     parent: str | None
     command: str
-    rows_in: int
+    rows_in: int  # this and the next three: of the run's category, where it had one
     rows_embedded: int
     rows_rejected: int
     rows_degraded: int
+    rows_in_snapshot: int
     units: int
     units_reused: int
     indexes_reused: int
@@ -158,8 +159,9 @@ def _figures(report: RunReport) -> list[tuple[str, str, float]]:
         ("duration_seconds", "Wall-clock time of the run.", report.seconds),
         ("exit_code", "The exit code of the command.", report.exit_code),
         ("rows_in", "Catalog rows read.", report.rows_in),
-        ("rows_embedded", "Rows that can be found.", report.rows_embedded),
+        ("rows_embedded", "Rows embedded.", report.rows_embedded),
         ("rows_rejected", "Rows left out with a reason.", report.rows_rejected),
+        ("rows_in_snapshot", "Rows that can be found after the run.", report.rows_in_snapshot),
         ("rows_degraded", "Rows embedded by one modality because the other was broken.", report.rows_degraded),
         ("units", "Units of work of the catalog.", report.units),
         ("units_reused", "Units whose shard stood already.", report.units_reused),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -52,7 +51,6 @@ def write_unit(store: Store, name: str, fused: pa.Table, config: Config) -> Shar
         rejected=tuple(
             RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, "partition", "reject")
         ),
-        degraded=dict(sorted(Counter(reason for reason in good.column("degraded").to_pylist() if reason).items())),
     )
     kept = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
     if kept != record.rows_in:
@@ -105,12 +103,18 @@ def _write_good(
     changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
     bounds = [0, *changes.tolist(), good.num_rows]
     digests = write_shard(folder / "shard.parquet", table, bounds)
+    degraded: dict[str, list[tuple[str, int]]] = {}
+    for partition, reason, rows in count_pairs(
+        good.filter(good.column("degraded").is_valid()), "partition", "degraded"
+    ):
+        degraded.setdefault(partition, []).append((reason, rows))
     segments = tuple(
         Segment(
-            partition=names[bounds[group]].as_py(),
+            partition=(partition := names[bounds[group]].as_py()),
             row_group=group,
             rows=bounds[group + 1] - bounds[group],
             digest=digest,
+            degraded=tuple(degraded.get(partition, ())),
         )
         for group, digest in enumerate(digests)
     )

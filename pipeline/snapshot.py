@@ -12,7 +12,6 @@ from encoders.identity import identity_of
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
 from pipeline.config import Config
 from pipeline.embed import tower_dims
-from pipeline.photos import image_root
 from pipeline.plan import Plan
 
 METRIC = "inner_product"
@@ -48,7 +47,6 @@ def assemble(
     """The manifest of these shards and partitions."""
     encoding = _encoding(config)
     text_dim, image_dim = tower_dims(config)
-    root = image_root(config.catalog.image_root, config.catalog.path)
     image_column = (
         config.catalog.columns.get(config.catalog.image, config.catalog.image) if config.catalog.image else None
     )
@@ -56,10 +54,10 @@ def assemble(
         parent=parent,
         run=run,
         created_at=datetime.now(UTC),
-        content=_content(encoding, root, shards, partitions),
+        content=_content(encoding, plan.image_root, shards, partitions),
         catalog=CatalogEntry(
             path=config.catalog.path,
-            image_root=root,
+            image_root=plan.image_root,
             image_column=image_column,
             identity=plan.catalog,
             rows=sum(plan.partitions.values()),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import logging
 import secrets
 import sys
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -126,22 +127,21 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(partitions=len(built.partitions), reused=len(built.reused))
     with steps.step("gate") as counts:
         state.manifest = assemble(config, plan, state.run, state.parent_id, shards, built.partitions)
-        scope = None if request.category is None else frozenset([request.category])
-        state.gates = gates.check(state.manifest, state.parent, config.gates, scope)
+        state.gates = gates.check(state.manifest, state.parent, config.gates, _scope(request))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
-        _refuse(state)
+        _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
         _publish(store, state, state.manifest)
 
 
-def _refuse(state: _State) -> None:
+def _refuse(state: _State, report: str) -> None:
     failed = [gate for gate in state.gates if not gate.passed]
     if failed:
         state.status = "refused"
         raise GateError(
             "; ".join(f"{gate.name} {gate.op} {gate.bound:g}" for gate in failed),
             "; ".join(f"{gate.name} {gate.value:g} ({gate.advice})" for gate in failed),
-            f"nothing was published; read runs/{state.run}/report.html in the store",
+            f"see to what each figure says, and run again; nothing was published, and the report is {report}",
         )
 
 
@@ -157,13 +157,16 @@ def _publish(store: Store, state: _State, manifest: Manifest) -> None:
     _log.info("published %s", state.snapshot)
 
 
+def _scope(request: Request) -> frozenset[str] | None:
+    """The partitions that the run is about; None: all."""
+    return None if request.category is None else frozenset([request.category])
+
+
 def _report(request: Request, state: _State) -> RunReport:
     manifest, plan = state.manifest, state.plan
-    degraded: dict[str, int] = {}
-    for shard in manifest.shards if manifest else ():
-        for reason, rows in shard.record.degraded.items():
-            degraded[reason] = degraded.get(reason, 0) + rows
-    rejects = manifest.rejects if manifest else {}
+    scope = _scope(request)
+    rejects = manifest.rejects(scope) if manifest else Counter[str]()
+    degraded = manifest.degraded(scope) if manifest else Counter[str]()
     ended_well = state.status in ("published", "unchanged")
     return RunReport(
         run=state.run,
@@ -175,15 +178,16 @@ def _report(request: Request, state: _State) -> RunReport:
         parent=state.parent_id,
         command=request.command,
         rows_in=plan.rows if plan else 0,
-        rows_embedded=manifest.rows if manifest else 0,
-        rows_rejected=sum(rejects.values()),
-        rows_degraded=sum(degraded.values()),
+        rows_embedded=manifest.rows_in(scope) if manifest else 0,
+        rows_rejected=rejects.total(),
+        rows_degraded=degraded.total(),
+        rows_in_snapshot=manifest.rows if manifest else 0,
         units=len(plan.units) if plan else 0,
         units_reused=state.units_reused,
         indexes_reused=len(state.indexes_reused),
         steps=tuple(state.steps.entries),
         gates=tuple(state.gates),
-        rejects=rejects,
+        rejects=dict(sorted(rejects.items())),
         degraded=dict(sorted(degraded.items())),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from blake3 import blake3
 from click.testing import CliRunner, Result
+from hypothesis import settings
 
 from encoders.base import Vectors
 from encoders.hashed_text import HashedText
@@ -22,6 +23,10 @@ from pipeline.cli import cli
 from pipeline.config import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from pipeline.report import RunReport
+
+# A busy machine must not fail a test: examples may take as long as they take.
+settings.register_profile("vitrine", deadline=None)
+settings.load_profile("vitrine")
 
 GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
 

@@ -46,8 +46,10 @@ def shard(
     rows: dict[str, int], rejected: dict[str, int] | None = None, degraded: int = 0, name: str = "s"
 ) -> ShardEntry:
     """A shard of rows and rejects (missing_id) per partition, used whole."""
+    lost_photos = (("image_not_found", degraded),) if degraded else ()  # all in the first partition
     segments = tuple(
-        Segment(partition=one, row_group=group, rows=n, digest="") for group, (one, n) in enumerate(rows.items())
+        Segment(partition=one, row_group=group, rows=n, digest="", degraded=() if group else lost_photos)
+        for group, (one, n) in enumerate(rows.items())
     )
     rejects = tuple(RejectCount(partition=one, reason="missing_id", rows=n) for one, n in (rejected or {}).items())
     embedded, lost = sum(rows.values()), sum((rejected or {}).values())
@@ -58,7 +60,6 @@ def shard(
         rejects=file(lost) if lost else None,
         segments=segments,
         rejected=rejects,
-        degraded={"image_not_found": degraded} if degraded else {},
     )
     return ShardEntry(record=record, source="catalog.parquet", row_groups=(0, 1), segments=segments, rejected=rejects)
 

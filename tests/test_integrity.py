@@ -68,7 +68,7 @@ def test_the_snapshot_has_every_kind_of_file(whole: Path) -> None:
     paths = {file.path for file in named.files()}
     assert {str(file_of(kind, store).relative_to(store)) for kind in KINDS[2:]} <= paths
     assert len(named.shards) == 2
-    assert named.rejects == {"duplicate_id": 12}
+    assert named.rejects() == {"duplicate_id": 12}
     assert vitrine("verify", store).exit_code == 0
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
+from conftest import config_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -217,3 +218,10 @@ def test_the_plan_is_kept_as_json(tmp_path: Path) -> None:
     kept = json.loads(make_plan(config(path)).to_bytes())
     assert (kept["rows"], kept["duplicates"], kept["partitions"]) == (3, 1, {"_none": 3})
     assert [(unit["rows"], unit["duplicates"], unit["path"]) for unit in kept["units"]] == [(3, 1, str(path))]
+
+
+def test_a_folder_of_photos_that_is_not_there_is_found_by_the_plan(demo: Path, tmp_path: Path) -> None:
+    """A wrong catalog.image_root is told before any work, by its key and value, not row by row."""
+    config = config_for(demo, tmp_path, f"catalog.image_root={tmp_path / 'absent'}")
+    with pytest.raises(InputError, match=r"catalog\.image_root=.*absent, which is none"):
+        make_plan(config)

@@ -35,6 +35,7 @@ def report(**changes: Any) -> RunReport:
         "rows_embedded": 12_300,
         "rows_rejected": 45,
         "rows_degraded": 7,
+        "rows_in_snapshot": 12_300,
         "units": 8,
         "units_reused": 3,
         "indexes_reused": 0,

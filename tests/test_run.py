@@ -67,7 +67,7 @@ def texts_only(config: Callable[..., Config], *more: str) -> Config:
 def accounted(manifest: Manifest, rows: int) -> bool:
     """Whether live rows and live rejects make up `rows`, in the shards and in the partitions."""
     live = sum(segment.rows for shard in manifest.shards for segment in shard.segments)
-    return live == manifest.rows and live + sum(manifest.rejects.values()) == rows
+    return live == manifest.rows and live + sum(manifest.rejects().values()) == rows
 
 
 def answers(store: Path, category: str | None = None) -> list[list[tuple[str, float, str]]]:
@@ -166,7 +166,7 @@ def test_a_category_run_replaces_only_its_partition(
     encoded.clear()
     report = run(config(), category="shoes")
     assert sorted(encoded) == sorted(row["title"] for row in rows if row["kind"] == "shoes")
-    assert (report.rows_in, report.rows_embedded) == (13, 40)
+    assert (report.rows_in, report.rows_embedded, report.rows_in_snapshot) == (13, 13, 40)
     after = entries(tmp_path / "store")
     assert [name for name in KINDS if before[name] != after[name]] == ["shoes"]
     assert accounted(manifest_of(tmp_path / "store"), 40)
@@ -184,7 +184,8 @@ def test_a_first_run_may_be_of_one_category(tmp_path: Path, rows: Rows, config: 
     write(tmp_path, rows)
     assert run(config(), category="toys").rows_embedded == 13
     assert list(entries(tmp_path / "store")) == ["toys"]
-    assert run(config(), category="fruit").rows_embedded == 27
+    second = run(config(), category="fruit")
+    assert (second.rows_embedded, second.rows_in_snapshot) == (14, 27)
     assert list(entries(tmp_path / "store")) == ["fruit", "toys"]
     assert accounted(manifest_of(tmp_path / "store"), 27)
 
@@ -243,14 +244,15 @@ def test_a_category_whose_rows_are_all_rejected(tmp_path: Path, rows: Rows, conf
             row["id"] = None
     write(tmp_path, rows)
     report = run(config(), category="shoes")
-    assert (report.rows_in, report.rows_embedded, report.rejects) == (13, 27, {"missing_id": 13})
+    assert (report.rows_in, report.rows_embedded, report.rejects) == (13, 0, {"missing_id": 13})
+    assert report.rows_in_snapshot == 27
     after = entries(tmp_path / "store")
     assert after == {name: before[name] for name in ("fruit", "toys")}
     assert accounted(manifest_of(tmp_path / "store"), 40)
     rows[1]["id"] = "back"
     write(tmp_path, rows)
     again = run(config(), category="shoes")
-    assert (again.rows_embedded, again.rejects) == (28, {"missing_id": 12})
+    assert (again.rows_embedded, again.rows_in_snapshot, again.rejects) == (1, 28, {"missing_id": 12})
     assert accounted(manifest_of(tmp_path / "store"), 40)
     full = run(config())
     assert (full.rows_embedded, full.rejects) == (28, {"missing_id": 12})
