@@ -24,6 +24,7 @@ from blake3 import blake3
 from pydantic import Field
 
 from encoders.base import EncoderSpec, Modality, Role, TextEncoder, Vectors
+from encoders.errors import InputError
 
 _Hashes = npt.NDArray[np.uint64]
 _Mask = npt.NDArray[np.bool_]
@@ -50,7 +51,9 @@ class Spec(EncoderSpec):
     pair_weight: float = Field(0.4, ge=0, description="two ideographs against one")
 
     def load(self, device: str) -> HashedText:
-        """The encoder; it computes on the CPU whatever `device` says."""
+        """The encoder; InputError for any `device` but the CPU, the only one that it computes on."""
+        if device != "cpu":
+            raise InputError(f"cpu, because {self.type} runs on the CPU", device, "set encoders.device=cpu")
         return HashedText(self)
 
 

@@ -24,6 +24,7 @@ from PIL import Image
 from pydantic import Field, model_validator
 
 from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Vectors
+from encoders.errors import InputError
 from encoders.photo import decoder_identity
 
 _Floats = npt.NDArray[np.float32]
@@ -71,7 +72,9 @@ class Spec(EncoderSpec):
         return {"decoder": decoder_identity(), "resizer": f"{decoder_identity()} bilinear"}
 
     def load(self, device: str) -> PhotoDescriptors:
-        """The encoder; it computes on the CPU whatever `device` says."""
+        """The encoder; InputError for any `device` but the CPU, the only one that it computes on."""
+        if device != "cpu":
+            raise InputError(f"cpu, because {self.type} runs on the CPU", device, "set encoders.device=cpu")
         return PhotoDescriptors(self)
 
 

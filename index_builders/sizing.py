@@ -68,9 +68,11 @@ class IndexSettings(BaseModel):
 
         A setting that changes nothing for this partition, such as an `exact_below` that it is still under, keeps it.
         """
-        chosen_by = {"exact_below", "large"}  # what these decide is in the builder
-        measured = self.model_dump(mode="json", exclude=chosen_by)
-        return identity_of({"builder": self.choose(rows, dim).identity, "measured": measured})
+        builder = self.choose(rows, dim)
+        # What the first two decide is in the builder; of the third, only how many rows are trained on counts.
+        measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows"})
+        trained = self.train_rows(rows) if builder.trained else 0
+        return identity_of({"builder": builder.identity, "measured": measured, "train_rows": trained})
 
 
 def nlist_for(rows: int, train_rows: int) -> int:

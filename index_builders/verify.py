@@ -9,7 +9,7 @@ import numpy as np
 
 from index_builders.evaluate import HeldOut
 from index_builders.shards import SegmentRef, read_ids
-from lookup.errors import IntegrityError
+from lookup.errors import IntegrityError, VitrineError
 from lookup.index import PartitionIndex
 
 _SELF_QUERIES = 200
@@ -38,7 +38,10 @@ def check_ids(index: PartitionIndex, segments: Sequence[SegmentRef]) -> None:
 
 
 def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> None:
-    """Some 200 of the rows, asked for, must be found, or rows that score as well; IntegrityError otherwise."""
+    """Some 200 of the rows, asked for, must be found, or rows that score as well; VitrineError otherwise.
+
+    Codes that are too coarse lose rows too: nothing in the store is damaged.
+    """
     chosen = np.unique(np.linspace(0, len(queries.xq) - 1, min(_SELF_QUERIES, len(queries.xq))).astype(np.int64))
     xq, own = queries.xq[chosen], queries.own[chosen]
     scores, positions = index.search(xq, min(_SELF_K, index.rows))
@@ -49,7 +52,7 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> None:
     missed = score < deserved * (1 - _SELF_TOLERANCE)
     if missed.any():
         first = int(np.flatnonzero(missed)[0])
-        raise IntegrityError(
+        raise VitrineError(
             f"every sampled vector of {index.name} to find itself",
             f"{int(missed.sum())} of {len(xq)} do not; position {own[first]} scores {deserved[first]:.6f}, "
             f"the index says {score[first]:.6f}",

@@ -17,6 +17,10 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from lookup.errors import IntegrityError
 
 FORMAT = 1
+_REMEDY = (
+    "restore the file from a backup, point CURRENT at another file of snapshots/, or delete CURRENT and run the whole "
+    "catalog: shards and indexes that validate are used again"
+)
 
 
 class Record(BaseModel):
@@ -204,7 +208,7 @@ def parse(raw: bytes, snapshot_id: str) -> Manifest:
         raise IntegrityError(
             f"{path_of(snapshot_id)} with a blake3 that starts with {snapshot_id.rpartition('-')[2]}",
             f"blake3 {_digest(raw)} ({len(raw)} bytes)",
-            "restore the file from a backup, or point CURRENT at another file of snapshots/",
+            _REMEDY,
         )
     fields = json.loads(raw)
     if fields.get("format") != FORMAT:
@@ -216,9 +220,7 @@ def parse(raw: bytes, snapshot_id: str) -> Manifest:
     try:
         return Manifest.model_validate(fields)
     except ValidationError as err:
-        raise IntegrityError(
-            f"a manifest of format {FORMAT} in {path_of(snapshot_id)}", str(err), "write it again with `vitrine run`"
-        ) from err
+        raise IntegrityError(f"a manifest of format {FORMAT} in {path_of(snapshot_id)}", str(err), _REMEDY) from err
 
 
 def _digest(raw: bytes) -> str:

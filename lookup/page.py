@@ -130,6 +130,9 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "asked_photo": answer.query_photo is not None,
         "photo": _thumbnail(answer.query_photo),
         "seconds": answer.seconds,
+        "not_found": sum(
+            hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
+        ),
         "cards": [_card(hit, photo) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
     }
 

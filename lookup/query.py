@@ -18,7 +18,6 @@ from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
 
 Vectors = npt.NDArray[np.float32]
-_MAX_CHARS = 10_000  # a query is cut where no product's text goes on either
 
 
 @dataclass(frozen=True)
@@ -28,13 +27,18 @@ class QueryEncoder:
     text: EncoderEntry | None
     image: EncoderEntry | None
     fusion: Fusion
+    max_chars: int  # a query is cut where no product's text goes on either
+    limits: PhotoLimits
     device: str = "cpu"
 
     @classmethod
     def of(cls, manifest: Manifest, device: str = "cpu") -> QueryEncoder:
         """The query side of `manifest`."""
         dims = (entry.dim if entry else None for entry in (manifest.text, manifest.image))
-        return cls(manifest.text, manifest.image, fusion_spec(dict(manifest.fusion)).load(*dims), device)
+        fusion = fusion_spec(dict(manifest.fusion)).load(*dims)
+        catalog = manifest.config["catalog"]
+        limits = PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"])
+        return cls(manifest.text, manifest.image, fusion, catalog["max_text_chars"], limits, device)
 
     def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
@@ -55,7 +59,7 @@ class QueryEncoder:
 
     def _text(self, text: str) -> Vectors:
         encoder = self._text_encoder
-        cleaned = clean_text(text, _MAX_CHARS)
+        cleaned = clean_text(text, self.max_chars)
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
         if not isinstance(encoder, TextEncoder):
@@ -67,7 +71,7 @@ class QueryEncoder:
     def _image(self, raw: bytes) -> Vectors:
         encoder = self._image_encoder
         try:
-            photo = decode(raw, PhotoLimits())
+            photo = decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
         if not isinstance(encoder, ImageEncoder):

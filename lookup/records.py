@@ -9,6 +9,7 @@ import json
 from typing import TypeVar
 
 from blake3 import blake3
+from pydantic import ValidationError
 
 from lookup.manifest import Record
 from lookup.store import Store
@@ -31,4 +32,7 @@ def read_record(store: Store, name: str, kind: type[AnyRecord]) -> AnyRecord | N
         return None
     if set(json.loads(line)) != set(kind.model_fields):
         return None
-    return kind.model_validate_json(line)
+    try:
+        return kind.model_validate_json(line)
+    except ValidationError:  # a field inside is of another version
+        return None

@@ -5,9 +5,9 @@ from __future__ import annotations
 import bisect
 import difflib
 import threading
+from collections import OrderedDict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import cache, lru_cache
 from itertools import accumulate
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,58 @@ from lookup.store import Store
 
 Vectors = npt.NDArray[np.float32]
 _SEGMENTS_KEPT = 64  # segments whose attributes stay in memory after a hit
+
+
+@dataclass
+class _Shard:
+    """A shard that hits came from: one thread checks its digest and reads it, the others wait or read other shards."""
+
+    file: FileRef
+    path: Path | None = None  # None: not yet checked
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class _Segments:
+    """id, row, photo and attributes of segments, read when a hit first needs them. Threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()  # of the two below; never held while a file is read
+        self._shards: dict[str, _Shard] = {}
+        self._tables: OrderedDict[tuple[str, int], pa.Table] = OrderedDict()  # used last comes last
+
+    def table(self, file: FileRef, row_group: int) -> pa.Table:
+        """One row group of a shard, as a table of one chunk."""
+        with self._lock:
+            shard = self._shards.setdefault(file.path, _Shard(file))
+        found = self._kept(file, row_group)
+        if found is None:
+            with shard.lock:
+                found = self._kept(file, row_group)  # another thread may have read it meanwhile
+                if found is None:
+                    found = self._keep(file, row_group, self._read(shard, row_group))
+        return found
+
+    def _kept(self, file: FileRef, row_group: int) -> pa.Table | None:
+        with self._lock:
+            found = self._tables.get((file.path, row_group))
+            if found is not None:
+                self._tables.move_to_end((file.path, row_group))
+            return found
+
+    def _keep(self, file: FileRef, row_group: int, table: pa.Table) -> pa.Table:
+        with self._lock:
+            self._tables[file.path, row_group] = table
+            if len(self._tables) > _SEGMENTS_KEPT:
+                self._tables.popitem(last=False)
+        return table
+
+    def _read(self, shard: _Shard, row_group: int) -> pa.Table:
+        if shard.path is None:  # once, not again for every segment
+            shard.path = self._store.verified(shard.file)
+        with pq.ParquetFile(shard.path, page_checksum_verification=True) as opened:
+            wanted = [name for name in ("id", "row", "photo", "attributes") if name in opened.schema_arrow.names]
+            return opened.read_row_group(row_group, columns=wanted).combine_chunks()
 
 
 @dataclass(frozen=True)
@@ -52,7 +104,7 @@ class Reader:
     manifest: Manifest
     _queries: QueryEncoder
     _partitions: Mapping[str, _Partition]
-    _lock: threading.Lock = field(default_factory=threading.Lock)
+    _segments: _Segments
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -66,7 +118,7 @@ class Reader:
         known = {partition.name: partition for partition in manifest.partitions}
         chosen = [_known(name, known) for name in partitions] if partitions is not None else list(known.values())
         opened = {partition.name: _open_partition(store, manifest, partition) for partition in chosen}
-        return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened)
+        return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, _Segments(store))
 
     @property
     def categories(self) -> list[str]:
@@ -112,25 +164,10 @@ class Reader:
         partition = self._partitions[name]
         shard, segment, row = partition.locate(position)
         assert shard.record.file is not None  # a live segment lies in a file
-        with self._lock:  # one thread reads a segment, the others find it in memory
-            table = _described(self.store, shard.record.file, segment.row_group)
+        table = self._segments.table(shard.record.file, segment.row_group)
         at = {column: table.column(column)[row].as_py() for column in table.column_names}
         source = (shard.source, shard.row_groups[0], at["row"])
         return Hit(at["id"], score, name, at.get("attributes") or {}, at["photo"], source)
-
-
-@cache
-def _verified(store: Store, file: FileRef) -> Path:
-    """The shard's path; its digest is checked once, not again for every segment."""
-    return store.verified(file)
-
-
-@lru_cache(maxsize=_SEGMENTS_KEPT)
-def _described(store: Store, file: FileRef, row_group: int) -> pa.Table:
-    """id, row, photo and attributes of one segment."""
-    with pq.ParquetFile(_verified(store, file), page_checksum_verification=True) as opened:
-        wanted = [name for name in ("id", "row", "photo", "attributes") if name in opened.schema_arrow.names]
-        return opened.read_row_group(row_group, columns=wanted).combine_chunks()
 
 
 def _open_partition(store: Store, manifest: Manifest, partition: PartitionEntry) -> _Partition:

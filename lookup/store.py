@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 import shutil
 import socket
 import tempfile
@@ -39,6 +40,7 @@ class Store:
     @staticmethod
     def at(path: str) -> Store:
         """The store at `path`, there or not; for workers of a run that has made it."""
+        path = path.removeprefix("file://")
         if "://" not in path:
             return Store(str(Path(path).absolute()))
         from lookup.remote_store import RemoteStore  # a local store does without fsspec's import
@@ -140,15 +142,25 @@ class Store:
         try:
             lock.acquire(timeout=0)
         except Timeout as err:
-            raise locked(self.path(HOLDER).read_bytes() if self.exists(HOLDER) else b"") from err
+            raise locked(self.holder()) from err
         try:
-            self.path(HOLDER).write_bytes(holder())
+            self.path(HOLDER).write_bytes(new_holder())
             yield
         finally:
             self.path(HOLDER).unlink(missing_ok=True)
             lock.release()
 
+    def check_lock(self) -> None:
+        """LockedError when the lock was lost meanwhile. The system's own, which guards a folder, is not lost."""
+
     # --- the same on every file system ---
+
+    def holder(self) -> bytes:
+        """What the lock's holder says of itself; empty where it does not say so yet, or let go this moment."""
+        try:
+            return self.read(HOLDER)
+        except FileNotFoundError:
+            return b""
 
     def put_bytes(self, raw: bytes, name: str) -> None:
         """Commit a small file under `name`."""
@@ -165,13 +177,17 @@ class Store:
             raise IntegrityError(
                 f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}",
                 problem or "no such file",
-                "restore the file from a backup, or run `vitrine run` again: it rewrites what does not validate",
+                "restore the file from a backup, or delete it and run `vitrine run` again: it is written anew",
             )
         return path
 
     def problem_of(self, file: FileRef) -> str | None:
         """What is wrong with `file` as the store has it, or None."""
         return differs(self.local(file), file)
+
+    def stands(self, file: FileRef) -> bool:
+        """Whether `file` is whole, so that a run need not write it again."""
+        return self.problem_of(file) is None
 
     def current(self) -> str | None:
         """The id of the published snapshot; None before the first."""
@@ -203,7 +219,8 @@ class Store:
         return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
 
     def publish(self, new: Manifest) -> str:
-        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`.
+        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`, or the
+        lock is no longer held.
 
         The caller holds the lock, so nobody else moves CURRENT between the comparison and the replacement.
         """
@@ -214,6 +231,7 @@ class Store:
             raise LockedError(
                 f"CURRENT to be {new.parent} still", f"it is {current}", "another run published meanwhile: run again"
             )
+        self.check_lock()
         self.put_bytes(f"{name}\n".encode(), _CURRENT)
         return name
 
@@ -235,10 +253,11 @@ def differs(path: Path | None, file: FileRef) -> str | None:
     return None if digest == file.blake3 else f"blake3 {digest}"
 
 
-def holder() -> bytes:
-    """What the holder of a lock says of itself: JSON."""
+def new_holder() -> bytes:
+    """What a new holder of a lock says of itself: JSON, with a token by which it knows its own lock again."""
     since = datetime.now(UTC).isoformat(timespec="seconds")
-    return json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "since": since}).encode()
+    who = {"pid": os.getpid(), "host": socket.gethostname(), "since": since, "token": secrets.token_hex(16)}
+    return json.dumps(who).encode()
 
 
 def locked(raw: bytes, fix: str = "wait for that run to end, or stop it") -> LockedError:

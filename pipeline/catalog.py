@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import difflib
 import glob
+import itertools
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import NamedTuple
 
 import fsspec
 import numpy as np
@@ -21,11 +23,18 @@ import pyarrow.parquet as pq
 
 from encoders.errors import InputError, VitrineError
 from pipeline import columns
-from pipeline.config import CatalogConfig
+from pipeline.config import CatalogConfig, ShardsConfig
 from pipeline.files import filesystem, is_local
 from pipeline.reasons import Reason
 
 ONE_PARTITION = "all"
+
+# Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
+# it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
+PIECE_ROWS = 32_768
+_BATCH_ROWS = 4_096  # decoded at a time
+_MOST_BYTES = 2**30  # whatever is allowed: Arrow's strings end at 2 GB, and cleaning can make text longer
+
 _UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 
 
@@ -45,12 +54,12 @@ def list_files(path: str) -> list[CatalogFile]:
     In a folder, names that begin with `_` or `.` are left out, as Spark and pyarrow do: a writer is not done with them.
     """
     fs, root = filesystem(path, "catalog.path")
-    if glob.has_magic(root):
-        found = sorted(name for name in fs.glob(root) if fs.isfile(name))
-    elif fs.isdir(root):
+    if fs.isdir(root):  # before the glob: a folder can be named `feed [old]`
         found = sorted(name for name in fs.find(root) if _is_finished(name[len(root) :]))
     elif fs.exists(root):
         found = [root]
+    elif glob.has_magic(root):
+        found = sorted(name for name in fs.glob(root) if fs.isfile(name))
     else:
         raise InputError(
             "a Parquet file, a folder of them or a glob",
@@ -89,46 +98,47 @@ def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[
     return names
 
 
-def read_row_groups(file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str]) -> pa.Table:
-    """Some columns of some row groups; VitrineError when the bytes cannot be read."""
-    try:
-        return file.read_row_groups(list(groups), columns=sorted(set(names)), use_threads=False)
-    except _UNREADABLE as err:
-        raise VitrineError(
-            f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
-            _first_line(err),
-            "write this catalog file again; nothing was published, and the next run goes on from here",
-        ) from err
-
-
-def read_unit(path: str, groups: Sequence[int], duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
-    """One unit, canonical and clean.
+def read_unit(
+    path: str, groups: Sequence[int], first_row: int, duplicates: Sequence[int], settings: CatalogConfig, max_bytes: int
+) -> pa.Table:
+    """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
 
     Columns: row int32, id string, partition string, text string (null: none), photos list<struct<bytes, path>> (null:
-    none), version string, attributes struct, reject string (null: a good row). `duplicates` are rows whose id came
-    before.
+    none), version string, attributes struct, reject string (null: a good row). Rows, also `duplicates`, whose id came
+    before, are counted from the first of `groups`. InputError where they have more than `max_bytes` once read.
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        table = read_row_groups(file, path, groups, list(names.values()))
-    return _clean(_Columns(table, names), duplicates, settings)
+        wanted = sorted(set(names.values()))
+        pieces = _pieces(file, path, groups, wanted, max_bytes)
+        table = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
+        if table is None:
+            table = file.schema_arrow.empty_table().select(wanted)
+    return _clean(_Columns(table, names), first_row, duplicates, settings)
 
 
-def id_and_partition(path: str, settings: CatalogConfig) -> Iterator[tuple[pa.Array, pa.Array]]:
-    """(ids, partitions) of each row group of a file, both string arrays; an id that is null, blank or not UTF-8 is
-    null.
-    """
+class Piece(NamedTuple):
+    """What the plan sees of at most PIECE_ROWS rows of a row group; an id that is null, blank or not UTF-8 is null."""
+
+    group: int
+    first_row: int  # of the row group
+    ids: pa.Array  # strings
+    partitions: pa.Array  # strings
+
+
+def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
+    """The pieces of every row group of a file, in order."""
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        wanted = [names[name] for name in ("id", settings.partition) if name]
+        wanted = sorted({names[name] for name in ("id", settings.partition) if name})
         for group in range(file.num_row_groups):
-            table = read_row_groups(file, path, [group], wanted)
-            ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
-            if settings.partition:
-                values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
-                yield ids, columns.partitions(values, settings.partition_levels)
-            else:
-                yield ids, columns.repeat(ONE_PARTITION, len(ids))
+            for number, table in enumerate(_pieces(file, path, [group], wanted, shards.max_unit_bytes)):
+                ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
+                partitions = columns.repeat(ONE_PARTITION, len(ids))
+                if settings.partition:
+                    values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
+                    partitions = columns.partitions(values, settings.partition_levels)
+                yield Piece(group, number * PIECE_ROWS, ids, partitions)
 
 
 def nearest_category(category: str, known: Sequence[str]) -> InputError:
@@ -143,8 +153,48 @@ def nearest_category(category: str, known: Sequence[str]) -> InputError:
 # --- inside ---
 
 
+def _pieces(
+    file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str], max_bytes: int
+) -> Iterator[pa.Table]:
+    """Some columns of some row groups, PIECE_ROWS rows at a time; the last has what is left. No other piece is held."""
+    limit = min(max_bytes, _MOST_BYTES)
+    held: list[pa.RecordBatch] = []
+    room, size, done = PIECE_ROWS, 0, 0
+    for batch in _batches(file, path, groups, names):
+        size += sum(map(columns.plain_bytes, batch.columns))
+        if size > limit:
+            rows = f"rows {done:,} to {done + PIECE_ROWS - room + batch.num_rows - 1:,}"
+            raise InputError(
+                f"at most {limit:,} bytes in the columns used by {PIECE_ROWS:,} rows, because a worker holds them",
+                f"{path}: {rows} of row groups {groups[0]} to {groups[-1]} have {size:,} bytes once decoded",
+                "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes, "
+                f"of which {_MOST_BYTES:,} count",
+            )
+        while batch.num_rows >= room:
+            yield pa.Table.from_batches([*held, batch.slice(0, room)])
+            batch, held, done = batch.slice(room), [], done + PIECE_ROWS
+            room, size = PIECE_ROWS, sum(map(columns.plain_bytes, batch.columns))
+        if batch.num_rows:
+            held.append(batch)
+            room -= batch.num_rows
+    if held:
+        yield pa.Table.from_batches(held)
+
+
+def _batches(file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+    """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
+    try:
+        yield from file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False)
+    except _UNREADABLE as err:
+        raise VitrineError(
+            f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
+            _first_line(err),
+            "write this catalog file again; nothing was published, and the next run goes on from here",
+        ) from err
+
+
 class _Columns:
-    """The plain columns of a unit by canonical name; it notes in which rows a string was not UTF-8."""
+    """The plain columns of a unit by canonical name; it notes in which rows a string that counts was not UTF-8."""
 
     def __init__(self, table: pa.Table, names: dict[str, str]) -> None:
         self.rows = table.num_rows
@@ -153,18 +203,16 @@ class _Columns:
 
     def strings(self, name: str) -> pa.Array:
         """The column as strings."""
-        return self._noted(*columns.strings(self.plain[name]))
-
-    def attribute(self, name: str) -> pa.Array:
-        """The column as hits carry it."""
-        return self._noted(*columns.attribute(self.plain[name]))
-
-    def _noted(self, values: pa.Array, wrong: pa.Array) -> pa.Array:
+        values, wrong = columns.strings(self.plain[name])
         self.not_utf8 = pc.or_(self.not_utf8, wrong)
         return values
 
+    def attribute(self, name: str) -> pa.Array:
+        """The column as hits carry it."""
+        return columns.attribute(self.plain[name])
 
-def _clean(unit: _Columns, duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
+
+def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
     n, ids = unit.rows, unit.strings("id")
     cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
     # What is searched is carried as it was cleaned.
@@ -177,7 +225,7 @@ def _clean(unit: _Columns, duplicates: Sequence[int], settings: CatalogConfig) -
         if settings.partition
         else columns.repeat(ONE_PARTITION, n)
     )
-    rows = pa.array(np.arange(n, dtype=np.int32))
+    rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
         Reason.INVALID_TEXT: unit.not_utf8,
         Reason.MISSING_ID: pc.is_null(_known_ids(ids)),

@@ -77,10 +77,28 @@ def is_attribute(kind: pa.DataType) -> bool:
 
 
 def plain(column: pa.ChunkedArray) -> pa.Array:
-    """A column as one array of its plain type; its strings are as they come, UTF-8 or not."""
+    """A column as one array of its plain type; its strings are as they come, UTF-8 or not.
+
+    Arrow counts their bytes in 32 bits and overflows without a word: look at `plain_bytes` before.
+    """
+    kind = plain_type(column.type)
     # combine_chunks() of no chunks gives a chunked array again.
-    array = pa.concat_arrays(column.chunks) if column.num_chunks else pa.array([], column.type)
-    return array.cast(plain_type(array.type), safe=False)
+    chunks = [chunk.cast(kind, safe=False) for chunk in column.chunks]
+    return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
+
+
+def plain_bytes(values: pa.Array) -> int:
+    """About how many bytes `values` take once plain: a dictionary's entry counts as often as it is used."""
+    kind = values.type
+    if pa.types.is_dictionary(kind):
+        lengths = _lengths(values.dictionary)
+        return 8 * len(values) if lengths is None else _sum(lengths.take(values.indices))
+    if pa.types.is_struct(kind):
+        return sum(map(plain_bytes, values.flatten()))
+    if _any(_LISTS, kind):
+        return plain_bytes(values.flatten())
+    lengths = _lengths(values)
+    return int(values.nbytes) if lengths is None else _sum(lengths)
 
 
 def strings(values: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -94,15 +112,15 @@ def strings(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     return texts, repeat(False, len(texts))
 
 
-def attribute(values: pa.Array) -> tuple[pa.Array, pa.Array]:
-    """(plain `values` as they are carried to hits; mask of the rows with text that is not UTF-8)."""
+def attribute(values: pa.Array) -> pa.Array:
+    """Plain `values` as they are carried to hits: null where they have text that is not UTF-8."""
     if pa.types.is_string(values.type):
-        return strings(values)
+        return strings(values)[0]
     if not pa.types.is_list(values.type):
-        return values, repeat(False, len(values))
+        return values
     wrong = strings(values.flatten())[1]
     rows = pc.list_parent_indices(values).filter(wrong)
-    return values, pc.is_in(pa.array(np.arange(len(values))), rows)
+    return pc.if_else(pc.is_in(pa.array(np.arange(len(values))), rows), pa.scalar(None, values.type), values)
 
 
 def cleaned(values: pa.Array, max_chars: int) -> pa.Array:
@@ -194,6 +212,18 @@ def _path(values: pa.Array) -> pa.Array:
         paths = pa.array([None if one is None else one.decode("utf-8", "backslashreplace") for one in raw], pa.string())
     trimmed = pc.utf8_trim_whitespace(paths)
     return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+
+
+def _lengths(values: pa.Array) -> pa.Array | None:
+    """Bytes of each string; None where there are no strings."""
+    kind = values.type
+    if pa.types.is_string_view(kind) or pa.types.is_binary_view(kind):
+        values = values.cast(pa.large_binary())
+    return pc.binary_length(values) if _any((*_STRINGS[:-1], *_BYTES), kind) else None
+
+
+def _sum(lengths: pa.Array) -> int:
+    return pc.sum(lengths).as_py() or 0
 
 
 def _levels(value: str | None, levels: int) -> str:

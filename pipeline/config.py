@@ -104,11 +104,11 @@ class EncodersConfig(Section):
 
 
 class ShardsConfig(Section):
-    """How the catalog is cut into units of work. A unit is one or more whole row groups."""
+    """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
 
-    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group")
+    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group; at most 32,768 count")
     max_unit_bytes: Count = Field(
-        268_435_456, description="uncompressed bytes of a row group's used columns; larger ones are refused"
+        268_435_456, description="bytes of a unit's used columns once decoded; more are refused, over 1 GiB always"
     )
     towers: Switch = Field(
         True, description="keep the vectors of both towers beside the embedding, for whoever reads shards"

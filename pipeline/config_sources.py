@@ -68,8 +68,11 @@ def read_yaml(path: str) -> tuple[Tree, list[Problem]]:
 
 
 def read_environment(env: Mapping[str, str]) -> tuple[list[tuple[str, Tree]], list[Problem]]:
-    """Each `VITRINE_SECTION__KEY` as (its origin, a tree of one leaf), in the order of the names."""
-    names = sorted(name for name in env if name.startswith(ENV_PREFIX))
+    """Each `VITRINE_SECTION__KEY` as (its origin, a tree of one leaf), in the order of the names.
+
+    Names without `__` are no keys of the config: `VITRINE_CACHE` says where a remote store's files are copied to.
+    """
+    names = sorted(name for name in env if name.startswith(ENV_PREFIX) and "__" in name)
     assignments = [(f"environment {name}", name[len(ENV_PREFIX) :].lower().split("__"), env[name]) for name in names]
     return _assigned(assignments)
 

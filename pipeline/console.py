@@ -146,7 +146,7 @@ def plan(made: Plan, category: str | None, as_json: bool) -> None:
         return
     click.echo(
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
-        f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit {largest / 1e6:,.1f} MB in memory"
+        f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
     _table(["partition", "rows"], [[name, f"{rows:,}"] for name, rows in chosen.items()])
 

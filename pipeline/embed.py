@@ -87,12 +87,17 @@ def embed_photos(
 def fuse(batch: pa.Table, fusion: Fusion, text_dim: int | None, image_dim: int | None) -> pa.Table:
     """`batch` with embedding, reject and degraded decided: every row is either good or has a reason.
 
+    Degraded is a row that lost all of a modality. One that lost some of its photos has the others: that is only logged.
     The embedding's values are rounded to float16, so that every copy of it (shard, index, refine vectors) is the same.
     """
     n = batch.num_rows
     text, has_text = _vectors(batch, "text_vector", text_dim)
     image, has_image = _vectors(batch, "image_vector", image_dim)
-    fault = pc.coalesce(_column(batch, "image_fault"), _column(batch, "text_fault"))
+    photo_fault = _column(batch, "image_fault")
+    lost_image = pc.if_else(pa.array(has_image), None, photo_fault)
+    fault = pc.coalesce(lost_image, _column(batch, "text_fault"))
+    if fewer := lost_image.null_count - photo_fault.null_count:
+        _log.info("%d products are embedded without some of their photos, which cannot be read", fewer)
     lost = pa.array(~(has_text | has_image))
     fallback = pc.if_else(lost, Reason.NO_MODALITY.value, None)
     reject = pc.coalesce(batch.column("reject").combine_chunks(), pc.if_else(lost, fault, None), fallback)

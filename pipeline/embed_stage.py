@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
-from pipeline.shard_files import mark_unit, marked_units, reusable_shard, shard_record
+from pipeline.shard_files import count_marks, mark_unit, marked_units, reusable_shard, shard_record
 from pipeline.transforms import EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,7 @@ def embed(
     resumed = _resume(store, config, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
-        with watched(progress, "embed", len(plan.units), lambda: len(marked_units(store, run))):
+        with watched(progress, "embed", len(plan.units), lambda: count_marks(store, run)):
             run_pipeline(
                 beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, plan.image_root, todo)
             )
@@ -101,13 +101,20 @@ def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str
 def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
     """The last run before this one, when it had the same plan and published nothing."""
     earlier = [name for name in store.names("runs") if name != run]
-    if not earlier or not store.exists(f"runs/{earlier[-1]}/plan.json"):
+    if not earlier:
         return None
-    report = f"runs/{earlier[-1]}/run.json"
-    if store.exists(report) and json.loads(store.read(report))["status"] in ("published", "unchanged"):
+    ended_well = _noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
+    same = _noted(store, f"runs/{earlier[-1]}/plan.json", "key") == plan.key
+    return earlier[-1] if same and not ended_well else None
+
+
+def _noted(store: Store, name: str, key: str) -> object:
+    """The value of `key` in a run's JSON note; None where the note is absent or damaged, as if never written."""
+    try:
+        note = json.loads(store.read(name))
+    except (FileNotFoundError, ValueError):
         return None
-    same = json.loads(store.read(f"runs/{earlier[-1]}/plan.json"))["key"] == plan.key
-    return earlier[-1] if same else None
+    return note.get(key) if isinstance(note, dict) else None
 
 
 def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:

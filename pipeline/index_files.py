@@ -34,7 +34,7 @@ def write_index(store: Store, name: str, task: str, settings: IndexSettings, dim
 def reusable_index(store: Store, name: str) -> IndexRecord | None:
     """The record of index `name` when it and its files are whole; None when it has to be built (again)."""
     record = read_record(store, _record_path(name), IndexRecord)
-    whole = record is not None and all(store.problem_of(file) is None for file in record.files.values())
+    whole = record is not None and all(store.stands(file) for file in record.files.values())
     return record if whole else None
 
 

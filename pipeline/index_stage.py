@@ -25,10 +25,15 @@ from pipeline.transforms import BuildIndex, Task
 
 @dataclass(frozen=True)
 class Built:
-    """The partitions of the snapshot, by name, and those whose index stood before this run."""
+    """The partitions of some shards, by name, and those whose index stood before this run."""
 
     partitions: tuple[PartitionEntry, ...]
     reused: set[str]
+
+    @property
+    def names(self) -> set[str]:
+        """The partitions' names."""
+        return {partition.name for partition in self.partitions}
 
 
 def build_indexes(
@@ -39,7 +44,9 @@ def build_indexes(
     beam_arguments: Sequence[str],
     progress: Progress | None,
 ) -> Built:
-    """Build the index of every partition whose rows changed; keep the others."""
+    """Build the index of every partition of `shards` that does not stand whole under the name of its rows and
+    settings.
+    """
     dim = config.fusion_spec.load(*tower_dims(config)).dim
     names: dict[str, str] = {}
     tasks: list[Task] = []

@@ -32,19 +32,22 @@ def image_root(configured: str | None, catalog_path: str) -> str:
     if is_local(fs) and "://" not in url:
         path = url  # as the user wrote it, relative paths too
     if configured is None:
-        fixed = "/".join(itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/")))
+        parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/"))
+        fixed = path if fs.exists(path or ".") else "/".join(parts)
         path = fixed if fs.isdir(fixed or ".") else posixpath.dirname(fixed)
         return (path or ".") if is_local(fs) else str(fs.unstrip_protocol(path))
     return path if is_local(fs) else configured
 
 
 def existing_root(configured: str | None, catalog_path: str) -> str:
-    """`image_root`, when it is there; InputError for a local folder that is not."""
+    """`image_root`, when it is there; InputError for a local folder that is not. A local one is made absolute: a page
+    of hits may be asked for from another folder than the run.
+    """
     root = image_root(configured, catalog_path)
     if "://" not in root and not os.path.isdir(root):
         fix = "correct catalog.image_root; photo paths are relative to it"
         raise InputError("a folder of photos", f"catalog.image_root={root}, which is none", fix)
-    return root
+    return root if "://" in root else os.path.abspath(root)
 
 
 def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
@@ -65,16 +68,20 @@ def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
 
 def photo_stamp(path: str, root: str) -> str | None:
     """What changes when the file at `path` does: size and mtime, or what the bucket knows of it; None when there is
-    no such file, or none that may be read.
+    no such file, or none that may be read. Other OSErrors are raised, as by `fetch`.
     """
+    local = os.path.join(root, path)
     try:
         if "://" in root:
             fs, _ = filesystem(root, "catalog.image_root")
             return str(fs.ukey(_remote_name(path, root)))
-        local = os.path.join(root, path)
         facts = os.stat(local)
-    except (OSError, ValueError, PhotoError):  # absent, forbidden or no path at all: fetching it will say which
+    except (FileNotFoundError, ValueError, PhotoError):  # absent or no path at all: fetching it will say which
         return None
+    except OSError as err:
+        if "://" not in root and err.errno in _NO_FILE | _NO_PHOTO:
+            return None
+        raise
     return f"{facts.st_size} {facts.st_mtime_ns}" if os.access(local, os.R_OK) else None
 
 

@@ -16,21 +16,32 @@ import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
-from pipeline.catalog import CatalogFile, file_columns, id_and_partition, list_files, nearest_category, open_file
+from pipeline.catalog import (
+    PIECE_ROWS,
+    CatalogFile,
+    file_columns,
+    list_files,
+    nearest_category,
+    open_file,
+    plan_pieces,
+)
 from pipeline.config import Config, ShardsConfig
 from pipeline.fingerprints import encoding_identity, id_hashes
 from pipeline.photos import existing_root
 
 
 class Unit(NamedTuple):
-    """The unit of work, and the only thing of a catalog that crosses a shuffle: a few row groups of one file."""
+    """The unit of work, and the only thing of a catalog that crosses a shuffle: a few row groups of one file, or a
+    piece of a large one: the PIECE_ROWS rows from `first_row` on.
+    """
 
     number: int
     path: str
     first_group: int
     end_group: int
+    first_row: int  # of the first row group; rows are counted from that group's first
     rows: int  # of the category, when the run has one
-    size: int  # bytes of the columns in use, once read: what one worker holds at a time
+    size: int  # bytes of the columns in use as the footer has them: before dictionaries are spelled out
     category: str  # "": all
     duplicates: bytes  # int32 row numbers whose id came before, packed: a list of them would be an object each
 
@@ -65,9 +76,10 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
     groups: list[_Group] = []
     hashes: list[np.ndarray[Any, Any]] = []
     for file in files:
-        sizes = _group_sizes(file, config)
-        for number, (ids, names) in enumerate(id_and_partition(file.path, config.catalog)):
-            groups.append(_Group(file.path, number, len(ids), sizes[number], _counts(names)))
+        sizes = _row_sizes(file, config)
+        for group, first_row, ids, names in plan_pieces(file.path, config.catalog, config.shards):
+            size = round(sizes[group] * len(ids))
+            groups.append(_Group(file.path, group, first_row, len(ids), size, _counts(names)))
             hashes.append(id_hashes(ids))
     partitions = _partitions(groups, config)
     if category is not None and category not in partitions:
@@ -82,7 +94,7 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
             "encoding": encoding_identity(config),
             "reading": config.catalog.model_dump(mode="json"),
             # A run that resumes another finds what is done by the number of the unit.
-            "units": [[unit.path, unit.first_group, unit.end_group] for unit in units],
+            "units": [[unit.path, unit.first_group, unit.end_group, unit.first_row] for unit in units],
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
@@ -91,29 +103,38 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
 
 @dataclass(frozen=True)
 class _Group:
+    """A row group, or a piece of a large one."""
+
     path: str
     number: int
+    first_row: int
     rows: int
     bytes: int
     partitions: Counter[str]
 
 
-def _group_sizes(file: CatalogFile, config: Config) -> list[int]:
-    """Bytes of each row group once read; InputError for a file whose columns or whose row groups do not fit."""
+def _row_sizes(file: CatalogFile, config: Config) -> list[float]:
+    """Bytes of a row of each row group, as the footer has them; InputError for a file whose columns or whose row groups
+    do not fit.
+    """
+    limit = config.shards.max_unit_bytes
+    sizes = []
     with open_file(file.path) as opened:
         wanted = set(file_columns(opened.schema_arrow, config.catalog, file.path).values())
-        metadata = opened.metadata
-        sizes = []
-        for number in range(metadata.num_row_groups):
-            group = metadata.row_group(number)
+        for number in range(opened.metadata.num_row_groups):
+            group = opened.metadata.row_group(number)
             columns = (group.column(i) for i in range(group.num_columns))
-            sizes.append(sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in wanted))
-    if max(sizes, default=0) > config.shards.max_unit_bytes:
-        raise InputError(
-            f"row groups of at most {config.shards.max_unit_bytes:,} bytes, because a worker holds one in memory",
-            f"{file.path}: row group {int(np.argmax(sizes))} has {max(sizes):,} bytes in the columns used",
-            "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
-        )
+            size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in wanted)
+            sizes.append(size / max(1, group.num_rows))
+            rows = min(group.num_rows, PIECE_ROWS)
+            if sizes[-1] * rows > limit:
+                raise InputError(
+                    f"row groups of at most {limit:,} bytes, or so many in {PIECE_ROWS:,} rows of a larger one, "
+                    "because a worker holds them in memory",
+                    f"{file.path}: row group {number} has {round(sizes[-1] * rows):,} bytes in the columns used "
+                    f"by {rows:,} of its {group.num_rows:,} rows",
+                    "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
+                )
     return sizes
 
 
@@ -158,7 +179,7 @@ def _duplicates(
     repeated: dict[int, list[int]] = {}
     position = -1
     for file in files:
-        for ids, _ in id_and_partition(file.path, config.catalog):
+        for _, _, ids, _ in plan_pieces(file.path, config.catalog, config.shards):
             position += 1
             valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
             rows = valid[np.isin(hashes[position], suspects)]
@@ -173,14 +194,14 @@ def _units(
     groups: list[_Group], repeated: dict[int, list[int]], limits: ShardsConfig, category: str | None
 ) -> tuple[Unit, ...]:
     """Consecutive row groups of a file, together within the limits (a row group that exceeds them is a unit of its
-    own).
+    own, and each piece of a cut one).
     """
     runs: list[list[int]] = []
     for index, group in enumerate(groups):
         open_run = runs[-1] if runs else []
         rows = sum(groups[i].rows for i in open_run) + group.rows
         size = sum(groups[i].bytes for i in open_run) + group.bytes
-        fits = rows <= limits.unit_rows and size <= limits.max_unit_bytes
+        fits = rows <= min(limits.unit_rows, PIECE_ROWS) and size <= limits.max_unit_bytes
         if open_run and groups[open_run[0]].path == group.path and fits:
             open_run.append(index)
         else:
@@ -189,17 +210,16 @@ def _units(
     for run in runs:
         rows = sum(groups[i].rows if category is None else groups[i].partitions[category] for i in run)
         if rows:
-            first, last = groups[run[0]], groups[run[-1]]
+            first, end = groups[run[0]], groups[run[-1]].number + 1
             packed = _packed(run, groups, repeated)
             size = sum(groups[i].bytes for i in run)
-            units.append(
-                Unit(len(units), first.path, first.number, last.number + 1, rows, size, category or "", packed)
-            )
+            start = first.first_row
+            units.append(Unit(len(units), first.path, first.number, end, start, rows, size, category or "", packed))
     return tuple(units)
 
 
 def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:
-    rows, start = [], 0
+    rows, start = [], groups[run[0]].first_row
     for index in run:
         rows += [start + row for row in repeated.get(index, [])]
         start += groups[index].rows

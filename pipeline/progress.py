@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,6 +11,7 @@ from contextlib import contextmanager
 Progress = Callable[[str, int, int], None]
 
 _SECONDS = 0.5
+_log = logging.getLogger(__name__)
 
 
 @contextmanager
@@ -20,16 +22,24 @@ def watched(progress: Progress | None, step: str, total: int, done: Callable[[],
         return
     ended = threading.Event()
 
+    def tell() -> None:
+        try:
+            count = done()
+        except OSError as err:  # a count is a courtesy: what matters of the same trouble meets the step itself
+            _log.debug("no progress of %s: %s", step, err)
+            return
+        progress(step, count, total)
+
     def look() -> None:
         while not ended.wait(_SECONDS):
-            progress(step, done(), total)
+            tell()
 
-    progress(step, done(), total)
+    tell()
     watcher = threading.Thread(target=look, name=f"progress of {step}", daemon=True)
     watcher.start()
     try:
         yield
-        progress(step, done(), total)
+        tell()
     finally:
         ended.set()
         watcher.join()

@@ -25,7 +25,7 @@ def reusable_shard(store: Store, name: str) -> ShardRecord | None:
     if record is None:
         return None
     files = [file for file in (record.file, record.rejects) if file is not None]
-    return record if all(store.problem_of(file) is None for file in files) else None
+    return record if all(store.stands(file) for file in files) else None
 
 
 def shard_record(store: Store, name: str) -> ShardRecord:
@@ -74,6 +74,11 @@ def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> No
     done_before = read_record(store, path, Mark)
     if done_before is None or done_before.shard != shard:
         write_record(store, path, Mark(shard=shard, reused=reused))
+
+
+def count_marks(store: Store, run: str) -> int:
+    """How many units a run has done; the marks are not read."""
+    return len(store.names(f"runs/{run}/units"))
 
 
 def marked_units(store: Store, run: str) -> dict[int, Mark]:

@@ -15,12 +15,16 @@ from pipeline.embed import tower_dims
 from pipeline.plan import Plan
 
 METRIC = "inner_product"
+# What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
+# decide what is encoded again or rejected, and may differ from run to run.
+_READING = ("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars")
 
 
-def refuse_mixing(config: Config, parent: Manifest) -> None:
-    """InputError when one category, encoded as `config` says, could not stand beside the parent's others."""
-    mine = _encoding(config)
+def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
+    """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
+    mine = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
     theirs = {"text": parent.text, "image": parent.image, "fusion": parent.fusion, "attributes": parent.attributes}
+    theirs |= _reading(parent.config, parent.catalog.image_root)
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
         raise InputError(
@@ -34,6 +38,13 @@ def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], catego
     """The shards of a snapshot: the parent's without the category that `new` replaces, then the new ones."""
     kept = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
     return kept + list(new)
+
+
+def merge_partitions(
+    parent: Sequence[PartitionEntry], new: Sequence[PartitionEntry], category: str | None
+) -> list[PartitionEntry]:
+    """The partitions of a snapshot, by name: the parent's, as they are, without `category`, and the new ones."""
+    return sorted([*(entry for entry in parent if entry.name != category), *new], key=lambda entry: entry.name)
 
 
 def assemble(
@@ -107,6 +118,13 @@ def _encoding(config: Config) -> dict[str, Any]:
         "fusion": config.fusion_spec.model_dump(mode="json"),
         "attributes": config.catalog.attributes,
     }
+
+
+def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """The values of `_READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
+    catalog = config.get("catalog", {})
+    reading = {f"catalog.{name}": catalog.get(name) for name in _READING}
+    return reading | {"catalog.image_root": root if catalog.get("image") else None}
 
 
 def _encoder(spec: EncoderSpec | None) -> EncoderEntry | None:

@@ -29,7 +29,7 @@ from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
 from pipeline.runners import options_of, runner_of
-from pipeline.snapshot import assemble, merge_shards, refuse_mixing
+from pipeline.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing
 
 _log = logging.getLogger(__name__)
 Status = Literal["published", "unchanged", "refused", "failed"]
@@ -110,7 +110,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         plan = state.plan = make_plan(config, request.category)
         if request.category is not None and state.parent is not None:
-            refuse_mixing(config, state.parent)
+            refuse_mixing(config, plan, state.parent)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
     with steps.step("embed") as counts:
@@ -119,15 +119,17 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(
             units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
         )
-    parent_shards = state.parent.shards if state.parent and request.category is not None else ()
-    shards = merge_shards(parent_shards, embedded.shards, request.category)
+    kept = state.parent if request.category is not None else None  # all of it but the category
+    shards = merge_shards(kept.shards if kept else (), embedded.shards, request.category)
     with steps.step("build") as counts:
-        built = build_indexes(store, config, shards, state.run, request.beam_arguments, request.progress)
-        state.indexes_reused = built.reused
-        counts.update(partitions=len(built.partitions), reused=len(built.reused))
+        built = build_indexes(store, config, embedded.shards, state.run, request.beam_arguments, request.progress)
+        partitions = merge_partitions(kept.partitions if kept else (), built.partitions, request.category)
+        state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
+        counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
-        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, built.partitions)
+        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions)
         state.gates = gates.check(state.manifest, state.parent, config.gates, _scope(request))
+        state.gates.append(gates.ids_unique(store, state.manifest))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):

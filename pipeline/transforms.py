@@ -112,7 +112,7 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
         with told():
             table = read_fingerprinted(unit, self.config, self.root)
             if table.num_rows != unit.rows:
-                groups = f"row groups {unit.first_group} to {unit.end_group - 1}"
+                groups = f"row groups {unit.first_group} to {unit.end_group - 1} from row {unit.first_row:,} on"
                 raise VitrineError(
                     f"{unit.rows} rows in {groups} of {unit.path}, as planned",
                     f"{table.num_rows}",
@@ -231,7 +231,9 @@ class BuildIndex(beam.DoFn):  # type: ignore[misc]
 def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     """One unit as it enters the encoders: clean rows of its category, with fingerprints of text and photos."""
     duplicates = np.frombuffer(unit.duplicates, dtype=np.int32).tolist()
-    table = catalog.read_unit(unit.path, range(unit.first_group, unit.end_group), duplicates, config.catalog)
+    groups = range(unit.first_group, unit.end_group)
+    limit = config.shards.max_unit_bytes
+    table = catalog.read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
     if unit.category:
         table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
     photos, versions = table.column("photos"), table.column("version")

@@ -32,6 +32,6 @@ def verify_store(path: str) -> Verified:
             f"{len(files)} files as they were written: "
             + "; ".join(f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}" for file, _ in named),
             "; ".join(f"{file.path}: {problem}" for file, problem in named) + more,
-            "run `vitrine run` again: it writes what does not validate anew; until then serve an earlier snapshot",
+            "delete these files and run `vitrine run` again: it writes them anew; until then serve an earlier snapshot",
         )
     return Verified(snapshot, len(files), sum(file.bytes for file in files))

@@ -18,8 +18,10 @@ from encoders.text import clean_text
 from pipeline import columns
 from pipeline.catalog import list_files, open_file, read_unit
 from pipeline.config import CatalogConfig, load_config
+from pipeline.photos import image_root
 from tests.units import fused_units, write_catalog
 
+LIMIT = 2**28  # bytes of a unit
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 
@@ -31,7 +33,7 @@ def settings(**keys: Any) -> CatalogConfig:
 def read(folder: Path, table: pa.Table, duplicates: tuple[int, ...] = (), **keys: Any) -> pa.Table:
     """What becomes of a table that is written to Parquet and read as one unit."""
     path = write_catalog(folder / "one.parquet", table)
-    unit = read_unit(str(path), [0], duplicates, settings(**keys))
+    unit = read_unit(str(path), [0], 0, duplicates, settings(**keys), LIMIT)
     unit.validate(full=True)
     return unit
 
@@ -59,6 +61,14 @@ def test_a_file_a_folder_and_a_glob(tmp_path: Path) -> None:
     assert names(tmp_path / "b.parquet") == ["b.parquet"]
     assert names(tmp_path) == ["a.parquet", "b.parquet", "deep/c.parq"]
     assert names(tmp_path / "[ab].par*") == ["a.parquet", "b.parquet"]
+
+
+def test_a_folder_with_brackets_in_its_name_is_no_glob(tmp_path: Path) -> None:
+    """What exists under the very path is meant, folder or file; its photos start in that folder."""
+    path = write_catalog(tmp_path / "feed [old]" / "part [1].parquet", products())
+    for name in (path, path.parent):
+        assert [file.path for file in list_files(str(name))] == [str(path)]
+        assert image_root(None, str(name)) == str(path.parent)
 
 
 def test_a_changed_file_has_another_stamp(tmp_path: Path) -> None:
@@ -101,7 +111,7 @@ def test_a_damaged_row_group_is_an_error_and_not_other_text(tmp_path: Path) -> N
     raw = path.read_bytes()
     path.write_bytes(raw.replace(b"jam", b"ham", 1))
     with pytest.raises(VitrineError, match=r"row groups 0 to 0 of .*one\.parquet"):
-        read_unit(str(path), [0], (), settings())
+        read_unit(str(path), [0], 0, (), settings(), LIMIT)
 
 
 # --- columns ---
@@ -289,8 +299,8 @@ def test_reasons_of_rejects_and_their_order(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", ["id", "title", "product_type", "version", "brand", "tags"])
-def test_text_that_is_not_utf8_rejects_its_row(tmp_path: Path, name: str) -> None:
-    """Whatever the column, the row is `invalid_text` and the others are as they were."""
+def test_text_that_is_not_utf8_rejects_its_row_where_it_counts(tmp_path: Path, name: str) -> None:
+    """In id, text, partition or version the row is `invalid_text`; an attribute is null and the row is kept."""
     plain = pa.array(["a", "b", "c"])
     columns = {"product_type": plain, "version": plain, "brand": plain, "tags": pa.array([["x"], None, ["y"]])}
     wrong = not_utf8(b"a", b"caf\xe9", b"c")
@@ -300,8 +310,12 @@ def test_text_that_is_not_utf8_rejects_its_row(tmp_path: Path, name: str) -> Non
     table = table.set_column(at, name, lists if name == "tags" else wrong)
     keys = {"partition": "product_type", "version_column": "version", "attributes": ("brand", "tags")}
     path = write_catalog(tmp_path / "one.parquet", table)
-    unit = read_unit(str(path), [0], (), settings(**keys))
-    assert unit.column("reject").to_pylist() == [None, "invalid_text", None]
+    unit = read_unit(str(path), [0], 0, (), settings(**keys), LIMIT)
+    carried = name in ("brand", "tags")
+    assert unit.column("reject").to_pylist() == [None, None if carried else "invalid_text", None]
+    if carried:
+        want = [["a"], None, ["c"]] if name == "tags" else ["a", None, "c"]
+        assert [row[name] for row in unit.column("attributes").to_pylist()] == want
 
 
 def test_a_photo_path_that_is_not_utf8_costs_the_photo_only(tmp_path: Path) -> None:

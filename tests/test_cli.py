@@ -277,10 +277,11 @@ def test_config_show_tells_origins(demo: Path, monkeypatch: pytest.MonkeyPatch) 
 def test_doctor_exits_1_when_something_is_wrong(monkeypatch: pytest.MonkeyPatch) -> None:
     """doctor lists its checks, and one that fails is exit code 1."""
     assert vitrine("doctor").exit_code == 0
-    done = vitrine("doctor", "--device", "abacus", "--json")
+    done = vitrine("doctor", "--device", "cuda:63", "--json")
     assert done.exit_code == 1
     checks = json.loads(done.stdout)
-    assert [check["name"] for check in checks if not check["ok"]] == ["device abacus"]
+    assert [check["name"] for check in checks if not check["ok"]] == ["device cuda:63"]
+    assert vitrine("doctor", "--device", "abacus").exit_code == 2
 
 
 # --- exit codes of the other tests' kinds ---
@@ -300,7 +301,7 @@ def test_exit_codes(tmp_path: Path) -> None:
     shard = next((store / "shards").glob("*.rejects.parquet"))
     shard.write_bytes(shard.read_bytes()[:-1])
     assert vitrine("verify", store).exit_code == 4
-    assert vitrine("doctor", "--device", "abacus").exit_code == 1
+    assert vitrine("doctor", "--device", "cuda:63").exit_code == 1
 
 
 # --- Beam's options ---

@@ -15,6 +15,7 @@ from pydantic import ValidationError
 from encoders.errors import InputError
 from pipeline.config import Config, Loaded, describe, load_config, meaning
 from pipeline.config_sources import leaves
+from tests.conftest import vitrine
 
 CONFIGS = sorted((Path(__file__).parents[1] / "configs").glob("*.yaml"))
 NEEDED = ("catalog.path=a.parquet", "store.path=store")
@@ -262,3 +263,15 @@ def test_any_override_loads_or_is_refused_in_words(key: str, value: str) -> None
 def test_any_path_survives_in_quotes(path: str) -> None:
     """A path in YAML quotes arrives as it was, in any script."""
     assert load(f"store.path={yaml.safe_dump(path, default_style=chr(34), width=10**6)}").config.store.path == path
+
+
+def test_names_without_two_underscores_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
+    """VITRINE_CACHE and the like stop no command that reads a config; a misspelt section is still refused."""
+    monkeypatch.setenv("VITRINE_CACHE", "anywhere")
+    shown = ("config", "show", "-c", "configs/demo.yaml", "--json")
+    assert vitrine(*shown).exit_code == 0
+    monkeypatch.setenv("VITRINE_RUNN__WORKERS", "3")
+    done = vitrine(*shown)
+    assert done.exit_code == 2
+    assert "VITRINE_RUNN__WORKERS" in done.stderr
+    assert "did you mean VITRINE_RUN" in done.stderr

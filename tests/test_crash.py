@@ -25,6 +25,8 @@ import lookup
 from lookup import store as stores
 from lookup.manifest import FileRef
 from lookup.store import Store
+from pipeline import progress
+from pipeline.shard_files import count_marks, mark_unit
 from pipeline.verify import verify_store
 from tests.conftest import digests, overrides, run_titles, told, vitrine, write_titles
 
@@ -320,3 +322,57 @@ def test_who_published_meanwhile_is_not_overwritten(small_nights: Path, tmp_path
     with pytest.raises(lookup.errors.LockedError, match="another run published meanwhile"):
         opened.publish(manifest.model_copy(update={"parent": manifest.parent}))
     assert opened.current() == current
+
+
+def test_a_holder_that_lets_go_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds the lock taken, and its holder gone a moment later, is told that it was taken."""
+    store = Store.create(str(tmp_path))
+    with store.lock():
+        (tmp_path / stores.HOLDER).unlink()
+        monkeypatch.setattr(Store, "exists", lambda *_: True)  # it was there a moment ago
+        with pytest.raises(lookup.errors.LockedError, match="holds it"), Store.create(str(tmp_path)).lock():
+            pass
+
+
+# --- notes of a run that were cut ---
+
+
+@pytest.mark.parametrize("cut", [b"", b'{"key": "ab', b"[]", b"\xff"])
+@pytest.mark.parametrize("note", ["plan.json", "run.json"])
+def test_a_cut_note_of_the_last_run_stops_none(small_nights: Path, tmp_path: Path, note: str, cut: bytes) -> None:
+    """What cannot be read of an earlier run counts as not there."""
+    store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
+    last = sorted((store / "runs").iterdir())[-1]
+    (last / "run.json").unlink()  # as a killed run leaves it: its plan decides whether this one goes on from there
+    (last / note).write_bytes(cut)
+    done = run_titles(small_nights / "new.parquet", store, *UNITS)
+    assert done.exit_code == 0, done.stderr
+    assert contents(store) == contents(small_nights / "new")
+
+
+# --- progress, which is only a courtesy ---
+
+
+def test_a_count_that_fails_costs_only_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """An OSError while finished files are counted neither fails the step nor prints a traceback."""
+    told_of: list[int] = []
+    counts = iter([1, 2])
+
+    def count() -> int:
+        for number in counts:
+            return number
+        raise OSError(errno.EIO, "Input/output error")
+
+    with progress.watched(lambda _, done, __: told_of.append(done), "embed", 3, count):
+        time.sleep(2.5 * progress._SECONDS)
+    assert told_of == [1, 2]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_progress_reads_no_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finished units are counted by their names alone."""
+    store = Store.create(str(tmp_path))
+    for number in range(3):
+        mark_unit(store, "one", number, "ab", reused=False)
+    monkeypatch.setattr(Store, "read", lambda *_: pytest.fail("a mark was read"))
+    assert (count_marks(store, "one"), count_marks(store, "two")) == (3, 0)

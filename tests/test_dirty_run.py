@@ -87,7 +87,7 @@ def test_totals_are_exact(ended: tuple[Path, Store, Any]) -> None:
     rejected = reasons["rejected"].total()
     manifest, rows = manifest_of(store), catalog_rows(catalog)
     assert (report.rows_in, report.rows_embedded, report.rows_rejected) == (rows, rows - rejected, rejected)
-    assert report.rejects == manifest.rejects == dict(reasons["rejected"])
+    assert report.rejects == manifest.rejects() == dict(reasons["rejected"])
     assert report.degraded == dict(reasons["degraded"])
     assert sum(segment.rows for shard in manifest.shards for segment in shard.segments) == rows - rejected
     assert sum(partition.rows for partition in manifest.partitions) == rows - rejected == manifest.rows

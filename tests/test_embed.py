@@ -1,6 +1,7 @@
 """Embedding a unit: several photos, photos and rows that fail, and numbers that are what numpy says they are."""
 
 import io
+import logging
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -128,7 +129,9 @@ def test_photos_of_a_product_are_averaged() -> None:
 
 @pytest.mark.parametrize("what", PLANS)
 def test_one_photo_that_fails(what: str) -> None:
-    """As a second photo or beside text it degrades its row, alone it rejects it, and every other row is as it was."""
+    """Beside text it degrades its row, alone it rejects it, beside another photo it does neither; the rest is as it
+    was.
+    """
     raw, reason = PLANS[what]
     good: list[tuple[str | None, list[bytes] | None]] = [("abc", [RED]), ("bcd", [TEAL]), (None, [TEAL])]
     rows = [
@@ -142,7 +145,7 @@ def test_one_photo_that_fails(what: str) -> None:
         (None, [raw, raw]),
     ]
     found = embedded(rows)
-    assert [row["degraded"] for row in found] == [None, reason, reason, None, None, reason, None, None]
+    assert [row["degraded"] for row in found] == [None, None, reason, None, None, None, None, None]
     assert [row["reject"] for row in found] == [None, None, None, None, reason, None, None, reason]
     alone = embedded(good)
     assert [found[i]["embedding"] for i in (0, 3, 6)] == [row["embedding"] for row in alone]
@@ -164,6 +167,17 @@ def test_one_text_that_fails(text: str, reason: str) -> None:
         if n not in (3, 7):
             assert (row["reject"], row["degraded"]) == (None, None)
             np.testing.assert_array_equal(row["text_vector"], text_vector(rows[n][0] or "").astype(np.float16))
+
+
+def test_degraded_says_why_the_modality_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    """A row that lost its text, and one photo of two, names the text's reason; fewer photos are logged."""
+    broken = PLANS["broken"][0]
+    caplog.set_level(logging.INFO, "pipeline.embed")
+    found = embedded([("nan", [RED, broken]), ("ab", [broken, RED]), ("ab", [broken]), ("ab", [RED])])
+    assert [row["degraded"] for row in found] == ["nonfinite_embedding", None, "image_undecodable", None]
+    assert [record.getMessage() for record in caplog.records if record.levelname == "INFO"] == [
+        "2 products are embedded without some of their photos, which cannot be read"
+    ]
 
 
 def test_of_several_reasons_the_first_photos_counts() -> None:

@@ -124,6 +124,13 @@ def test_threads_share_one_encoder(spec: EncoderSpec) -> None:
             np.testing.assert_array_equal(vectors, whole)
 
 
+@pytest.mark.parametrize("device", ["cuda", "cuda:7"])
+def test_only_the_cpu_is_a_device_of_encoders_without_weights(spec: EncoderSpec, device: str) -> None:
+    """A device that they cannot compute on is refused, not passed over."""
+    with pytest.raises(InputError, match=rf"runs on the CPU\ncame: {device}\nto do: set encoders.device=cpu"):
+        load(spec, device)
+
+
 def test_a_spec_survives_pickling_and_yaml(spec: EncoderSpec) -> None:
     """Workers and configs get the spec that was sent."""
     assert pickle.loads(pickle.dumps(spec)) == spec  # noqa: S301 - our own bytes, as the runner sends them to workers

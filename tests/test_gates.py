@@ -5,8 +5,12 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -22,7 +26,9 @@ from lookup.manifest import (
     ShardEntry,
     ShardRecord,
 )
-from pipeline.gates import check
+from lookup.store import Store
+from pipeline import gates
+from pipeline.gates import check, ids_unique
 from pipeline.report import GateResult
 
 
@@ -285,3 +291,47 @@ def test_a_re_index_leaves_the_others_alone(changed: dict[str, int]) -> None:
     assert failed(found) == {"untouched_partitions"}
     assert not failed(results(manifest(shard(changed)), parent, LOOSE, "a", "b", "c"))
     assert not failed(results(manifest(shard(changed)), parent))
+
+
+def with_ids(folder: Path, **ids: list[str]) -> tuple[Store, Manifest]:
+    """A store of partitions with these ids, and the manifest that names their files."""
+    folder.mkdir(exist_ok=True)
+    store = Store.create(str(folder / "store"))
+    partitions = []
+    for name, listed in ids.items():
+        pq.write_table(pa.table({"id": listed}), folder / "ids")
+        put = store.put(folder / "ids", f"indexes/{name}/ids.parquet", len(listed))
+        partitions.append(PartitionEntry(name=name, rows=len(listed), index=index(len(listed), files={"ids": put})))
+    return store, RIGHT.model_copy(update={"partitions": tuple(partitions)})
+
+
+def test_a_product_in_two_partitions_fails(tmp_path: Path) -> None:
+    """Ids that stand in two partitions are counted, one is named, and the advice is a run of the whole catalog."""
+    found = ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3"], b=["p4"], c=["p3", "p5", "p2"]))
+    assert (found.name, found.passed, found.value, found.bound) == ("ids_unique", False, 2, 0)
+    assert found.advice == "2 ids in more than one place, such as 'p2'; run the whole catalog (without --category)"
+    few = ids_unique(*with_ids(tmp_path / "few", a=["p1", "p2"], b=["p3"]))
+    assert (few.passed, few.value, few.advice) == (True, 0, "0 ids in more than one place")
+
+
+def test_ids_with_an_equal_hash_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where all ids have one hash, only those that are equal count."""
+    monkeypatch.setattr(gates, "id_hashes", lambda ids: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(gates, "_READ_IDS", 2)
+    assert ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3"], b=["p4"])).passed
+    assert ids_unique(*with_ids(tmp_path / "more", a=["p1", "p2", "p3"], b=["p3"])).value == 1
+
+
+def test_of_many_ids_only_some_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """However many stand twice, memory is bounded, and the message says that there may be more."""
+    monkeypatch.setattr(gates, "_COMPARED", 2)
+    found = ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3", "p4"], b=["p4", "p3", "p2", "p1"]))
+    assert (found.passed, found.value) == (False, 2)
+    assert found.advice.startswith("at least 2 ids in more than one place, such as 'p")
+
+
+def test_the_ids_of_one_partition_are_not_read_again(tmp_path: Path) -> None:
+    """The build has compared them: a snapshot of one partition costs no reading."""
+    store, alone = with_ids(tmp_path, a=["p1", "p2"])
+    store.path("indexes/a/ids.parquet").unlink()
+    assert ids_unique(store, alone).passed

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import base64
+import errno
 import hashlib
 import io
 import os
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -21,6 +23,9 @@ from PIL import Image
 from lookup.errors import InputError
 from lookup.hit import Hit
 from lookup.page import THUMBNAIL, Answer, duration, photo_of, write_page
+from pipeline import photos
+from pipeline.photos import photo_stamp
+from tests.conftest import vitrine
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "img", "ol", "li"}
 TAGS |= {"h1", "h2", "h3", "p", "b", "span", "code", "dl", "dt", "dd"}
@@ -291,3 +296,53 @@ def test_a_catalog_that_has_changed_has_no_photo(tmp_path: Path) -> None:
     assert photo_of(hit(source=(str(path), 0, 1)), None, "picture") is None
     assert photo_of(hit(source=(str(tmp_path / "text"), 0, 0)), None, "image") is None
     assert photo_of(hit(source=(str(tmp_path / "gone"), 0, 0)), None, "image") is None
+
+
+# --- photos that moved ---
+
+
+def test_photos_that_are_not_found_are_counted(tmp_path: Path) -> None:
+    """The page says how many photos are not where the catalog had them; a hit that never had one does not count."""
+    hits = [hit(photo="a.jpg"), hit(photo="b.jpg"), hit(photo="c.jpg"), hit()]
+    found = page_of(tmp_path, *hits, photos=[picture(8, 8), None, None, None])
+    assert "2 photos are no longer where the catalog had them" in found.text
+    assert "1 photo is no longer where the catalog had it" in page_of(tmp_path, hit(photo="a.jpg")).text
+    assert "no longer" not in page_of(tmp_path, hit()).text
+
+
+def test_a_relative_image_root_is_found_from_another_folder(
+    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos of a run with relative paths are shown by `search --html` from any folder."""
+    config = Path("configs/demo.yaml").absolute()
+    monkeypatch.chdir(demo.parent)
+    places = [
+        f"catalog.path={demo.name}/catalog",
+        f"catalog.image_root={demo.name}",
+        f"store.path={tmp_path / 'store'}",
+    ]
+    assert vitrine("run", "-c", config, *places).exit_code == 0
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    page = tmp_path / "hits.html"
+    assert vitrine("search", tmp_path / "store", "--text", "red dress", "-k", 3, "--html", page).exit_code == 0
+    assert len(Page(page).all("img")) == 3
+
+
+# --- what tells that a photo changed ---
+
+
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_failing_disk_is_not_an_absent_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Errors that are not about this one file are raised; a locked, looping or absent one just has no stamp."""
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for name in ("loop.jpg", "absent.jpg", "a.jpg/b.jpg", "n" * 5000, "a\0b"):
+        assert photo_stamp(name, str(tmp_path)) is None
+
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(photos, "os", SimpleNamespace(**{**vars(os), "stat": failing}))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        photo_stamp("a.jpg", str(tmp_path))

@@ -3,6 +3,8 @@
 import itertools
 import json
 from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +16,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
+from pipeline import catalog
+from pipeline import plan as plan_module
 from pipeline.config import Config, load_config
 from pipeline.plan import Plan, make_plan
 from tests.units import fused_units, write_catalog
@@ -24,13 +28,15 @@ PLAIN = (
 )  # fmt: skip
 
 
-def config(catalog: Path, *more: str) -> Config:
+def config(path: Path, *more: str) -> Config:
     """Titles only, from this path."""
-    given = [f"catalog.path={catalog}", f"store.path={catalog}/store", *PLAIN, *more]
+    given = [f"catalog.path={path}", f"store.path={path}/store", *PLAIN, *more]
     return load_config("configs/demo.yaml", given, {}).config
 
 
-def rows(ids: list[Any], categories: list[str | None] | None = None, titles: list[str] | None = None) -> pa.Table:
+def rows(
+    ids: Sequence[Any], categories: Sequence[str | None] | None = None, titles: Sequence[str] | None = None
+) -> pa.Table:
     kind = pa.string() if not all(isinstance(one, int) for one in ids) or not ids else pa.int64()
     return pa.table(
         {
@@ -52,12 +58,30 @@ def found_duplicates(plan: Plan) -> dict[str, list[int]]:
 IDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "茶", "", " ", None]) | st.text(max_size=2), max_size=30)
 
 
+@contextmanager
+def pieces_of(rows: int) -> Iterator[None]:
+    """Row groups are cut at so many rows, as if they were large."""
+    with pytest.MonkeyPatch.context() as patch:
+        for module in (catalog, plan_module):
+            patch.setattr(module, "PIECE_ROWS", rows)
+        patch.setattr(catalog, "_BATCH_ROWS", 3)
+        yield
+
+
 @settings(max_examples=80, deadline=None)
-@given(ids=IDS, cuts=st.lists(st.integers(0, 30), max_size=2), group=st.integers(1, 7), unit=st.integers(1, 12))
+@given(
+    ids=IDS,
+    cuts=st.lists(st.integers(0, 30), max_size=2),
+    group=st.integers(1, 30),
+    unit=st.integers(1, 12),
+    piece=st.integers(1, 12),
+)
 def test_duplicates_are_those_of_a_plain_set(
-    ids: list[str | None], cuts: list[int], group: int, unit: int, tmp_path_factory: pytest.TempPathFactory
+    ids: list[str | None], cuts: list[int], group: int, unit: int, piece: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Across row groups, units and files, the rows are found whose id a Python set has seen; blanks are none."""
+    """Across row groups, their pieces, units and files, the rows are found whose id a Python set has seen; blanks are
+    none.
+    """
     folder = tmp_path_factory.mktemp("catalog")
     edges = [0, *sorted(min(cut, len(ids)) for cut in cuts), len(ids)]
     want: list[str | None] = []
@@ -73,10 +97,12 @@ def test_duplicates_are_those_of_a_plain_set(
         with pytest.raises(InputError, match="at least one row"):
             make_plan(chosen)
         return
-    plan = make_plan(chosen)
-    assert plan.rows == len(ids)
-    assert plan.duplicates == want.count("duplicate_id")
-    assert [one for _, table in fused_units(chosen) for one in table.column("reject").to_pylist()] == want
+    with pieces_of(piece):
+        plan = make_plan(chosen)
+        assert plan.rows == len(ids)
+        assert plan.duplicates == want.count("duplicate_id")
+        assert max(unit.rows for unit in plan.units) <= piece
+        assert [one for _, table in fused_units(chosen) for one in table.column("reject").to_pylist()] == want
 
 
 TITLES = ["red tea", "green tea", "jam", "<b>bun</b>", "", "茶", "red tea"]
@@ -92,11 +118,19 @@ PRODUCTS = st.lists(
 
 
 @settings(max_examples=50, deadline=None)
-@given(products=PRODUCTS, group=st.integers(1, 9), other=st.integers(1, 9), unit=st.integers(1, 30))
+@given(
+    products=PRODUCTS,
+    group=st.integers(1, 25),
+    other=st.integers(1, 9),
+    unit=st.integers(1, 30),
+    piece=st.integers(1, 12),
+)
 def test_no_result_depends_on_units(
-    products: list[Any], group: int, other: int, unit: int, tmp_path_factory: pytest.TempPathFactory
+    products: list[Any], group: int, other: int, unit: int, piece: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
-    """Whatever the sizes of row groups and units: the same rows, reasons, partitions and vectors, to the last bit."""
+    """Whatever the sizes of row groups, pieces and units: the same rows, reasons, partitions and vectors, to the last
+    bit.
+    """
     folder = tmp_path_factory.mktemp("catalog")
     ids, titles, categories = (list(column) for column in zip(*products, strict=True))
 
@@ -106,7 +140,9 @@ def test_no_result_depends_on_units(
         keys = ("id", "partition", "reject", "degraded", "embedding", "text_fingerprint", "attributes")
         return Counter(repr([row[key] for key in keys]) for _, table in units for row in table.to_pylist())
 
-    assert embedded(group, unit) == embedded(other, 1) == embedded(len(products), 1000)
+    with pieces_of(piece):
+        found = embedded(group, unit)
+    assert found == embedded(other, 1) == embedded(len(products), 1000)
 
 
 def test_units_take_row_groups_up_to_their_limits(tmp_path: Path) -> None:
@@ -137,6 +173,40 @@ def test_a_row_group_over_the_limit_is_refused(tmp_path: Path) -> None:
         make_plan(config(path, "shards.max_unit_bytes=5000"))
     for said in ("at most 5,000 bytes", "a.parquet: row group 0 has", "row_group_size", "shards.max_unit_bytes"):
         assert said in str(caught.value)
+
+
+def test_a_large_row_group_is_cut_into_pieces(tmp_path: Path) -> None:
+    """No unit has more rows than a piece; rows count from the row group's first, and each is that row of the file."""
+    path = write_catalog(
+        tmp_path / "a.parquet", rows([f"{n % 23}" for n in range(25)], ["x", "y > z"] * 12 + ["x"]), 20
+    )
+    chosen = config(path)
+    with pieces_of(8):
+        units, made = fused_units(chosen), make_plan(chosen)
+        tea = fused_units(chosen, "y")
+    assert [(u.first_group, u.end_group, u.first_row, u.rows) for u, _ in units] == [
+        (0, 1, 0, 8),
+        (0, 1, 8, 8),
+        (0, 1, 16, 4),
+        (1, 2, 0, 5),
+    ]
+    assert [(u.first_row, u.rows) for u, _ in tea] == [(0, 4), (8, 4), (16, 2), (0, 2)]
+    assert found_duplicates(made) == {"a.parquet/1": [3, 4]}
+    for unit, table in (*units, *tea):
+        for row in table.to_pylist():
+            assert row["id"] == str((20 * unit.first_group + row["row"]) % 23)
+    assert made.key != make_plan(chosen).key
+
+
+def test_pieces_count_by_their_own_bytes(tmp_path: Path) -> None:
+    """A row group over shards.max_unit_bytes is no fault where its pieces are within."""
+    titles = [f"{n}" * 200 for n in range(100, 200)]
+    path = write_catalog(tmp_path / "a.parquet", rows([str(n) for n in range(100)], titles=titles))
+    chosen = config(path, "shards.max_unit_bytes=20000")
+    with pytest.raises(InputError, match="row group 0 has"):
+        make_plan(chosen)
+    with pieces_of(10):
+        assert [unit.rows for unit, _ in fused_units(chosen)] == [10] * 10
 
 
 def test_an_empty_file_beside_a_full_one(tmp_path: Path) -> None:

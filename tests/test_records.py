@@ -9,7 +9,7 @@ from conftest import config_for, digests, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup.manifest import RejectCount
+from lookup.manifest import Record, RejectCount
 from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.verify import verify_store
@@ -23,6 +23,29 @@ def test_a_record_comes_back(tmp_path: Path) -> None:
     write_record(store, "runs/one.json", RECORD)
     assert read_record(store, "runs/one.json", RejectCount) == RECORD
     assert read_record(store, "runs/two.json", RejectCount) is None
+
+
+def test_a_record_of_another_version_is_none(tmp_path: Path) -> None:
+    """A field that is unknown inside a nested record counts as no record, as one at the top does."""
+
+    class Inner(Record):
+        rows: int
+
+    class Outer(Record):
+        inner: Inner
+
+    class OtherInner(Record):
+        rows: int
+        bytes: int
+
+    class OtherOuter(Record):
+        inner: OtherInner
+
+    store = Store.create(str(tmp_path))
+    write_record(store, "runs/one.json", OtherOuter(inner=OtherInner(rows=1, bytes=2)))
+    assert read_record(store, "runs/one.json", OtherOuter) is not None
+    assert read_record(store, "runs/one.json", Outer) is None
+    assert read_record(store, "runs/one.json", RejectCount) is None
 
 
 @given(st.data())

@@ -13,7 +13,7 @@ from conftest import everything, manifest_of, products, run
 from PIL import Image
 
 import lookup
-from encoders.errors import InputError, VitrineError
+from encoders.errors import GateError, InputError, IntegrityError, VitrineError
 from lookup.manifest import Manifest
 from pipeline import transforms
 from pipeline.config import Config, load_config
@@ -196,9 +196,15 @@ def test_a_first_run_may_be_of_one_category(tmp_path: Path, rows: Rows, config: 
         ("encoders.text.dim=64", "text"),
         ("fusion.text_weight=0.3", "fusion"),
         ("catalog.attributes=[title, photo]", "attributes"),
+        ("catalog.partition_levels=2", "catalog.partition_levels"),
+        ("catalog.columns.title=kind", "catalog.columns"),
+        ("catalog.text=[kind]", "catalog.text"),
+        ("catalog.more_images=photo", "catalog.more_images"),
+        ("catalog.max_text_chars=5", "catalog.max_text_chars"),
+        ("catalog.image_root=.", "catalog.image_root"),
     ],
 )
-def test_a_category_is_not_mixed_with_other_encoders(
+def test_a_category_is_not_mixed_with_others_read_or_encoded_otherwise(
     tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str], override: str, named: str
 ) -> None:
     """One category under other settings is refused before any work, and what differs is named."""
@@ -216,12 +222,18 @@ def test_a_category_is_not_mixed_with_other_encoders(
 
 
 def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """After each of both categories was run, every product is found once, in its new category."""
+    """A run of the new category alone would have them twice and is refused; after the old one's they are found once."""
     write(tmp_path, rows)
     run(config())
+    before = (tmp_path / "store" / "CURRENT").read_bytes()
     for row in rows[:9:3]:
         row["kind"] = "toys"
     write(tmp_path, rows)
+    with pytest.raises(GateError) as caught:
+        run(config(), category="toys")
+    assert caught.value.exit_code == 3
+    assert caught.value.came.startswith("ids_unique 3 (3 ids in more than one place, such as 'p00'; run the whole ")
+    assert (tmp_path / "store" / "CURRENT").read_bytes() == before
     run(config(), category="fruit")
     run(config(), category="toys")
     assert {name: entry.rows for name, entry in entries(tmp_path / "store").items()} == {
@@ -232,6 +244,52 @@ def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config:
     hits = lookup.open(str(tmp_path / "store")).search("fruit number", k=100)
     assert sorted((hit.id, hit.partition) for hit in hits) == sorted((row["id"], row["kind"]) for row in rows)
     assert accounted(manifest_of(tmp_path / "store"), 40)
+
+
+def test_a_category_run_builds_its_own_index_alone(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
+    """New settings of the index are for the category only: the others' indexes stay the published ones."""
+    write(tmp_path, rows)
+    run(config())
+    before = entries(tmp_path / "store")
+    report = run(config("index.seed=9"), category="shoes")
+    after = entries(tmp_path / "store")
+    assert (report.status, report.indexes_reused, report.partitions[0].reused) == ("published", 2, True)
+    assert [name for name in KINDS if before[name] != after[name]] == ["shoes"]
+    assert len(list((tmp_path / "store" / "indexes").iterdir())) == 4
+    assert [gate.name for gate in report.gates if not gate.passed] == []
+
+
+def test_a_device_that_the_encoders_do_not_use_is_refused(
+    tmp_path: Path, rows: Rows, config: Callable[..., Config]
+) -> None:
+    """A GPU asked for, whether there is one or not, is no reason to publish from the CPU without a word."""
+    write(tmp_path, rows)
+    with pytest.raises(InputError, match=r"came: cuda:7\nto do: set encoders.device=cpu"):
+        run(config("encoders.device=cuda:7"))
+    assert not (tmp_path / "store" / "CURRENT").exists()
+
+
+@pytest.mark.parametrize("kind", ["CURRENT", "snapshots"])
+def test_a_damaged_current_or_manifest_is_mended_by_hand(
+    tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str], kind: str
+) -> None:
+    """Each run says so and changes nothing; without CURRENT the next one starts from nothing and encodes nothing."""
+    write(tmp_path, rows)
+    run(config())
+    before = answers(tmp_path / "store")
+    current = tmp_path / "store" / "CURRENT"
+    damaged = current if kind == "CURRENT" else next((tmp_path / "store" / kind).iterdir())
+    damaged.write_bytes(damaged.read_bytes()[:-9])
+    for _ in range(2):
+        with pytest.raises(IntegrityError) as caught:
+            run(config())
+        assert "CURRENT" in caught.value.fix
+    current.unlink()
+    encoded.clear()
+    report = run(config())
+    assert (report.status, report.parent, report.units_reused, report.indexes_reused) == ("published", None, 4, 3)
+    assert not encoded
+    assert answers(tmp_path / "store") == before
 
 
 def test_a_category_whose_rows_are_all_rejected(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import threading
+import weakref
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -22,7 +25,10 @@ from encoders.hashed_text import Spec as HashedTextSpec
 from encoders.photo import PhotoLimits, decode
 from lookup.errors import InputError
 from lookup.hit import Hit
+from lookup.manifest import FileRef
+from lookup.query import QueryEncoder
 from lookup.search import Reader
+from lookup.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 
 TEXTS = ["red dress", "blue cup with dots", "黑色 台灯", "zebra"]
@@ -309,10 +315,61 @@ def test_another_version_of_an_encoder_is_refused(store: Path, photo: bytes, mon
 
 def test_an_encoder_of_a_later_version_is_refused(store: Path, tmp_path: Path) -> None:
     """Fields that this version does not know are told, not raised from the depths."""
-    from lookup.query import QueryEncoder
-
     raw = json.loads(manifest_of(store).model_dump_json())
     raw["text"]["fields"]["heads"] = 8
     later = type(manifest_of(store)).model_validate(raw)
     with pytest.raises(InputError, match="does not know it"):
         QueryEncoder.of(later).embed("red")
+
+
+def test_a_query_is_cut_and_capped_as_the_products_were(demo: Path, store: Path, tmp_path: Path, photo: bytes) -> None:
+    """max_text_chars and the photo caps of the snapshot's config hold for queries too."""
+    run(config_for(demo, tmp_path / "store", "catalog.max_text_chars=9", "gates.max_degraded_share=1"))
+    cut = lookup.open(str(tmp_path / "store"))
+    assert cut.search("red dress with dots", k=5) == cut.search("red dress", k=5)
+    raw = json.loads(manifest_of(store).model_dump_json())
+    raw["config"]["catalog"]["max_photo_bytes"] = len(photo) - 1
+    capped = QueryEncoder.of(type(manifest_of(store)).model_validate(raw))
+    with pytest.raises(InputError, match=f"at most {len(photo) - 1} bytes"):
+        capped.embed(image=photo)
+
+
+# --- what a reader keeps ---
+
+
+def test_a_dropped_reader_is_gone(store: Path) -> None:
+    """A process that opens snapshot after snapshot keeps none that it has dropped."""
+    reader = lookup.open(str(store))
+    assert reader.search("red dress", k=3)
+    kept = weakref.ref(reader.store)
+    del reader
+    gc.collect()
+    assert kept() is None
+
+
+def test_a_slow_shard_holds_up_no_other(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While one thread checks a shard, hits of another shard come; the digest of each shard is checked once."""
+    reader = lookup.open(str(store))
+    shards = [shard for shard in reader.manifest.shards if shard.record.file is not None]
+    slow, quick = (shard.record.file for shard in shards[:2])
+    assert slow is not None
+    assert quick is not None
+    waiting, go_on, checked = threading.Event(), threading.Event(), list[str]()
+    verified = Store.verified
+
+    def check(self: Store, file: FileRef) -> Path:
+        checked.append(file.path)
+        if file == slow:
+            waiting.set()
+            assert go_on.wait(30)
+        return verified(self, file)
+
+    monkeypatch.setattr(Store, "verified", check)
+    with ThreadPoolExecutor(3) as pool:
+        first = [pool.submit(reader._segments.table, slow, 0) for _ in range(2)]
+        assert waiting.wait(30)
+        assert pool.submit(reader._segments.table, quick, 0).result(30).num_rows
+        go_on.set()
+        assert first[0].result(30) is first[1].result(30)
+    assert reader._segments.table(slow, 1).num_rows
+    assert sorted(checked) == sorted([slow.path, quick.path])
