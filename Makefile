@@ -11,6 +11,9 @@ LOCK_cpu-dev  := --extra cpu --extra dev
 LOCK_gpu      := --extra gpu
 LOCK_gpu-cu12 := --extra gpu-cu12
 
+# Debian and Ubuntu keep the module that makes environments in a package of its own; root gets it without being asked.
+VENV_PACKAGE := import sys; print('python%d.%d-venv' % sys.version_info[:2])
+
 # The first Python that runs and is 3.11 to 3.13; asked by running it, because version managers leave shims that fail.
 FITS   := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "$(FITS)" 2>/dev/null && echo $$p && break; done)
@@ -20,7 +23,7 @@ QUERY    := $(BIN)/vitrine search demo/store
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-nightly check bench index locks clean
+.PHONY: help setup demo test test-nightly check bench builtin-model index locks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -33,10 +36,12 @@ $(STAMP): pyproject.toml $(LOCK) $(UV_LOCK)
 	  echo "came: $(or $(PYTHON),none of python3.13 python3.12 python3.11 python3)"; \
 	  echo "to do: install one (Debian, Ubuntu: apt-get install python3 python3-venv) or name it: make setup PYTHON=/path/to/python3"; \
 	  exit 2; fi >&2
+	@if ! $(PYTHON) -c "import venv, ensurepip" 2>/dev/null && [ "$$(id -u)" = 0 ] && command -v apt-get >/dev/null; then \
+	  apt-get update -qq && apt-get install -y -qq $$($(PYTHON) -c "$(VENV_PACKAGE)"); fi
 	@if ! $(PYTHON) -c "import venv, ensurepip" 2>/dev/null; then \
 	  echo "expected: a Python that can make virtual environments"; \
 	  echo "came: $(PYTHON) without the modules venv and ensurepip"; \
-	  echo "to do: apt-get install $$($(PYTHON) -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])'), then make setup again"; \
+	  echo "to do: apt-get install $$($(PYTHON) -c "$(VENV_PACKAGE)"), then make setup again"; \
 	  exit 2; fi >&2
 	@echo "making .venv with $$($(PYTHON) --version) ($(PYTHON)); the first time downloads a few GB (torch)"
 	@[ -x $(BIN)/python ] && $(BIN)/python -c "$(FITS)" 2>/dev/null || $(PYTHON) -m venv --clear .venv
@@ -71,8 +76,11 @@ check: setup ## format, lint, types, tests and docs: all that CI runs
 	$(BIN)/mypy
 	$(MAKE) test
 
+builtin-model: setup ## train encoders/builtin anew (remove that folder first; 15 minutes on two cores)
+	$(BIN)/python benchmarks/builtin_model.py --train encoders/builtin
+
 bench: setup ## the benchmarks, as ratios within one run
-	@for script in benchmarks/*.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/read_write.py benchmarks/memory.py benchmarks/encode.py benchmarks/builtin_model.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
 
 # Without --upgrade, uv keeps every pin that pyproject.toml still allows.
 locks: setup ## pin again after a change of pyproject.toml; UPGRADE=--upgrade takes newer versions

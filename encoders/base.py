@@ -34,6 +34,7 @@ class EncoderSpec(BaseModel):
 
     modalities: ClassVar[frozenset[Modality]]
     version: ClassVar[int] = 1  # raised when the code computes other numbers from the same fields
+    places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
 
     type: str
 
@@ -51,7 +52,8 @@ class EncoderSpec(BaseModel):
     @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two encoders give the same vectors for the same input."""
-        return identity_of({"fields": self.model_dump(mode="json"), "version": self.version, **self.provenance()})
+        fields = self.model_dump(mode="json", exclude=set(self.places))
+        return identity_of({"fields": fields, "version": self.version, **self.provenance()})
 
     @abstractmethod
     def load(self, device: str) -> Encoder:
@@ -108,6 +110,13 @@ class ImageEncoder(Encoder):
         return out
 
 
+class TwoTowers(Encoder):
+    """A live model with both towers; `load_text` and `load_image` hand out the one that is wanted."""
+
+    text: TextEncoder
+    image: ImageEncoder
+
+
 def encoder_types() -> list[str]:
     """The names that `type:` can have: every module of this package that defines a `Spec`."""
     return types_in(encoders.__name__, list(encoders.__path__))
@@ -126,6 +135,24 @@ def load(spec: EncoderSpec, device: str) -> Encoder:
         if key not in _loaded:
             _loaded[key] = spec.load(device)
         return _loaded[key]
+
+
+def load_text(spec: EncoderSpec, device: str) -> TextEncoder:
+    """The live text tower of `spec`; equal specs of text and photos share one model."""
+    encoder = load(spec, device)
+    tower = encoder.text if isinstance(encoder, TwoTowers) else encoder
+    if not isinstance(tower, TextEncoder):
+        raise InputError("an encoder of texts", f"type: {spec.type!r}", "use it for photos, or name another type")
+    return tower
+
+
+def load_image(spec: EncoderSpec, device: str) -> ImageEncoder:
+    """The live image tower of `spec`; equal specs of text and photos share one model."""
+    encoder = load(spec, device)
+    tower = encoder.image if isinstance(encoder, TwoTowers) else encoder
+    if not isinstance(tower, ImageEncoder):
+        raise InputError("an encoder of photos", f"type: {spec.type!r}", "use it for texts, or name another type")
+    return tower
 
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load
+from encoders.base import EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
 from encoders.fusion.base import Fusion, fusion_spec
 from encoders.photo import PhotoError, PhotoLimits, decode
 from encoders.text import clean_text
@@ -44,28 +44,30 @@ class QueryEncoder:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
         if text is None and image is None:
             raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
-        text_vector = self._text(text) if text is not None else None
-        image_vector = self._image(image) if image is not None else None
+        text_vector, image_vector = self.towers(text, image)
         return self.fusion.queries(text=text_vector, image=image_vector)
+
+    def towers(self, text: str | None = None, image: bytes | None = None) -> tuple[Vectors | None, Vectors | None]:
+        """The vectors before fusion: (1, dt) and (1, di) float32, unit rows; None for what is not given."""
+        return (
+            self._text(text) if text is not None else None,
+            self._image(image) if image is not None else None,
+        )
 
     # Once for all queries: an identity may be the digest of a network's weights.
     @cached_property
-    def _text_encoder(self) -> object:
-        return _load(self.text, "text", self.device)
+    def _text_encoder(self) -> TextEncoder:
+        return load_text(_spec(self.text, "text"), self.device)
 
     @cached_property
-    def _image_encoder(self) -> object:
-        return _load(self.image, "image", self.device)
+    def _image_encoder(self) -> ImageEncoder:
+        return load_image(_spec(self.image, "image"), self.device)
 
     def _text(self, text: str) -> Vectors:
         encoder = self._text_encoder
         cleaned = clean_text(text, self.max_chars)
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
-        if not isinstance(encoder, TextEncoder):
-            raise InputError(
-                "an encoder of texts", type(encoder).__name__, "search by photo, or publish with encoders.text set"
-            )
         return encoder.encode([cleaned], "query")
 
     def _image(self, raw: bytes) -> Vectors:
@@ -74,10 +76,6 @@ class QueryEncoder:
             photo = decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
-        if not isinstance(encoder, ImageEncoder):
-            raise InputError(
-                "an encoder of photos", type(encoder).__name__, "search by text, or publish with encoders.image set"
-            )
         return encoder.encode([photo])
 
 
@@ -91,7 +89,7 @@ def read_photo(path: str) -> bytes:
         raise InputError("the file of a query photo", f"{path}: {err.strerror}", "correct the path") from err
 
 
-def _load(entry: EncoderEntry | None, modality: str, device: str) -> object:
+def _spec(entry: EncoderEntry | None, modality: str) -> EncoderSpec:
     if entry is None:
         raise InputError(
             f"a snapshot with {modality} vectors",
@@ -112,4 +110,4 @@ def _load(entry: EncoderEntry | None, modality: str, device: str) -> object:
             f"identity {spec.identity[:16]}: other weights, or another version of vitrine or of the photo decoder",
             "install the versions of the run (`vitrine inspect STORE` shows them), or run again with these",
         )
-    return load(spec, device)
+    return spec

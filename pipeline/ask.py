@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import pyarrow as pa
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 
 from encoders.errors import InputError
 from lookup.hit import Hit
+from lookup.late import search_late
 from lookup.page import Answer, photo_of, write_page
 from lookup.query import read_photo
 from lookup.search import Reader
@@ -32,6 +34,16 @@ class Question:
 
 
 @dataclass(frozen=True)
+class Way:
+    """How questions are searched; `late` merges a search by text and one by photo by rank."""
+
+    category: str | None = None
+    k: int = 10
+    nprobe: int | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True)
 class Answered:
     """A question, its hits and the seconds it took."""
 
@@ -45,17 +57,16 @@ def questions(text: str | None, image: str | None, queries: str | None) -> list[
     if queries is not None:
         if text is not None or image is not None:
             raise InputError("either --queries or --text / --image", "both", "leave one out")
-        return _read_questions(Path(queries))
+        return read_questions(Path(queries))
     if text is None and image is None:
         raise InputError("--text, --image, both, or --queries", "none of them", "say what to look for")
     return [Question(text or Path(image or "").name, text, image)]
 
 
-def ask(
-    store: str, asked: Sequence[Question], category: str | None, k: int, nprobe: int | None, html: Path | None
-) -> list[Answered]:
+def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> list[Answered]:
     """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given."""
-    reader = Reader.open(store, None if category is None else [category])
+    reader = Reader.open(store, None if way.category is None else [way.category])
+    search = partial(search_late, reader) if way.late else reader.search
     catalog = reader.manifest.catalog
     answered: list[Answered] = []
     page: list[Answer] = []
@@ -63,7 +74,7 @@ def ask(
         photo = None if question.image is None else read_photo(question.image)
         started = time.perf_counter()
         try:
-            hits = reader.search(question.text, photo, category, k, nprobe)
+            hits = search(question.text, photo, way.category, way.k, way.nprobe)
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         one = Answered(question, hits, time.perf_counter() - started)
@@ -76,8 +87,8 @@ def ask(
     return answered
 
 
-def _read_questions(path: Path) -> list[Question]:
-    """The rows of a queries file; photo paths are relative to its folder."""
+def read_questions(path: Path) -> list[Question]:
+    """The rows of a queries file, in order; photo paths are relative to its folder."""
     try:
         table = pq.read_table(path)
     except (OSError, pa.ArrowInvalid) as err:

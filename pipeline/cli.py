@@ -181,9 +181,38 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
 
 @cli.command(
     epilog=_example(
+        "vitrine train -c configs/demo.yaml --from encoders/builtin --out models/mine",
+        "vitrine train -c configs/nightly.yaml --from siglip2-b16-256 --out models/mine train.freeze=image",
+    )
+)
+@_config
+@click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained model.")
+@_overrides
+@_json
+def train(config: str | None, model: str, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Fine-tune a two-tower model on the catalog's own texts and photos.
+
+    The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
+    where it stopped.
+    """
+    from pipeline import console
+
+    loaded = _load(config, overrides)
+    console.logs(loaded.config.run.log_level)
+    from pipeline.training import train_on_catalog
+
+    with console.progress() as progress:
+        trained, left_out = train_on_catalog(loaded.config, loaded.config.train, model, out, progress)
+    console.trained(trained, left_out, as_json)
+
+
+@cli.command(
+    epilog=_example(
         'vitrine search demo/store --text "red dress" -k 5',
         "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
+        "vitrine search demo/store --image photo.jpg --text blue --late",
     )
 )
 @_store
@@ -195,22 +224,69 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
 @click.option("--category", help="Only this category.")
 @click.option("-k", "k", type=_count, default=10, show_default=True, help="How many hits.")
 @click.option("--nprobe", type=_count, help="Inverted lists to look at, instead of the tuned number.")
+@click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @_json
 def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     """Find products by text, by photo, or by both."""
     from pipeline import console
-    from pipeline.ask import ask, questions
+    from pipeline.ask import Way, ask, questions
 
-    answered = ask(
-        store,
-        questions(asked["text"], asked["image"], asked["queries"]),
-        asked["category"],
-        asked["k"],
-        asked["nprobe"],
-        html,
-    )
+    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"])
+    answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
     console.answers(answered, html, as_json, many=asked["queries"] is not None)
+
+
+@cli.group()
+def models() -> None:
+    """Fetch the weights that runs load. A run itself makes no network connection."""
+
+
+@models.command(
+    "pull",
+    epilog=_example("vitrine models pull siglip2-b16-256", "vitrine models pull org/name --revision <40 hex digits>"),
+)
+@click.argument("name")
+@click.option("--revision", help="Commit of the hub's repository, 40 hex digits; without it the locked or newest one.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Models folder, instead of VITRINE_MODELS or models/.")
+@_json
+def models_pull(name: str, revision: str | None, folder: Path | None, as_json: bool) -> None:
+    """Fetch a model into the models folder and pin it in models.lock: its commit, and a digest of every file."""
+    from encoders.networks.pull import pull
+    from pipeline import console
+
+    called, locked = pull(name, revision, folder)
+    line = f"{called}: {locked.repo} at {locked.revision}, {len(locked.files)} files; use it as `model: {called}`"
+    console.result({"name": called, **locked.model_dump(mode="json")}, as_json, line)
+
+
+@cli.command(
+    "eval",
+    epilog=_example(
+        "vitrine eval store --queries queries.parquet --qrels qrels.parquet",
+        "vitrine eval store --queries queries.parquet --qrels qrels.parquet -k 5 --category Fruit --html quality.html",
+    ),
+)
+@_store
+@click.option(
+    "--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text and / or image."
+)
+@click.option("--qrels", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
+@click.option("--category", help="Only the queries of this category, asked in it.")
+@click.option("-k", "--k", "k", type=_count, default=10, show_default=True, help="The k of precision, recall and F1.")
+@click.option("--late", is_flag=True, help="Also merge a text list and a photo list by rank, for queries of both.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the plot and the tables.")
+@_json
+def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+    """Measure how well searches find what judges called right, and where what is missed gets lost."""
+    from pipeline import console
+    from pipeline.evaluate import Request, evaluate
+    from pipeline.evaluate_report import write_report
+
+    found = evaluate(Request(store, **asked))
+    if html is not None:
+        write_report(html, found)
+    console.evaluation(found, html, as_json)
 
 
 @cli.command(epilog=_example("vitrine inspect demo/store", "vitrine inspect demo/store --json"))

@@ -17,6 +17,7 @@ from pydantic_core import ErrorDetails
 
 from encoders.base import EncoderSpec, encoder_spec
 from encoders.fusion.base import FusionSpec, fusion_spec
+from encoders.training.trainer import TrainSettings
 from index_builders.sizing import IndexSettings
 from pipeline import config_sources as sources
 from pipeline.config_sources import Problem, Tree, shown
@@ -155,6 +156,7 @@ class Config(Section):
     gates: GatesConfig = GatesConfig()
     store: StoreConfig
     run: RunConfig = RunConfig()
+    train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
 
     @property
     def fusion_spec(self) -> FusionSpec:

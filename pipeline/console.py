@@ -17,10 +17,12 @@ import click
 
 if TYPE_CHECKING:
     from encoders.errors import VitrineError
+    from encoders.training.trainer import Trained
     from lookup.manifest import Manifest
     from pipeline.ask import Answered
     from pipeline.config import Row
     from pipeline.doctor import Check
+    from pipeline.evaluate import Evaluation
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.report import RunReport
@@ -175,6 +177,20 @@ def report(made: RunReport, store: str, as_json: bool) -> None:
     click.echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
 
 
+def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
+    """What a training made, and what of the catalog it could not use."""
+    if as_json:
+        document({**asdict(made), "left_out": left_out})
+        return
+    if left_out:
+        _table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+    recall = "nothing was held out" if made.recall is None else f"held-out text-to-photo recall {made.recall:.3f}"
+    click.echo(
+        f"{made.folder}: {made.pairs:,} pairs learned in {made.steps:,} steps and {made.seconds / 60:.1f} minutes; "
+        f"{recall}, best at step {made.best_step:,}"
+    )
+
+
 def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) -> None:
     """Hits of one question, or of `many`: a list then, also when there is one."""
     if as_json:
@@ -197,6 +213,22 @@ def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) 
         _table(["", "score", "id", "category", "attributes"], rows)
     if html is not None:
         click.echo(f"page of hits: {html}")
+
+
+def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
+    """What an evaluation measured: first how good, then where it is lost."""
+    from pipeline.evaluate_report import counted, loss_table, quality_table
+
+    if as_json:
+        document(asdict(made))
+        return
+    for line in counted(made):
+        click.echo(line)
+    _table(*quality_table(made))
+    if made.losses:
+        _table(*loss_table(made))
+    if html is not None:
+        click.echo(f"page with the plot: {html}")
 
 
 def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:

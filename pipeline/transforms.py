@@ -18,7 +18,7 @@ from apache_beam import coders
 from apache_beam.metrics import Metrics
 from apache_beam.typehints.batch import BatchConverter
 
-from encoders.base import ImageEncoder, TextEncoder, load
+from encoders.base import load_image, load_text
 from encoders.errors import VitrineError
 from encoders.photo import PhotoLimits
 from index_builders.evaluate import fair_share, threads
@@ -137,11 +137,11 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Load the encoder; threads of one process share it."""
-        self.encoder = load(self.spec, self.device) if self.spec else None
+        self.encoder = load_text(self.spec, self.device) if self.spec else None
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Encode the whole unit in micro-batches inside this call."""
-        if isinstance(self.encoder, TextEncoder) and batch.num_rows:
+        if self.encoder is not None and batch.num_rows:
             batch = _batch(embed_texts(pa.Table.from_batches([batch]), self.encoder), _meta(batch))
             Metrics.counter("vitrine", "texts_encoded").inc(batch.num_rows - batch.column("text_vector").null_count)
         yield batch
@@ -161,7 +161,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Load the encoder and start the decoding threads."""
-        self.encoder = load(self.spec, self.device) if self.spec else None
+        self.encoder = load_image(self.spec, self.device) if self.spec else None
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
 
     def teardown(self) -> None:
@@ -170,7 +170,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
-        if isinstance(self.encoder, ImageEncoder) and batch.num_rows:
+        if self.encoder is not None and batch.num_rows:
             with told():
                 table = embed_photos(pa.Table.from_batches([batch]), self.encoder, self.root, self.limits, self.pool)
             batch = _batch(table, _meta(batch))

@@ -16,6 +16,7 @@ from typing import Any
 
 import apache_beam
 import click
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
@@ -44,7 +45,7 @@ COMMANDS = dict(leaves())
 def test_the_commands_are_the_promised_ones() -> None:
     """Scripts rely on these names."""
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
-        *("demo-catalog", "plan", "run", "search", "inspect", "verify", "doctor", "config show")
+        *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show")
     }
 
 
@@ -110,6 +111,11 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
             "catalog.partition=null",
             *text_only,
         ]
+    if name == "eval":
+        queries, qrels = tmp_path / "queries.parquet", tmp_path / "qrels.parquet"
+        pq.write_table(pa.table({"query_id": ["q"], "text": ["red dress"]}), queries)
+        pq.write_table(pa.table({"query_id": ["q"], "id": ["V-00000000"], "gain": [1]}), qrels)
+        return [store, "--queries", queries, "--qrels", qrels]
     return [] if name == "doctor" else [store, *(["--text", "red dress"] if name == "search" else [])]
 
 

@@ -1,0 +1,183 @@
+"""Two towers of one transformers model: CLIP, SigLIP, SigLIP2, Chinese-CLIP and their like. One load serves both.
+
+Text is padded as each family was trained and proved:
+- causal (CLIP): the vector is read at the end token, which sees nothing after it. So texts end there: sorted by
+  length, and padded to the longest of their batch: equal to rounding, and several times as fast.
+- masked (Chinese-CLIP, AltCLIP): padding is masked out, so it is kept short in the same way.
+- fixed (SigLIP, SigLIP2): the model attends to its padding. Every text is padded to the full length, as in training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Role, TextEncoder, TwoTowers, Vectors
+from encoders.hf_text import load_transformer
+from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, to_device, unit_rows
+from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
+from encoders.networks.patches import Patches
+from encoders.networks.pixels import PHOTOS, Frames, encode_distinct, framing_of, pixel_provenance, processor_framing
+from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
+
+if TYPE_CHECKING:
+    import torch
+
+
+@dataclass(frozen=True)
+class _Family:
+    """How text is padded, where config.json has the length of vectors, and the defaults that it need not spell out."""
+
+    padding: Literal["causal", "masked", "fixed"]
+    dim_key: tuple[str, ...]
+    dim_default: int
+    positions_default: int
+
+
+# The defaults are those of transformers' configuration classes.
+FAMILIES = {
+    "altclip": _Family("masked", ("projection_dim",), 768, 514),
+    "chinese_clip": _Family("masked", ("projection_dim",), 512, 512),
+    "clip": _Family("causal", ("projection_dim",), 512, 77),
+    "metaclip_2": _Family("causal", ("projection_dim",), 512, 77),
+    "siglip": _Family("fixed", ("vision_config", "hidden_size"), 768, 64),
+    "siglip2": _Family("fixed", ("vision_config", "hidden_size"), 768, 64),
+}
+
+
+class Spec(EncoderSpec):
+    """A two-tower model of transformers; see the module. The same spec for text and photos is loaded once."""
+
+    modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
+    places: ClassVar[frozenset[str]] = frozenset({"model"})
+
+    type: Literal["dual"] = "dual"
+    model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
+    precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
+
+    @property
+    def dim(self) -> int:
+        """The length of the vectors of both towers."""
+        folder, family = _folder(self)
+        value: Any = folder.config
+        for key in family.dim_key:
+            value = value.get(key, {} if key != family.dim_key[-1] else family.dim_default)
+        return int(value)
+
+    def provenance(self) -> dict[str, str]:
+        """The digest of every file of the model, the decoder and the resizer."""
+        return {**_folder(self)[0].digests(), **pixel_provenance()}
+
+    def load(self, device: str) -> Dual:
+        """Both towers on `device`."""
+        return Dual(self, device)
+
+
+class Dual(TwoTowers):
+    """One model, two towers."""
+
+    def __init__(self, spec: Spec, device: str) -> None:
+        folder, family = _folder(spec)
+        self.dim = spec.dim
+        folder.verify()
+        on = device_of(device)
+        model = load_transformer(folder, on, spec.precision, ())
+        self.text = DualText(model, folder, family, self.dim)
+        self.image = DualImage(model, folder, self.dim, dtype_of(spec.precision, on))
+
+
+class DualText(TextEncoder):
+    """The text tower."""
+
+    micro_batch = 16_384  # texts that are sorted together; a forward takes far fewer of them
+
+    def __init__(self, model: Any, folder: ModelFolder, family: _Family, dim: int) -> None:
+        self.dim = dim
+        self._model = model
+        self._padding = family.padding
+        settings = model.config.text_config
+        self._positions = int(getattr(settings, "max_position_embeddings", family.positions_default))
+        if folder.config["model_type"] == "altclip":  # XLM-R: its positions begin after the padding's
+            self._positions -= int(settings.pad_token_id) + 1
+        self._tokenizer = Tokenizer(folder.path, self._positions)
+        self._end = settings.eos_token_id
+        self._room = token_room(model.device)
+
+    def forward(self, texts: Sequence[str], role: Role) -> Vectors:
+        """(n, dim) float32, unit rows, of texts that have at least one token; products and queries alike."""
+        if self._padding == "fixed":
+            return self._fixed(texts)
+        rows = self._tokenizer.ragged(texts)
+        return encode_by_length(rows, self._batch, self._room)
+
+    def _batch(self, rows: Sequence[Tokens]) -> Vectors:
+        # transformers reads a causal row at its largest id if the config says that the end is 2 (old ones), else at
+        # its first end token. 0 is neither, so it may stand after the end, unless it is the end.
+        pad_id = self._tokenizer.pad_id if self._padding == "masked" else int(self._end == 0)
+        ids, mask = pad(rows, pad_id)
+        return self._features(input_ids=ids, attention_mask=mask)
+
+    def _fixed(self, texts: Sequence[str]) -> Vectors:
+        firsts, inverse = distinct(texts)
+        padded = self._tokenizer.padded([texts[i] for i in firsts])
+        rows = range(len(firsts))
+
+        def batch(some: Sequence[int]) -> Vectors:
+            return self._features(**{name: array[some[0] : some[-1] + 1] for name, array in padded.items()})
+
+        vectors: Vectors = self._room.encode(batch, rows, [self._tokenizer.max_tokens] * len(rows))[inverse]
+        return vectors
+
+    def _features(self, **arrays: Tokens) -> Vectors:
+        import torch
+
+        inputs = {name: to_device(array, self._model.device) for name, array in arrays.items()}
+        with torch.inference_mode():
+            return unit_rows(self._model.get_text_features(**inputs).pooler_output)
+
+
+class DualImage(ImageEncoder):
+    """The image tower."""
+
+    def __init__(self, model: Any, folder: ModelFolder, dim: int, dtype: torch.dtype) -> None:
+        self.dim = dim
+        self._model, self._dtype = model, dtype
+        self._pixels = _pixels(folder)
+        self.micro_batch = PHOTOS[model.device.type]
+        self._room = Room(self.micro_batch)
+
+    def prepare(self, photo: Photo) -> Photo:
+        """(height, width, 3) uint8: resized and cropped as the model's own image processor does."""
+        return self._pixels.prepare(photo)
+
+    def forward(self, prepared: Sequence[Any]) -> Vectors:
+        """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
+        return encode_distinct(prepared, self._batch, self._room)
+
+    def _batch(self, photos: Sequence[Photo]) -> Vectors:
+        import torch
+
+        inputs = self._pixels.inputs(photos, self._model.device, self._dtype)
+        with torch.inference_mode():
+            return unit_rows(self._model.get_image_features(**inputs).pooler_output)
+
+
+def _folder(spec: Spec) -> tuple[ModelFolder, _Family]:
+    folder = open_model(spec.model)
+    return folder, FAMILIES[refuse_model_type(folder, FAMILIES)]
+
+
+def _pixels(folder: ModelFolder) -> Frames | Patches:
+    """The settings of the folder's own image processor."""
+    from transformers import AutoImageProcessor
+
+    from_pretrained: Any = AutoImageProcessor.from_pretrained
+    processor = from_pretrained(folder.path, local_files_only=True, trust_remote_code=False)
+    if folder.config["model_type"] == "siglip2":  # NaFlex; SigLIP2 of one resolution calls itself siglip
+        side = int(processor.patch_size)
+        framing = framing_of(processor, folder.path, (side, side), None)
+        return Patches(framing, side, int(processor.max_num_patches))
+    return Frames(processor_framing(processor, folder.path))

@@ -1,0 +1,161 @@
+"""Photos as networks want them: resized with an antialiased filter and cropped as uint8, normalised on the device.
+
+torch resizes uint8 pixels directly; it differs from Pillow in fewer than 1 value of 100, by at most 2 of 255, and is
+the resizer that transformers' own image processors use. It gives the GIL back, so decoding threads run side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+from blake3 import blake3
+
+from encoders.base import Photo, Vectors
+from encoders.errors import InputError
+from encoders.networks.device import Room, distinct, to_device
+from encoders.photo import decoder_identity
+
+if TYPE_CHECKING:
+    import torch
+
+Filter = Literal["bilinear", "bicubic"]
+_PILLOW_FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}  # the values of Pillow's Resampling
+_MOST_OBLONG = 16  # see _centre
+PHOTOS = {"cpu": 32, "cuda": 256}  # in one forward, by kind of device; a CPU gains nothing beyond
+
+
+@dataclass(frozen=True)
+class Framing:
+    """How photos come to the size of a network: (height, width) to resize to, or the length of the shorter side."""
+
+    size: tuple[int, int] | int
+    crop: tuple[int, int] | None  # of the centre: (height, width)
+    filter: Filter
+    mean: tuple[float, ...]  # of the values 0..1
+    std: tuple[float, ...]
+    rounds: bool = False  # the crop's corner: torchvision rounds half a pixel to even, transformers cuts it off
+
+
+def resizer_identity() -> str:
+    """The resizer and its version: another one gives other pixels, so it belongs into every identity."""
+    return f"torch {version('torch')} antialias uint8"
+
+
+def pixel_provenance() -> dict[str, str]:
+    """What decides the pixels besides the model's own files."""
+    return {"decoder": decoder_identity(), "resizer": resizer_identity()}
+
+
+@dataclass(frozen=True)
+class Frames:
+    """Photos of one size, for a forward that takes `pixel_values`."""
+
+    framing: Framing
+
+    def prepare(self, photo: Photo) -> Photo:
+        """(height, width, 3) uint8 of the size that the framing ends with, of (h, w, 3) uint8 RGB."""
+        framing = self.framing
+        if isinstance(framing.size, int):
+            photo = _centre(photo)
+            short = min(photo.shape[:2])
+            # As torchvision and transformers have it: the longer side is cut, not rounded.
+            height, width = (framing.size * side // short for side in photo.shape[:2])
+        else:
+            height, width = framing.size
+        resized = resize(photo, height, width, framing.filter)
+        return np.ascontiguousarray(_cropped(resized, framing.crop, framing.rounds) if framing.crop else resized)
+
+    def inputs(self, photos: Sequence[Photo], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
+        """`pixel_values` (n, 3, height, width) on `device`: 0..1, less the mean, by the deviation."""
+        import torch
+
+        pixels = to_device(np.stack(photos), device).permute(0, 3, 1, 2).to(torch.float32)
+        mean, std = (
+            torch.tensor(values, device=device).view(1, -1, 1, 1) * 255
+            for values in (self.framing.mean, self.framing.std)
+        )
+        return {"pixel_values": ((pixels - mean) / std).to(dtype)}
+
+
+def resize(photo: Photo, height: int, width: int, filter_name: Filter) -> Photo:
+    """(height, width, 3) uint8, antialiased, of (h, w, 3) uint8."""
+    if photo.shape[:2] == (height, width):
+        return photo
+    import torch
+
+    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    resized = torch.nn.functional.interpolate(pixels, (height, width), mode=filter_name, antialias=True)
+    out: Photo = resized[0].permute(1, 2, 0).numpy()
+    return out
+
+
+def encode_distinct(photos: Sequence[Photo], forward: Callable[[Sequence[Photo]], Vectors], room: Room) -> Vectors:
+    """(n, d) float32, in the order of `photos`: equal ones once, in pieces that fit `room`."""
+    firsts, inverse = distinct([(photo.shape, blake3(photo.tobytes()).digest()) for photo in photos])
+    vectors: Vectors = room.encode(forward, [photos[i] for i in firsts], [1] * len(firsts))[inverse]
+    return vectors
+
+
+def processor_framing(processor: Any, where: Path) -> Framing:
+    """What the settings of a transformers image processor say; InputError for a step that is not known here."""
+    size = {key: value for key, value in dict(processor.size or {}).items() if value is not None}
+    if size.keys() == {"shortest_edge"}:
+        target: tuple[int, int] | int = size["shortest_edge"]
+    elif size.keys() == {"height", "width"}:
+        target = (size["height"], size["width"])
+    else:
+        raise _unknown(where, f"size: {size}")
+    crop = (processor.crop_size["height"], processor.crop_size["width"]) if processor.do_center_crop else None
+    if isinstance(target, int) and crop is None:
+        raise _unknown(where, "photos of many sizes: resized by the shorter side and not cropped")
+    return framing_of(processor, where, target, crop)
+
+
+def framing_of(processor: Any, where: Path, size: tuple[int, int] | int, crop: tuple[int, int] | None) -> Framing:
+    """`size` and `crop` with the filter, mean and deviation of an image processor."""
+    steps = {name: getattr(processor, name) for name in ("do_resize", "do_rescale", "do_normalize")}
+    if not all(steps.values()) or abs(processor.rescale_factor * 255 - 1) > 1e-6:
+        raise _unknown(where, f"{steps}, rescale_factor {processor.rescale_factor}")
+    if int(processor.resample) not in _PILLOW_FILTERS:
+        raise _unknown(where, f"resample: {processor.resample}")
+    mean, std = tuple(processor.image_mean), tuple(processor.image_std)
+    return Framing(size, crop, _PILLOW_FILTERS[int(processor.resample)], mean, std)
+
+
+def _unknown(where: Path, came: str) -> InputError:
+    return InputError(
+        "photos resized (bilinear or bicubic), cropped at the centre, scaled to 0..1, normalised, all of one size",
+        f"the image settings of {where}: {came}",
+        "choose another model",
+    )
+
+
+def _centre(photo: Photo) -> Photo:
+    """The middle of a photo that is more oblong than 16 to 1, else all of it.
+
+    The crop that follows keeps a square of its middle anyway, and resizing a line of 1 x 10,000 pixels by its shorter
+    side would take gigabytes.
+    """
+    height, width = photo.shape[:2]
+    short = min(height, width)
+    top, left = (max(0, (side - _MOST_OBLONG * short) // 2) for side in (height, width))
+    return photo[top : height - top, left : width - left]
+
+
+def _cropped(photo: Photo, crop: tuple[int, int], rounds: bool) -> Photo:
+    """The centre; black is added around what is too small, as both libraries do."""
+    for axis, side in enumerate(crop):
+        lacking = side - photo.shape[axis]
+        if lacking > 0:
+            around = [(0, 0)] * 3
+            around[axis] = (lacking // 2, (lacking + 1) // 2)
+            photo = np.pad(photo, around)
+        else:
+            start = round(-lacking / 2) if rounds else -lacking // 2
+            photo = photo[start : start + side] if axis == 0 else photo[:, start : start + side]
+    return photo
