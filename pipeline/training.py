@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
 
 from encoders.base import Photo
 from encoders.errors import InputError
@@ -81,13 +82,12 @@ def catalog_lessons(config: Config, photo_side: int, progress: Progress | None =
 
 
 def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
-    rows = read_unit(unit.path, range(unit.first_group, unit.end_group), _duplicates(unit), config.catalog)
-    texts = _texts(unit, config.catalog)
+    rows = _rows(unit, config.catalog, config, _duplicates(unit))
+    texts = _texts(unit, config)
     root = image_root(config.catalog.image_root, config.catalog.path)
     limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
-    for row in rows.select(["row", "id", "photos", "reject"]).to_pylist():
-        words = texts[row["row"]]
+    for row, words in zip(rows.select(["id", "photos", "reject"]).to_pylist(), texts, strict=True):
         if row["reject"] or not words or not row["photos"]:
             lessons.left_out[row["reject"] or ("no_text" if not words else "no_photo")] += 1
             continue
@@ -108,16 +108,21 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
         lessons.bytes += photo.nbytes
 
 
-def _texts(unit: Unit, catalog: CatalogConfig) -> list[tuple[str, ...]]:
+def _rows(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
+    groups = range(unit.first_group, unit.end_group)
+    return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, config.shards.max_unit_bytes)
+
+
+def _texts(unit: Unit, config: Config) -> list[tuple[str, ...]]:
     """For each row, what its text columns say, without repetitions."""
-    columns = list(_text_columns(unit, catalog))
+    columns = list(_text_columns(unit, config))
     return [tuple(dict.fromkeys(text for text in row if text)) for row in zip(*columns, strict=True)]
 
 
-def _text_columns(unit: Unit, catalog: CatalogConfig) -> Iterator[list[str | None]]:
-    for name in catalog.text:
-        alone = catalog.model_copy(update={"text": (name,), "image": None, "more_images": None, "attributes": ()})
-        table = read_unit(unit.path, range(unit.first_group, unit.end_group), [], alone)
+def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
+    for name in config.catalog.text:
+        only = {"text": (name,), "image": None, "more_images": None, "attributes": ()}
+        table = _rows(unit, config.catalog.model_copy(update=only), config, [])
         yield table.column("text").to_pylist()
 
 
