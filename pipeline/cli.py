@@ -244,7 +244,7 @@ def models() -> None:
 
 @models.command(
     "pull",
-    epilog=_example("vitrine models pull siglip2-b16-256", "vitrine models pull org/name --revision <40 hex digits>"),
+    epilog=_example("vitrine models pull siglip2-b16-256", f"vitrine models pull org/name --revision {'0123' * 10}"),
 )
 @click.argument("name")
 @click.option("--revision", help="Commit of the hub's repository, 40 hex digits; without it the locked or newest one.")

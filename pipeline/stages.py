@@ -217,8 +217,9 @@ def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionR
 
 
 def _run_id() -> str:
-    """Sorts by time; the random end keeps two runs of one second apart."""
-    return f"{datetime.now(UTC):%Y%m%dT%H%M%SZ}-{secrets.token_hex(3)}"
+    """Sorts by time, to the microsecond; the random end keeps two that start together apart."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"
 
 
 class _RunLog(logging.FileHandler):

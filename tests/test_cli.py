@@ -45,7 +45,8 @@ COMMANDS = dict(leaves())
 def test_the_commands_are_the_promised_ones() -> None:
     """Scripts rely on these names."""
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
-        *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show")
+        *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
+        *("train", "models pull"),
     }
 
 
@@ -119,7 +120,11 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
     return [] if name == "doctor" else [store, *(["--text", "red dress"] if name == "search" else [])]
 
 
-@pytest.mark.parametrize("path", COMMANDS)
+# What these do takes minutes or a network; their own tests cover them.
+AT_ONCE = [path for path in COMMANDS if path not in ("vitrine train", "vitrine models pull")]
+
+
+@pytest.mark.parametrize("path", AT_ONCE)
 def test_json_is_one_document_on_stdout(path: str, demo: Path, published: Path, tmp_path: Path) -> None:
     """With --json a command that succeeds prints one JSON document on stdout and nothing else there."""
     done = vitrine(*path.split()[1:], *good(path, demo, published, tmp_path), "--json")

@@ -56,7 +56,7 @@ class TrainSettings(BaseModel):
     beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's; 0.95 is SigLIP's choice for stability")
     freeze: Literal["none", "text", "image"] = Field("none", description="a tower that stays as it is")
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the towers' arithmetic; weights stay fp32")
-    seed: int = Field(0, ge=0, lt=2**32)
+    seed: int = Field(0, ge=0, lt=2**32, description="decides batches, augmentation and fresh weights")
     held_out: float = Field(0.05, ge=0, lt=1, description="share of the products that is measured, never learned from")
     held_out_most: int = Field(2000, ge=1, description="at most so many held-out products are measured")
     recall_k: int = Field(10, ge=1, description="k of the held-out text-to-photo recall@k")
