@@ -84,7 +84,8 @@ def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
 def build(segments: Sequence[SegmentRef], dim: int, settings: IndexSettings, folder: Path) -> BuiltIndex:
     """Build, check and measure the index of `segments` (embeddings of length `dim`), leaving its files in `folder`.
 
-    InputError for settings that do not fit the rows; IntegrityError when a check fails; VitrineError for a full disk.
+    InputError for settings that do not fit the rows; IntegrityError when a file does not hold what went in;
+    VitrineError for a full disk, or when a vector does not find itself.
     A target recall that no nprobe reaches is no error here: what was measured is returned, and a gate decides.
     """
     started = time.perf_counter()
