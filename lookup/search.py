@@ -137,7 +137,8 @@ class Reader:
         names one.
 
         Scores are true inner products, so hits of different partitions compare. Equal scores are in order of
-        partition and position, but which of them FAISS returns at the cut of a partition is its choice. `nprobe` replaces the tuned one of indexes that are not exact.
+        partition and position, but which of them FAISS returns at the cut of a partition is its choice. `nprobe`
+        replaces the tuned one of indexes that are not exact.
         """
         return self.search_vector(self._queries.embed(text=text, image=image), category, k, nprobe)
 
