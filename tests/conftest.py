@@ -56,7 +56,7 @@ def grocery() -> Path:
 
 
 def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
-    """Command-line overrides that run `configs/demo.yaml` on a demo catalog in small units."""
+    """Command-line overrides that run `configs/weightless.yaml` on a demo catalog in small units."""
     return [
         f"catalog.path={catalog / 'catalog'}",
         f"catalog.image_root={catalog}",
@@ -68,14 +68,14 @@ def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
 
 def config_for(catalog: Path, store: Path, *more: str, env: dict[str, Any] | None = None) -> Config:
     """The config that those overrides make."""
-    return load_config("configs/demo.yaml", overrides(catalog, store, *more), env or {}).config
+    return load_config("configs/weightless.yaml", overrides(catalog, store, *more), env or {}).config
 
 
 @pytest.fixture(scope="session")
 def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of one run on the demo catalog. Tests must not change it."""
     store = tmp_path_factory.mktemp("published") / "store"
-    done = vitrine("run", "-c", "configs/demo.yaml", *overrides(demo, store))
+    done = vitrine("run", "-c", "configs/weightless.yaml", *overrides(demo, store))
     assert done.exit_code == 0, done.stderr
     return store
 
@@ -108,7 +108,7 @@ def vitrine(*arguments: object) -> Result:
 def run_titles(catalog: Path, store: Path, *more: str) -> Result:
     """`vitrine run` on a catalog of `write_titles`."""
     where = (f"catalog.path={catalog}", f"store.path={store}")
-    return vitrine("run", "-c", "configs/demo.yaml", *TITLES_ONLY, *where, *more)
+    return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)
 
 
 def told(stderr: str) -> tuple[str, str, str]:

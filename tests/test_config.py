@@ -268,7 +268,7 @@ def test_any_path_survives_in_quotes(path: str) -> None:
 def test_names_without_two_underscores_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:
     """VITRINE_CACHE and the like stop no command that reads a config; a misspelt section is still refused."""
     monkeypatch.setenv("VITRINE_CACHE", "anywhere")
-    shown = ("config", "show", "-c", "configs/demo.yaml", "--json")
+    shown = ("config", "show", "-c", "configs/weightless.yaml", "--json")
     assert vitrine(*shown).exit_code == 0
     monkeypatch.setenv("VITRINE_RUNN__WORKERS", "3")
     done = vitrine(*shown)

@@ -21,7 +21,7 @@ def test_a_trained_model_is_an_encoder(demo: Path, tmp_path: Path) -> None:
     """The folder that the command writes encodes texts and photos; the same command again does nothing."""
     fresh, out = tmp_path / "fresh", tmp_path / "model"
     write_fresh(fresh, TINY, [], scale=10, bias=-10)
-    words = ("train", "-c", "configs/demo.yaml", "--from", fresh, "--out", out, "--json")
+    words = ("train", "-c", "configs/weightless.yaml", "--from", fresh, "--out", out, "--json")
     done = vitrine(*words, *overrides(demo, tmp_path / "store", *QUICK))
     assert done.exit_code == 0, done.stderr
     told_of = json.loads(done.stdout)
@@ -38,7 +38,7 @@ def test_a_trained_model_is_an_encoder(demo: Path, tmp_path: Path) -> None:
 
 def test_wrong_settings_are_told_before_any_work(demo: Path, tmp_path: Path) -> None:
     """An unknown key of `train:` and a model that is not there end with exit code 2 and a message of three parts."""
-    words = ("train", "-c", "configs/demo.yaml", "--from", tmp_path / "none", "--out", tmp_path / "out")
+    words = ("train", "-c", "configs/weightless.yaml", "--from", tmp_path / "none", "--out", tmp_path / "out")
     wrong = vitrine(*words, *overrides(demo, tmp_path / "store", "train.epoch=2"))
     assert wrong.exit_code == 2
     assert "did you mean train.epochs?" in told(wrong.stderr)[1]
