@@ -7,7 +7,7 @@ BIN     := .venv/bin
 
 # Locks of what is installed where, as `name: extras`.
 LOCK_cpu      := --extra cpu
-LOCK_cpu-dev  := --extra cpu --extra dev
+LOCK_cpu-dev  := --extra cpu --extra dev --extra open-clip --extra lora
 LOCK_gpu      := --extra gpu
 LOCK_gpu-cu12 := --extra gpu-cu12
 

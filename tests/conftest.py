@@ -28,6 +28,7 @@ from pipeline.report import RunReport
 settings.register_profile("vitrine", deadline=None)
 settings.load_profile("vitrine")
 
+COMMIT = "a" * 40  # of the models of `hub`
 GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
 
 
@@ -167,3 +168,32 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(HashedText, "forward", counted)
     return texts
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder org/name/commit that stands for the hub; `snapshot_download` copies what its patterns name."""
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    root = tmp_path / "hub"
+
+    def snapshot_download(
+        repo: str, *, revision: str, local_dir: Path, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> None:
+        source = root / repo / revision
+        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+        for name in filter_repo_objects(names, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / name).write_bytes((source / name).read_bytes())
+        (local_dir / ".cache").mkdir(parents=True, exist_ok=True)
+
+    class HfApi:
+        def model_info(self, repo: str) -> Any:
+            newest = sorted(path.name for path in (root / repo).iterdir())[-1]
+            return type("Info", (), {"sha": newest})
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
+    monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
+    return root
