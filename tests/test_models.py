@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,7 +22,7 @@ from encoders.errors import InputError
 from encoders.networks import folders as models
 from encoders.networks.folders import LOCK, Lock, LockedModel, digest_of, open_model
 from encoders.networks.pull import KNOWN, pull
-from tests.conftest import COMMIT
+from tests.conftest import COMMIT, told, vitrine
 from tests.tiny_models import text_model, timm_model
 
 LATER = "b" * 40
@@ -302,3 +304,43 @@ def test_a_damaged_lock_is_an_error(hub: Path, tmp_path: Path) -> None:
     for name in ("../x", "a b/c", "siglip9"):
         with pytest.raises(InputError):
             pull(name)
+
+
+def test_refusals_through_the_command(hub: Path, tmp_path: Path) -> None:
+    """Each mistake ends with exit code 2 and a message of three parts, and leaves nothing behind."""
+    edited(text_model(hub / "org" / "code" / COMMIT, "bert") / "config.json", auto_map={})
+    for words, said in (
+        (("siglip9",), "siglip9"),
+        (("org/code", "--revision", "main"), "'main'"),
+        (("org/code",), "auto_map"),
+    ):
+        done = vitrine("models", "pull", *words)
+        assert done.exit_code == 2
+        assert said in told(done.stderr)[1]
+    assert not Lock.read(tmp_path / "models").models
+    assert {path.name for path in (tmp_path / "models").iterdir()} <= {f".{LOCK}.pulling"}
+
+
+def test_another_folder_through_the_command(hub: Path, tmp_path: Path) -> None:
+    """`--folder` is where the model and its lock come to lie, and the line on stdout says how to name the model."""
+    text_model(hub / "org" / "tiny" / COMMIT, "bert")
+    done = vitrine("models", "pull", "org/tiny", "--folder", tmp_path / "elsewhere")
+    assert done.exit_code == 0, done.stderr
+    assert "`model: tiny`" in done.stdout
+    assert Lock.read(tmp_path / "elsewhere").models["tiny"].revision == COMMIT
+    assert (tmp_path / "elsewhere" / "tiny" / "model.safetensors").is_file()
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_hub_that_does_not_answer(tmp_path: Path, revision: str | None) -> None:
+    """Without a network the real client's failure is told as such, not as a fault of the disk or of ours."""
+    code = f"from encoders.networks.pull import pull; pull('siglip2-b16-256', {revision!r})"
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "VITRINE_MODELS": str(tmp_path), "HF_HOME": str(tmp_path / "home")}
+    quick = {"HF_HUB_OFFLINE": "1"} if revision else {}  # the client waits half a minute for a whole commit otherwise
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **nowhere, **quick}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "encoders.errors.VitrineError: expected: the hub to answer for google/siglip2" in done.stderr
+    assert "to do: mend the network" in done.stderr

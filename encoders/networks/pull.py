@@ -6,13 +6,15 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError  # the error only: nothing here unpickles
 from typing import Any
 
 from filelock import FileLock
 
-from encoders.errors import InputError
+from encoders.errors import InputError, VitrineError
 from encoders.networks.folders import (
     LOCK,
     OPEN_CLIP_CONFIG,
@@ -92,7 +94,8 @@ def _commit(repo: str, revision: str | None, before: LockedModel | None) -> str:
     if revision is None:
         from huggingface_hub import HfApi
 
-        revision = str(HfApi().model_info(repo).sha)
+        with _hub(repo):
+            revision = str(HfApi().model_info(repo).sha)
         _log.info("%s: pinned to its newest commit, %s", repo, revision)
     if not _COMMIT.fullmatch(revision):
         raise InputError(
@@ -106,7 +109,8 @@ def _fetch(repo: str, commit: str, target: Path) -> None:
     from huggingface_hub import snapshot_download
 
     def fetch(patterns: list[str], ignored: list[str]) -> None:
-        snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=patterns, ignore_patterns=ignored)
+        with _hub(repo):
+            snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=patterns, ignore_patterns=ignored)
 
     fetch(_SETTINGS, _DEEPER)
     if _layout(target) == OPEN_CLIP_CONFIG:
@@ -122,6 +126,30 @@ def _fetch(repo: str, commit: str, target: Path) -> None:
             _convert(target)
     # The hub client keeps its notes there.
     shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+@contextmanager
+def _hub(repo: str) -> Iterator[None]:
+    """The hub's refusals and a network that is not there, in three parts."""
+    from huggingface_hub import errors
+
+    absent = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError)
+    client: Any = errors  # it does not say that it exports HTTPError, the base of its HTTP library's errors
+    network = (client.HTTPError, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
+    try:
+        yield
+    except absent as err:
+        fix = (
+            "correct the name or the commit; where the model's card asks for it, accept its licence and `hf auth login`"
+        )
+        raise InputError(f"{repo} on the hub, open to you", _first_line(err), fix) from err
+    except network as err:
+        fix = "mend the network or HF_ENDPOINT, or copy the models folder with its lock from a machine that has it"
+        raise VitrineError(f"the hub to answer for {repo}", _first_line(err), fix) from err
+
+
+def _first_line(err: Exception) -> str:
+    return f"{type(err).__name__}: {str(err).strip().partition(chr(10))[0]}"
 
 
 def _layout(folder: Path) -> str:
