@@ -1,6 +1,6 @@
 """Texts -> token ids -> batches of texts of about one length, so that little of a batch is padding.
 
-Measured against padding all titles to 77 tokens: 3 times as many texts a second (`benchmarks/encoders.py`).
+Measured against padding all titles to 77 tokens: 3 times as many texts a second (`benchmarks/encode.py`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 Tokens = npt.NDArray[np.int64]
 
 # Padded tokens in one forward. On a CPU more do not go faster and leave the cache; a GPU wants to be filled.
-_TOKENS = {"cpu": 2048, "cuda": 65_536}
+_TOKENS = {"cpu": 512, "cuda": 65_536}
 
 
 def token_room(device: torch.device) -> Room:
