@@ -62,6 +62,7 @@ def main() -> None:
         n = given.threads
         cases: list[Case] = [
             (f"photos of {size_of(small)}: decoded, resized", lambda: photos(small), 1, 2.5),
+            ("the same, decoded by Pillow", lambda: photos(small, decode), 1, 0),
             (f"photos of {size_of(large)}: decoded, resized", lambda: photos(large), 1, 2.5),
             ("the same, decoded by Pillow", lambda: photos(large, decode), 1, 0),
             ("short texts, MiniLM: sorted, padded to their like", lambda: minilm(short_texts(512)), n, 2.5),

@@ -6,6 +6,7 @@ import io
 import pickle
 import random
 import struct
+import subprocess
 import sys
 import time
 import tracemalloc
@@ -341,6 +342,18 @@ def test_a_torchcodec_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyP
     monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
     with pytest.raises(InputError, match=f"{jpeg_identity()} does not load beside torch"):
         check_torchcodec()
+
+
+def test_encoders_without_weights_decode_without_torch() -> None:
+    """Importing torch takes seconds: a run or a query without networks never does."""
+    code = (
+        "import io, sys; from PIL import Image; from encoders.base import encoder_spec, load_image; "
+        "from encoders.photo import PhotoLimits; Image.new('RGB', (64, 64)).save(file := io.BytesIO(), 'JPEG'); "
+        "encoder = load_image(encoder_spec({'type': 'photo_descriptors'}), 'cpu'); "
+        "print(len(encoder.encode([encoder.decode(file.getvalue(), PhotoLimits())])), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
 
 
 def test_an_error_crosses_processes_whole() -> None:
