@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from encoders.base import EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
 from encoders.fusion.base import Fusion, fusion_spec
-from encoders.photo import PhotoError, PhotoLimits, decode
+from encoders.photo import PhotoError, PhotoLimits
 from encoders.text import clean_text
 from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
@@ -73,7 +73,7 @@ class QueryEncoder:
     def _image(self, raw: bytes) -> Vectors:
         encoder = self._image_encoder
         try:
-            photo = decode(raw, self.limits)
+            photo = encoder.decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
         return encoder.encode([photo])
