@@ -126,8 +126,8 @@ def fuse(
     (shard, index, refine vectors) is the same.
     """
     n = batch.num_rows
-    text, has_text = _vectors(batch, "text_vector", text_dim if "text" in fusion.uses else None)
-    image, has_image = _vectors(batch, "image_vector", image_dim if "image" in fusion.uses else None)
+    text, has_text = vectors_of(batch, "text_vector", text_dim if "text" in fusion.uses else None)
+    image, has_image = vectors_of(batch, "image_vector", image_dim if "image" in fusion.uses else None)
     photo_fault = _fault(batch, "image", fusion)
     lost_image = pc.if_else(pa.array(has_image), None, photo_fault)
     fault = pc.coalesce(lost_image, _fault(batch, "text", fusion))
@@ -239,7 +239,7 @@ def _spread(vectors: Vectors, rows: Sequence[int], failed: dict[int, str], n: in
     return pa.Array.from_buffers(kind, n, [validity, pa.py_buffer(halves.tobytes())])
 
 
-def _vectors(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.ndarray[Any, np.dtype[np.bool_]]]:
+def vectors_of(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.ndarray[Any, np.dtype[np.bool_]]]:
     """((n, dim) float32 with zeros where null, (n,) bool of what is there); (n, 0) for a tower that is absent."""
     n = batch.num_rows
     if dim is None:

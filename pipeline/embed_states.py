@@ -33,7 +33,7 @@ class StatesPath:
 
 def embed_and_fuse(batch: pa.Table, path: StatesPath, chunk: int = CHUNK) -> pa.Table:
     """What `embed_texts`, `embed_photos` and `fuse` make of `batch`, one after the other; the same for any `chunk`."""
-    parts = [_embedded(batch.slice(start, rows), path) for start, rows in _chunks(batch, chunk)]
+    parts = [_embedded(batch.slice(start, rows), path) for start, rows in chunks(batch, chunk)]
     return pa.concat_tables(parts)
 
 
@@ -45,7 +45,7 @@ def _embedded(batch: pa.Table, path: StatesPath) -> pa.Table:
     return fuse(batch, path.fusion, path.text.dim, path.image.dim, (of_texts, of_photos))
 
 
-def _chunks(batch: pa.Table, most: int) -> Iterator[tuple[int, int]]:
+def chunks(batch: pa.Table, most: int) -> Iterator[tuple[int, int]]:
     """(first row, rows) of pieces of at most `most` rows and photos; a row of more photos is a piece of its own."""
     counts = pc.fill_null(pc.list_value_length(batch.column("photos")), 0).to_pylist()
     start, photos = 0, 0

@@ -25,12 +25,12 @@ Mask = npt.NDArray[np.bool_]
 
 
 class States(NamedTuple):
-    """What stands in the towers before pooling, row by row: (length, s) float32 arrays. An absent row's are not read;
+    """What stands in the towers before pooling, row by row: (length, s) arrays of floats. An absent row's are not read;
     an absent side of a query is empty.
     """
 
-    text: Sequence[Vectors]
-    image: Sequence[Vectors]
+    text: Sequence[npt.NDArray[np.floating[Any]]]
+    image: Sequence[npt.NDArray[np.floating[Any]]]
 
 
 @dataclass(frozen=True)

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import numpy.typing as npt
 
 from encoders.base import Vectors
 from encoders.fusion.base import Mask, States
@@ -71,12 +72,13 @@ class Inputs:
         )
 
 
-def _padded(states: Sequence[Vectors], has: Mask, device: torch.device) -> Padded:
+def _padded(states: Sequence[npt.NDArray[np.floating[Any]]], has: Mask, device: torch.device) -> Padded:
     """States of any float type, one array for each row; none of an absent row is read."""
     lengths = [len(row) if there else 0 for row, there in zip(states, has.tolist(), strict=True)]
     width = next((row.shape[1] for row, length in zip(states, lengths, strict=True) if length), 0)
     out = np.zeros((len(lengths), max(lengths, default=0), width), dtype=np.float32)
     for i, length in enumerate(lengths):
-        out[i, :length] = states[i][:length]
+        if length:
+            out[i, :length] = states[i]
     there = np.arange(out.shape[1]) < np.array(lengths, dtype=np.int64)[:, None]
     return Padded(to_device(out, device), to_device(there, device))

@@ -26,9 +26,12 @@ def bypass(sizes: Sizes) -> dict[str, torch.nn.Module]:
             "image": torch.nn.Linear(sizes.image_dim, sizes.dim, bias=False),
         }
     )
-    begin = torch.nn.init.eye_ if sizes.shared else torch.nn.init.orthogonal_
-    for way in ways.values():
-        begin(_matrix(way))
+    for name, length in (("text", sizes.text_dim), ("image", sizes.image_dim)):
+        matrix = _matrix(ways[name])
+        if sizes.shared:
+            torch.nn.init.eye_(matrix)
+        else:  # with a gain that leaves either tower's vectors about as long as they are
+            torch.nn.init.orthogonal_(matrix, gain=max(1, length / sizes.dim) ** 0.5)
     return {"bypass": ways}
 
 
