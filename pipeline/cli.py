@@ -164,8 +164,8 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
 @cli.command(
     "train fusion",
     epilog=_example(
-        "vitrine train fusion -c configs/builtin.yaml fusion.type=transformer --out models/fusion",
-        "vitrine train fusion -c configs/builtin.yaml fusion.type=cross_attention --out models/fusion",
+        "vitrine train fusion -c configs/demo.yaml fusion.type=transformer --out models/fusion",
+        "vitrine train fusion -c configs/nightly.yaml fusion.type=cross_attention --out models/fusion",
     ),
 )
 @_config

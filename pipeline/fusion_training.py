@@ -30,7 +30,7 @@ from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress
 from pipeline.training import duplicates_of, planned, rows_of, texts_of
 
-MOST_BYTES = 8 * 2**30  # of the towers' outputs: 20,000 products of 256 patches of 768 numbers, if states are read
+MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
 
 
 @dataclass
