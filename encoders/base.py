@@ -11,7 +11,7 @@ import pkgutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,17 @@ Vectors = npt.NDArray[np.float32]
 Photo = npt.NDArray[np.uint8]
 
 
+class Encoded(NamedTuple):
+    """Rows of one tower: (n, dim) float32 unit rows, and the states that they were pooled from, where asked for.
+
+    The states of a row are (length, state_dim) float32: one of each token of a text, padding left out, or of each patch
+    of a photo, as the model's last layer gives them. Equal rows may share one array: do not write into it.
+    """
+
+    vectors: Vectors
+    states: list[Vectors]  # n arrays, or none
+
+
 class EncoderSpec(BaseModel):
     """What makes two encoders the same: frozen, its fields are its YAML keys, pickled, hashed."""
 
@@ -36,6 +47,7 @@ class EncoderSpec(BaseModel):
     modalities: ClassVar[frozenset[Modality]]
     version: ClassVar[int] = 1  # raised when the code computes other numbers from the same fields
     places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
+    gives_states: ClassVar[bool] = False  # whether its encoders have `forward_states`, which some fusions read
 
     type: str
 
@@ -62,9 +74,12 @@ class EncoderSpec(BaseModel):
 
 
 class Encoder(ABC):
-    """A loaded encoder. `dim` is the length of its vectors; it is called from several threads."""
+    """A loaded encoder. `dim` is the length of its vectors, `state_dim` that of its states, 0 where it has none; it is
+    called from several threads.
+    """
 
     dim: int
+    state_dim: int = 0
 
 
 class TextEncoder(Encoder):
@@ -83,6 +98,17 @@ class TextEncoder(Encoder):
             chunk = texts[start : start + self.micro_batch]
             out[start : start + len(chunk)] = _checked(self.forward(chunk, role), len(chunk), self.dim)
         return out
+
+    def forward_states(self, texts: Sequence[str], role: Role) -> Encoded:
+        """`forward` with the states of each text; offered by encoders whose spec `gives_states`."""
+        raise NotImplementedError(f"{type(self).__name__} has no states")
+
+    def encode_states(self, texts: Sequence[str], role: Role = "item") -> Encoded:
+        """`encode` with the states of each text, (tokens, state_dim) float32. Memory holds the states of all of them:
+        call it with a few hundred.
+        """
+        parts = (texts[start : start + self.micro_batch] for start in range(0, len(texts), self.micro_batch))
+        return _joined([(self.forward_states(part, role), len(part)) for part in parts], self)
 
 
 class ImageEncoder(Encoder):
@@ -116,6 +142,15 @@ class ImageEncoder(Encoder):
             chunk = prepared[start : start + self.micro_batch]
             out[start : start + len(chunk)] = _checked(self.forward(chunk), len(chunk), self.dim)
         return out
+
+    def forward_states(self, prepared: Sequence[Any]) -> Encoded:
+        """`forward` with the states of each photo; offered by encoders whose spec `gives_states`."""
+        raise NotImplementedError(f"{type(self).__name__} has no states")
+
+    def encode_prepared_states(self, prepared: Sequence[Any]) -> Encoded:
+        """`encode_prepared` with the states of each photo, (patches, state_dim) float32."""
+        parts = (prepared[start : start + self.micro_batch] for start in range(0, len(prepared), self.micro_batch))
+        return _joined([(self.forward_states(part), len(part)) for part in parts], self)
 
 
 class TwoTowers(Encoder):
@@ -192,3 +227,16 @@ def _checked(vectors: Vectors, n: int, dim: int) -> Vectors:
     if vectors.shape != (n, dim) or vectors.dtype != np.float32:
         raise TypeError(f"forward() must return ({n}, {dim}) float32, it returned {vectors.shape} {vectors.dtype}")
     return vectors
+
+
+def _joined(parts: list[tuple[Encoded, int]], encoder: Encoder) -> Encoded:
+    """The micro-batches, each with its rows, as one; TypeError when one is not what was promised."""
+    vectors = [_checked(found.vectors, n, encoder.dim) for found, n in parts]
+    states = [row for found, _ in parts for row in found.states]
+    wrong = [row for row in states if row.ndim != 2 or not len(row) or row.shape[1] != encoder.state_dim]
+    if len(states) != sum(n for _, n in parts) or wrong:
+        raise TypeError(
+            f"forward_states() must return (length, {encoder.state_dim}) float32 of every row, length 1 or more; it "
+            f"returned {len(states)}, of shapes {[row.shape for row in wrong[:3]]}"
+        )
+    return Encoded(np.concatenate(vectors) if vectors else np.empty((0, encoder.dim), np.float32), states)

@@ -15,13 +15,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Role, TextEncoder, TwoTowers, Vectors
+from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, Role, TextEncoder, TwoTowers, Vectors
 from encoders.hf_text import load_transformer
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, to_device, unit_rows
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
 from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.patches import Patches
 from encoders.networks.pixels import PHOTOS, Frames, encode_distinct, framing_of, pixel_provenance, processor_framing
+from encoders.networks.states import encode_with_states, photo_keys, ragged
 from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
 from encoders.photo import PhotoLimits
 
@@ -55,6 +56,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    gives_states: ClassVar[bool] = True
 
     type: Literal["dual"] = "dual"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
@@ -101,6 +103,8 @@ class DualText(TextEncoder):
         self._model = model
         self._padding = family.padding
         settings = model.config.text_config
+        # AltCLIP's states are projected before they are pooled.
+        self.state_dim = dim if folder.config["model_type"] == "altclip" else int(settings.hidden_size)
         self._positions = int(getattr(settings, "max_position_embeddings", family.positions_default))
         if folder.config["model_type"] == "altclip":  # XLM-R: its positions begin after the padding's
             self._positions -= int(settings.pad_token_id) + 1
@@ -113,14 +117,32 @@ class DualText(TextEncoder):
         if self._padding == "fixed":
             return self._fixed(texts)
         rows = self._tokenizer.ragged(texts)
-        return encode_by_length(rows, self._batch, self._room)
+        return encode_by_length(rows, lambda some: unit_rows(self._batch(some).pooler_output), self._room)
 
-    def _batch(self, rows: Sequence[Tokens]) -> Vectors:
+    def forward_states(self, texts: Sequence[str], role: Role) -> Encoded:
+        """`forward` with the states of each text's tokens, its start and end included; padding is left out, also where
+        the model attends to it.
+        """
+        rows = self._tokenizer.ragged(texts)
+        lengths = [self._tokenizer.max_tokens if self._padding == "fixed" else len(row) for row in rows]
+        numbered = list(zip(texts, rows, strict=True))
+
+        def batch(some: Sequence[tuple[str, Tokens]]) -> Encoded:
+            if self._padding == "fixed":
+                output = self._output(**self._tokenizer.padded([text for text, _ in some]))
+            else:
+                output = self._batch([row for _, row in some])
+            states = ragged(output.last_hidden_state, [len(row) for _, row in some])
+            return Encoded(unit_rows(output.pooler_output), states)
+
+        return encode_with_states(numbered, texts, lengths, batch, self._room)
+
+    def _batch(self, rows: Sequence[Tokens]) -> Any:
         # transformers reads a causal row at its largest id if the config says that the end is 2 (old ones), else at
         # its first end token. 0 is neither, so it may stand after the end, unless it is the end.
         pad_id = self._tokenizer.pad_id if self._padding == "masked" else int(self._end == 0)
         ids, mask = pad(rows, pad_id)
-        return self._features(input_ids=ids, attention_mask=mask)
+        return self._output(input_ids=ids, attention_mask=mask)
 
     def _fixed(self, texts: Sequence[str]) -> Vectors:
         firsts, inverse = distinct(texts)
@@ -128,24 +150,25 @@ class DualText(TextEncoder):
         rows = range(len(firsts))
 
         def batch(some: Sequence[int]) -> Vectors:
-            return self._features(**{name: array[some[0] : some[-1] + 1] for name, array in padded.items()})
+            output = self._output(**{name: array[some[0] : some[-1] + 1] for name, array in padded.items()})
+            return unit_rows(output.pooler_output)
 
         vectors: Vectors = self._room.encode(batch, rows, [self._tokenizer.max_tokens] * len(rows))[inverse]
         return vectors
 
-    def _features(self, **arrays: Tokens) -> Vectors:
+    def _output(self, **arrays: Tokens) -> Any:
         import torch
 
         inputs = {name: to_device(array, self._model.device) for name, array in arrays.items()}
         with torch.inference_mode():
-            return unit_rows(self._model.get_text_features(**inputs).pooler_output)
+            return self._model.get_text_features(**inputs)
 
 
 class DualImage(ImageEncoder):
     """The image tower."""
 
     def __init__(self, model: Any, folder: ModelFolder, dim: int, dtype: torch.dtype) -> None:
-        self.dim = dim
+        self.dim, self.state_dim = dim, int(model.config.vision_config.hidden_size)
         self._model, self._dtype = model, dtype
         self._pixels = _pixels(folder)
         check_torchcodec()
@@ -162,14 +185,27 @@ class DualImage(ImageEncoder):
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
         """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
-        return encode_distinct(prepared, self._batch, self._room)
+        return encode_distinct(prepared, lambda photos: self._batch(photos).vectors, self._room)
 
-    def _batch(self, photos: Sequence[Photo]) -> Vectors:
+    def forward_states(self, prepared: Sequence[Any]) -> Encoded:
+        """`forward` with the states of each photo's patches, and of a class token where the model has one."""
+        return encode_with_states(
+            prepared, photo_keys(prepared), [1] * len(prepared), lambda photos: self._batch(photos, True), self._room
+        )
+
+    def _batch(self, photos: Sequence[Photo], states: bool = False) -> Encoded:
         import torch
 
         inputs = self._pixels.inputs(photos, self._model.device, self._dtype)
         with torch.inference_mode():
-            return unit_rows(self._model.get_image_features(**inputs).pooler_output)
+            output = self._model.get_image_features(**inputs)
+        vectors = unit_rows(output.pooler_output)
+        if not states:
+            return Encoded(vectors, [])
+        found = output.last_hidden_state
+        mask = inputs.get("pixel_attention_mask")  # of SigLIP2's NaFlex, which pads to one number of patches
+        lengths = [found.shape[1]] * len(photos) if mask is None else mask.sum(1).tolist()
+        return Encoded(vectors, ragged(found, lengths))
 
 
 def _folder(spec: Spec) -> tuple[ModelFolder, _Family]:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
 
-from encoders.base import EncoderSpec, Modality, Role, TextEncoder, Vectors
+from encoders.base import Encoded, EncoderSpec, Modality, Role, TextEncoder, Vectors
 from encoders.errors import InputError
 from encoders.networks.device import Precision, device_of, dtype_of, to_device, unit_rows
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type, refuse_old_transformers
+from encoders.networks.states import encode_with_states, ragged
 from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    gives_states: ClassVar[bool] = True
 
     type: Literal["hf_text"] = "hf_text"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
@@ -65,7 +67,7 @@ class HfText(TextEncoder):
 
     def __init__(self, spec: Spec, device: str) -> None:
         folder = _folder(spec)
-        self.dim = _width(folder)
+        self.dim = self.state_dim = _width(folder)
         self._spec = spec
         self._device = device_of(device)
         folder.verify()
@@ -76,17 +78,30 @@ class HfText(TextEncoder):
 
     def forward(self, texts: Sequence[str], role: Role) -> Vectors:
         """(n, dim) float32, unit rows, of texts that have at least one token."""
-        prefix = self._spec.item_prefix if role == "item" else self._spec.query_prefix
-        rows = self._tokenizer.ragged([prefix + text for text in texts])
-        return encode_by_length(rows, self._batch, self._room)
+        return encode_by_length(self._rows(texts, role), lambda rows: self._batch(rows)[0], self._room)
 
-    def _batch(self, rows: Sequence[Tokens]) -> Vectors:
+    def forward_states(self, texts: Sequence[str], role: Role) -> Encoded:
+        """`forward` with the states of each text's tokens, those that the tokenizer adds included."""
+        rows = self._rows(texts, role)
+
+        def batch(some: Sequence[Tokens]) -> Encoded:
+            vectors, states = self._batch(some)
+            return Encoded(vectors, ragged(states, [len(row) for row in some]))
+
+        return encode_with_states(rows, [row.tobytes() for row in rows], [len(row) for row in rows], batch, self._room)
+
+    def _rows(self, texts: Sequence[str], role: Role) -> list[Tokens]:
+        prefix = self._spec.item_prefix if role == "item" else self._spec.query_prefix
+        return self._tokenizer.ragged([prefix + text for text in texts])
+
+    def _batch(self, rows: Sequence[Tokens]) -> tuple[Vectors, torch.Tensor]:
+        """The vectors of rows, and their states, (n, longest, d)."""
         import torch
 
         ids, mask = (to_device(array, self._device) for array in pad(rows, self._tokenizer.pad_id))
         with torch.inference_mode():
             states = self._model(input_ids=ids, attention_mask=mask).last_hidden_state
-            return unit_rows(_pooled(states.float(), mask, self._spec.pooling))
+            return unit_rows(_pooled(states.float(), mask, self._spec.pooling)), states
 
 
 def load_transformer(folder: ModelFolder, device: torch.device, precision: Precision, unused: tuple[str, ...]) -> Any:

@@ -13,12 +13,13 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Vectors
+from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, Vectors
 from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, dtype_of, unit_rows
 from encoders.networks.folders import WEIGHTS, ModelFolder, open_model
 from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_distinct, pixel_provenance
+from encoders.networks.states import encode_with_states, photo_keys, ragged
 from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
@@ -32,6 +33,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    gives_states: ClassVar[bool] = True
 
     type: Literal["timm_image"] = "timm_image"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
@@ -62,7 +64,7 @@ class TimmImage(ImageEncoder):
         self._device = device_of(device)
         self._dtype = dtype_of(spec.precision, self._device)
         folder.verify()
-        model = _backbone(folder)
+        model: Any = _backbone(folder)
         self._frames = Frames(_framing(model, folder))
         self._model = model.to(self._device, self._dtype).eval()
         check_torchcodec()
@@ -70,7 +72,9 @@ class TimmImage(ImageEncoder):
         self._room = Room(self.micro_batch)
         with torch.inference_mode():
             sides = self._frames.framing.crop or (0, 0)
-            found = tuple(self._model(torch.zeros(1, 3, *sides, device=self._device, dtype=self._dtype)).shape)
+            features = self._model.forward_features(torch.zeros(1, 3, *sides, device=self._device, dtype=self._dtype))
+            found = tuple(self._model.forward_head(features).shape)
+        self.state_dim = int(self._states(features).shape[2])
         if found != (1, self.dim):
             came = f"{folder.path}: outputs of {found[1:]}"
             raise InputError(f"one vector of {self.dim} per photo", came, "choose a model with a pooled output")
@@ -85,14 +89,33 @@ class TimmImage(ImageEncoder):
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
         """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
-        return encode_distinct(prepared, self._batch, self._room)
+        return encode_distinct(prepared, lambda photos: self._batch(photos)[0], self._room)
 
-    def _batch(self, photos: Sequence[Photo]) -> Vectors:
+    def forward_states(self, prepared: Sequence[Any]) -> Encoded:
+        """`forward` with the states of each photo's patches, or of the places of a convolutional network's last map."""
+
+        def batch(photos: Sequence[Photo]) -> Encoded:
+            vectors, features = self._batch(photos)
+            states = self._states(features)
+            return Encoded(vectors, ragged(states, [states.shape[1]] * len(photos)))
+
+        return encode_with_states(prepared, photo_keys(prepared), [1] * len(prepared), batch, self._room)
+
+    def _batch(self, photos: Sequence[Photo]) -> tuple[Vectors, torch.Tensor]:
+        """The vectors of photos, and what the model pools to get them."""
         import torch
 
         inputs = self._frames.inputs(photos, self._device, self._dtype)
         with torch.inference_mode():
-            return unit_rows(self._model(inputs["pixel_values"]))
+            features = self._model.forward_features(inputs["pixel_values"])
+            return unit_rows(self._model.forward_head(features)), features
+
+    def _states(self, features: torch.Tensor) -> torch.Tensor:
+        """(n, places, s) of what `forward_features` gives: that already, or maps whose channels come first, or last."""
+        if features.ndim == 3:
+            return features
+        last = getattr(self._model, "output_fmt", "NCHW") == "NHWC"  # Swin and its like say so
+        return features.flatten(1, 2) if last else features.flatten(2).transpose(1, 2)
 
 
 def _folder(spec: Spec) -> ModelFolder:

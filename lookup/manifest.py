@@ -148,6 +148,7 @@ class Manifest(Record):
     text: EncoderEntry | None
     image: EncoderEntry | None
     fusion: dict[str, Any]
+    fusion_identity: str | None = None  # None: of before there were learned fusions, which its fields alone decide
     dim: int
     metric: str
     attributes: tuple[str, ...]

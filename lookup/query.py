@@ -10,14 +10,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from encoders.base import EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
-from encoders.fusion.base import Fusion, fusion_spec
+from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
 from encoders.photo import PhotoError, PhotoLimits
 from encoders.text import clean_text
 from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
 
 Vectors = npt.NDArray[np.float32]
+
+_OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
 
 
 @dataclass(frozen=True)
@@ -34,8 +36,7 @@ class QueryEncoder:
     @classmethod
     def of(cls, manifest: Manifest, device: str = "cpu") -> QueryEncoder:
         """The query side of `manifest`."""
-        dims = (entry.dim if entry else None for entry in (manifest.text, manifest.image))
-        fusion = fusion_spec(dict(manifest.fusion)).load(*dims)
+        fusion = load_fusion(_fusion(manifest), _tower(manifest.text), _tower(manifest.image), device)
         catalog = manifest.config["catalog"]
         limits = PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"])
         return cls(manifest.text, manifest.image, fusion, catalog["max_text_chars"], limits, device)
@@ -44,11 +45,21 @@ class QueryEncoder:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
         if text is None and image is None:
             raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
-        text_vector, image_vector = self.towers(text, image)
-        return self.fusion.queries(text=text_vector, image=image_vector)
+        asked_text, asked_image = self._encoded(text, image)
+        text_vector = asked_text.vectors if asked_text else None
+        image_vector = asked_image.vectors if asked_image else None
+        if not isinstance(self.fusion, StatesFusion):
+            return self.fusion.queries(text_vector, image_vector)
+        states = States(asked_text.states if asked_text else [], asked_image.states if asked_image else [])
+        return self.fusion.queries(text_vector, image_vector, states)
 
     def towers(self, text: str | None = None, image: bytes | None = None) -> tuple[Vectors | None, Vectors | None]:
         """The vectors before fusion: (1, dt) and (1, di) float32, unit rows; None for what is not given."""
+        asked_text, asked_image = self._encoded(text, image)
+        return asked_text and asked_text.vectors, asked_image and asked_image.vectors
+
+    def _encoded(self, text: str | None, image: bytes | None) -> tuple[Encoded | None, Encoded | None]:
+        """What the towers say, with states if the fusion reads them; None for what is not given."""
         return (
             self._text(text) if text is not None else None,
             self._image(image) if image is not None else None,
@@ -63,20 +74,25 @@ class QueryEncoder:
     def _image_encoder(self) -> ImageEncoder:
         return load_image(_spec(self.image, "image"), self.device)
 
-    def _text(self, text: str) -> Vectors:
+    def _text(self, text: str) -> Encoded:
         encoder = self._text_encoder
         cleaned = clean_text(text, self.max_chars)
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
-        return encoder.encode([cleaned], "query")
+        if isinstance(self.fusion, StatesFusion):
+            return encoder.encode_states([cleaned], "query")
+        return Encoded(encoder.encode([cleaned], "query"), [])
 
-    def _image(self, raw: bytes) -> Vectors:
+    def _image(self, raw: bytes) -> Encoded:
         encoder = self._image_encoder
         try:
             photo = encoder.decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
-        return encoder.encode([photo])
+        prepared = [encoder.prepare(photo)]
+        if isinstance(self.fusion, StatesFusion):
+            return encoder.encode_prepared_states(prepared)
+        return Encoded(encoder.encode_prepared(prepared), [])
 
 
 def read_photo(path: str) -> bytes:
@@ -87,6 +103,28 @@ def read_photo(path: str) -> bytes:
         return Path(path).read_bytes()
     except OSError as err:
         raise InputError("the file of a query photo", f"{path}: {err.strerror}", "correct the path") from err
+
+
+def _tower(entry: EncoderEntry | None) -> Tower | None:
+    return Tower(entry.dim, entry.identity) if entry else None
+
+
+def _fusion(manifest: Manifest) -> FusionSpec:
+    """The spec of the fusion that made the products' embeddings; InputError when this is not it."""
+    try:
+        spec = fusion_spec(dict(manifest.fusion))
+    except ValidationError as err:
+        raise InputError(
+            f"the fusion of the snapshot, {manifest.fusion}", f"this version does not know it: {err}", _OTHER_VERSION
+        ) from err
+    made_by = manifest.fusion_identity
+    if made_by is not None and spec.identity != made_by:
+        raise InputError(
+            f"the fusion {spec.type}, identity {made_by[:16]}, that made the products' embeddings",
+            f"identity {spec.identity[:16]}: another training, or another version of vitrine",
+            "restore the folder of the run (`vitrine inspect STORE` shows it), or run again with this one",
+        )
+    return spec
 
 
 def _spec(entry: EncoderEntry | None, modality: str) -> EncoderSpec:
@@ -102,7 +140,7 @@ def _spec(entry: EncoderEntry | None, modality: str) -> EncoderSpec:
         raise InputError(
             f"the {modality} encoder of the snapshot, {entry.fields}",
             f"this version of vitrine does not know it: {err}",
-            "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one",
+            _OTHER_VERSION,
         ) from err
     if spec.identity != entry.identity:
         raise InputError(

@@ -17,59 +17,13 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from encoders.errors import InputError, VitrineError
+from encoders.errors import InputError
+from pipeline.commands import BEAM, BeamCommand, Commands
 
 if TYPE_CHECKING:
     from pipeline.config import Loaded
 
 Command = TypeVar("Command", bound=Callable[..., Any])
-_BEAM = "vitrine.beam_arguments"
-
-
-class _Group(click.Group):
-    """Ends with the message and exit code of what it was ended by, click's own complaints included, in three parts."""
-
-    def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:
-        """Run the command and exit."""
-        arguments = list(sys.argv[1:] if args is None else args)
-        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
-        try:
-            code = super().main(arguments, *others, **{**named, "standalone_mode": False})
-        except click.exceptions.NoArgsIsHelpError as err:
-            err.show()
-            sys.exit(err.exit_code)
-        except (VitrineError, OSError, click.ClickException, click.Abort) as err:
-            from pipeline import console
-
-            known = _in_three_parts(err)
-            console.error(known, as_json="--json" in ours)
-            sys.exit(known.exit_code)
-        sys.exit(code if isinstance(code, int) else 0)
-
-
-def _in_three_parts(err: VitrineError | OSError | click.ClickException | click.Abort) -> VitrineError:
-    from pipeline.failures import explained, interrupted
-
-    if isinstance(err, click.Abort):
-        return interrupted()
-    if not isinstance(err, click.ClickException):
-        return explained(err)
-    ctx = err.ctx if isinstance(err, click.UsageError) else None
-    usage = ctx.get_usage().removeprefix("Usage: ") if ctx else "vitrine COMMAND"
-    path = ctx.command_path if ctx else "vitrine"
-    return InputError(
-        " ".join(usage.split()), err.format_message(), f"`{path} --help` shows the options and an example"
-    )
-
-
-class _BeamCommand(click.Command):
-    """A command that hands what stands after `--` to Beam."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        if "--" in args:
-            cut = args.index("--")
-            ctx.meta[_BEAM], args = tuple(args[cut + 1 :]), args[:cut]
-        return super().parse_args(ctx, args)
 
 
 def _example(*lines: str) -> str:
@@ -77,7 +31,7 @@ def _example(*lines: str) -> str:
 
 
 @click.group(
-    cls=_Group,
+    cls=Commands,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
     epilog=_example(
         "vitrine demo-catalog demo && vitrine run -c configs/demo.yaml",
@@ -146,7 +100,7 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, as_
 
 
 @cli.command(
-    cls=_BeamCommand,
+    cls=BeamCommand,
     epilog=_example(
         "vitrine run -c configs/demo.yaml",
         "vitrine run -c configs/nightly.yaml catalog.path=feed/ store.path=store --category Shoes",
@@ -173,7 +127,7 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
 
     with console.progress() as progress:
         request = Request(
-            loaded.config, category, ctx.meta.get(_BEAM, ()), shlex.join(["vitrine", *sys.argv[1:]]), progress
+            loaded.config, category, ctx.meta.get(BEAM, ()), shlex.join(["vitrine", *sys.argv[1:]]), progress
         )
         report = run_stages(request)
     console.report(report, loaded.config.store.path, as_json)
@@ -198,13 +152,41 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     """
     from pipeline import console
 
-    loaded = _load(config, overrides)
+    loaded = _load(config, overrides, untrained=True)
     console.logs(loaded.config.run.log_level)
     from pipeline.training import train_on_catalog
 
     with console.progress() as progress:
         trained, left_out = train_on_catalog(loaded.config, loaded.config.train, model, out, progress)
     console.trained(trained, left_out, as_json)
+
+
+@cli.command(
+    "train fusion",
+    epilog=_example(
+        "vitrine train fusion -c configs/demo.yaml fusion.type=transformer --out models/fusion",
+        "vitrine train fusion -c configs/nightly.yaml fusion.type=cross_attention --out models/fusion",
+    ),
+)
+@_config
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained fusion.")
+@_overrides
+@_json
+def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Train the fusion that fusion.type names for the config's encoders, on the catalog's own products.
+
+    The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
+    goes on where it stopped.
+    """
+    from pipeline import console
+
+    loaded = _load(config, overrides, untrained=True)
+    console.logs(loaded.config.run.log_level)
+    from pipeline.fusion_training import train_fusion_on_catalog
+
+    with console.progress() as progress:
+        trained, left_out = train_fusion_on_catalog(loaded.config, out, progress)
+    console.trained_fusion(trained, left_out, as_json)
 
 
 @cli.command(
@@ -356,10 +338,10 @@ def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> 
     console.config(describe(_load(config, overrides)), as_json)
 
 
-def _load(path: str | None, overrides: Sequence[str]) -> Loaded:
+def _load(path: str | None, overrides: Sequence[str], untrained: bool = False) -> Loaded:
     from pipeline.config import load_config
 
-    return load_config(path, overrides)
+    return load_config(path, overrides, untrained=untrained)
 
 
 def main() -> None:

@@ -17,11 +17,20 @@ from pydantic_core import ErrorDetails
 
 from encoders.base import EncoderSpec, encoder_spec
 from encoders.fusion.base import FusionSpec, fusion_spec
+from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
 from index_builders.sizing import IndexSettings
 from pipeline import config_sources as sources
 from pipeline.config_sources import Problem, Tree, shown
-from pipeline.config_specs import SPECS, Fields, checked_fusion, checked_index, checked_tower, fields_of
+from pipeline.config_specs import (
+    SPECS,
+    Fields,
+    checked_fusion,
+    checked_index,
+    checked_tower,
+    fields_of,
+    fusion_problems,
+)
 
 DEVICE = r"^(cpu|cuda(:[0-9]+)?)$"
 
@@ -157,6 +166,7 @@ class Config(Section):
     store: StoreConfig
     run: RunConfig = RunConfig()
     train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
+    train_fusion: FusionTrainSettings = FusionTrainSettings()  # nor does this, of `vitrine train fusion`
 
     @property
     def fusion_spec(self) -> FusionSpec:
@@ -180,10 +190,16 @@ class Row(NamedTuple):
     origin: str
 
 
-def load_config(path: str | None, overrides: Sequence[str] = (), env: Mapping[str, str] | None = None) -> Loaded:
+def load_config(
+    path: str | None,
+    overrides: Sequence[str] = (),
+    env: Mapping[str, str] | None = None,
+    untrained: bool = False,
+) -> Loaded:
     """The config of the YAML at `path`, the environment (by default the process's) and `overrides`; the later wins.
 
-    InputError lists everything that is wrong, in whichever layer.
+    InputError lists everything that is wrong, in whichever layer. With `untrained`, a learned fusion need not name its
+    folder yet: it is about to be trained.
     """
     tree, origins = _defaults(Config), dict[str, str]()
     problems: list[Problem] = []
@@ -201,7 +217,7 @@ def load_config(path: str | None, overrides: Sequence[str] = (), env: Mapping[st
         sources.merge(tree, layer, origin, origins, frozenset(SPECS))
     if unread:  # what the file would have set is unknown: complaints about missing keys would mislead
         raise sources.refuse(problems)
-    return _validated(tree, origins, problems)
+    return _validated(tree, origins, problems, untrained)
 
 
 def describe(loaded: Loaded) -> list[Row]:
@@ -225,8 +241,8 @@ def meaning(key: str) -> str:
 # --- inside ---
 
 
-def _validated(tree: Tree, origins: dict[str, str], problems: list[Problem]) -> Loaded:
-    problems = [*problems, *_cross_problems(tree)]
+def _validated(tree: Tree, origins: dict[str, str], problems: list[Problem], untrained: bool) -> Loaded:
+    problems = [*problems, *_cross_problems(tree), *fusion_problems(tree, untrained)]
     try:
         config = Config.model_validate(tree)
     except ValidationError as err:

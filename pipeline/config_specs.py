@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 from pydantic import ValidationError
@@ -13,7 +13,7 @@ from encoders.errors import InputError
 from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
 from index_builders.base import builder_types
 from index_builders.sizing import IndexSettings
-from pipeline.config_sources import nearest
+from pipeline.config_sources import Problem, Tree, nearest, shown
 
 Fields = dict[str, Any]
 
@@ -74,6 +74,50 @@ def checked_index(settings: IndexSettings) -> IndexSettings:
     else:
         return settings
     raise ValidationError.from_exception_data("index", wrong)
+
+
+def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
+    """What the fusion of a raw tree lacks: towers that it needs, states of them, or, unless `untrained`, its training.
+
+    Nothing is told of specs that are wrong in themselves: that is told elsewhere.
+    """
+    fusion: FusionSpec | None = _parsed(tree.get("fusion"), fusion_spec)
+    encoders = tree.get("encoders")
+    if fusion is None or not isinstance(encoders, dict):
+        return []
+    problems = list(_tower_problems(fusion, encoders))
+    if fusion.learned and getattr(fusion, "model", None) is None and not untrained:
+        fix = "`vitrine train fusion -c CONFIG --out FOLDER` makes one; then set fusion.model=FOLDER"
+        problems.append(Problem("fusion.model", "null", f"the folder of a trained {fusion.type}", fix))
+    return problems
+
+
+def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
+    for modality in sorted(fusion.needs):
+        key, value = f"encoders.{modality}", encoders.get(modality)
+        spec: EncoderSpec | None = _parsed(value, encoder_spec)
+        if value is None and encoders.get("text" if modality == "image" else "image") is not None:
+            expected = f"an encoder, because fusion.type is {fusion.type}"
+            yield Problem(key, "null", expected, "name one, or set fusion.type=concat, which works with one tower")
+        elif spec is not None and fusion.reads_states and not spec.gives_states:
+            able = [name for name in encoder_types() if _gives(name, modality)]
+            expected = f"an encoder with states of tokens or patches, which {fusion.type} reads: {', '.join(able)}"
+            fix = "choose one of these, or set fusion.type=transformer, which reads vectors only"
+            yield Problem(f"{key}.type", shown(spec.type), expected, fix)
+
+
+def _gives(name: str, modality: Modality) -> bool:
+    """Whether encoders of the type `name` give states of `modality`."""
+    spec: type[EncoderSpec] = spec_class("encoders", [name], {"type": name})
+    return spec.gives_states and modality in spec.modalities
+
+
+def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:
+    """The spec that `value` describes; None where it describes none."""
+    try:
+        return parse(value) if isinstance(value, dict) else None
+    except (InputError, ValidationError):
+        return None
 
 
 def fields_of(key: str, value: Fields) -> list[str]:

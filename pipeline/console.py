@@ -17,6 +17,7 @@ import click
 
 if TYPE_CHECKING:
     from encoders.errors import VitrineError
+    from encoders.training.fusion_trainer import TrainedFusion
     from encoders.training.trainer import Trained
     from lookup.manifest import Manifest
     from pipeline.ask import Answered
@@ -188,6 +189,21 @@ def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
     click.echo(
         f"{made.folder}: {made.pairs:,} pairs learned in {made.steps:,} steps and {made.seconds / 60:.1f} minutes; "
         f"{recall}, best at step {made.best_step:,}"
+    )
+
+
+def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool) -> None:
+    """What a training of a fusion made, and what of the catalog it could not use."""
+    if as_json:
+        document({**asdict(made), "left_out": left_out})
+        return
+    if left_out:
+        _table(["not learned from", "rows"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+    recall = "nothing was held out" if made.recall is None else f"held-out recall {made.recall:.3f}"
+    model = str(made.folder) if "/" in str(made.folder) else f"./{made.folder}"  # a bare name is one of models.lock
+    click.echo(
+        f"{made.folder}: {made.products:,} products learned in {made.steps:,} steps and {made.seconds / 60:.1f} "
+        f"minutes; {recall}, best at step {made.best_step:,}; use it as fusion.model={model}"
     )
 
 

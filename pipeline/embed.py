@@ -12,14 +12,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.base import ImageEncoder, TextEncoder, Vectors
-from encoders.fusion.base import Fusion
+from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
+from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
 from encoders.photo import PhotoError, PhotoLimits
 from pipeline.config import Config
 from pipeline.photos import fetch
 from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
+Kept = dict[int, list[Vectors]]  # row of a table -> the states of its text, or of each of its photos
 _REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
 
 
@@ -29,11 +30,27 @@ def tower_dims(config: Config) -> tuple[int | None, int | None]:
     return text.dim if text else None, image.dim if image else None
 
 
-def embed_texts(batch: pa.Table, encoder: TextEncoder) -> pa.Table:
-    """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault`."""
+def towers(config: Config) -> tuple[Tower | None, Tower | None]:
+    """What a fusion may know of the text and the image encoder; None for a tower that is absent."""
+    return Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
+
+
+def fusion_of(config: Config) -> Fusion:
+    """The live fusion, once per process; InputError when it does not fit the towers."""
+    return load_fusion(config.fusion_spec, *towers(config), config.encoders.device)
+
+
+def embed_texts(batch: pa.Table, encoder: TextEncoder, kept: Kept | None = None) -> pa.Table:
+    """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault`.
+
+    With `kept`, the states of each text that could be encoded are put into it.
+    """
     good = _good_rows(batch, "text")
     wanted: list[int] = good.to_pylist()
-    vectors, failed = _encode(encoder.encode, batch.column("text").take(good).to_pylist(), encoder.dim)
+    encode = encoder.encode if kept is None else encoder.encode_states
+    (vectors, states), failed = _encode(encode, batch.column("text").take(good).to_pylist(), encoder.dim)
+    if kept is not None:
+        kept.update((wanted[i], [row]) for i, row in enumerate(states) if i not in failed)
     faults: list[str | None] = [None] * batch.num_rows
     for i, reason in failed.items():
         faults[wanted[i]] = reason
@@ -46,13 +63,20 @@ def embed_texts(batch: pa.Table, encoder: TextEncoder) -> pa.Table:
 
 
 def embed_photos(
-    batch: pa.Table, encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
+    batch: pa.Table,
+    encoder: ImageEncoder,
+    root: str,
+    limits: PhotoLimits,
+    pool: ThreadPoolExecutor,
+    kept: Kept | None = None,
 ) -> pa.Table:
     """`batch` with image_vector, float16 binary, and photo, the first one's path, in place of photos.
 
     A row with several photos gets the unit mean of those that could be read. A photo that could not leaves its reason
-    in `image_fault`, whether or not the row has others.
+    in `image_fault`, whether or not the row has others. With `kept`, the states of each photo that could be encoded are
+    put into it.
     """
+    encode = encoder.encode_prepared if kept is None else encoder.encode_prepared_states
     good_rows = _good_rows(batch, "photos")
     rows: list[int] = good_rows.to_pylist()
     lists = batch.column("photos").take(good_rows).combine_chunks()
@@ -62,9 +86,12 @@ def embed_photos(
     start = 0
     for prepared in _prepared(lists.flatten(), encoder, root, limits, pool):
         good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
-        vectors, failed = _encode(encoder.encode_prepared, [prepared[i] for i in good], encoder.dim)
-        kept = [j for j in range(len(good)) if j not in failed]
-        np.add.at(sums, owners[[start + good[j] for j in kept]], vectors[kept])
+        (vectors, states), failed = _encode(encode, [prepared[i] for i in good], encoder.dim)
+        encoded = [j for j in range(len(good)) if j not in failed]
+        np.add.at(sums, owners[[start + good[j] for j in encoded]], vectors[encoded])
+        if kept is not None:
+            for j in encoded:
+                kept.setdefault(rows[owners[start + good[j]]], []).append(states[j])
         reasons = {i: str(one.code) for i, one in enumerate(prepared) if isinstance(one, PhotoError)}
         reasons.update({good[j]: reason for j, reason in failed.items()})
         for i, reason in sorted(reasons.items()):
@@ -84,18 +111,26 @@ def embed_photos(
     )
 
 
-def fuse(batch: pa.Table, fusion: Fusion, text_dim: int | None, image_dim: int | None) -> pa.Table:
+def fuse(
+    batch: pa.Table,
+    fusion: Fusion,
+    text_dim: int | None,
+    image_dim: int | None,
+    kept: tuple[Kept, Kept] | None = None,
+) -> pa.Table:
     """`batch` with embedding, reject and degraded decided: every row is either good or has a reason.
 
-    Degraded is a row that lost all of a modality. One that lost some of its photos has the others: that is only logged.
-    The embedding's values are rounded to float16, so that every copy of it (shard, index, refine vectors) is the same.
+    `kept` are the states of texts and of photos, for a fusion that reads them. What the fusion does not use is as
+    absent as if there were no encoder of it. Degraded is a row that lost all of a modality. One that lost some of its
+    photos has the others: that is only logged. The embedding's values are rounded to float16, so that every copy of it
+    (shard, index, refine vectors) is the same.
     """
     n = batch.num_rows
-    text, has_text = _vectors(batch, "text_vector", text_dim)
-    image, has_image = _vectors(batch, "image_vector", image_dim)
-    photo_fault = _column(batch, "image_fault")
+    text, has_text = vectors_of(batch, "text_vector", text_dim if "text" in fusion.uses else None)
+    image, has_image = vectors_of(batch, "image_vector", image_dim if "image" in fusion.uses else None)
+    photo_fault = _fault(batch, "image", fusion)
     lost_image = pc.if_else(pa.array(has_image), None, photo_fault)
-    fault = pc.coalesce(lost_image, _column(batch, "text_fault"))
+    fault = pc.coalesce(lost_image, _fault(batch, "text", fusion))
     if fewer := lost_image.null_count - photo_fault.null_count:
         _log.info("%d products are embedded without some of their photos, which cannot be read", fewer)
     lost = pa.array(~(has_text | has_image))
@@ -103,7 +138,11 @@ def fuse(batch: pa.Table, fusion: Fusion, text_dim: int | None, image_dim: int |
     reject = pc.coalesce(batch.column("reject").combine_chunks(), pc.if_else(lost, fault, None), fallback)
     good = np.flatnonzero(reject.is_null().to_numpy(zero_copy_only=False))
     embedding = np.zeros((n, fusion.dim), dtype=np.float32)
-    embedding[good] = fusion.items(text[good], image[good], has_text[good], has_image[good]).astype(np.float16)
+    rows = text[good], image[good], has_text[good], has_image[good]
+    if isinstance(fusion, StatesFusion):
+        embedding[good] = fusion.items(*rows, states=_states(kept, good.tolist())).astype(np.float16)
+    else:
+        embedding[good] = fusion.items(*rows).astype(np.float16)
     finite = np.isfinite(embedding).all(axis=1)
     reject = pc.if_else(pa.array(finite), reject, Reason.NONFINITE_EMBEDDING.value)
     degraded = pc.if_else(reject.is_null(), fault, None)
@@ -155,26 +194,30 @@ def _prepared(
 
 
 def _encode(
-    encode: Callable[[Sequence[Any]], Vectors], items: Sequence[Any], dim: int
-) -> tuple[Vectors, dict[int, str]]:
-    """(n, dim) float32 vectors, and position -> reason of the items that cannot be encoded even alone.
+    encode: Callable[[Sequence[Any]], Vectors | Encoded], items: Sequence[Any], dim: int
+) -> tuple[Encoded, dict[int, str]]:
+    """(n, dim) float32 vectors, with states if `encode` gives them, and position -> reason of the items that cannot be
+    encoded even alone.
 
     A batch that fails is halved until the item that fails is found: one row must not cost a unit.
     """
     if not items:
-        return np.empty((0, dim), dtype=np.float32), {}
+        return Encoded(np.empty((0, dim), dtype=np.float32), []), {}
     try:
-        vectors = encode(items)
+        found = encode(items)
     except _REFUSALS as err:
         if len(items) == 1:
             _log.warning("one row cannot be encoded: %s", err)
-            return np.zeros((1, dim), dtype=np.float32), {0: Reason.ENCODER_FAILED.value}
+            nothing = Encoded(np.zeros((1, dim), dtype=np.float32), [np.zeros((0, 0), dtype=np.float32)])
+            return nothing, {0: Reason.ENCODER_FAILED.value}
         half = len(items) // 2
         left, left_failed = _encode(encode, items[:half], dim)
         right, right_failed = _encode(encode, items[half:], dim)
-        return np.concatenate([left, right]), left_failed | {half + i: reason for i, reason in right_failed.items()}
-    broken = np.flatnonzero(~np.isfinite(vectors).all(axis=1)).tolist()
-    return vectors, dict.fromkeys(broken, Reason.NONFINITE_EMBEDDING.value)
+        both = Encoded(np.concatenate([left.vectors, right.vectors]), left.states + right.states)
+        return both, left_failed | {half + i: reason for i, reason in right_failed.items()}
+    encoded = found if isinstance(found, Encoded) else Encoded(found, [])
+    broken = np.flatnonzero(~np.isfinite(encoded.vectors).all(axis=1)).tolist()
+    return encoded, dict.fromkeys(broken, Reason.NONFINITE_EMBEDDING.value)
 
 
 def _good_rows(batch: pa.Table, column: str) -> pa.Array:
@@ -196,7 +239,7 @@ def _spread(vectors: Vectors, rows: Sequence[int], failed: dict[int, str], n: in
     return pa.Array.from_buffers(kind, n, [validity, pa.py_buffer(halves.tobytes())])
 
 
-def _vectors(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.ndarray[Any, np.dtype[np.bool_]]]:
+def vectors_of(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.ndarray[Any, np.dtype[np.bool_]]]:
     """((n, dim) float32 with zeros where null, (n,) bool of what is there); (n, 0) for a tower that is absent."""
     n = batch.num_rows
     if dim is None:
@@ -206,5 +249,17 @@ def _vectors(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np.n
     return halves.reshape(n, dim).astype(np.float32), column.is_valid().to_numpy(zero_copy_only=False)
 
 
-def _column(batch: pa.Table, name: str) -> pa.Array:
-    return batch.column(name).combine_chunks() if name in batch.column_names else pa.nulls(batch.num_rows, pa.string())
+def _fault(batch: pa.Table, modality: Modality, fusion: Fusion) -> pa.Array:
+    """Why rows lost a modality; nulls where nothing was lost, and for a modality that the fusion does not use."""
+    name = f"{modality}_fault"
+    used = name in batch.column_names and modality in fusion.uses
+    return batch.column(name).combine_chunks() if used else pa.nulls(batch.num_rows, pa.string())
+
+
+def _states(kept: tuple[Kept, Kept] | None, rows: Sequence[int]) -> States:
+    """The states of `rows`; those of several photos of a row one after the other."""
+    if kept is None:
+        raise ValueError("expected the states of texts and photos, which this fusion reads")
+    none = np.zeros((0, 0), dtype=np.float32)
+    sides = ([np.concatenate(side[row]) if row in side else none for row in rows] for side in kept)
+    return States(*sides)

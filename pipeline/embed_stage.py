@@ -17,7 +17,7 @@ from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
 from pipeline.shard_files import count_marks, mark_unit, marked_units, reusable_shard, shard_record
-from pipeline.transforms import EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
+from pipeline.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 
 _log = logging.getLogger(__name__)
 
@@ -69,11 +69,16 @@ class Embed(beam.PTransform):  # type: ignore[misc]
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Build the stage."""
-        return (
+        read = (
             pipeline
             | "Plan" >> beam.Create(self.units).with_output_types(Unit)
             | "Spread" >> beam.Reshuffle()
             | "ReadUnit" >> beam.ParDo(ReadUnit(self.config, self.root))
+        )
+        if self.config.fusion_spec.reads_states:
+            return read | "EncodeFuseAndWrite" >> beam.ParDo(EncodeFuseAndWrite(self.config, self.root, self.run))
+        return (
+            read
             | "EncodeTexts" >> beam.ParDo(EncodeTexts(self.config))
             | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.config, self.root))
             | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.config, self.run))

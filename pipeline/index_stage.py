@@ -16,7 +16,7 @@ from index_builders.build import index_name
 from lookup.manifest import PartitionEntry, ShardEntry
 from lookup.store import Store
 from pipeline.config import Config
-from pipeline.embed import tower_dims
+from pipeline.embed import fusion_of
 from pipeline.index_files import Located, index_record, index_stands, reusable_index, write_task
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
@@ -47,7 +47,7 @@ def build_indexes(
     """Build the index of every partition of `shards` that does not stand whole under the name of its rows and
     settings.
     """
-    dim = config.fusion_spec.load(*tower_dims(config)).dim
+    dim = fusion_of(config).dim
     names: dict[str, str] = {}
     tasks: list[Task] = []
     for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):

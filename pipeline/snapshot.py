@@ -11,7 +11,7 @@ from encoders.errors import InputError
 from encoders.identity import identity_of
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
 from pipeline.config import Config
-from pipeline.embed import tower_dims
+from pipeline.embed import fusion_of
 from pipeline.plan import Plan
 
 METRIC = "inner_product"
@@ -23,7 +23,16 @@ _READING = ("columns", "text", "image", "more_images", "partition", "partition_l
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
     mine = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
-    theirs = {"text": parent.text, "image": parent.image, "fusion": parent.fusion, "attributes": parent.attributes}
+    theirs: dict[str, Any] = {
+        "text": parent.text,
+        "image": parent.image,
+        "fusion": parent.fusion,
+        "attributes": parent.attributes,
+    }
+    # Equal fields may name another training. Snapshots of before there were learned fusions tell no identity.
+    identity = mine.pop("fusion_identity")
+    if mine["fusion"] == theirs["fusion"] and parent.fusion_identity not in (None, identity):
+        mine["fusion"], theirs["fusion"] = f"identity {identity[:16]}", f"{parent.fusion_identity:.16}"
     theirs |= _reading(parent.config, parent.catalog.image_root)
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
@@ -57,7 +66,6 @@ def assemble(
 ) -> Manifest:
     """The manifest of these shards and partitions."""
     encoding = _encoding(config)
-    text_dim, image_dim = tower_dims(config)
     image_column = (
         config.catalog.columns.get(config.catalog.image, config.catalog.image) if config.catalog.image else None
     )
@@ -74,7 +82,7 @@ def assemble(
             rows=sum(plan.partitions.values()),
         ),
         config=config.model_dump(mode="json"),
-        dim=config.fusion_spec.load(text_dim, image_dim).dim,
+        dim=fusion_of(config).dim,
         metric=METRIC,
         shards=tuple(shards),
         partitions=tuple(partitions),
@@ -116,6 +124,7 @@ def _encoding(config: Config) -> dict[str, Any]:
         "text": _encoder(config.encoders.text_spec),
         "image": _encoder(config.encoders.image_spec),
         "fusion": config.fusion_spec.model_dump(mode="json"),
+        "fusion_identity": config.fusion_spec.identity,
         "attributes": config.catalog.attributes,
     }
 

@@ -27,7 +27,7 @@ from encoders.training.trainer import Trained, TrainSettings, train
 from pipeline.catalog import read_unit
 from pipeline.config import CatalogConfig, Config
 from pipeline.photos import fetch, image_root
-from pipeline.plan import Unit, make_plan
+from pipeline.plan import Plan, Unit, make_plan
 from pipeline.progress import Progress
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
@@ -66,7 +66,7 @@ def catalog_lessons(config: Config, photo_side: int, progress: Progress | None =
     if not catalog.text or catalog.image is None:
         came = f"catalog.text={list(catalog.text)}, catalog.image={catalog.image}"
         raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
-    plan, lessons, done = make_plan(config), Lessons(), 0
+    plan, lessons, done = planned(config), Lessons(), 0
     kept_side = round(photo_side * _ROOM)
     with ThreadPoolExecutor(config.run.photo_threads) as pool:
         for unit in plan.units:
@@ -82,8 +82,8 @@ def catalog_lessons(config: Config, photo_side: int, progress: Progress | None =
 
 
 def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
-    rows = _rows(unit, config.catalog, config, _duplicates(unit))
-    texts = _texts(unit, config)
+    rows = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    texts = texts_of(unit, config)
     root = image_root(config.catalog.image_root, config.catalog.path)
     limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
@@ -108,12 +108,18 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
         lessons.bytes += photo.nbytes
 
 
-def _rows(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
+def planned(config: Config) -> Plan:
+    """The plan of reading the catalog. The fusion decides nothing of it, and may be what is about to be trained."""
+    return make_plan(config.model_copy(update={"fusion": {"type": "concat"}}))
+
+
+def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
+    """The rows of a unit with the columns that `catalog` names, as a run reads them."""
     groups = range(unit.first_group, unit.end_group)
     return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, config.shards.max_unit_bytes)
 
 
-def _texts(unit: Unit, config: Config) -> list[tuple[str, ...]]:
+def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:
     """For each row, what its text columns say, without repetitions."""
     columns = list(_text_columns(unit, config))
     return [tuple(dict.fromkeys(text for text in row if text)) for row in zip(*columns, strict=True)]
@@ -122,11 +128,12 @@ def _texts(unit: Unit, config: Config) -> list[tuple[str, ...]]:
 def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
     for name in config.catalog.text:
         only = {"text": (name,), "image": None, "more_images": None, "attributes": ()}
-        table = _rows(unit, config.catalog.model_copy(update=only), config, [])
+        table = rows_of(unit, config.catalog.model_copy(update=only), config, [])
         yield table.column("text").to_pylist()
 
 
-def _duplicates(unit: Unit) -> list[int]:
+def duplicates_of(unit: Unit) -> list[int]:
+    """The rows of a unit whose id came before."""
     duplicates: list[int] = np.frombuffer(unit.duplicates, np.int32).tolist()
     return duplicates
 

@@ -26,7 +26,8 @@ from index_builders.sizing import IndexSettings
 from lookup.store import Store
 from pipeline import catalog, fingerprints
 from pipeline.config import Config
-from pipeline.embed import embed_photos, embed_texts, fuse, tower_dims
+from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
+from pipeline.embed_states import StatesPath, embed_and_fuse
 from pipeline.failures import told
 from pipeline.index_files import write_index
 from pipeline.plan import Unit
@@ -192,7 +193,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         """Open the store and load the fusion."""
         self.store = Store.at(self.config.store.path)
         self.dims = tower_dims(self.config)
-        self.fusion = self.config.fusion_spec.load(*self.dims)
+        self.fusion = fusion_of(self.config)
 
     @beam.DoFn.yields_elements  # type: ignore[untyped-decorator]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[Done]:
@@ -200,14 +201,52 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         meta, reused = _meta(batch), not batch.num_rows
         with told():
             if not reused:
-                fused = fuse(pa.Table.from_batches([batch]), self.fusion, *self.dims)
+                fused = self.fused(pa.Table.from_batches([batch]))
                 write_unit(self.store, meta["shard"], fused, self.config)
             mark_unit(self.store, self.run, meta["unit"], meta["shard"], reused)
         yield Done(meta["unit"], meta["shard"], meta["rows"], reused)
 
+    def fused(self, unit: pa.Table) -> pa.Table:
+        """The unit with its embeddings."""
+        return fuse(unit, self.fusion, *self.dims)
+
     def infer_output_type(self, input_type: Any) -> Any:
         """A reference."""
         return Done
+
+
+class EncodeFuseAndWrite(FuseAndWrite):
+    """Batch -> shard, for a fusion that reads states: these are too large to travel, so all is done in one place."""
+
+    def __init__(self, config: Config, root: str, run: str) -> None:
+        super().__init__(config, run)
+        self.root = root
+
+    def setup(self) -> None:
+        """Open the store, load fusion and encoders, and start the decoding threads."""
+        super().setup()
+        encoders, catalog = self.config.encoders, self.config.catalog
+        if encoders.text_spec is None or encoders.image_spec is None:  # the config was refused
+            raise TypeError("a fusion that reads states needs both encoders")
+        self.path = StatesPath(
+            load_text(encoders.text_spec, encoders.device),
+            load_image(encoders.image_spec, encoders.device),
+            self.fusion,
+            self.root,
+            PhotoLimits(catalog.max_photo_bytes, catalog.max_photo_pixels),
+            ThreadPoolExecutor(self.config.run.photo_threads, thread_name_prefix="photos"),
+        )
+
+    def teardown(self) -> None:
+        """Stop the decoding threads."""
+        self.path.pool.shutdown()
+
+    def fused(self, unit: pa.Table) -> pa.Table:
+        """The unit encoded and fused, chunk by chunk."""
+        table = embed_and_fuse(unit, self.path)
+        for what, column in (("texts", "text_vector"), ("photos", "image_vector")):
+            Metrics.counter("vitrine", f"{what}_encoded").inc(table.num_rows - table.column(column).null_count)
+        return table
 
 
 class BuildIndex(beam.DoFn):  # type: ignore[misc]

@@ -46,7 +46,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     """Scripts rely on these names."""
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
         *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
-        *("train", "models pull"),
+        *("train", "train fusion", "models pull"),
     }
 
 
@@ -121,7 +121,7 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
 
 
 # What these do takes minutes or a network; their own tests cover them.
-AT_ONCE = [path for path in COMMANDS if path not in ("vitrine train", "vitrine models pull")]
+AT_ONCE = [path for path in COMMANDS if path not in ("vitrine train", "vitrine train fusion", "vitrine models pull")]
 
 
 @pytest.mark.parametrize("path", AT_ONCE)

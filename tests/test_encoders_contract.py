@@ -31,6 +31,7 @@ from encoders.base import (
     load_text,
 )
 from encoders.errors import InputError
+from encoders.fusion.base import fusion_types
 from tests.tiny_models import clip, open_clip_model, text_model, timm_model
 
 WEIGHTLESS = ("hashed_text", "photo_descriptors")
@@ -260,7 +261,8 @@ def test_unknown_fields_and_types_are_refused(spec: EncoderSpec) -> None:
 def test_loading_imports_no_torch() -> None:
     """Specs of all types, text cleaning and photo decoding need no network library."""
     names = ", ".join(
-        f"encoders.{name}" for name in (*encoder_types(), "text", "photo", "fusion.concat", "fusion.weighted_sum")
+        f"encoders.{name}"
+        for name in (*encoder_types(), "text", "photo", *(f"fusion.{kind}" for kind in fusion_types()))
     )
     code = f"import sys, {names}; sys.exit('torch' in sys.modules or 'ftfy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0

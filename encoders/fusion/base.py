@@ -2,23 +2,48 @@
 items.
 
 To add a fusion, add `encoders/fusion/<type>.py` with a class `Spec(FusionSpec)`; `type: <type>` in a config names the
-file.
+file. One that is learned has a `Spec(LearnedSpec)` of `encoders/fusion/learned/`.
 """
 
 from __future__ import annotations
 
+import threading
 from abc import ABC, abstractmethod
-from typing import Any, ClassVar
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import Vectors, spec_class, types_in
+from encoders.base import EncoderSpec, Modality, Vectors, spec_class, types_in
 from encoders.identity import identity_of
 
 Mask = npt.NDArray[np.bool_]
+
+
+class States(NamedTuple):
+    """What stands in the towers before pooling, row by row: (length, s) arrays of floats. An absent row's are not read;
+    an absent side of a query is empty.
+    """
+
+    text: Sequence[npt.NDArray[np.floating[Any]]]
+    image: Sequence[npt.NDArray[np.floating[Any]]]
+
+
+@dataclass(frozen=True)
+class Tower:
+    """What a fusion may know of an encoder that is not loaded: the length of its vectors, and its identity."""
+
+    dim: int
+    identity: str
+
+    @classmethod
+    def of(cls, spec: EncoderSpec | None) -> Tower | None:
+        """The tower that `spec` describes."""
+        return cls(spec.dim, spec.identity) if spec else None
 
 
 class FusionSpec(BaseModel):
@@ -27,23 +52,45 @@ class FusionSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: ClassVar[int] = 1
+    places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
+    learned: ClassVar[bool] = False  # whether `vitrine train fusion` makes it
+    reads_states: ClassVar[bool] = False  # whether `load` gives a StatesFusion
 
     type: str
 
     @property
+    def needs(self) -> frozenset[Modality]:
+        """The towers that must be there, as far as that is known without looking at them."""
+        return frozenset()
+
+    def provenance(self) -> dict[str, str]:
+        """What else decides the numbers: digests of weights."""
+        return {}
+
+    @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two fusions give the same embedding for the same vectors."""
-        return identity_of({"fields": self.model_dump(mode="json"), "version": self.version})
+        fields = self.model_dump(mode="json", exclude=set(self.places))
+        return identity_of({"fields": fields, "version": self.version, **self.provenance()})
+
+    def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
+        """InputError when the fusion belongs to other towers than these; nothing is loaded for that."""
+        return
 
     @abstractmethod
-    def load(self, text_dim: int | None, image_dim: int | None) -> Fusion:
-        """The fusion for towers of these lengths (None: the tower is absent); InputError if they do not fit."""
+    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> Fusion:
+        """The fusion for towers of these lengths (None: the tower is absent); InputError if they do not fit.
+
+        `device` is where a learned fusion computes; the only place that may import torch.
+        """
 
 
 class Fusion(ABC):
     """Items and queries in one space, compared by inner product."""
 
     dim: int
+    # The modalities that items are made of. A product that has none of them is a reject, as if nothing else were there.
+    uses: frozenset[Modality] = frozenset({"text", "image"})
 
     @abstractmethod
     def items(self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask) -> Vectors:
@@ -58,6 +105,22 @@ class Fusion(ABC):
         """(nq, dim) float32 of (nq, dt) and / or (nq, di) float32 unit rows; ValueError when both are None."""
 
 
+class StatesFusion(Fusion):
+    """A fusion that reads the states of tokens and patches besides the vectors of towers."""
+
+    @abstractmethod
+    def items(
+        self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask, states: States | None = None
+    ) -> Vectors:
+        """As `Fusion.items`; ValueError without `states`."""
+
+    @abstractmethod
+    def queries(
+        self, text: Vectors | None = None, image: Vectors | None = None, states: States | None = None
+    ) -> Vectors:
+        """As `Fusion.queries`; ValueError without `states`."""
+
+
 def fusion_types() -> list[str]:
     """The names that `fusion.type` can have."""
     return types_in(encoders.fusion.__name__, list(encoders.fusion.__path__))
@@ -69,3 +132,20 @@ def fusion_spec(fields: dict[str, Any]) -> FusionSpec:
     """
     spec: FusionSpec = spec_class(encoders.fusion.__name__, fusion_types(), fields).model_validate(fields)
     return spec
+
+
+def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:
+    """The live fusion of `spec` for these towers (None: absent), loaded once per process, shared by threads.
+
+    InputError when it does not fit them or was trained on others.
+    """
+    spec.refuse_towers(text, image)
+    key = (spec.identity, text, image, device)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = spec.load(text.dim if text else None, image.dim if image else None, device)
+        return _loaded[key]
+
+
+_loaded: dict[tuple[str, Tower | None, Tower | None, str], Fusion] = {}
+_loading = threading.Lock()

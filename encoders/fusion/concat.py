@@ -18,7 +18,7 @@ class Spec(FusionSpec):
     type: Literal["concat"] = "concat"
     text_weight: float = Field(0.5, gt=0, lt=1)
 
-    def load(self, text_dim: int | None, image_dim: int | None) -> Concat:
+    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> Concat:
         """The fusion; with one tower absent it is the other tower, unweighted."""
         if text_dim is None and image_dim is None:
             raise InputError("a text or a photo encoder", "neither", "set `text:` or `image:` in the config")

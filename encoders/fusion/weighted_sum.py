@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Literal
 
 import numpy as np
@@ -11,24 +12,31 @@ from encoders.base import Vectors
 from encoders.errors import InputError
 from encoders.fusion.base import Fusion, FusionSpec, Mask
 
+# A start only: towers leave a gap between texts and photos (Liang et al. 2022, arXiv 2203.02053), each its own.
+START = 0.25
+
 
 class Spec(FusionSpec):
     """`text_weight` of the text, the rest of the photo. `alignment` belongs to the towers: `measured_alignment`."""
 
     type: Literal["weighted_sum"] = "weighted_sum"
     text_weight: float = Field(0.5, gt=0, lt=1)
-    # A start only: towers leave a gap between texts and photos (Liang et al. 2022, arXiv 2203.02053), each its own.
-    alignment: float = Field(0.25, ge=-1, le=1, description="what stands for an unknown cosine, per known one")
+    alignment: float = Field(START, ge=-1, le=1, description="what stands for an unknown cosine, per known one")
 
-    def load(self, text_dim: int | None, image_dim: int | None) -> WeightedSum:
+    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> WeightedSum:
         """The fusion; InputError unless both towers are there and equally long."""
-        if text_dim is None or image_dim is None or text_dim != image_dim:
-            raise InputError(
-                "text and photo vectors of equal length, to add them",
-                f"text {text_dim}, photo {image_dim}",
-                "set fusion.type=concat, which fits any towers, or choose two towers of one model",
-            )
-        return WeightedSum(text_dim, self.text_weight, self.alignment)
+        return WeightedSum(refuse_unequal(text_dim, image_dim), self.text_weight, self.alignment)
+
+
+def refuse_unequal(text_dim: int | None, image_dim: int | None) -> int:
+    """The length of both towers; InputError unless both are there and equally long."""
+    if text_dim is None or image_dim is None or text_dim != image_dim:
+        raise InputError(
+            "text and photo vectors of equal length, to add them",
+            f"text {text_dim}, photo {image_dim}",
+            "set fusion.type=concat, which fits any towers, or choose two towers of one model",
+        )
+    return text_dim
 
 
 def measured_alignment(text: Vectors, image: Vectors, queries: Vectors, text_weight: float, seed: int = 0) -> float:
@@ -46,12 +54,17 @@ def measured_alignment(text: Vectors, image: Vectors, queries: Vectors, text_wei
     known, seen = queries @ text.T, queries @ image.T
     wt, wi = text_weight, 1 - text_weight
     whole = wt * known + wi * seen
+    return balanced(known, hidden, lambda g: np.where(hidden, (wt + wi * g) * known, whole), -1, 1)
+
+
+def balanced(known: Vectors, hidden: Mask, scores: Callable[[float], Vectors], low: float, high: float) -> float:
+    """The factor between `low` and `high` under which `hidden` items keep the share of queries' top 10 that they have
+    under `known`, the (nq, n) scores of one tower; a greater factor must raise their `scores`.
+    """
     target = _share(known, hidden)
-    low, high = -1.0, 1.0
-    for _ in range(12):  # to 2 / 2**12; a greater g raises the hidden ones, so halving finds it
+    for _ in range(12):  # to 1 / 2**12 of the range
         middle = (low + high) / 2
-        scores = np.where(hidden, (wt + wi * middle) * known, whole)
-        share = _share(scores, hidden)
+        share = _share(scores(middle), hidden)
         low, high = (middle, high) if share < target else (low, middle)
     return (low + high) / 2
 

@@ -1,0 +1,21 @@
+"""Text plus photo, equally: `weighted_sum` with nothing to weigh, for towers trained together."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from encoders.fusion.base import FusionSpec
+from encoders.fusion.weighted_sum import START, WeightedSum, refuse_unequal
+
+
+class Spec(FusionSpec):
+    """`alignment` belongs to the towers: see `measured_alignment`."""
+
+    type: Literal["sum"] = "sum"
+    alignment: float = Field(START, ge=-1, le=1, description="what stands for an unknown cosine, per known one")
+
+    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> WeightedSum:
+        """`WeightedSum` of equal weights, which says what a missing modality means; InputError for unequal towers."""
+        return WeightedSum(refuse_unequal(text_dim, image_dim), 0.5, self.alignment)

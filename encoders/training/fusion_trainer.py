@@ -1,0 +1,295 @@
+"""Training of a fusion on a catalog's own products, the towers frozen: contrastive, seeded, resumable after a kill.
+
+Items are products, each of whose modalities is hidden now and then; queries are a product's texts with words dropped,
+its photo, or both. The network learns that a query's product is nearer than the others of its step. Everything that a
+step does follows from the settings and its number, so a training that was killed and called again ends in the same
+bytes as one that was not, on a CPU with the same number of threads.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import shutil
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from filelock import FileLock, Timeout
+from pydantic import BaseModel, ConfigDict, Field
+
+from encoders.base import Modality
+from encoders.errors import InputError, LockedError
+from encoders.fusion.base import Tower
+from encoders.fusion.learned.folder import Scales, Sizes, write_fusion
+from encoders.fusion.learned.inputs import Inputs
+from encoders.fusion.learned.network import LearnedSpec, Live
+from encoders.identity import identity_of
+from encoders.networks.device import device_of
+from encoders.training.fusion_lessons import Classroom, FusionLessons
+from encoders.training.fusion_measures import KINDS, measured_scales, recall_at
+from encoders.training.losses import softmax_loss
+from encoders.training.pairs import seeded, steps_per_epoch
+from encoders.training.state import CURVE, Checkpoints, State, sync
+from encoders.training.trainer import RECORD, Progress, TrainSettings, learning_rate
+
+if TYPE_CHECKING:
+    import torch
+
+VERSION = 1  # raised when the same settings train other weights
+_SCALE, _MOST_SCALE = math.log(1 / 0.07), math.log(100)  # CLIP's first scale of the logits and its bound (2103.00020)
+
+
+class FusionTrainSettings(BaseModel):
+    """How a fusion is trained; the fields are keys of `train_fusion:` in a config."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    width: int = Field(128, ge=8, description="of the network's tokens; a multiple of heads")
+    layers: int = Field(1, ge=1, le=3, description="of the network")
+    heads: int = Field(4, ge=1, description="of attention")
+    dim: int = Field(256, ge=8, description="length of embeddings, where the towers are not of one model and space")
+    dropout: float = Field(0.1, ge=0, lt=1, description="in the network, while it learns")
+    epochs: float = Field(30.0, gt=0, description="how often each product is seen")
+    batch: int = Field(256, ge=2, description="products in a step; each is compared with all others of its step")
+    lr: float = Field(1e-3, gt=0, description="highest learning rate")
+    warmup: float = Field(0.1, ge=0, lt=1, description="share of the steps in which the rate rises; then a cosine")
+    weight_decay: float = Field(0.1, ge=0, description="AdamW's; not on norms, biases and the scale")
+    hide: float = Field(0.3, ge=0, lt=0.5, description="how often a product's text, and as often its photo, is hidden")
+    variants: int = Field(4, ge=1, description="queries made of each product's texts before training")
+    drop_words: float = Field(0.3, ge=0, lt=1, description="how often a word is dropped from such a query")
+    seed: int = Field(0, ge=0, lt=2**32, description="decides queries, batches, what is hidden, and the first weights")
+    held_out: float = Field(0.1, ge=0, lt=1, description="share of the products that is measured, never learned from")
+    held_out_most: int = Field(1000, ge=1, description="at most so many held-out products are measured")
+    recall_k: int = Field(1, ge=1, description="k of the held-out recall@k, over queries by text, by photo, by both")
+    evaluate_every: int = Field(50, ge=1, description="steps between evaluations; each writes a checkpoint")
+    patience: int = Field(5, ge=0, description="stop after so many evaluations without a better recall; 0: never")
+
+
+@dataclass(frozen=True)
+class FusionTask:
+    """What is to be trained: a fusion for two towers, on what `source`, 64 hex digits, identifies."""
+
+    spec: LearnedSpec
+    text: Tower
+    image: Tower
+    source: str
+    settings: FusionTrainSettings
+    device: str = "cpu"
+
+    @property
+    def identity(self) -> str:
+        """64 hex digits: equal for trainings that end in the same fusion."""
+        return identity_of(
+            {
+                "version": VERSION,
+                "fusion": [self.spec.type, self.spec.version],
+                "towers": [self.text.identity, self.image.identity],
+                "source": self.source,
+                "settings": self.settings.model_dump(mode="json"),
+            }
+        )
+
+
+@dataclass(frozen=True)
+class TrainedFusion:
+    """What came of a training. `recall` is that of the weights that were kept; None where nothing was held out."""
+
+    folder: Path
+    steps: int
+    best_step: int
+    recall: float | None
+    seconds: float
+    products: int
+    held_out: int
+    scales: dict[str, float]
+
+
+def train_fusion(
+    task: FusionTask, lessons: Callable[[], FusionLessons], out: Path, progress: Progress | None = None
+) -> TrainedFusion:
+    """Train on what `lessons` gives and write the fusion to `out`, by rename when it is done.
+
+    While it runs, checkpoints and the curve are in `<out>.training`; called again after a kill, it goes on from there.
+    Nothing is done where `out` already holds this very training. InputError for what cannot be trained, LockedError
+    when another process trains the same `out`.
+    """
+    if task.settings.width % task.settings.heads:
+        came = f"width {task.settings.width}, heads {task.settings.heads}"
+        raise InputError("train_fusion.width: a multiple of train_fusion.heads", came, "change one of the two")
+    done = _done(out, task.identity)
+    if done:
+        return done
+    work = Path(f"{out}.training")
+    work.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(work / "lock")
+    try:
+        with lock.acquire(timeout=0):
+            run = _Run(task, lessons(), work)
+            run.steps(progress)
+            trained = run.finish(out)
+    except Timeout as err:
+        fix = "wait for it to end, or choose another --out"
+        raise LockedError(f"{work} to be free", "another process trains there", fix) from err
+    shutil.rmtree(work)
+    return trained
+
+
+def _done(out: Path, identity: str) -> TrainedFusion | None:
+    """The training that `out` holds if it is this one; InputError when something else is there."""
+    if not out.exists():
+        return None
+    record = out / RECORD
+    told = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    if told.get("identity") == identity:
+        return TrainedFusion(folder=out, **told["result"])
+    came = "another training's result" if told else "a folder without one"
+    raise InputError(f"no folder, or the result of this very training, at {out}", came, "choose another --out")
+
+
+class _Run:
+    """One training: its network, optimizer and state, advanced step by step."""
+
+    def __init__(self, task: FusionTask, lessons: FusionLessons, work: Path) -> None:
+        import torch
+
+        settings = task.settings
+        self._task, self._settings = task, settings
+        self._room = Classroom(lessons, settings.held_out, settings.held_out_most)
+        self._device = device_of(task.device)
+        self._sizes = _sizes(task, lessons)
+        with seeded(settings.seed, -1):
+            network = task.spec.network(self._sizes, settings.dropout)
+        scale = torch.nn.ParameterDict({"scale": torch.tensor(_SCALE)})
+        self._model: Any = torch.nn.ModuleDict({"network": network, "loss": scale}).to(self._device)
+        self._optimizer = torch.optim.AdamW(_groups(self._model, settings.weight_decay), lr=settings.lr)
+        self._checkpoints = Checkpoints(work)
+        self._state: State = self._checkpoints.restore(task.identity, self._model, self._optimizer)
+        self._epoch = steps_per_epoch(len(self._room.training), settings.batch)
+        self._total = math.ceil(settings.epochs * self._epoch)
+        self._rates = TrainSettings(lr=settings.lr, warmup=settings.warmup)
+
+    def steps(self, progress: Progress | None) -> None:
+        """Step until the end, or until the held-out recall no longer grows."""
+        settings, state = self._settings, self._state
+        before, began = state.seconds, time.monotonic()
+        with open(self._checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
+            while state.step < self._total and not (settings.patience and state.worse >= settings.patience):
+                rate = learning_rate(state.step, self._total, self._rates)
+                loss = self._step(rate)
+                state.step += 1
+                curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
+                if state.step % settings.evaluate_every == 0 or state.step == self._total:
+                    self._evaluate(curve)
+                    state.seconds = before + time.monotonic() - began
+                    os.fsync(curve.fileno())
+                    self._checkpoints.save(state, self._model, self._optimizer)
+                if progress is not None:
+                    progress("train fusion", state.step, self._total)
+
+    def finish(self, out: Path) -> TrainedFusion:
+        """Measure what a missing modality counts with the best weights, and write them as a fusion."""
+        from safetensors.torch import load_model
+
+        state, task = self._state, self._task
+        if self._checkpoints.best is None:
+            raise RuntimeError("a training of no steps has no checkpoint")
+        load_model(self._model, str(self._checkpoints.best))
+        scales = measured_scales(self._live(), self._room, self._settings.seed)
+        recall = state.best_recall if len(self._room.held_out) else None
+        counts = len(self._room.training), len(self._room.held_out)
+        seconds = round(state.seconds, 1)
+        trained = TrainedFusion(out, state.step, state.best_step, recall, seconds, *counts, scales.model_dump())
+        partial = out.with_name(f".{out.name}.partial")
+        shutil.rmtree(partial, ignore_errors=True)
+        partial.mkdir(parents=True)
+        kind = task.spec.type, task.spec.version
+        towers: dict[Modality, str] = {"text": task.text.identity, "image": task.image.identity}
+        write_fusion(partial, kind, towers, self._model["network"], (self._sizes, scales))
+        shutil.copyfile(self._checkpoints.curve, partial / CURVE)
+        told = {name: value for name, value in asdict(trained).items() if name != "folder"}
+        record = {"identity": state.identity, "settings": self._settings.model_dump(mode="json"), "result": told}
+        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
+        for file in partial.iterdir():
+            sync(file)
+        sync(partial)
+        os.rename(partial, out)
+        sync(out.parent)
+        return trained
+
+    def _step(self, rate: float) -> float:
+        import torch
+
+        settings, room, step = self._settings, self._room, self._state.step
+        epoch, place = divmod(step, self._epoch)
+        order = np.random.default_rng([settings.seed, epoch]).permutation(room.training)
+        rows = order[place * settings.batch : (place + 1) * settings.batch]
+        draw = np.random.default_rng([settings.seed, epoch, place, 1])
+        lots, kinds = draw.random(len(rows)), np.array(KINDS)[draw.integers(len(KINDS), size=len(rows))]
+        variant = draw.integers(room.variants, size=len(rows))
+        hide = settings.hide
+        items = room.items(rows, lots >= hide, (lots < hide) | (lots >= 2 * hide))
+        queries = room.asking(rows, variant, kinds[:, 0], kinds[:, 1])
+        matched = torch.from_numpy(room.matched(rows, variant, kinds[:, 0])).to(self._device)
+        for group in self._optimizer.param_groups:
+            group["lr"] = rate
+        self._model.train()
+        scale, network = self._model["loss"]["scale"], self._model["network"]
+        with seeded(settings.seed, step):
+            asked, found = (self._task.spec.fuse(network, Inputs.of(one, self._device)) for one in (queries, items))
+            loss = softmax_loss(scale.exp() * asked @ found.T, matched)
+            loss.backward()  # type: ignore[no-untyped-call]
+        value = float(loss.detach())
+        if not math.isfinite(value):
+            came = f"{value} in step {step + 1}, at a rate of {rate:.2g}"
+            raise InputError("a loss that is a number", came, "lower train_fusion.lr, or raise train_fusion.warmup")
+        self._optimizer.step()
+        self._optimizer.zero_grad()
+        with torch.no_grad():
+            scale.clamp_(max=_MOST_SCALE)
+        return value
+
+    def _evaluate(self, curve: Any) -> None:
+        """Measure the held-out products; without any, the newest weights are the best."""
+        state, k = self._state, self._settings.recall_k
+        if not len(self._room.held_out):
+            state.best_step = state.step
+            return
+        recall = recall_at(k, self._live(), self._room, self._settings.hide, self._settings.seed)
+        curve.write(json.dumps({"step": state.step, f"recall_at_{k}": recall}) + "\n")
+        state.worse = 0 if recall > state.best_recall else state.worse + 1
+        if recall >= state.best_recall:  # of equals the later: it learned at a lower rate
+            state.best_step, state.best_recall = state.step, recall
+
+    def _live(self) -> Live:
+        return Live(self._task.spec, self._model["network"], self._sizes, Scales(), self._device)
+
+
+def _sizes(task: FusionTask, lessons: FusionLessons) -> Sizes:
+    settings = task.settings
+    shared = task.text.identity == task.image.identity  # one model made both, in one space
+    reads = task.spec.reads_states
+    return Sizes(
+        text_dim=task.text.dim,
+        image_dim=task.image.dim,
+        text_state_dim=lessons.text_states[0].shape[1] if reads else 0,
+        image_state_dim=lessons.image_states[0].shape[1] if reads else 0,
+        dim=task.text.dim if shared else settings.dim,
+        width=settings.width,
+        layers=settings.layers,
+        heads=settings.heads,
+        shared=shared,
+    )
+
+
+def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
+    """Decay on matrices only; vectors and scalars are norms, biases and the logits' scale."""
+    parameters = list(model.parameters())
+    return [
+        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
+        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
+    ]

@@ -1,0 +1,72 @@
+"""How the commands of cli.py are found and how they end: with a message in three parts and its exit code."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+from encoders.errors import InputError, VitrineError
+
+BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
+
+
+class Commands(click.Group):
+    """Ends with the message and exit code of what it was ended by, click's own complaints included, in three parts.
+
+    A command may have a name of two words, `train fusion`, beside one that is called by the first of them, `train`.
+    """
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command that the first two words name, else the first."""
+        both = " ".join(args[:2])
+        if len(args) > 1 and both in self.commands:
+            return both, self.commands[both], args[2:]
+        return super().resolve_command(ctx, args)
+
+    def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:
+        """Run the command and exit."""
+        arguments = list(sys.argv[1:] if args is None else args)
+        ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
+        try:
+            code = super().main(arguments, *others, **{**named, "standalone_mode": False})
+        except click.exceptions.NoArgsIsHelpError as err:
+            err.show()
+            sys.exit(err.exit_code)
+        except (VitrineError, OSError, click.ClickException, click.Abort) as err:
+            from pipeline import console
+
+            known = _in_three_parts(err)
+            console.error(known, as_json="--json" in ours)
+            sys.exit(known.exit_code)
+        sys.exit(code if isinstance(code, int) else 0)
+
+
+def _in_three_parts(err: VitrineError | OSError | click.ClickException | click.Abort) -> VitrineError:
+    from pipeline.failures import explained, interrupted
+
+    if isinstance(err, click.Abort):
+        return interrupted()
+    if not isinstance(err, click.ClickException):
+        return explained(err)
+    ctx = err.ctx if isinstance(err, click.UsageError) else None
+    usage = ctx.get_usage().removeprefix("Usage: ") if ctx else "vitrine COMMAND"
+    path = ctx.command_path if ctx else "vitrine"
+    return InputError(
+        " ".join(usage.split()), err.format_message(), f"`{path} --help` shows the options and an example"
+    )
+
+
+class BeamCommand(click.Command):
+    """A command that hands what stands after `--` to Beam."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Keep what stands after `--` in the context."""
+        if "--" in args:
+            cut = args.index("--")
+            ctx.meta[BEAM], args = tuple(args[cut + 1 :]), args[:cut]
+        return super().parse_args(ctx, args)

@@ -1,0 +1,157 @@
+"""A catalog as something that a fusion learns from: its products that have both a text and a photo, encoded once by the
+towers as a run encodes them.
+
+What a run would reject is left out here and counted by the same reasons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+
+from encoders.base import ImageEncoder, TextEncoder, Vectors, load_image, load_text
+from encoders.errors import InputError
+from encoders.fusion.base import Mask, Tower
+from encoders.fusion.learned.network import learned_of
+from encoders.identity import identity_of
+from encoders.photo import PhotoLimits
+from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
+from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
+from pipeline.config import Config
+from pipeline.embed import Kept, embed_photos, embed_texts, vectors_of
+from pipeline.embed_states import CHUNK, chunks
+from pipeline.plan import Plan, Unit
+from pipeline.progress import Progress
+from pipeline.training import duplicates_of, planned, rows_of, texts_of
+
+MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
+
+
+@dataclass
+class _Reading:
+    """What reading a catalog goes through: both encoders, where photos are, and what came of it so far."""
+
+    text: TextEncoder
+    image: ImageEncoder
+    root: str
+    limits: PhotoLimits
+    pool: ThreadPoolExecutor
+    settings: FusionTrainSettings
+    states: bool
+    lessons: FusionLessons
+    left_out: Counter[str]
+
+
+def train_fusion_on_catalog(
+    config: Config, out: Path, progress: Progress | None = None
+) -> tuple[TrainedFusion, dict[str, int]]:
+    """Train a fusion of the type that `fusion` names for the encoders of `config`, on its catalog, into `out`.
+
+    The other value counts by reason the rows that nothing was learned from; none where `out` was already there.
+    """
+    spec = learned_of(config.fusion_spec)
+    text, image = Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
+    if text is None or image is None:
+        raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
+    plan = planned(config)
+    reading = config.catalog.model_dump(mode="json")
+    source = identity_of({"catalog": plan.catalog, "reading": reading, "root": plan.image_root})
+    task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
+    left_out: Counter[str] = Counter()
+    trained = train_fusion(task, lambda: _lessons(config, plan, left_out, progress), out, progress)
+    return trained, dict(sorted(left_out.items()))
+
+
+def _lessons(config: Config, plan: Plan, left_out: Counter[str], progress: Progress | None) -> FusionLessons:
+    encoders, settings = config.encoders, config.train_fusion
+    if encoders.text_spec is None or encoders.image_spec is None:
+        raise TypeError("expected both encoders")
+    lessons, done = FusionLessons(settings.variants), 0
+    with ThreadPoolExecutor(config.run.photo_threads) as pool:
+        reading = _Reading(
+            load_text(encoders.text_spec, encoders.device),
+            load_image(encoders.image_spec, encoders.device),
+            plan.image_root,
+            PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels),
+            pool,
+            settings,
+            config.fusion_spec.reads_states,
+            lessons,
+            left_out,
+        )
+        for unit in plan.units:
+            _read(unit, config, reading)
+            done += unit.rows
+            if progress is not None:
+                progress("read", done, plan.rows)
+    return lessons
+
+
+def _read(unit: Unit, config: Config, reading: _Reading) -> None:
+    """Add the products of a unit, chunk by chunk."""
+    table = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    texts = texts_of(unit, config)
+    for start, rows in chunks(table, CHUNK):
+        _add(table.slice(start, rows), texts[start : start + rows], reading)
+        lessons = reading.lessons
+        if lessons.bytes > MOST_BYTES:
+            fit = len(lessons.ids) * MOST_BYTES // lessons.bytes
+            raise InputError(
+                f"at most {MOST_BYTES:,} bytes of what the encoders give, of about {fit:,} products",
+                f"{lessons.bytes:,} bytes of {len(lessons.ids):,} products, and more to come",
+                "train on some of the catalog's files (catalog.path=...), or lower train_fusion.variants",
+            )
+
+
+def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -> None:
+    lessons = reading.lessons
+    of_texts: Kept | None = {} if reading.states else None
+    of_photos: Kept | None = {} if reading.states else None
+    joined = batch.column("text").to_pylist()
+    table = embed_texts(batch, reading.text, of_texts)
+    table = embed_photos(table, reading.image, reading.root, reading.limits, reading.pool, of_photos)
+    text, has_text = vectors_of(table, "text_vector", reading.text.dim)
+    image, has_image = vectors_of(table, "image_vector", reading.image.dim)
+    _count(table, has_text, has_image, reading.left_out)
+    rows = np.flatnonzero(has_text & has_image)
+    ids = table.column("id").to_pylist()
+    how = reading.settings
+    asked = [
+        query
+        for row in rows.tolist()
+        for query in asked_of(ids[row], texts[row], how.variants, how.drop_words, how.seed)
+    ]
+    lessons.ids += [ids[row] for row in rows.tolist()]
+    lessons.texts += [joined[row] for row in rows.tolist()]
+    lessons.asked += asked
+    lessons.text.append(text[rows])
+    lessons.image.append(image[rows])
+    if of_texts is None or of_photos is None:
+        lessons.queries.append(reading.text.encode(asked, "query"))
+        return
+    found = reading.text.encode_states(asked, "query")
+    lessons.queries.append(found.vectors)
+    lessons.query_states += _halves([[states] for states in found.states])
+    lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
+    lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])
+
+
+def _halves(states: Sequence[Sequence[Vectors]]) -> list[Halves]:
+    """Of each row (length, s) float16: its arrays one after the other, cut to what a half can hold."""
+    most = np.finfo(np.float16).max
+    return [np.concatenate(arrays).clip(-most, most).astype(np.float16) for arrays in states]
+
+
+def _count(table: pa.Table, has_text: Mask, has_image: Mask, left_out: Counter[str]) -> None:
+    """Add why rows are left out."""
+    faults = zip(*(table.column(name).to_pylist() for name in ("reject", "text_fault", "image_fault")), strict=True)
+    for (reject, text_fault, image_fault), text, image in zip(faults, has_text, has_image, strict=True):
+        if not text or not image:
+            fault = text_fault or "no_text" if not text else image_fault or "no_photo"
+            left_out[reject or fault] += 1
