@@ -140,9 +140,7 @@ def _over(one: Trial, settings: IndexSettings) -> list[str]:
         "max_bytes_per_vector": (one.memory_bytes, settings.max_bytes_per_vector),
         "max_disk_bytes_per_vector": (one.disk_bytes, settings.max_disk_bytes_per_vector),
     }
-    return [
-        f"index.{name} to {math.ceil(value)}" for name, (value, bound) in bounds.items() if bound and value > bound
-    ]
+    return [f"index.{name} to {math.ceil(value)}" for name, (value, bound) in bounds.items() if bound and value > bound]
 
 
 def _shortfalls(one: Trial, settings: IndexSettings) -> list[str]:

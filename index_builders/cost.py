@@ -35,7 +35,7 @@ class Cost:
     dim: int
 
     def microseconds(self, centroids: int, scanned: float, candidates: int, refine: RefineKind) -> float:
-        """Of a query that compares `centroids`, scans `scanned` codes and keeps `candidates`, ranked again by refine."""
+        """Of a query that compares `centroids`, scans `scanned` codes, and ranks `candidates` again by `refine`."""
         fixed, per_dim = _REFINED[refine]
         again = candidates * (_KEPT + fixed + per_dim * self.dim)
         return (_CALL + centroids * self.row + scanned * self.code + again) / 1000
@@ -66,7 +66,7 @@ def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> float:
     asked = index.metric.stored(xq)
     with threads(1):
         if isinstance(index.faiss_index, faiss.IndexPreTransform):
-            asked = faiss.downcast_VectorTransform(index.faiss_index.chain.at(0)).apply(asked)
+            asked = faiss.downcast_VectorTransform(index.faiss_index.chain.at(0)).apply(asked)  # type: ignore[attr-defined]  # the stubs' list
         _, lists = index.ivf.quantizer.search(asked, nprobe)
     return float(list_sizes(index)[lists].sum(axis=1).mean())
 

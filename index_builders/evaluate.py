@@ -62,7 +62,8 @@ class HeldOut:
         """recall@k of each query, (nq,) in 0..1, for answers (nq, c) best first, of which the first k others count."""
         others, right = positions != self.own[:, None], self.right(positions)
         right &= np.cumsum(others, axis=1) <= self.k
-        return np.minimum(right.sum(axis=1), self.wanted) / np.maximum(self.wanted, 1) + (self.wanted == 0)
+        share = np.minimum(right.sum(axis=1), self.wanted) / np.maximum(self.wanted, 1)
+        return np.asarray(share + (self.wanted == 0))  # one row: there is nothing to find
 
 
 def held_out(xq: Vectors, own: Positions, kept: Kept, k: int) -> HeldOut:
@@ -102,4 +103,3 @@ def milliseconds(index: PartitionIndex, queries: HeldOut, nprobe: int | None, mo
             index.search(xq, queries.k, nprobe)
             times.append(1000 * (time.perf_counter() - started))
     return times
-

@@ -7,7 +7,7 @@ and a million rows take minutes. Rows that are equal to many others can become u
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -36,10 +36,11 @@ class Spec(BuilderSpec):
 
         from index_builders.threads import threads
 
-        index = faiss.IndexHNSWFlat(dim, self.m, metric.faiss)
+        index: Any = faiss.IndexHNSWFlat(dim, self.m, metric.faiss)
         index.hnsw.efConstruction = self.ef_construction
-        index.hnsw.rng = faiss.RandomGenerator(self.seed)
+        index.hnsw.rng = faiss.RandomGenerator(self.seed)  # type: ignore[attr-defined]  # the stubs lack it
         with threads(1):
             for xb in blocks:
                 index.add(xb)
-        return index
+        built: faiss.Index = index
+        return built

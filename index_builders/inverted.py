@@ -39,7 +39,7 @@ def check_rows(xt: Vectors, needed: int, why: str) -> None:
 
 
 def coarse_quantizer(xt: Vectors, nlist: int, metric: Metric, seed: int) -> faiss.Index:
-    """A flat quantizer of `nlist` centroids, (nt, d) float32 `xt` being `metric.stored` rows, at least nlist of them."""
+    """A flat quantizer of `nlist` centroids, learned from (nt, d) float32 `metric.stored` rows, nlist or more."""
     check_rows(xt, nlist, f"nlist: {nlist}")
     quantizer = faiss.IndexFlat(xt.shape[1], metric.faiss)
     quantizer.add(two_level(xt, nlist, metric, seed) if nlist >= TWO_LEVEL_FROM else kmeans(xt, nlist, metric, seed))
@@ -54,7 +54,7 @@ def kmeans(xt: Vectors, k: int, metric: Metric, seed: int) -> Vectors:
     clustering.min_points_per_centroid = 1  # sizing.py sees to enough points; FAISS would only print to stderr
     clustering.max_points_per_centroid = POINTS
     with threads(1):
-        clustering.train(xt, faiss.IndexFlat(xt.shape[1], metric.faiss))  # type: ignore[call-arg]  # stubs: C++'s own
+        clustering.train(xt, faiss.IndexFlat(xt.shape[1], metric.faiss))
     return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(k, -1), dtype=np.float32)
 
 

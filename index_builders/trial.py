@@ -1,5 +1,4 @@
-"""One index of one spec, written, opened again as readers do, and tuned: what `choose.py` compares and `build.py` keeps.
-"""
+"""One index of one spec, written, opened again as readers do, and tuned: what is compared, and what is kept."""
 
 from __future__ import annotations
 
@@ -24,7 +23,7 @@ _WRITE_BYTES = 1 << 20
 
 @dataclass(frozen=True)
 class Rows:
-    """The rows that an index is made of: all of them, (nt, d) float32 `stored` to train on, held-out queries, an id file.
+    """What an index is made of: all rows, (nt, d) float32 `stored` ones to train on, held-out queries, an id file.
 
     `xt` and the queries were drawn at random; no query was trained on.
     """

@@ -19,7 +19,7 @@ from index_builders.threads import in_order
 from lookup.index import PartitionIndex, best
 from lookup.manifest import CurvePoint
 
-_CANDIDATES = 1500  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
+_CANDIDATES = 1000  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
 _TIMED = 20  # queries timed at each point of the curve
 
 

@@ -75,7 +75,7 @@ def _tolerance(index: PartitionIndex) -> float:
 
 
 def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each: tuple[float, float]) -> Proof:
-    """The figures of a tuned index that only looking gives; `bytes_each` are those per vector, in memory and on disk."""
+    """The figures of a tuned index that only looking gives; `bytes_each`: per vector, of the FAISS file and of all."""
     low, high = interval(recalls(index, queries), seed=0)
     sizes = list_sizes(index) if index.nlist else None
     scores, positions = index.candidates(queries.xq, min(index.rows, queries.k))

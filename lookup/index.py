@@ -11,8 +11,8 @@ Position p is the p-th row of the partition's segments in order. The files of an
     refine.npy          refine vectors, row p is that of position p, beside indexes that store codes only: see refine.py
     refine_range.npy    what their codes stand for, beside refine.npy of uint8
 
-Scores are those of lookup/metric.py, bigger is better. How true they are: exactly, with a flat, ivf_flat or hnsw index or
-float16 refine vectors; to a rounding of each number, with sq8 refine vectors or an ivf_sq8 index (measured: 0.002 of a
+Scores are those of lookup/metric.py, bigger is better. How true they are: exactly, with a flat, ivf_flat or hnsw index
+or float16 refine vectors; to a rounding of each number, with sq8 refine vectors or an ivf_sq8 index (measured: 0.002 of a
 unit row's score); estimated, where codes alone rank (`score_error` of the record says how far). Scores of several
 partitions are merged as they are.
 """
@@ -109,7 +109,7 @@ class PartitionIndex:
     @property
     def ivf(self) -> Any:
         """The inverted file of the index, inside its rotation where it has one; None when it has no lists."""
-        return faiss.try_extract_index_ivf(self.faiss_index)  # type: ignore[attr-defined]  # stubs lack it
+        return faiss.try_extract_index_ivf(self.faiss_index)
 
     @property
     def nlist(self) -> int:
@@ -162,8 +162,8 @@ class PartitionIndex:
         if not 1 <= chosen <= self.widest:
             raise InputError(f"nprobe from 1 to {self.widest}", f"nprobe: {chosen}", "choose one in that range")
         if not self.nlist:
-            return faiss.SearchParametersHNSW(efSearch=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
-        params = faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]
+            return faiss.SearchParametersHNSW(efSearch=chosen)  # type: ignore[attr-defined]  # the stubs lack it
+        params = faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
         if isinstance(self.faiss_index, faiss.IndexPreTransform):
             return faiss.SearchParametersPreTransform(index_params=params)  # type: ignore[call-arg]
         return params
@@ -233,7 +233,17 @@ def best(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positi
     A position of -1 is no row, whatever its score.
     """
     scores = np.where(positions < 0, np.float32(-np.inf), scores)
+    if scores.shape[1] > 4 * k:  # sorting many candidates would take longer than finding them
+        scores, positions = _leading(scores, positions, k)
     order = np.lexsort((positions, -scores), axis=-1)[:, :k]
     top, at = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
     missing = ((0, 0), (0, k - top.shape[1]))
     return np.pad(top, missing, constant_values=-np.inf), np.pad(at, missing, constant_values=-1)
+
+
+def _leading(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
+    """The columns of each row that score as well as its k-th best, and as many others as make the rows equally long."""
+    behind = scores < -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    width = int((~behind).sum(axis=1).max())
+    order = np.argsort(behind, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)

@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from enum import Enum
+from enum import StrEnum
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     Vectors = npt.NDArray[np.float32]
 
 
-class Metric(Enum):
+class Metric(StrEnum):
     """How two vectors are compared."""
 
     INNER_PRODUCT = "inner_product"  # score = <q, x>
@@ -34,7 +34,8 @@ class Metric(Enum):
         import numpy as np
 
         norms = np.sqrt(np.einsum("ij,ij->i", x, x, dtype=np.float64))[:, None]
-        return np.divide(x, norms, out=np.zeros_like(x), where=norms > 0, casting="unsafe")
+        unit: Vectors = np.divide(x, norms, out=np.zeros_like(x), where=norms > 0, casting="unsafe")
+        return unit
 
     def scores(self, xq: Vectors, candidates: Vectors) -> Vectors:
         """(nq, c) float32 scores of `stored` queries (nq, d) and, for each, its own `stored` rows (nq, c, d)."""

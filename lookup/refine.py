@@ -92,10 +92,10 @@ def ranges(blocks: Iterable[Vectors], dim: int) -> Vectors:
 def codes(block: Vectors, span: Vectors) -> npt.NDArray[np.uint8]:
     """(n, d) float32 rows as codes (n, d) uint8 of the ranges `span`, (2, d) float32."""
     low, step = span
-    return np.clip(np.rint((block - low) / step), 0, _TOP_CODE).astype(np.uint8)
+    return np.asarray(np.clip(np.rint((block - low) / step), 0, _TOP_CODE).astype(np.uint8))
 
 
-def appended(blocks: Iterable[npt.NDArray[Any]], shape: tuple[int, int], dtype: str, out: IO[bytes]) -> Iterator[int]:
+def appended(blocks: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: str, out: IO[bytes]) -> Iterator[int]:
     """Write a .npy file of `blocks` to `out`, and say after each how many rows are in it.
 
     By plain writes: a full disk under a memory-mapped file ends the process (SIGBUS) instead of raising.

@@ -14,7 +14,6 @@ from pipeline.config import Config
 from pipeline.embed import tower_dims
 from pipeline.plan import Plan
 
-METRIC = "inner_product"
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
 _READING = ("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars")
@@ -23,7 +22,9 @@ _READING = ("columns", "text", "image", "more_images", "partition", "partition_l
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
     mine = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
+    mine["index.metric"] = config.index.metric.value  # hits of partitions are merged by their scores
     theirs = {"text": parent.text, "image": parent.image, "fusion": parent.fusion, "attributes": parent.attributes}
+    theirs["index.metric"] = parent.metric
     theirs |= _reading(parent.config, parent.catalog.image_root)
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
@@ -75,7 +76,7 @@ def assemble(
         ),
         config=config.model_dump(mode="json"),
         dim=config.fusion_spec.load(text_dim, image_dim).dim,
-        metric=METRIC,
+        metric=config.index.metric.value,
         shards=tuple(shards),
         partitions=tuple(partitions),
         **encoding,
