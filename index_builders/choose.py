@@ -32,7 +32,7 @@ CHOOSE_ROWS = 131_072  # 0.5% of recall at 500 queries is noise; this many rows 
 
 
 def choose(rows: Rows, settings: IndexSettings, folder: Path) -> tuple[Trial, tuple[Considered, ...]]:
-    """The cheapest index of `rows` within the bounds, in `folder`, and all that was weighed; GateError where none is."""
+    """The cheapest index of `rows` within the bounds, and all that was weighed; GateError where there is none."""
     small = len(rows.kept) <= CHOOSE_ROWS
     judged = rows if small else _sampled(rows, settings, folder)
     trials = _trials(judged, settings, folder / "sample")

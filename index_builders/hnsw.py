@@ -27,7 +27,7 @@ class Spec(BuilderSpec):
 
     type: Literal["hnsw"] = "hnsw"
     m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")
-    ef_construction: int = Field(40, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
+    ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
 
     def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:

@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from index_builders.base import Vectors
 
+_WIDER = 0.1  # of the range of the training rows, at either end: FAISS cuts numbers of other rows that lie beyond
+
 
 class Spec(BuilderSpec):
     """IndexIVFScalarQuantizer, QT_8bit: dim + 8 bytes a vector."""
@@ -45,5 +47,6 @@ class Spec(BuilderSpec):
         from index_builders.inverted import coarse_quantizer, filled
 
         coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
-        kind = faiss.ScalarQuantizer.QT_8bit
-        return filled(faiss.IndexIVFScalarQuantizer(coarse, dim, self.nlist, kind, metric.faiss), xt, blocks)
+        ivf = faiss.IndexIVFScalarQuantizer(coarse, dim, self.nlist, faiss.ScalarQuantizer.QT_8bit, metric.faiss)
+        ivf.sq.rangestat_arg = _WIDER
+        return filled(ivf, xt, blocks)

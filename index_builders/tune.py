@@ -1,8 +1,8 @@
 """The cheapest setting of an index that reaches a recall: how many lists, and how many candidates ranked again.
 
-nprobe is doubled from 1; for each, one search gives the recall of every refine factor, since fewer candidates are the
-first of more. Then the gap below the best nprobe is halved to an eighth of it. What was measured is kept: the settings
-that no other one beats in both recall and cost are the curve of the manifest.
+nprobe is doubled from 1 (for hnsw from k + 1); for each, one search gives the recall of every refine factor, since
+fewer candidates are the first of more. Then the gap below the best nprobe is halved to an eighth of it. What was
+measured is kept: the settings that no other one beats in both recall and cost are the curve of the manifest.
 """
 
 from __future__ import annotations
@@ -66,7 +66,9 @@ def _measured(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target
     cost = cost_of(spec, index.dim)
     if not index.widest:
         return _points(index, spec, queries, cost, 0)
-    points, nprobe, cheapest = list[CurvePoint](), 1, np.inf
+    # hnsw is asked for k + 1 rows at least: a search that keeps fewer gets lost near where it began
+    nprobe = 1 if index.nlist else min(queries.k + 1, index.widest)
+    points, cheapest = list[CurvePoint](), np.inf
     while True:
         points += _points(index, spec, queries, cost, nprobe)
         cheapest = min((point.cost_us for point in points if point.recall >= target), default=np.inf)

@@ -12,8 +12,8 @@ Position p is the p-th row of the partition's segments in order. The files of an
     refine_range.npy    what their codes stand for, beside refine.npy of uint8
 
 Scores are those of lookup/metric.py, bigger is better. How true they are: exactly, with a flat, ivf_flat or hnsw index
-or float16 refine vectors; to a rounding of each number, with sq8 refine vectors or an ivf_sq8 index (measured: 0.002 of a
-unit row's score); estimated, where codes alone rank (`score_error` of the record says how far). Scores of several
+or float16 refine vectors; to a rounding of each number, with sq8 refine vectors or an ivf_sq8 index (measured: 0.002
+for unit rows); estimated, where codes alone rank (`score_error` of the record says how far). Scores of several
 partitions are merged as they are.
 """
 

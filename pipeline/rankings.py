@@ -53,7 +53,7 @@ def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], dept
     ):
         if vectors and has_column(parts, column):
             within = [asked[i].within for i in vectors]
-            metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT  # what towers are made for
+            metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
             ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth, metric)
             found[way] = dict(zip(vectors, ranked, strict=True))
         elif vectors:

@@ -21,9 +21,14 @@ _READING = ("columns", "text", "image", "more_images", "partition", "partition_l
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
-    mine = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
+    mine: dict[str, Any] = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
     mine["index.metric"] = config.index.metric.value  # hits of partitions are merged by their scores
-    theirs = {"text": parent.text, "image": parent.image, "fusion": parent.fusion, "attributes": parent.attributes}
+    theirs: dict[str, Any] = {
+        "text": parent.text,
+        "image": parent.image,
+        "fusion": parent.fusion,
+        "attributes": parent.attributes,
+    }
     theirs["index.metric"] = parent.metric
     theirs |= _reading(parent.config, parent.catalog.image_root)
     differing = [name for name in mine if mine[name] != theirs[name]]
