@@ -106,7 +106,9 @@ class IndexSettings(BaseModel):
         chosen = self.choose(rows, dim)
         builders = self.candidates(rows, dim) if chosen is None else [chosen]
         # What the first two decide is in the builders; of the third, only how many rows are trained on counts.
-        measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows"})
+        bounds = {"max_bytes_per_vector", "max_disk_bytes_per_vector", "max_query_ms"}
+        unread = bounds if rows < self.exact_below else set[str]()
+        measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
         trained = self.train_rows(rows, dim)
         choice = _CHOICE if chosen is None else 0
         named = {"builders": [one.identity for one in builders], "choice": choice}

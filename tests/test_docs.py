@@ -262,7 +262,7 @@ def _masked(text: str) -> list[str]:
         (r"[0-9.]+ (?:ms|s)\b", "TIME"),
         (r'"(?:ms|seconds)": [0-9.]+', "TIME"),
         (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
-        (r"(@[0-9]+ [01]\.[0-9]{3})  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
+        (r"(@[0-9]+ [01]\.[0-9]{3}(?: [0-9.-]+)?)  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),
     ):
         text = re.sub(pattern, mask, text, flags=re.MULTILINE)

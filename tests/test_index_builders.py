@@ -210,7 +210,7 @@ def test_names_follow_content_and_settings() -> None:
         index_name(["a", "b"], IndexSettings(exact_below=600).identity(1000, 64)),
     ]
     assert len(set(names)) == 6
-    same = IndexSettings(exact_below=20_000, large={"type": "flat"}, max_train_rows=1000)
+    same = IndexSettings(exact_below=20_000, large={"type": "flat"}, max_train_rows=1000, max_bytes_per_vector=9)
     assert names[0] == index_name(["a", "b"], same.identity(1000, 64))
     trained = [IndexSettings(max_train_rows=n).identity(20_000, 64) for n in (10_000, 30_000, 90_000)]
     assert trained[0] != trained[1] == trained[2]
