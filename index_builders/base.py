@@ -11,13 +11,14 @@ import importlib
 import pkgutil
 from abc import abstractmethod
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
 import index_builders
 from lookup.errors import InputError
 from lookup.identity import identity_of
+from lookup.metric import Metric
 
 if TYPE_CHECKING:
     import faiss
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     import numpy.typing as npt
 
     Vectors = npt.NDArray[np.float32]
+
+RefineKind = Literal["none", "sq8", "fp16"]
 
 
 class BuilderSpec(BaseModel):
@@ -43,15 +46,16 @@ class BuilderSpec(BaseModel):
         return identity_of({"fields": self.model_dump(mode="json"), "version": self.version})
 
     @property
-    def candidates_per_hit(self) -> int:
-        """How many candidates per hit are re-ranked with the float16 refine vectors; 0: the index needs none."""
-        return 0
+    def refined(self) -> tuple[RefineKind, int | None]:
+        """How candidates are ranked again, and how many per hit; None: as many as the target recall asks for."""
+        return "none", None
 
     @abstractmethod
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int) -> faiss.Index:
-        """The inner-product index whose row i is the i-th row of `blocks`, (n, dim) float32 arrays in order.
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
+        """The index of `metric.faiss` whose row i is the i-th row of `blocks`, (n, dim) float32 arrays in order.
 
         `xt` (nt, dim) float32 is a random sample of the rows, empty unless `trained`. `blocks` may be read only once.
+        Both are `metric.stored` rows. The same rows must give the same bytes, with any number of threads.
         """
 
 
@@ -72,4 +76,7 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
     return spec
 
 
-_NOT_TYPES = {"base", "build", "evaluate", "shards", "sizing", "verify"}
+_NOT_TYPES = {
+    *("base", "build", "choose", "cost", "evaluate", "inverted", "kept"),
+    *("shards", "sizing", "threads", "trial", "tune", "verify"),
+}

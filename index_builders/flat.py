@@ -6,6 +6,7 @@ from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from index_builders.base import BuilderSpec
+from lookup.metric import Metric
 
 if TYPE_CHECKING:
     import faiss
@@ -14,17 +15,17 @@ if TYPE_CHECKING:
 
 
 class Spec(BuilderSpec):
-    """IndexFlatIP: float32 vectors, inner product, recall 1."""
+    """IndexFlat: float32 vectors, recall 1."""
 
     trained: ClassVar[bool] = False
 
     type: Literal["flat"] = "flat"
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int) -> faiss.Index:
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.build; `xt` is not used."""
         import faiss
 
-        index = faiss.IndexFlatIP(dim)
+        index = faiss.IndexFlat(dim, metric.faiss)
         for xb in blocks:
             index.add(xb)
         return index

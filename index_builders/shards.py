@@ -163,28 +163,6 @@ def verified_blocks(segments: Iterable[SegmentRef], rows: int = _READ_ROWS) -> I
             raise _damaged(ref.path, f"{found} in row group {ref.row_group}, recorded as {ref.digest}")
 
 
-def sample(segments: Sequence[SegmentRef], n: int, seed: int) -> tuple[Vectors, npt.NDArray[np.int64]]:
-    """`n` rows drawn uniformly without replacement: (n, d) float32 and their positions, (n,) int64, ascending.
-
-    Position p is the p-th row of all segments in order. Rows are read once, block by block.
-    """
-    total = sum(ref.rows for ref in segments)
-    if not 0 < n <= total:
-        raise ValueError(f"cannot draw {n} of {total} rows")
-    chosen = np.sort(np.random.default_rng(seed).choice(total, n, replace=False, shuffle=False)).astype(np.int64)
-    drawn: Vectors | None = None
-    start = 0
-    for block in blocks(segments):
-        first, last = np.searchsorted(chosen, (start, start + len(block)))
-        if drawn is None:
-            drawn = np.empty((n, block.shape[1]), dtype=np.float32)
-        drawn[first:last] = block[chosen[first:last] - start]
-        start += len(block)
-    if drawn is None:
-        raise ValueError("no segment has rows")
-    return drawn, chosen
-
-
 def _segment_blocks(ref: SegmentRef, rows: int) -> Iterator[Vectors]:
     with _reading(ref.path) as file:
         dim = _metadata(file, ref.path)["dim"]

@@ -1,4 +1,5 @@
-"""Which index a partition gets, from its rows and dim alone: the same catalog always gets the same index.
+"""Which index a partition gets, from its rows and dim alone: the same catalog always gets the same index, or the same
+candidates, of which `choose.py` takes the one that measures best.
 
 Sources. FAISS wiki, "Guidelines to choose an index": below 1M vectors IVF with 4*sqrt(n) to 16*sqrt(n) lists. FAISS
 `ClusteringParameters::min_points_per_centroid` = 39: fewer training points than that for each centroid are too few.
@@ -11,13 +12,18 @@ from typing import Any
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from index_builders.base import BuilderSpec, builder_spec
+from index_builders.base import BuilderSpec, builder_spec, builder_types
+from lookup.errors import InputError
 from lookup.identity import identity_of
+from lookup.metric import Metric
 
+AUTO = "auto"  # the `type:` of index.large that is no module: measure candidates, take the cheapest
 POINTS_PER_CENTROID = 39  # FAISS, ClusteringParameters::min_points_per_centroid
 _LEARNED_FROM = 64  # training points per centroid: 128 gave the same recall in twice the time (1M rows, IVF4096)
 _CODEWORDS = 256  # of an 8-bit codebook
 _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and nprobe is tuned anyway
+_EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions
+_CHOICE = 1  # raised when another set of candidates, or another way to choose, may give another index
 
 
 class IndexSettings(BaseModel):
@@ -25,36 +31,101 @@ class IndexSettings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
+    metric: Metric = Field(
+        Metric.INNER_PRODUCT, description="what a score is: inner_product, cosine, or l2 (minus the squared distance)"
+    )
     # An 8-bit codebook wants 39 * 256 = 9,984 training points, and 500 rows are held out to measure with. Below, exact
     # search of 64 dimensions reads under 3 MB, well under a millisecond, so there is nothing to win.
     exact_below: int = Field(10_500, ge=512, description="partitions with fewer rows are searched exactly")
     large: dict[str, Any] = Field(
-        default={"type": "ivf_pq"}, description="the builder of bigger partitions; keys given here override the rules"
+        default={"type": AUTO},
+        description="the builder of bigger partitions, keys given here override the rules; auto: chosen by measuring",
     )
-    target_recall: float = Field(0.95, ge=0, le=1, description="recall@k that nprobe is raised to reach")
+    target_recall: float = Field(0.95, ge=0, le=1, description="recall@k that nprobe and refine factor are tuned to")
+    max_bytes_per_vector: float | None = Field(
+        None, gt=0, description="bytes of the FAISS file per vector, refine vectors not counted; null: any"
+    )
+    max_disk_bytes_per_vector: float | None = Field(
+        None, gt=0, description="bytes of the FAISS file and the refine vectors per vector; null: any"
+    )
+    max_query_ms: float | None = Field(
+        None, gt=0, description="median milliseconds of a query with one thread; a slower index is refused; null: any"
+    )
     k: int = Field(10, ge=1, le=1000, description="the k of recall@k")
     held_out_queries: int = Field(500, ge=1, le=100_000, description="rows to measure with, not trained on")
     max_train_rows: int = Field(262_144, ge=512, description="rows of the training sample at most")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the sample and of the clustering")
 
-    def choose(self, rows: int, dim: int) -> BuilderSpec:
-        """The builder for a partition of `rows` vectors of length `dim`."""
+    def choose(self, rows: int, dim: int) -> BuilderSpec | None:
+        """The builder for a partition of `rows` vectors of length `dim`; None: the best of `candidates`."""
         if rows < self.exact_below:
             return builder_spec({"type": "flat"})
-        if self.large.get("type") != "ivf_pq":
-            return builder_spec(self.large)
-        return builder_spec({"nlist": self._nlist(rows), "m": m_for(dim), "seed": self.seed, **self.large})
+        if self.large.get("type") == AUTO:
+            unknown = sorted(set(self.large) - {"type"})
+            if unknown:
+                raise InputError("no other key beside type: auto", ", ".join(unknown), "name a type, or drop them")
+            return None
+        if self.large.get("type") not in builder_types():
+            types = ", ".join([AUTO, *builder_types()])
+            raise InputError(f"type: one of {types}", f"type: {self.large.get('type')!r}", "name one of them")
+        return self._ruled(self.large, rows, dim)
+
+    def candidates(self, rows: int, dim: int) -> list[BuilderSpec]:
+        """What `auto` weighs for `rows` vectors of length `dim`, each with its rules filled in.
+
+        Codes that find candidates, ranked again by vectors on disk; codes good enough alone; whole vectors. Measured
+        elsewhere: no code of a quarter byte per dimension reaches recall 0.8 alone (docs/indexes.md).
+        """
+        fast = {"type": "ivf_pq", "opq": True, "fast_scan": True, "nbits": 4}
+        fields: list[dict[str, Any]] = [
+            {"type": "ivf_rabitq", "refine": "sq8"},
+            {"type": "ivf_rabitq", "refine": "fp16"},
+            {**fast, "refine": "sq8"},
+            {"type": "ivf_rabitq", "nbits": 4, "refine": "none"},
+            {"type": "ivf_sq8"},
+            {"type": "flat"} if rows <= _EXACT_UP_TO else {"type": "ivf_flat"},
+        ]
+        return [self._ruled(one, rows, dim) for one in fields]
 
     def held_out(self, rows: int) -> int:
         """How many rows of a partition are queries: at most a quarter, so that small partitions can still train."""
         return min(self.held_out_queries, math.ceil(rows / 4))
 
-    def train_rows(self, rows: int) -> int:
-        """How many rows of a partition a trained index learns from."""
-        available = self._trainable(rows)
-        if self.large.get("type") != "ivf_pq":
-            return available
-        return min(available, _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
+    def train_rows(self, rows: int, dim: int) -> int:
+        """How many rows of a partition a trained index learns from; 0 when it learns from none."""
+        chosen = self.choose(rows, dim)
+        if chosen is not None and not chosen.trained:
+            return 0
+        return min(self._trainable(rows), _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
+
+    def identity(self, rows: int, dim: int) -> str:
+        """64 hex digits: equal exactly when the same vectors get the same index, tuned and measured the same way.
+
+        A setting that changes nothing for this partition, such as an `exact_below` that it is still under, keeps it.
+        """
+        chosen = self.choose(rows, dim)
+        builders = self.candidates(rows, dim) if chosen is None else [chosen]
+        # What the first two decide is in the builders; of the third, only how many rows are trained on counts.
+        bounds = {"max_bytes_per_vector", "max_disk_bytes_per_vector", "max_query_ms"}
+        unread = bounds if rows < self.exact_below else set[str]()
+        measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
+        trained = self.train_rows(rows, dim)
+        choice = _CHOICE if chosen is None else 0
+        named = {"builders": [one.identity for one in builders], "choice": choice}
+        return identity_of({**named, "measured": measured, "train_rows": trained})
+
+    def _ruled(self, fields: dict[str, Any], rows: int, dim: int) -> BuilderSpec:
+        """The spec of `fields`, what they leave open filled in by the rules."""
+        rules: dict[str, Any] = {}
+        if str(fields["type"]).startswith("ivf_"):
+            rules |= {"nlist": self._nlist(rows), "seed": self.seed}
+        if fields["type"] == "ivf_pq":
+            rules["m"] = m_for(dim)
+        if fields.get("fast_scan"):
+            rules["nbits"] = 4
+        if fields["type"] == "hnsw":
+            rules["seed"] = self.seed
+        return builder_spec({**rules, **fields})
 
     def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))
@@ -62,17 +133,6 @@ class IndexSettings(BaseModel):
     def _nlist(self, rows: int) -> int:
         given: int | None = self.large.get("nlist")
         return given or nlist_for(rows, self._trainable(rows))
-
-    def identity(self, rows: int, dim: int) -> str:
-        """64 hex digits: equal exactly when the same vectors get the same index, tuned and measured the same way.
-
-        A setting that changes nothing for this partition, such as an `exact_below` that it is still under, keeps it.
-        """
-        builder = self.choose(rows, dim)
-        # What the first two decide is in the builder; of the third, only how many rows are trained on counts.
-        measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows"})
-        trained = self.train_rows(rows) if builder.trained else 0
-        return identity_of({"builder": builder.identity, "measured": measured, "train_rows": trained})
 
 
 def nlist_for(rows: int, train_rows: int) -> int:

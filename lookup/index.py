@@ -1,4 +1,4 @@
-"""One partition's index, memory-mapped: queries in, positions and true inner products out.
+"""One partition's index, memory-mapped: queries in, positions and scores out.
 
     index = PartitionIndex.open({role: store.verified(file) for role, file in record.files.items()}, record)
     D, I = index.search(xq, k=10)
@@ -6,9 +6,15 @@
 
 Position p is the p-th row of the partition's segments in order. The files of an index are
 
-    index.faiss    FAISS, inner product, position p added as number p
-    ids.parquet    column `id`, row p is the id at position p
-    refine.npy     (n, d) float16, row p is the vector at position p; beside indexes that store codes only
+    index.faiss         FAISS, position p added as number p; cosine is the inner product of rows made unit
+    ids.parquet         column `id`, row p is the id at position p
+    refine.npy          refine vectors, row p is that of position p, beside indexes that store codes only: see refine.py
+    refine_range.npy    what their codes stand for, beside refine.npy of uint8
+
+Scores are those of lookup/metric.py, bigger is better. How true they are: exactly, with a flat, ivf_flat or hnsw index
+or float16 refine vectors; to a rounding of each number, with sq8 refine vectors or an ivf_sq8 index (measured: 0.002
+for unit rows); estimated, where codes alone rank (`score_error` of the record says how far). Scores of several
+partitions are merged as they are.
 """
 
 from __future__ import annotations
@@ -25,15 +31,16 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from lookup.errors import InputError, IntegrityError
+from lookup.metric import Metric
+from lookup.refine import Refine
 
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-FORMAT = 1  # of the three files together
-INDEX_FILE, IDS_FILE, REFINE_FILE = "index.faiss", "ids.parquet", "refine.npy"
+FORMAT = 2  # of the files together
+INDEX_FILE, IDS_FILE, REFINE_FILE, RANGE_FILE = "index.faiss", "ids.parquet", "refine.npy", "refine_range.npy"
 _VERIFY = "run `vitrine verify STORE` to see what is damaged"
 _LEAST_HITS = 10  # that candidates are fetched for: who asks for one hit gets the same first hit as who asks for ten
-_REFINED_NUMBERS = 1 << 22  # float32 numbers of candidates ranked again at a time: 16 MB
 
 
 class Recorded(Protocol):
@@ -52,8 +59,12 @@ class Recorded(Protocol):
         """Vectors in the index."""
 
     @property
+    def metric(self) -> str:
+        """The value of a `lookup.metric.Metric`."""
+
+    @property
     def nprobe(self) -> int:
-        """Inverted lists probed by default; 0 for an exact index."""
+        """How widely to search by default, see `PartitionIndex.widest`; 0 for an exact index."""
 
     @property
     def refine_factor(self) -> int:
@@ -67,51 +78,72 @@ class PartitionIndex:
     name: str
     dim: int
     rows: int
+    metric: Metric
     nprobe: int  # 0: the index is exact
-    refine_factor: int  # 0: FAISS's scores are the true ones
-    _index: Any  # faiss.Index; the stubs know little of its subclasses
+    refine_factor: int  # 0: FAISS's own ranking stands
+    refine: Refine | None
+    faiss_index: Any  # faiss.Index; the stubs know little of its subclasses
     _ids: pa.ChunkedArray
-    _refine: npt.NDArray[np.float16] | None
 
     @classmethod
     def open(cls, paths: Mapping[str, Path], record: Recorded) -> PartitionIndex:
-        """The index in `paths` (role `index`, `ids` and, with codes, `refine`), whose digests were checked before.
+        """The index in `paths` (roles `index`, `ids`, `refine`, `refine_range`), whose digests were checked before.
 
         IntegrityError when the files do not hold what `record` says, or do not belong together.
         """
+        metric = Metric(record.metric)
         opened = cls(
             name=record.name,
             dim=record.dim,
             rows=record.rows,
+            metric=metric,
             nprobe=record.nprobe,
             refine_factor=record.refine_factor,
-            _index=_mapped(paths["index"]),
+            refine=Refine.open(paths, metric),
+            faiss_index=_mapped(paths["index"]),
             _ids=_read_ids(paths["ids"]),
-            _refine=np.load(paths["refine"], mmap_mode="r", allow_pickle=False) if "refine" in paths else None,
         )
         opened._check(paths["index"])
         return opened
 
     @property
+    def ivf(self) -> Any:
+        """The inverted file of the index, inside its rotation where it has one; None when it has no lists."""
+        return faiss.try_extract_index_ivf(self.faiss_index)
+
+    @property
     def nlist(self) -> int:
-        """Inverted lists, the most that can be probed; 0 when the index is exact."""
-        return int(self._index.nlist) if isinstance(self._index, faiss.IndexIVF) else 0
+        """Inverted lists; 0 when the index has none."""
+        return 0 if self.ivf is None else int(self.ivf.nlist)
+
+    @property
+    def widest(self) -> int:
+        """The most that nprobe can be: inverted lists, or for hnsw rows (its nprobe is efSearch); 0 when exact."""
+        return self.rows if isinstance(self.faiss_index, faiss.IndexHNSW) else self.nlist
 
     def search(self, xq: Vectors, k: int, nprobe: int | None = None) -> tuple[Vectors, Positions]:
-        """The k best rows of each query: inner products (nq, k) float32, descending, and positions (nq, k) int64.
+        """The k best rows of each query: scores (nq, k) float32, descending, and positions (nq, k) int64.
 
-        `xq` is (nq, dim) float32, finite. Ties are in order of position; missing rows are -inf and -1. The scores
-        are true inner products (with the refine vectors where there are any): those of several indexes compare.
-        `nprobe` replaces the tuned one; an exact index takes none.
+        `xq` is (nq, dim) float32, finite. Ties are in order of position; missing rows are -inf and -1. What scores
+        mean, and that those of several indexes compare, the module says. `nprobe` replaces the tuned one; an exact
+        index takes none.
         """
-        xq = self._checked(xq)
         if k < 1:
             raise InputError("k of at least 1", f"k: {k}", "ask for one hit or more")
-        candidates = min(self.rows, max(k, _LEAST_HITS) * self.refine_factor if self.refine_factor else k)
-        scores, positions = self._index.search(xq, candidates, params=self._parameters(nprobe))
-        if self._refine is not None:
-            scores = self._true_scores(xq, positions)
-        return _best(scores, positions, k)
+        scores, positions = self.candidates(xq, self.candidates_for(k, self.refine_factor), nprobe)
+        if self.refine is not None:
+            scores = self.refine.scores(self.metric.stored(self._checked(xq)), positions)
+        return best(scores, positions, k)
+
+    def candidates_for(self, k: int, refine_factor: int) -> int:
+        """How many candidates FAISS is asked for when k hits are wanted."""
+        return min(self.rows, max(k, _LEAST_HITS) * refine_factor if refine_factor else k)
+
+    def candidates(self, xq: Vectors, count: int, nprobe: int | None = None) -> tuple[Vectors, Positions]:
+        """What FAISS returns before refine vectors rank it: scores (nq, count) float32, positions (nq, count) int64."""
+        stored = self.metric.stored(self._checked(xq))
+        scores, positions = self.faiss_index.search(stored, count, params=self._parameters(nprobe))
+        return self.metric.from_faiss(scores), positions
 
     def ids(self, positions: Sequence[int] | Positions) -> list[str]:
         """The ids at `positions`, each from 0 to rows - 1."""
@@ -122,26 +154,19 @@ class PartitionIndex:
         found: list[str] = self._ids.take(pa.array(wanted)).to_pylist()
         return found
 
-    def _parameters(self, nprobe: int | None) -> faiss.SearchParameters | None:
+    def _parameters(self, nprobe: int | None) -> Any:
         """Search parameters of one call; set on the index, they would change the searches of other threads."""
-        if not self.nlist:
+        if not self.widest:
             return None
         chosen = self.nprobe if nprobe is None else nprobe
-        if not 1 <= chosen <= self.nlist:
-            raise InputError(f"nprobe from 1 to {self.nlist}", f"nprobe: {chosen}", "choose one in that range")
-        return faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
-
-    def _true_scores(self, xq: Vectors, positions: Positions) -> Vectors:
-        """(nq, c) float32 inner products of each query with its candidates; -inf where the position is -1."""
-        assert self._refine is not None
-        scores = np.empty(positions.shape, dtype=np.float32)
-        step = max(1, _REFINED_NUMBERS // (positions.shape[1] * self.dim))
-        for start in range(0, len(xq), step):
-            part = slice(start, start + step)
-            vectors = self._refine[np.maximum(positions[part], 0)].astype(np.float32)
-            scores[part] = np.matmul(vectors, xq[part, :, None])[:, :, 0]
-        scores[positions < 0] = -np.inf
-        return scores
+        if not 1 <= chosen <= self.widest:
+            raise InputError(f"nprobe from 1 to {self.widest}", f"nprobe: {chosen}", "choose one in that range")
+        if not self.nlist:
+            return faiss.SearchParametersHNSW(efSearch=chosen)  # type: ignore[attr-defined]  # the stubs lack it
+        params = faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
+        if isinstance(self.faiss_index, faiss.IndexPreTransform):
+            return faiss.SearchParametersPreTransform(index_params=params)  # type: ignore[call-arg]
+        return params
 
     def _checked(self, xq: Vectors) -> Vectors:
         if xq.ndim != 2 or xq.shape[1] != self.dim:
@@ -154,22 +179,22 @@ class PartitionIndex:
     def _check(self, path: Path) -> None:
         """FAISS reads nearly any bytes without a word; what can be known without the vectors is compared here."""
         found = {
-            "metric is inner product": self._index.metric_type == faiss.METRIC_INNER_PRODUCT,
-            "dim": self._index.d,
-            "vectors (ntotal)": self._index.ntotal,
+            "metric": self.faiss_index.metric_type,
+            "dim": self.faiss_index.d,
+            "vectors (ntotal)": self.faiss_index.ntotal,
             "ids": len(self._ids),
-            "refine vectors": None if self._refine is None else (self._refine.shape, self._refine.dtype.str),
+            "refine vectors": None if self.refine is None else self.refine.layout,
         }
         recorded = {
-            "metric is inner product": True,
+            "metric": self.metric.faiss,
             "dim": self.dim,
             "vectors (ntotal)": self.rows,
             "ids": self.rows,
-            "refine vectors": ((self.rows, self.dim), "<f2") if self.refine_factor else None,
+            "refine vectors": self._refine_layout() if self.refine_factor else None,
         }
         if self.nlist:
             # FAISS drops rows with NaN when it adds them, but ntotal counts them.
-            found["vectors in lists"], recorded["vectors in lists"] = self._index.invlists.compute_ntotal(), self.rows
+            found["vectors in lists"], recorded["vectors in lists"] = self.ivf.invlists.compute_ntotal(), self.rows
         if found != recorded:
             wrong = [what for what in found if found[what] != recorded[what]]
             raise IntegrityError(
@@ -177,6 +202,11 @@ class PartitionIndex:
                 ", ".join(f"{what}: {found[what]}" for what in wrong),
                 "delete that folder and run `vitrine run` again: it builds the index anew",
             )
+
+    def _refine_layout(self) -> tuple[tuple[int, ...], str, tuple[int, ...] | None]:
+        """What refine vectors of this index are laid out as: float16, unless the file holds codes."""
+        coded = self.refine is not None and self.refine.codes.dtype.str == "|u1"
+        return (self.rows, self.dim), "|u1" if coded else "<f2", (2, self.dim) if coded else None
 
 
 def _mapped(path: Path) -> faiss.Index:
@@ -197,10 +227,23 @@ def _read_ids(path: Path) -> pa.ChunkedArray:
         raise IntegrityError(f"{path} to hold the column id", str(err), _VERIFY) from err
 
 
-def _best(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
-    """The k best columns of (nq, c) arrays, best first, equal scores by position; padded with -inf and -1."""
+def best(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
+    """The k best columns of (nq, c) arrays, best first, equal scores by position; padded with -inf and -1.
+
+    A position of -1 is no row, whatever its score.
+    """
     scores = np.where(positions < 0, np.float32(-np.inf), scores)
+    if scores.shape[1] > 4 * k:  # sorting many candidates would take longer than finding them
+        scores, positions = _leading(scores, positions, k)
     order = np.lexsort((positions, -scores), axis=-1)[:, :k]
-    best, at = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
-    missing = ((0, 0), (0, k - best.shape[1]))
-    return np.pad(best, missing, constant_values=-np.inf), np.pad(at, missing, constant_values=-1)
+    top, at = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+    missing = ((0, 0), (0, k - top.shape[1]))
+    return np.pad(top, missing, constant_values=-np.inf), np.pad(at, missing, constant_values=-1)
+
+
+def _leading(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
+    """The columns of each row that score as well as its k-th best, and as many others as make the rows equally long."""
+    behind = scores < -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
+    width = int((~behind).sum(axis=1).max())
+    order = np.argsort(behind, axis=1, kind="stable")[:, :width]
+    return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)

@@ -80,11 +80,47 @@ class ShardEntry(Record):
 
 
 class CurvePoint(Record):
-    """One measured setting of an index: recall@k in 0..1, milliseconds per query with one thread."""
+    """One measured setting of an index: recall@k in 0..1, what it costs by count (see index_builders/cost.py), and
+    milliseconds per query with one thread.
+    """
 
     nprobe: int
+    refine_factor: int = 0
     recall: float
+    cost_us: float = 0.0
     ms: float
+
+
+class Considered(Record):
+    """An index that was weighed for a partition: its cheapest setting that reaches the target recall, or its best.
+
+    `rows` is how many rows it was built of: all of the partition's, or of a sample. Bytes are per vector: of the FAISS
+    file, and of that with the refine vectors. `verdict` says why it was taken or passed over.
+    """
+
+    type: str
+    parameters: dict[str, Any]
+    rows: int
+    nprobe: int
+    refine_factor: int
+    recall: float
+    cost_us: float
+    memory_bytes: float
+    disk_bytes: float
+    verdict: str
+
+
+class Proof(Record):
+    """What was looked at in the files as readers open them, after every count was found right."""
+
+    recall_low: float  # the 95% bootstrap interval of recall@k over the held-out queries
+    recall_high: float
+    found_itself: int  # sampled rows that were asked for, and found
+    imbalance: float | None  # of the lists: nlist * sum(size^2) / rows^2, 1 when all are equal; None: no lists
+    score_error: float  # root mean square of (the score by which candidates are found - the true score)
+    reconstruction_error: float | None  # mean |x - decoded x|^2 / |x|^2; None: FAISS does not decode this type
+    memory_bytes: float  # per vector: the FAISS file
+    disk_bytes: float  # per vector: the FAISS file and the refine vectors
 
 
 class IndexRecord(Record):
@@ -96,8 +132,8 @@ class IndexRecord(Record):
     metric: str
     dim: int
     rows: int
-    files: dict[str, FileRef]  # role (index, ids, refine) -> file
-    nprobe: int  # 0: the index is exact
+    files: dict[str, FileRef]  # role (index, ids, refine, refine_range) -> file
+    nprobe: int  # how widely to search, see lookup.index.PartitionIndex.widest; 0: the index is exact
     refine_factor: int  # candidates per hit that are re-ranked with the refine vectors; 0: none
     k: int  # the k of recall@k
     recall: float
@@ -107,6 +143,8 @@ class IndexRecord(Record):
     p99_ms: float
     train_rows: int
     build_seconds: float
+    proof: Proof | None = None  # None: an index of an earlier version
+    considered: tuple[Considered, ...] = ()
 
 
 class PartitionEntry(Record):

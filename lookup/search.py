@@ -136,7 +136,8 @@ class Reader:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one.
 
-        Scores are true inner products, so hits of different partitions compare. Equal scores are in order of
+        Scores are those of the snapshot's metric, so hits of different partitions compare (lookup/index.py says how
+        true they are). Equal scores are in order of
         partition and position, but which of them FAISS returns at the cut of a partition is its choice. `nprobe`
         replaces the tuned one of indexes that are not exact.
         """
@@ -155,7 +156,7 @@ class Reader:
         for name in names:
             index = self._partitions[name].index
             scores, positions = index.search(
-                xq, min(k, index.rows), min(nprobe, index.nlist) if nprobe and index.nlist else None
+                xq, min(k, index.rows), min(nprobe, index.widest) if nprobe and index.widest else None
             )
             found += [(float(s), name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0]
         best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[:k]

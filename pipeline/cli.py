@@ -271,18 +271,22 @@ def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None
     console.evaluation(found, html, as_json)
 
 
-@cli.command(epilog=_example("vitrine inspect demo/store", "vitrine inspect demo/store --json"))
+@cli.command(epilog=_example("vitrine inspect demo/store", "vitrine inspect demo/store --html indexes.html"))
 @_store
 @click.option("--snapshot", help="Another snapshot than the published one: a name of snapshots/ without .json.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with recall-latency plots.")
 @_json
-def inspect(store: str, snapshot: str | None, as_json: bool) -> None:
+def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) -> None:
     """Show a snapshot: its partitions, indexes, measured recall, rejects and encoders."""
     from lookup.store import Store
     from pipeline import console
+    from pipeline.index_report import write_report
 
     opened = Store.open(store)
     chosen, manifest = (snapshot, opened.manifest(snapshot)) if snapshot else opened.published()
-    console.snapshot(chosen, manifest, as_json)
+    if html is not None:
+        write_report(html, chosen, manifest)
+    console.snapshot(chosen, manifest, html, as_json)
 
 
 @cli.command(epilog=_example("vitrine verify demo/store"))

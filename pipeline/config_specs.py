@@ -12,7 +12,7 @@ from encoders.base import EncoderSpec, Modality, encoder_spec, encoder_types, sp
 from encoders.errors import InputError
 from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
 from index_builders.base import builder_types
-from index_builders.sizing import IndexSettings
+from index_builders.sizing import AUTO, IndexSettings
 from pipeline.config_sources import Problem, Tree, nearest, shown
 
 Fields = dict[str, Any]
@@ -21,7 +21,7 @@ SPECS: dict[str, tuple[str, Callable[[], list[str]]]] = {  # key of a spec -> it
     "encoders.text": ("encoders", encoder_types),
     "encoders.image": ("encoders", encoder_types),
     "fusion": ("encoders.fusion", fusion_types),
-    "index.large": ("index_builders", builder_types),
+    "index.large": ("index_builders", builder_types),  # or auto, which is no module
 }
 
 
@@ -123,6 +123,8 @@ def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:
 def fields_of(key: str, value: Fields) -> list[str]:
     """The fields that the spec at dotted `key` may have, given its `type`."""
     package, types = SPECS[key]
+    if key == "index.large" and value.get("type") == AUTO:
+        return ["type"]
     return list(spec_class(package, types(), value).model_fields)
 
 

@@ -247,8 +247,10 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
         click.echo(f"page with the plot: {html}")
 
 
-def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:
+def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
+    from pipeline.index_report import index_table
+
     if as_json:
         document(
             {
@@ -273,28 +275,12 @@ def snapshot(name: str, manifest: Manifest, as_json: bool) -> None:
                 f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}"
             )
     click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
-    columns = ["partition", "rows", "index", "nprobe", "recall", "p50 ms", "p99 ms", "MB"]
-    rows = []
-    for partition in manifest.partitions:
-        index = partition.index
-        size = sum(file.bytes for file in index.files.values()) / 1e6
-        recall = f"@{index.k} {index.recall:.3f}"
-        rows.append(
-            [
-                partition.name,
-                f"{partition.rows:,}",
-                index.type,
-                str(index.nprobe or "-"),
-                recall,
-                f"{index.p50_ms:.2f}",
-                f"{index.p99_ms:.2f}",
-                f"{size:.1f}",
-            ]
-        )
-    _table(columns, rows)
+    _table(*index_table(manifest))
     rejects = sorted(manifest.rejects().items())
     if rejects:
         _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
+    if html is not None:
+        click.echo(f"page with the plots: {html}")
 
 
 def verified(found: Verified, as_json: bool) -> None:

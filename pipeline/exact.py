@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from index_builders.shards import SegmentRef, read_ids
 from lookup.manifest import Manifest
+from lookup.metric import Metric
 from lookup.store import Store
 
 Vectors = npt.NDArray[np.float32]
@@ -66,23 +67,32 @@ def has_column(parts: Sequence[Part], column: str) -> bool:
     return all(column in pq.read_schema(path).names for path in paths)
 
 
-def rank(parts: Sequence[Part], column: str, xq: Vectors, within: Sequence[str | None], k: int) -> Numbers:
-    """The numbers of the k rows whose `column` has the largest inner products, (nq, k) int64, filled with -1.
+def rank(
+    parts: Sequence[Part],
+    column: str,
+    xq: Vectors,
+    within: Sequence[str | None],
+    k: int,
+    metric: Metric = Metric.INNER_PRODUCT,
+) -> Numbers:
+    """The numbers of the k rows whose `column` scores best by `metric`, (nq, k) int64, filled with -1.
 
     `xq` is (nq, d) float32; `within` names the partition that a query asks in, None for all. Rows without a vector are
     not found.
     """
+    asked = metric.stored(np.ascontiguousarray(xq, dtype=np.float32))
     scores = np.full((len(xq), k), -np.inf, dtype=np.float32)
     numbers = np.full((len(xq), k), -1, dtype=np.int64)
     for part in parts:
         asking = np.array([i for i, name in enumerate(within) if name in (None, part.name)], dtype=np.int64)
         if not len(asking):
             continue
-        for block, found in _blocks(part, column):
+        for rows, found in _blocks(part, column):
+            block = metric.stored(rows)
             for start in range(0, len(asking), _QUERIES):
                 few = asking[start : start + _QUERIES]
-                near, at_row = faiss.knn(xq[few], block, min(k, len(block)), metric=faiss.METRIC_INNER_PRODUCT)
-                best, at = np.hstack([scores[few], near]), np.hstack([numbers[few], found[at_row]])
+                near, at_row = faiss.knn(asked[few], block, min(k, len(block)), metric=metric.faiss)
+                best, at = np.hstack([scores[few], metric.from_faiss(near)]), np.hstack([numbers[few], found[at_row]])
                 order = np.lexsort((at, -best), axis=-1)[:, :k]
                 scores[few], numbers[few] = np.take_along_axis(best, order, 1), np.take_along_axis(at, order, 1)
     return numbers

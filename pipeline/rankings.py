@@ -12,6 +12,7 @@ import numpy.typing as npt
 from encoders.errors import InputError
 from lookup.hit import Hit
 from lookup.late import search_late
+from lookup.metric import Metric
 from lookup.query import QueryEncoder, read_photo
 from lookup.search import Reader
 from pipeline.exact import Numbers, Part, has_column, rank
@@ -52,7 +53,8 @@ def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], dept
     ):
         if vectors and has_column(parts, column):
             within = [asked[i].within for i in vectors]
-            ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth)
+            metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
+            ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth, metric)
             found[way] = dict(zip(vectors, ranked, strict=True))
         elif vectors:
             notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")

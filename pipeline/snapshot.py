@@ -14,7 +14,6 @@ from pipeline.config import Config
 from pipeline.embed import fusion_of
 from pipeline.plan import Plan
 
-METRIC = "inner_product"
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
 _READING = ("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars")
@@ -22,7 +21,8 @@ _READING = ("columns", "text", "image", "more_images", "partition", "partition_l
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
-    mine = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
+    mine: dict[str, Any] = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
+    mine["index.metric"] = config.index.metric.value  # hits of partitions are merged by their scores
     theirs: dict[str, Any] = {
         "text": parent.text,
         "image": parent.image,
@@ -33,6 +33,7 @@ def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     identity = mine.pop("fusion_identity")
     if mine["fusion"] == theirs["fusion"] and parent.fusion_identity not in (None, identity):
         mine["fusion"], theirs["fusion"] = f"identity {identity[:16]}", f"{parent.fusion_identity:.16}"
+    theirs["index.metric"] = parent.metric
     theirs |= _reading(parent.config, parent.catalog.image_root)
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
@@ -83,7 +84,7 @@ def assemble(
         ),
         config=config.model_dump(mode="json"),
         dim=fusion_of(config).dim,
-        metric=METRIC,
+        metric=config.index.metric.value,
         shards=tuple(shards),
         partitions=tuple(partitions),
         **encoding,

@@ -21,8 +21,8 @@ from apache_beam.typehints.batch import BatchConverter
 from encoders.base import load_image, load_text
 from encoders.errors import VitrineError
 from encoders.photo import PhotoLimits
-from index_builders.evaluate import fair_share, threads
 from index_builders.sizing import IndexSettings
+from index_builders.threads import fair_share, threads
 from lookup.store import Store
 from pipeline import catalog, fingerprints
 from pipeline.config import Config

@@ -264,7 +264,7 @@ def _masked(text: str) -> list[str]:
         (r'("score": [0-9]\.[0-9]{3})[0-9]+', r"\1"),  # other processors round otherwise
         (r"identity [0-9a-f]{16}", "identity"),  # follows the versions of torch and Pillow
         (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
-        (r"(@[0-9]+ [01]\.[0-9]{3})  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
+        (r"(@[0-9]+ [01]\.[0-9]{3}(?: [0-9.-]+)?)  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),
     ):
         text = re.sub(pattern, mask, text, flags=re.MULTILINE)

@@ -35,6 +35,7 @@ class Record:
     name: str = "dresses"
     dim: int = DIM
     rows: int = N
+    metric: str = "inner_product"
     nprobe: int = 0
     refine_factor: int = 0
 

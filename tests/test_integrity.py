@@ -23,7 +23,7 @@ WORDS = [
     f"{a} {b} {c}" for a in ("red", "blue", "green", "black") for b in range(15) for c in ("dress", "shoe", "lamp")
 ]
 TITLES = [f"{word} number {n}" for n, word in enumerate(WORDS * 4)][:600]
-TRAINED = ("index.exact_below=512", "index.large.nlist=8", "index.large.nbits=4", "shards.unit_rows=300")
+TRAINED = ("index.exact_below=512", "index.large={type: ivf_pq, nlist: 8, nbits: 4}", "shards.unit_rows=300")
 FLIPS = 150  # in each file
 KINDS = ("CURRENT", "manifest", "shard", "rejects", "index", "ids", "refine")
 

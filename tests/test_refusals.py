@@ -62,7 +62,7 @@ def test_more_rejects_than_the_budget(first: Path, tmp_path: Path) -> None:
 def test_recall_below_its_bound(first: Path, tmp_path: Path) -> None:
     """An index tuned for less recall than the gate asks is measured, reported and not published."""
     store = Path(shutil.copytree(first / "store", tmp_path / "store"))
-    coarse = ("index.exact_below=512", "index.target_recall=0.01", "index.large.nlist=16", "index.large.nbits=4")
+    coarse = ("index.exact_below=512", "index.target_recall=0.01", "index.large={type: ivf_pq, nlist: 16, nbits: 4}")
     bound = "gates.min_recall=0.999"
     expected, came, report, page = refused(first / "c.parquet", store, *coarse, bound, "index.large.refine_factor=1")
     assert expected == "recall >= 0.999"

@@ -28,6 +28,7 @@ from pipeline.plan import Unit, make_plan
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
 IN_MEMORY = ("--direct_running_mode=in_memory",)
+TOO_MANY_LISTS = ("index.exact_below=512", "index.large={type: ivf_pq, nlist: 500}")
 RUNNERS = {
     "one thread": ("--direct_num_workers=1",),
     "three threads": ("--direct_num_workers=3",),
@@ -250,7 +251,7 @@ def test_a_failure_arrives_in_three_parts_on_every_runner(
     texts.write_bytes(good)
     os.utime(texts, ns=(stamp, stamp))
     with pytest.raises(InputError) as refused:
-        run(text_config(texts, tmp_path / "store", "index.exact_below=512", "index.large.nlist=500"), *arguments)
+        run(text_config(texts, tmp_path / "store", *TOO_MANY_LISTS), *arguments)
     assert refused.value.exit_code == 2
     assert "nlist: 500" in refused.value.expected
     assert refused.value.fix == "lower index.large.nlist, or raise index.max_train_rows or index.exact_below"

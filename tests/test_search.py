@@ -190,7 +190,7 @@ def mixed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("mixed")
     write_demo_catalog(folder / "demo", DemoOptions(products=2400, photos="none", row_group_rows=600))
     more = ["catalog.image=null", "encoders.image=null", "catalog.attributes=[title]", "encoders.text.dim=64"]
-    index = ["index.exact_below=512", "index.large={type: ivf_pq, nbits: 6}", "shards.unit_rows=600"]
+    index = ["index.exact_below=512", "index.large={type: ivf_pq, nbits: 6, refine_factor: 10}", "shards.unit_rows=600"]
     run(config_for(folder / "demo", folder / "store", *more, *index, "gates.min_recall=0.5"))
     return folder / "store"
 

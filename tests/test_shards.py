@@ -164,12 +164,10 @@ def test_digest_knows_each_number_and_the_shape() -> None:
     assert len(digests) == 4
 
 
-@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 50), st.integers(0, 9), st.data())
+@given(st.lists(st.integers(1, 40), min_size=1, max_size=4), st.integers(1, 50), st.integers(0, 9))
 @settings(max_examples=30, deadline=None)
-def test_blocks_and_sample_are_the_rows(
-    tmp_path_factory: pytest.TempPathFactory, sizes: list[int], step: int, seed: int, draw: st.DataObject
-) -> None:
-    """However rows are spread over segments, blocks are all rows in order, a sample the rows at its positions."""
+def test_blocks_are_the_rows(tmp_path_factory: pytest.TempPathFactory, sizes: list[int], step: int, seed: int) -> None:
+    """However rows are spread over segments, blocks are all rows in order."""
     folder = tmp_path_factory.mktemp("shards")
     xb = rows_of(sum(sizes), seed)
     refs, start = [], 0
@@ -179,22 +177,3 @@ def test_blocks_and_sample_are_the_rows(
     read = list(shards.blocks(refs, step))
     assert max(len(block) for block in read) <= step
     np.testing.assert_array_equal(np.concatenate(read), xb)
-    n = draw.draw(st.integers(1, len(xb)))
-    drawn, positions = shards.sample(refs, n, seed)
-    assert positions.dtype == np.int64
-    assert (np.diff(positions) > 0).all()
-    np.testing.assert_array_equal(drawn, xb[positions])
-
-
-def test_sample_is_uniform_and_seeded(tmp_path: Path) -> None:
-    """Each row is drawn about equally often, over segments of unequal size, and a seed repeats its draw."""
-    refs = written(tmp_path / "s.parquet", rows_of(50), [0, 5, 50])
-    counts = np.zeros(50)
-    for seed in range(400):
-        counts[shards.sample(refs, 10, seed)[1]] += 1
-    # Each count is binomial(400, 1/5): mean 80, deviation 8; 5 deviations are left to chance.
-    assert counts.min() > 40
-    assert counts.max() < 120
-    np.testing.assert_array_equal(shards.sample(refs, 10, 3)[1], shards.sample(refs, 10, 3)[1])
-    with pytest.raises(ValueError, match="cannot draw 51 of 50"):
-        shards.sample(refs, 51, 0)

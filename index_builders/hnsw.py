@@ -1,0 +1,46 @@
+"""A graph of near neighbours (Malkov and Yashunin: HNSW, 2016): fast where memory is plenty, slow to build.
+
+The graph depends on the order in which rows reach it, so one thread adds them all: the same rows give the same bytes,
+and a million rows take minutes. Rows that are equal to many others can become unreachable; the build looks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, Any, ClassVar, Literal
+
+from pydantic import Field
+
+from index_builders.base import BuilderSpec
+from lookup.metric import Metric
+
+if TYPE_CHECKING:
+    import faiss
+
+    from index_builders.base import Vectors
+
+
+class Spec(BuilderSpec):
+    """IndexHNSWFlat: 4 dim + 8 m bytes a vector and more. Its nprobe is efSearch, the rows kept while searching."""
+
+    trained: ClassVar[bool] = False
+
+    type: Literal["hnsw"] = "hnsw"
+    m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")
+    ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
+    seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
+
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.build; `xt` is not used."""
+        import faiss
+
+        from index_builders.threads import threads
+
+        index: Any = faiss.IndexHNSWFlat(dim, self.m, metric.faiss)
+        index.hnsw.efConstruction = self.ef_construction
+        index.hnsw.rng = faiss.RandomGenerator(self.seed)  # type: ignore[attr-defined]  # the stubs lack it
+        with threads(1):
+            for xb in blocks:
+                index.add(xb)
+        built: faiss.Index = index
+        return built

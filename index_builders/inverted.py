@@ -1,0 +1,94 @@
+"""What all inverted-file types share: how the coarse quantizer is trained, and how rows are added.
+
+Everything here runs on one thread, see threads.py: with blocks of a fixed size, the same rows give the same file.
+
+Coarse training: k-means on at most 64 points a centroid, 10 rounds, spherical unless the metric is L2. From
+`TWO_LEVEL_FROM` lists on in two levels: about sqrt(nlist) clusters, each divided again into its share of the lists, so
+that a row is compared with 2 sqrt(nlist) centroids instead of nlist. docs/indexes.md has the measurements.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index_builders.threads import threads
+from lookup.errors import InputError
+from lookup.metric import Metric
+
+Vectors = npt.NDArray[np.float32]
+
+ROUNDS = 10  # FAISS's own choice for coarse quantizers (Level1Quantizer sets cp.niter = 10)
+POINTS = 64  # a centroid; 128 gave the same recall in twice the time (1M rows, IVF4096)
+TWO_LEVEL_FROM = 1024  # lists; below, flat k-means takes about a second
+
+
+def check_rows(xt: Vectors, needed: int, why: str) -> None:
+    """InputError unless `xt` has `needed` training rows."""
+    if len(xt) < needed:
+        raise InputError(
+            f"at least {needed} training rows ({why})",
+            f"{len(xt)} rows",
+            "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
+        )
+
+
+def coarse_quantizer(xt: Vectors, nlist: int, metric: Metric, seed: int) -> faiss.Index:
+    """A flat quantizer of `nlist` centroids, learned from (nt, d) float32 `metric.stored` rows, nlist or more."""
+    check_rows(xt, nlist, f"nlist: {nlist}")
+    quantizer = faiss.IndexFlat(xt.shape[1], metric.faiss)
+    quantizer.add(two_level(xt, nlist, metric, seed) if nlist >= TWO_LEVEL_FROM else kmeans(xt, nlist, metric, seed))
+    return quantizer
+
+
+def kmeans(xt: Vectors, k: int, metric: Metric, seed: int) -> Vectors:
+    """The (k, d) float32 centroids of flat k-means over (nt, d) float32 rows."""
+    clustering = faiss.Clustering(xt.shape[1], k)
+    clustering.niter, clustering.seed = ROUNDS, seed
+    clustering.spherical = metric is not Metric.L2  # of equal length, or the longest would attract every row
+    clustering.min_points_per_centroid = 1  # sizing.py sees to enough points; FAISS would only print to stderr
+    clustering.max_points_per_centroid = POINTS
+    with threads(1):
+        clustering.train(xt, faiss.IndexFlat(xt.shape[1], metric.faiss))
+    return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(k, -1), dtype=np.float32)
+
+
+def two_level(xt: Vectors, k: int, metric: Metric, seed: int) -> Vectors:
+    """(k, d) float32 centroids: about sqrt(k) clusters, each divided again into its share of k by its rows."""
+    tops = kmeans(xt, math.isqrt(k), metric, seed)
+    index = faiss.IndexFlat(xt.shape[1], metric.faiss)
+    index.add(tops)
+    with threads(1):
+        cluster = index.assign(xt, 1).ravel()
+    order = np.argsort(cluster, kind="stable")
+    sizes = np.bincount(cluster, minlength=len(tops))
+    parts = zip(np.split(order, np.cumsum(sizes)[:-1]), _shares(sizes, k), strict=True)
+    return np.concatenate([kmeans(xt[rows], share, metric, seed) for rows, share in parts if share])
+
+
+def _shares(sizes: npt.NDArray[np.int64], k: int) -> list[int]:
+    """`k` divided in proportion to `sizes`, largest remainders first; no share is more than its size."""
+    exact = sizes * (k / sizes.sum())
+    shares = np.floor(exact).astype(np.int64)
+    rest = np.argsort(-(exact - shares), kind="stable")[: k - shares.sum()]
+    shares[rest] += 1
+    return [int(share) for share in shares]
+
+
+def filled(ivf: Any, xt: Vectors, blocks: Iterable[Vectors], rotation: Any = None) -> faiss.Index:
+    """`ivf`, whose coarse quantizer is trained, with its codes trained on `xt` and the rows of `blocks` in it.
+
+    With a trained `rotation` (a FAISS LinearTransform) both are rotated first, and so are queries.
+    """
+    with threads(1):
+        ivf.train(xt if rotation is None else rotation.apply(xt))
+        index = ivf if rotation is None else faiss.IndexPreTransform(rotation, ivf)
+        index.is_trained = True
+        for xb in blocks:
+            index.add(xb)
+    return index

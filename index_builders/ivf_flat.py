@@ -1,0 +1,35 @@
+"""Inverted file of whole vectors: exact scores within the lists that are probed, for the memory of exact search."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from index_builders.base import BuilderSpec
+from lookup.metric import Metric
+
+if TYPE_CHECKING:
+    import faiss
+
+    from index_builders.base import Vectors
+
+
+class Spec(BuilderSpec):
+    """IndexIVFFlat: 4 dim + 8 bytes a vector."""
+
+    trained: ClassVar[bool] = True
+
+    type: Literal["ivf_flat"] = "ivf_flat"
+    nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
+    seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
+
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.build; needs as many rows in `xt` as nlist."""
+        import faiss
+
+        from index_builders.inverted import coarse_quantizer, filled
+
+        coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
+        return filled(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), xt, blocks)

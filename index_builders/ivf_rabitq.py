@@ -1,0 +1,54 @@
+"""Inverted file of RaBitQ codes (Gao and Long: RaBitQ, 2024): one to nine bits a dimension after a random rotation.
+
+Nothing but the coarse quantizer is trained, so it builds in seconds. One bit ranks coarsely (measured: recall@10 of 0.6
+to 0.7 at 256 dimensions), four bits well (0.93 to 0.945); refine vectors find the answer among the candidates.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING, ClassVar, Literal
+
+from pydantic import Field
+
+from index_builders.base import BuilderSpec, RefineKind
+from lookup.metric import Metric
+
+if TYPE_CHECKING:
+    import faiss
+
+    from index_builders.base import Vectors
+
+
+class Spec(BuilderSpec):
+    """IndexIVFRaBitQFastScan after a RandomRotationMatrix: about dim * nbits / 8 + 16 bytes a vector."""
+
+    trained: ClassVar[bool] = True
+
+    type: Literal["ivf_rabitq"] = "ivf_rabitq"
+    nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
+    nbits: int = Field(1, ge=1, le=9, description="bits of a dimension")
+    refine: RefineKind = Field("sq8", description="vectors that rank candidates again, memory-mapped from disk")
+    refine_factor: int | None = Field(
+        None, ge=1, le=1000, description="candidates per hit that are ranked again; null: tuned to the target recall"
+    )
+    seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering and of the rotation")
+
+    @property
+    def refined(self) -> tuple[RefineKind, int | None]:
+        """See BuilderSpec.refined."""
+        return self.refine, self.refine_factor
+
+    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.build; needs as many rows in `xt` as nlist."""
+        import faiss
+
+        from index_builders.inverted import coarse_quantizer, filled
+        from index_builders.threads import threads
+
+        rotation = faiss.RandomRotationMatrix(dim, dim)
+        with threads(1):
+            rotation.init(self.seed)
+            coarse = coarse_quantizer(rotation.apply(xt), self.nlist, metric, self.seed)
+        ivf = faiss.IndexIVFRaBitQFastScan(coarse, dim, self.nlist, metric.faiss, 32, True, self.nbits)
+        return filled(ivf, xt, blocks, rotation)

@@ -1,0 +1,133 @@
+"""One index of one spec, written, opened again as readers do, and tuned: what is compared, and what is kept."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index_builders.base import BuilderSpec
+from index_builders.evaluate import HeldOut, held_out
+from index_builders.kept import Kept, Positions, Vectors
+from index_builders.tune import Tuned, tune
+from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
+from lookup.refine import appended, codes, ranges
+
+_WRITE_BYTES = 1 << 20
+
+
+@dataclass(frozen=True)
+class Rows:
+    """What an index is made of: all rows, (nt, d) float32 `stored` ones to train on, held-out queries, an id file.
+
+    `xt` and the queries were drawn at random; no query was trained on.
+    """
+
+    kept: Kept
+    xt: Vectors
+    queries: HeldOut
+    ids: Path
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A tuned index: its files by role, and bytes per vector of the FAISS file, and of that with the refine vectors."""
+
+    spec: BuilderSpec
+    files: dict[str, Path]
+    index: PartitionIndex
+    tuned: Tuned
+    queries: HeldOut
+    train_rows: int
+    memory_bytes: float
+    disk_bytes: float
+
+
+@dataclass(frozen=True)
+class _Unmeasured:
+    """What the reader must know of an index before it is tuned."""
+
+    name: str
+    dim: int
+    rows: int
+    metric: str
+    nprobe: int
+    refine_factor: int
+
+
+def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path) -> Rows:
+    """Random rows of `kept`: `nt` to train on and `nq` to ask for, drawn together and split at random."""
+    rng = np.random.default_rng(seed)
+    positions = np.sort(rng.choice(len(kept), nt + nq, replace=False, shuffle=False)).astype(np.int64)
+    held = np.zeros(nt + nq, dtype=np.bool_)
+    held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
+    own: Positions = positions[held]
+    queries = held_out(kept.rows[own].astype(np.float32), own, kept, k)
+    return Rows(kept, kept.at(positions[~held]), queries, ids)
+
+
+def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Path | None = None) -> Trial:
+    """Build `spec` over `rows` in `folder` and tune it to recall@k of `target`.
+
+    `built` is the FAISS file of a spec that differs in the refine stage alone: it is used as it is.
+    """
+    kept = rows.kept
+    xt = rows.xt if spec.trained else rows.xt[:0]
+    files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
+    if built is None:
+        _write_index(spec.build(xt, kept.blocks(), kept.dim, kept.metric), files["index"])
+    files |= _write_refine(kept, spec, folder)
+    factor = 1 if spec.refined[0] != "none" else 0
+    promised = _Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
+    index = PartitionIndex.open(files, promised)
+    tuned = tune(index, spec, rows.queries, target)
+    memory = files["index"].stat().st_size / len(kept)
+    refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
+    return Trial(spec, files, index, tuned, rows.queries, len(xt), memory, memory + refine)
+
+
+def _write_refine(kept: Kept, spec: BuilderSpec, folder: Path) -> dict[str, Path]:
+    """Write the refine vectors of `spec`; role -> path."""
+    kind, shape = spec.refined[0], (len(kept), kept.dim)
+    if kind == "none":
+        return {}
+    files = {"refine": folder / REFINE_FILE}
+    if kind == "fp16":
+        _write(_raw(kept), shape, "<f2", files["refine"])
+        return files
+    files["refine_range"] = folder / RANGE_FILE
+    span = ranges(kept.blocks(), kept.dim)
+    _write(iter([span]), span.shape, "<f4", files["refine_range"])
+    _write((codes(block, span) for block in kept.blocks()), shape, "|u1", files["refine"])
+    return files
+
+
+def _raw(kept: Kept, rows: int = 16_384) -> Iterator[npt.NDArray[Any]]:
+    for start in range(0, len(kept), rows):
+        yield kept.rows[start : start + rows]
+
+
+def _write(blocks: Iterator[npt.NDArray[Any]], shape: tuple[int, ...], dtype: str, path: Path) -> None:
+    with path.open("wb") as out:
+        for _ in appended(blocks, shape, dtype, out):
+            pass
+
+
+def _write_index(index: faiss.Index, path: Path) -> None:
+    """Write through Python's file: FAISS's own writer says nothing when the disk fills at the end."""
+    asked = 0
+
+    def write(part: bytes) -> None:
+        nonlocal asked
+        asked += len(part)
+        out.write(part)
+
+    with path.open("wb") as out:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(write, _WRITE_BYTES))  # type: ignore[attr-defined]  # stubs lack it
+    if path.stat().st_size != asked:
+        raise OSError(f"{path} has {path.stat().st_size} bytes, {asked} were written")

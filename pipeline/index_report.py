@@ -1,0 +1,105 @@
+"""The indexes of a snapshot for people: a table for the terminal, and one offline page with recall-latency plots."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from encoders.errors import InputError
+from lookup.manifest import IndexRecord, Manifest
+from lookup.page import render, replace_file
+
+Table = tuple[list[str], list[list[str]]]
+
+_WIDTH, _HEIGHT = 300, 160  # of a plot, in its own units
+
+
+def index_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every partition: what was built, and what was measured of it."""
+    columns = ["partition", "rows", "index", "nprobe", "refine", "recall", "p50 ms", "p99 ms", "bytes/vector"]
+    rows = []
+    for partition in manifest.partitions:
+        index = partition.index
+        times = [f"{index.p50_ms:.2f}", f"{index.p99_ms:.2f}"]
+        setting = [str(index.nprobe or "-"), str(index.refine_factor or "-")]
+        rows.append(
+            [partition.name, f"{partition.rows:,}", index.type, *setting, _recall(index), *times, *_proof(index)]
+        )
+    return [*columns, "imbalance", "MB"], rows
+
+
+def considered_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every index that was weighed, by partition."""
+    columns = ["partition", "index", "of rows", "nprobe", "refine", "recall", "cost us", "bytes/vector", "verdict"]
+    rows = [
+        [
+            partition.name,
+            f"{one.type}{_details(one.parameters)}",
+            f"{one.rows:,}",
+            str(one.nprobe or "-"),
+            str(one.refine_factor or "-"),
+            f"{one.recall:.3f}",
+            f"{one.cost_us:,.0f}",
+            f"{one.memory_bytes:.0f} / {one.disk_bytes:.0f}",
+            one.verdict,
+        ]
+        for partition in manifest.partitions
+        for one in partition.index.considered
+    ]
+    return columns, rows
+
+
+def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
+    """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
+    html = render(
+        "pipeline/indexes.html",
+        ["lookup/page.css", "pipeline/report.css", "pipeline/evaluation.css"],
+        heading="Indexes",
+        note=[f"snapshot {snapshot}: {manifest.rows:,} products in {len(manifest.partitions)} partitions"],
+        plots=[_plot(partition.name, partition.index) for partition in manifest.partitions],
+        indexes=index_table(manifest),
+        considered=considered_table(manifest),
+    )
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, html)
+    except OSError as err:
+        raise InputError(
+            f"a page of indexes at {path}", str(err), "name a file in a folder that can be written"
+        ) from err
+
+
+def _plot(name: str, index: IndexRecord) -> dict[str, Any]:
+    """Recall from bottom to top, milliseconds from left to right, both from 0; the chosen setting stands out."""
+    slowest = max((point.ms for point in index.curve), default=0.0) or 1.0
+    dots = [
+        {
+            "x": round(_WIDTH * point.ms / slowest, 1),
+            "y": round(_HEIGHT * (1 - point.recall), 1),
+            "chosen": (point.nprobe, point.refine_factor) == (index.nprobe, index.refine_factor),
+            "said": f"nprobe {point.nprobe}, refine {point.refine_factor}: {point.recall:.3f} in {point.ms:.2f} ms",
+        }
+        for point in index.curve
+    ]
+    return {"name": name, "type": index.type, "k": index.k, "dots": dots, "slowest": f"{slowest:.2g}"}
+
+
+def _recall(index: IndexRecord) -> str:
+    within = "" if index.proof is None else f" {index.proof.recall_low:.3f}-{index.proof.recall_high:.3f}"
+    return f"@{index.k} {index.recall:.3f}{within}"
+
+
+def _proof(index: IndexRecord) -> list[str]:
+    """Bytes a vector in memory / in all, imbalance, megabytes of all files."""
+    size = f"{sum(file.bytes for file in index.files.values()) / 1e6:.1f}"
+    if index.proof is None:
+        return ["-", "-", size]
+    uneven = "-" if index.proof.imbalance is None else f"{index.proof.imbalance:.2f}"
+    return [f"{index.proof.memory_bytes:.0f} / {index.proof.disk_bytes:.0f}", uneven, size]
+
+
+def _details(parameters: dict[str, Any]) -> str:
+    """What tells candidates of one type apart: ` 4 bits, refine sq8`."""
+    words = [f"{parameters['nbits']} bits"] if parameters.get("nbits") else []
+    words += [f"refine {parameters['refine']}"] if parameters.get("refine", "none") != "none" else []
+    return f" {', '.join(words)}" if words else ""

@@ -1,0 +1,275 @@
+"""Choosing an index: the cheapest within the bounds, the same one every time, and a refusal that says what to move."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from index_builders import choose
+from index_builders.build import build
+from index_builders.sizing import IndexSettings
+from lookup.errors import GateError, InputError
+from lookup.index import PartitionIndex
+from lookup.metric import Metric
+from lookup.refine import Refine, codes, ranges
+from tests.test_index_builders import DIM, built, clustered, record_of, segments_of
+
+AUTO = IndexSettings(exact_below=512, held_out_queries=100)
+
+
+@pytest.fixture(autouse=True)
+def _one_thread() -> Iterator[None]:
+    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
+    before = faiss.omp_get_max_threads()
+    faiss.omp_set_num_threads(1)
+    yield
+    faiss.omp_set_num_threads(before)
+
+
+def within(**bounds: float) -> IndexSettings:
+    """The defaults for small partitions, with bounds."""
+    return IndexSettings(exact_below=512, held_out_queries=100, **bounds)  # type: ignore[arg-type]  # floats and ints
+
+
+# --- the choice ---
+
+
+def test_the_cheapest_that_reaches_the_target_is_taken(tmp_path: Path) -> None:
+    """Of all that were weighed, the chosen one has the least cost among those that reach the target recall."""
+    result, _ = built(tmp_path, clustered(2000, dim=32), AUTO)
+    assert len(result.considered) == 6
+    chosen = [one for one in result.considered if one.verdict == "chosen"]
+    assert [(one.type, one.parameters) for one in chosen] == [(result.type, result.parameters)]
+    reaching = [one for one in result.considered if one.recall >= 0.95]
+    assert chosen[0].cost_us == min(one.cost_us for one in reaching)
+    assert result.recall >= 0.95
+    assert result.proof.recall_low <= result.recall <= result.proof.recall_high
+
+
+def test_a_bound_on_memory_moves_vectors_to_disk(tmp_path: Path) -> None:
+    """With few bytes a vector, codes find candidates and refine vectors on disk find the answer, within the bound."""
+    free, _ = built(tmp_path / "free", clustered(2000, dim=32), AUTO)
+    assert free.proof.memory_bytes > 36
+    bound, index = built(tmp_path / "bound", clustered(2000, dim=32), within(max_bytes_per_vector=36))
+    assert bound.recall >= 0.95
+    assert bound.proof.memory_bytes <= 36
+    file = (tmp_path / "bound" / "out" / "index.faiss").stat().st_size
+    assert bound.proof.memory_bytes == file / 2000
+    assert bound.refine_factor >= 1
+    assert index.refine is not None
+    assert "refine" in bound.files
+
+
+def test_the_choice_does_not_look_at_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a clock that goes wild and another number of threads, the same index with the same settings and bytes."""
+    one, _ = built(tmp_path / "one", clustered(1500), AUTO)
+    ticks = iter(np.random.default_rng(0).random(10**6).cumsum().tolist())
+    monkeypatch.setattr("time.perf_counter", lambda: next(ticks))
+    faiss.omp_set_num_threads(2)
+    two, _ = built(tmp_path / "two", clustered(1500), AUTO)
+    assert (one.type, one.parameters, one.nprobe, one.refine_factor) == (
+        two.type,
+        two.parameters,
+        two.nprobe,
+        two.refine_factor,
+    )
+    assert one.considered == two.considered
+    for name in one.files.values():
+        assert (tmp_path / "one" / "out" / name).read_bytes() == (tmp_path / "two" / "out" / name).read_bytes()
+
+
+def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Beyond CHOOSE_ROWS candidates are built of a sample, and the winner of all rows, and measured again."""
+    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
+    result, index = built(tmp_path, clustered(3000), AUTO)
+    assert [one.rows for one in result.considered] == [1000] * 6 + [3000]
+    assert result.considered[-1].verdict == "chosen"
+    assert (result.rows, index.rows) == (3000, 3000)
+    assert result.recall >= 0.95
+
+
+def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the sample's winner falls short on all rows, the next one is built, and both are recorded."""
+    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
+    made = choose.trial
+    seen = []
+
+    def poorer(*given: object) -> choose.Trial:
+        one = made(*given)  # type: ignore[arg-type]  # handed on as they came
+        if len(one.index.ids([0])) and one.index.rows == 3000:
+            seen.append(one.spec.type)
+            if len(seen) == 1:
+                worse = one.tuned.point.model_copy(update={"recall": 0.5})
+                return choose.Trial(**{**vars(one), "tuned": type(one.tuned)(worse, one.tuned.curve)})
+        return one
+
+    monkeypatch.setattr(choose, "trial", poorer)
+    result, _ = built(tmp_path, clustered(3000), AUTO)
+    assert [one.verdict for one in result.considered[6:]] == ["short on all rows: recall 0.500", "chosen"]
+    assert result.type == seen[1]
+
+
+def test_bounds_that_nothing_meets_are_named_with_what_would_do(tmp_path: Path) -> None:
+    """Exit code 3; moving the named bound to the named value is enough, and a little less is not."""
+    xb = clustered(2000, dim=32)
+    bounds = {"target_recall": 0.9995, "max_bytes_per_vector": 60, "max_disk_bytes_per_vector": 60}
+    with pytest.raises(GateError, match=r"in at most 60 bytes a vector") as refused:
+        built(tmp_path / "a", xb, within(**bounds))
+    assert refused.value.exit_code == 3
+    moved = {name: float(to) for name, to in re.findall(r"index\.(\w+) to ([\d.]+)", refused.value.fix)}
+    recall = moved.pop("target_recall")
+    assert 0.9 < recall < 0.9995
+    assert built(tmp_path / "b", xb, within(**{**bounds, "target_recall": recall}))[0].recall >= recall
+    assert moved
+    assert built(tmp_path / "c", xb, within(**{**bounds, **moved}))[0].recall >= 0.9995
+    with pytest.raises(GateError):
+        built(tmp_path / "d", xb, within(**{**bounds, **{name: to - 1 for name, to in moved.items()}}))
+
+
+def test_a_named_type_beyond_the_bounds_is_refused(tmp_path: Path) -> None:
+    """Bounds hold for a type that the config names too; a partition so small that it is exact is exempt."""
+    chosen = IndexSettings(exact_below=512, large={"type": "ivf_flat"}, max_bytes_per_vector=40)
+    with pytest.raises(GateError, match=r"raise index\.max_bytes_per_vector to"):
+        built(tmp_path / "large", clustered(900), chosen)
+    assert built(tmp_path / "small", clustered(300), chosen)[0].type == "flat"
+
+
+def test_a_query_that_takes_too_long_is_refused(tmp_path: Path) -> None:
+    """A bound on milliseconds that no machine keeps is a refusal with the measured time, not another choice."""
+    with pytest.raises(GateError, match=r"at most 1e-06 ms[\s\S]*raise index.max_query_ms to"):
+        built(tmp_path, clustered(900), within(max_query_ms=1e-6))
+
+
+def test_keys_beside_auto_are_refused() -> None:
+    """What auto would ignore is an error."""
+    with pytest.raises(InputError, match="nlist"):
+        IndexSettings(large={"type": "auto", "nlist": 5}).choose(10**6, 64)
+
+
+# --- metrics and refine vectors ---
+
+
+def brute_force(metric: Metric, xq: np.ndarray, xb: np.ndarray) -> np.ndarray:
+    """All scores in float64, (nq, n), written out."""
+    q, x = xq.astype(np.float64), xb.astype(np.float64)
+    if metric is Metric.L2:
+        return np.asarray(-((q[:, None, :] - x[None, :, :]) ** 2).sum(axis=2))
+    products = q @ x.T
+    if metric is Metric.INNER_PRODUCT:
+        return np.asarray(products)
+    norms = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None, :]
+    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize(
+    ("large", "off"),
+    [
+        ({"type": "flat"}, 2e-5),
+        ({"type": "ivf_flat", "nlist": 4}, 2e-5),
+        ({"type": "hnsw"}, 2e-5),
+        ({"type": "ivf_pq", "nlist": 4, "nbits": 4, "refine": "fp16"}, 2e-5),
+        ({"type": "ivf_pq", "nlist": 4, "fast_scan": True, "refine": "sq8"}, 0.1),
+        ({"type": "ivf_rabitq", "nlist": 4, "refine": "sq8"}, 0.1),
+        ({"type": "ivf_sq8", "nlist": 4}, 0.2),  # numbers beyond the range of the training rows are cut
+    ],
+)
+def test_every_metric_equals_brute_force(tmp_path: Path, metric: Metric, large: dict[str, object], off: float) -> None:
+    """Rows of unequal length, a zero row among them: scores are those of brute force, and so is recall."""
+    rng = np.random.default_rng(0)
+    xb = (clustered(800) * rng.uniform(0.5, 2, (800, 1))).astype(np.float16).astype(np.float32)
+    xb[17] = 0
+    chosen = IndexSettings(exact_below=512, held_out_queries=200, metric=metric, large=large, target_recall=0.97)
+    result, index = built(tmp_path, xb, chosen)
+    assert (result.metric, index.faiss_index.metric_type) == (metric.value, metric.faiss)
+    xq = xb[100:140] + 0.1 * rng.standard_normal((40, DIM)).astype(np.float32)
+    truth = brute_force(metric, xq, xb)
+    scores, positions = index.search(xq, 10)
+    np.testing.assert_allclose(scores, np.take_along_axis(truth, positions, 1), atol=off)
+    assert (np.diff(scores, axis=1) <= 0).all()
+    kth = -np.sort(-truth, axis=1)[:, 9:10]
+    assert (np.take_along_axis(truth, positions, 1) >= kth - 1e-6).mean() >= 0.93
+    assert result.recall >= 0.97
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+def test_codes_of_refine_vectors_are_off_by_half_a_step(metric: Metric) -> None:
+    """Decoded codes are within half a step of each number; a dimension that never changes is exact."""
+    xb = metric.stored(clustered(300))
+    xb[:, 3] = 0.25
+    span = ranges(np.split(xb, 3), DIM)
+    decoded = codes(xb, span) * span[1] + span[0]
+    assert (np.abs(decoded - xb) <= span[1] / 2 + 1e-6).all()
+    assert (decoded[:, 3] == np.float32(0.25)).all()
+    refine = Refine(metric, codes(xb, span), span)
+    asked, positions = metric.stored(clustered(5, seed=3)), np.tile(np.arange(300), (5, 1))
+    positions[0, 0] = -1
+    found = refine.scores(asked, positions)
+    expected = metric.scores(asked, decoded[np.maximum(positions, 0)].astype(np.float32))
+    assert np.isneginf(found[0, 0])
+    np.testing.assert_allclose(found[1:], expected[1:], atol=1e-5)
+
+
+# --- rows that are not what one hopes for ---
+
+
+@pytest.mark.parametrize("kind", ["equal", "duplicates", "prime dim", "zeros"])
+def test_awkward_rows_are_built(tmp_path: Path, kind: str) -> None:
+    """All rows equal, few distinct rows, a dim that nothing divides, zero rows: built, checked and found."""
+    xb = {
+        "equal": lambda: np.tile(clustered(1), (700, 1)),
+        "duplicates": lambda: clustered(20)[np.random.default_rng(0).integers(0, 20, 1500)],
+        "prime dim": lambda: clustered(1500, dim=13),
+        "zeros": lambda: np.vstack([clustered(600), np.zeros((100, DIM), np.float32)]),
+    }[kind]()
+    chosen = IndexSettings(exact_below=512, held_out_queries=60)
+    result, index = built(tmp_path, xb, chosen)
+    assert len(result.considered) == 6
+    assert result.recall >= 0.95
+    best = (xb[:50].astype(np.float64) @ xb.astype(np.float64).T).max(axis=1)
+    found = np.isclose(index.search(xb[:50], 5)[0][:, 0], best, atol=0.01)  # ivf_sq8 rounds each number
+    assert found.mean() > 0.95
+
+
+@pytest.mark.parametrize("large", [{"type": "hnsw"}, {"type": "ivf_rabitq"}, {"type": "ivf_pq", "fast_scan": True}])
+def test_equal_rows_are_found_by_every_type(tmp_path: Path, large: dict[str, object]) -> None:
+    """700 equal rows: any of them is a right answer."""
+    chosen = IndexSettings(exact_below=512, held_out_queries=60, large=large)
+    result, index = built(tmp_path, np.tile(clustered(1), (700, 1)), chosen)
+    assert result.recall == 1
+    assert len(set(index.search(clustered(1), 10)[1][0].tolist())) == 10
+
+
+def test_more_lists_than_rows_are_refused(tmp_path: Path) -> None:
+    """nlist beyond the training rows is named for every type that has lists."""
+    for name in ("ivf_flat", "ivf_sq8", "ivf_rabitq"):
+        (tmp_path / name).mkdir()
+        with pytest.raises(InputError, match="at least 900 training rows"):
+            build(
+                segments_of(tmp_path / "shards", clustered(600)),
+                DIM,
+                IndexSettings(exact_below=512, large={"type": name, "nlist": 900}),
+                tmp_path / name,
+            )
+
+
+def test_what_was_proved_is_in_the_record(tmp_path: Path) -> None:
+    """Interval, imbalance, errors and bytes of the files as they lie there, by independent counts."""
+    xb = clustered(1500)
+    chosen = IndexSettings(exact_below=512, held_out_queries=100, large={"type": "ivf_sq8", "nlist": 8})
+    result, index = built(tmp_path, xb, chosen)
+    proof = record_of(result).proof
+    assert proof is not None
+    sizes = np.array([index.ivf.invlists.list_size(i) for i in range(8)])
+    assert proof.imbalance == pytest.approx(index.ivf.invlists.imbalance_factor(), rel=1e-5)
+    assert sizes.sum() == 1500
+    assert 0 < proof.reconstruction_error < 0.001
+    assert 0 < proof.score_error < 0.01
+    assert proof.found_itself == 100
+    assert 0.9 < proof.recall_low <= result.recall <= proof.recall_high <= 1
+    assert isinstance(index, PartitionIndex)
