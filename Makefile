@@ -7,7 +7,7 @@ BIN     := .venv/bin
 
 # Locks of what is installed where, as `name: extras`.
 LOCK_cpu      := --extra cpu
-LOCK_cpu-dev  := --extra cpu --extra dev
+LOCK_cpu-dev  := --extra cpu --extra dev --extra open-clip --extra lora
 LOCK_gpu      := --extra gpu
 LOCK_gpu-cu12 := --extra gpu-cu12
 
@@ -51,10 +51,11 @@ $(STAMP): pyproject.toml $(LOCK) $(UV_LOCK)
 	  uv pip install --quiet --python $(BIN)/python --no-deps --no-build-isolation --editable .
 	@touch $@
 
-demo: setup ## a catalog of 2,000 products, the whole run, three queries, and a page of hits
+demo: setup ## a catalog of 2,000 products, the whole run, four queries, and a page of hits
 	$(BIN)/vitrine demo-catalog demo --products 2000
 	$(BIN)/vitrine run -c configs/demo.yaml
 	$(QUERY) -k 5 --text 'red dress'
+	$(QUERY) -k 5 --text '红色连衣裙'
 	$(QUERY) -k 5 --text '白色波点茶壶'
 	$(QUERY) -k 5 --image demo/query-photos/red-dress.jpg
 	$(QUERY) -k 8 --queries demo/queries.parquet --html demo/hits.html > demo/hits.txt

@@ -20,6 +20,7 @@ from pydantic import BaseModel, ConfigDict
 import encoders
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from encoders.photo import PhotoLimits, decode
 
 Modality = Literal["text", "image"]
 Role = Literal["item", "query"]
@@ -114,6 +115,13 @@ class ImageEncoder(Encoder):
     """Photos -> (n, dim) float32, unit rows."""
 
     micro_batch: int = 64
+
+    def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:
+        """(h, w, 3) uint8 RGB of an image file, or PhotoError; runs in decoding threads.
+
+        By Pillow. An encoder with a faster decoder overrides this, and names that one in its spec's `provenance`.
+        """
+        return decode(raw, limits)
 
     @abstractmethod
     def prepare(self, photo: Photo) -> Any:

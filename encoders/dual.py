@@ -19,10 +19,12 @@ from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, R
 from encoders.hf_text import load_transformer
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, to_device, unit_rows
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
+from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.patches import Patches
 from encoders.networks.pixels import PHOTOS, Frames, encode_distinct, framing_of, pixel_provenance, processor_framing
 from encoders.networks.states import encode_with_states, photo_keys, ragged
 from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
+from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
     import torch
@@ -169,8 +171,13 @@ class DualImage(ImageEncoder):
         self.dim, self.state_dim = dim, int(model.config.vision_config.hidden_size)
         self._model, self._dtype = model, dtype
         self._pixels = _pixels(folder)
+        check_torchcodec()
         self.micro_batch = PHOTOS[model.device.type]
         self._room = Room(self.micro_batch)
+
+    def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:
+        """(h, w, 3) uint8 RGB of an image file, or PhotoError."""
+        return decode_photo(raw, limits)
 
     def prepare(self, photo: Photo) -> Photo:
         """(height, width, 3) uint8: resized and cropped as the model's own image processor does."""

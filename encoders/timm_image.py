@@ -17,8 +17,10 @@ from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, V
 from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, dtype_of, unit_rows
 from encoders.networks.folders import WEIGHTS, ModelFolder, open_model
+from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_distinct, pixel_provenance
 from encoders.networks.states import encode_with_states, photo_keys, ragged
+from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
     import torch
@@ -65,6 +67,7 @@ class TimmImage(ImageEncoder):
         model: Any = _backbone(folder)
         self._frames = Frames(_framing(model, folder))
         self._model = model.to(self._device, self._dtype).eval()
+        check_torchcodec()
         self.micro_batch = PHOTOS[self._device.type]
         self._room = Room(self.micro_batch)
         with torch.inference_mode():
@@ -75,6 +78,10 @@ class TimmImage(ImageEncoder):
         if found != (1, self.dim):
             came = f"{folder.path}: outputs of {found[1:]}"
             raise InputError(f"one vector of {self.dim} per photo", came, "choose a model with a pooled output")
+
+    def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:
+        """(h, w, 3) uint8 RGB of an image file, or PhotoError."""
+        return decode_photo(raw, limits)
 
     def prepare(self, photo: Photo) -> Photo:
         """(height, width, 3) uint8: resized and cropped as timm's transform for evaluation does."""

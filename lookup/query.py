@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
-from encoders.photo import PhotoError, PhotoLimits, decode
+from encoders.photo import PhotoError, PhotoLimits
 from encoders.text import clean_text
 from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
@@ -86,7 +86,7 @@ class QueryEncoder:
     def _image(self, raw: bytes) -> Encoded:
         encoder = self._image_encoder
         try:
-            photo = decode(raw, self.limits)
+            photo = encoder.decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
         prepared = [encoder.prepare(photo)]

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
-from encoders.photo import PhotoError, PhotoLimits, decode
+from encoders.photo import PhotoError, PhotoLimits
 from pipeline.config import Config
 from pipeline.photos import fetch
 from pipeline.reasons import Reason
@@ -177,7 +177,7 @@ def _prepared(
 
     def prepare(photo: dict[str, Any]) -> Any:
         try:
-            decoded = decode(fetch(photo, root, limits), limits)
+            decoded = encoder.decode(fetch(photo, root, limits), limits)
         except PhotoError as err:
             return err
         try:

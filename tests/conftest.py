@@ -28,6 +28,7 @@ from pipeline.report import RunReport
 settings.register_profile("vitrine", deadline=None)
 settings.load_profile("vitrine")
 
+COMMIT = "a" * 40  # of the models of `hub`
 GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
 
 
@@ -56,7 +57,7 @@ def grocery() -> Path:
 
 
 def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
-    """Command-line overrides that run `configs/demo.yaml` on a demo catalog in small units."""
+    """Command-line overrides that run `configs/weightless.yaml` on a demo catalog in small units."""
     return [
         f"catalog.path={catalog / 'catalog'}",
         f"catalog.image_root={catalog}",
@@ -68,14 +69,14 @@ def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
 
 def config_for(catalog: Path, store: Path, *more: str, env: dict[str, Any] | None = None) -> Config:
     """The config that those overrides make."""
-    return load_config("configs/demo.yaml", overrides(catalog, store, *more), env or {}).config
+    return load_config("configs/weightless.yaml", overrides(catalog, store, *more), env or {}).config
 
 
 @pytest.fixture(scope="session")
 def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of one run on the demo catalog. Tests must not change it."""
     store = tmp_path_factory.mktemp("published") / "store"
-    done = vitrine("run", "-c", "configs/demo.yaml", *overrides(demo, store))
+    done = vitrine("run", "-c", "configs/weightless.yaml", *overrides(demo, store))
     assert done.exit_code == 0, done.stderr
     return store
 
@@ -108,7 +109,7 @@ def vitrine(*arguments: object) -> Result:
 def run_titles(catalog: Path, store: Path, *more: str) -> Result:
     """`vitrine run` on a catalog of `write_titles`."""
     where = (f"catalog.path={catalog}", f"store.path={store}")
-    return vitrine("run", "-c", "configs/demo.yaml", *TITLES_ONLY, *where, *more)
+    return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)
 
 
 def told(stderr: str) -> tuple[str, str, str]:
@@ -167,3 +168,32 @@ def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
 
     monkeypatch.setattr(HashedText, "forward", counted)
     return texts
+
+
+@pytest.fixture
+def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder org/name/commit that stands for the hub; `snapshot_download` copies what its patterns name."""
+    import huggingface_hub
+    from huggingface_hub.utils import filter_repo_objects
+
+    root = tmp_path / "hub"
+
+    def snapshot_download(
+        repo: str, *, revision: str, local_dir: Path, allow_patterns: list[str], ignore_patterns: list[str]
+    ) -> None:
+        source = root / repo / revision
+        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
+        for name in filter_repo_objects(names, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
+            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
+            (local_dir / name).write_bytes((source / name).read_bytes())
+        (local_dir / ".cache").mkdir(parents=True, exist_ok=True)
+
+    class HfApi:
+        def model_info(self, repo: str) -> Any:
+            newest = sorted(path.name for path in (root / repo).iterdir())[-1]
+            return type("Info", (), {"sha": newest})
+
+    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
+    monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
+    monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
+    return root

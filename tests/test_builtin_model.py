@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from encoders import dual
+from encoders.training.trainer import TrainSettings
 from pipeline.demo.builtin import SETTINGS, combination, lessons, measure
 from pipeline.demo.products import looks
 
@@ -20,7 +21,7 @@ def test_it_is_small_and_tells_where_it_comes_from() -> None:
     card = (BUILTIN / "README.md").read_text(encoding="utf-8")
     assert all(word in card for word in ("## Data", "seed", "hours", "## Figures", "## Limits"))
     record = json.loads((BUILTIN / "training.json").read_text())
-    assert record["settings"] == SETTINGS.model_dump(mode="json")
+    assert TrainSettings(**record["settings"]) == SETTINGS
 
 
 def test_combinations_are_held_out_whole() -> None:

@@ -28,7 +28,7 @@ from tests.conftest import digests, overrides, run_titles, told, vitrine, write_
 
 HEAVY = {"torch", "timm", "transformers", "apache_beam", "faiss"}
 MODULE = [sys.executable, "-m", "pipeline"]
-CONFIG = ("-c", "configs/demo.yaml")
+CONFIG = ("-c", "configs/weightless.yaml")
 
 
 def leaves(command: click.Command = cli, path: str = "vitrine") -> Iterator[tuple[str, click.Command]]:
@@ -280,7 +280,7 @@ def test_config_show_tells_origins(demo: Path, monkeypatch: pytest.MonkeyPatch) 
     found = json.loads(vitrine("config", "show", *CONFIG, "index.k=20", "--json").stdout)
     assert found["index.k"] == {"value": 20, "origin": "command line"}
     assert found["run.workers"] == {"value": 3, "origin": "environment VITRINE_RUN__WORKERS"}
-    assert found["catalog.partition"] == {"value": "product_type", "origin": "configs/demo.yaml"}
+    assert found["catalog.partition"] == {"value": "product_type", "origin": "configs/weightless.yaml"}
     assert found["gates.min_recall"]["origin"] == "default"
     assert len(vitrine("config", "show", *CONFIG).stdout.splitlines()) == len(found)
 

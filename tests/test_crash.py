@@ -60,9 +60,9 @@ def check_scratch_is_empty(store: Path) -> None:
 def two_nights(demo: Path, dirty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with `old`, the store after a first night, and `new`, the same after an undisturbed second night."""
     folder = tmp_path_factory.mktemp("nights")
-    assert vitrine("run", "-c", "configs/demo.yaml", *overrides(dirty, folder / "old", *LOOSE)).exit_code == 0
+    assert vitrine("run", "-c", "configs/weightless.yaml", *overrides(dirty, folder / "old", *LOOSE)).exit_code == 0
     shutil.copytree(folder / "old", folder / "new")
-    assert vitrine("run", "-c", "configs/demo.yaml", *overrides(demo, folder / "new", *LOOSE)).exit_code == 0
+    assert vitrine("run", "-c", "configs/weightless.yaml", *overrides(demo, folder / "new", *LOOSE)).exit_code == 0
     return folder
 
 
@@ -83,7 +83,7 @@ def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: 
     killed = 0
     for number in range(kills):
         store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
-        arguments = ["run", "-c", "configs/demo.yaml", *overrides(demo, store, *LOOSE)]
+        arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
         for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
             killed += kill_at_random([sys.executable, "-m", "pipeline", *arguments], rng, seconds=1.5)
             check_one_whole_snapshot(store, allowed)
@@ -242,7 +242,7 @@ def test_a_disk_that_takes_no_more_bytes(
     """A process that may write no file beyond `limit` bytes, log and report included, still ends with one message."""
     store = Path(shutil.copytree(two_nights / "old", tmp_path / "store"))
     before = digests(store)
-    arguments = ["run", "-c", "configs/demo.yaml", *overrides(demo, store, *LOOSE)]
+    arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
     done = subprocess.run(
         [sys.executable, "-m", "pipeline", *arguments, "--json"],
         capture_output=True,

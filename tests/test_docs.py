@@ -255,12 +255,14 @@ def _python(body: str) -> str:
 
 
 def _masked(text: str) -> list[str]:
-    """The lines without ids, times and padding."""
+    """The lines without ids, times, padding, and what differs between processors and versions of libraries."""
     for pattern, mask in (
         (r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+", "ID"),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "WHEN"),
         (r"[0-9.]+ (?:ms|s)\b", "TIME"),
         (r'"(?:ms|seconds)": [0-9.]+', "TIME"),
+        (r'("score": [0-9]\.[0-9]{3})[0-9]+', r"\1"),  # other processors round otherwise
+        (r"identity [0-9a-f]{16}", "identity"),  # follows the versions of torch and Pillow
         (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
         (r"(@[0-9]+ [01]\.[0-9]{3})  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),

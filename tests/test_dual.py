@@ -163,6 +163,25 @@ def test_equal_photos_are_encoded_once(tmp_path: Path) -> None:
     assert seen == [2]
 
 
+def test_photos_are_decoded_by_what_the_identity_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """torchcodec decodes JPEG, and its version is part of the identity."""
+    import encoders.networks.jpeg
+
+    folder = clip(tmp_path / "clip")
+    _, image = towers(folder)
+    raw = io.BytesIO()
+    Image.new("RGB", (8, 8), "red").save(raw, "JPEG")
+    asked: list[int] = []
+    decoder = encoders.networks.jpeg._decode_jpeg
+    monkeypatch.setattr("encoders.networks.jpeg._decode_jpeg", lambda raw: asked.append(1) or decoder(raw))
+    assert image.decode(raw.getvalue(), PhotoLimits()).shape == (8, 8, 3)
+    assert asked == [1]
+    spec = encoder_spec({"type": "dual", "model": str(folder)})
+    before = spec.identity
+    monkeypatch.setattr("encoders.networks.jpeg.version", lambda name: "0.99")
+    assert spec.identity != before
+
+
 def test_pixels_equal_those_of_the_model_s_own_processor(tmp_path: Path) -> None:
     """Against the processor on Pillow's resizer: a mean difference under 0.01 of 255; on torch's: none at all."""
     from transformers import AutoImageProcessor
@@ -211,6 +230,27 @@ def test_out_of_memory_halves_and_is_remembered() -> None:
     assert sizes == [5, 5]
 
 
+@pytest.mark.parametrize(
+    "message", ["CUDA error: CUBLAS_STATUS_ALLOC_FAILED", "DefaultCPUAllocator: can't allocate memory"]
+)
+def test_memory_that_torch_does_not_count_halves_too(message: str) -> None:
+    """Libraries that take memory themselves fail with a message; any other failure is passed on at once."""
+    room = Room(4)
+
+    def forward(rows: Any) -> Any:
+        if len(rows) > 2:
+            raise RuntimeError(message)
+        return np.zeros((len(rows), 1), np.float32)
+
+    assert len(room.encode(forward, "abcd", [1] * 4)) == 4
+    assert room.size == 2
+    message = "shapes do not match"
+    room.size = 4
+    with pytest.raises(RuntimeError, match="shapes"):
+        room.encode(forward, "abcd", [1] * 4)
+    assert room.size == 4
+
+
 def test_a_row_that_does_not_fit_alone_is_a_runtime_error() -> None:
     """The caller gets an error that it can turn into a reject, not torch's."""
 
@@ -238,3 +278,5 @@ def test_an_absent_device_is_an_error(tmp_path: Path) -> None:
     spec = encoder_spec({"type": "dual", "model": str(clip(tmp_path / "clip"))})
     with pytest.raises(InputError, match="cuda:1"):
         load(spec, "cuda:1")
+    with pytest.raises(InputError, match="'gpu'"):
+        load(spec, "gpu")

@@ -23,7 +23,7 @@ from pipeline.demo.products import looks
 from pipeline.exact import parts_of, rank
 
 Row = dict[str, Any]
-CONFIG = ("run", "-c", "configs/demo.yaml")
+CONFIG = ("run", "-c", "configs/weightless.yaml")
 
 
 def judgments(demo: Path, seed: int = 7) -> list[Row]:

@@ -22,7 +22,7 @@ CHANCE = 0.03  # more than the mean share of the catalog that is right for a que
 
 
 def settings(grocery: Path, store: Path) -> list[str]:
-    """Overrides of configs/demo.yaml for this catalog."""
+    """Overrides of configs/weightless.yaml for this catalog."""
     return [
         f"catalog.path={grocery / 'listings.parquet'}",
         f"catalog.image_root={grocery}",
@@ -36,7 +36,7 @@ def settings(grocery: Path, store: Path) -> list[str]:
 
 def config_of(grocery: Path, store: Path) -> Config:
     """The config that these make."""
-    return load_config("configs/demo.yaml", settings(grocery, store), {}).config
+    return load_config("configs/weightless.yaml", settings(grocery, store), {}).config
 
 
 @pytest.fixture(scope="module")
@@ -69,7 +69,7 @@ def test_a_second_run_encodes_nothing(grocery: Path, store: Path, encoded: list[
 def test_a_killed_run_that_is_run_again_ends_in_the_same_bytes(grocery: Path, store: Path, tmp_path: Path) -> None:
     """SIGKILL of the real process half-way; the next run goes on and leaves what an undisturbed one leaves."""
     other = tmp_path / "store"
-    command = [sys.executable, "-m", "pipeline", "run", "-c", "configs/demo.yaml", *settings(grocery, other)]
+    command = [sys.executable, "-m", "pipeline", "run", "-c", "configs/weightless.yaml", *settings(grocery, other)]
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list(other.glob("shards/*.json"))) < 2:
         assert process.poll() is None, "the run ended before it could be killed"

@@ -22,7 +22,7 @@ ALLOWED = {
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 400, 50
 LIBRARIES = {*packages_distributions(), *sys.stdlib_module_names} - set(PACKAGES)
-LAZY = {"torch", "torchvision", "timm", "transformers"}
+LAZY = {"open_clip", "peft", "torch", "torchcodec", "torchvision", "timm", "transformers"}
 PIPELINE_ONLY = {"apache_beam", "click"}
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 

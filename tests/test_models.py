@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 import logging
 import os
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,9 +22,10 @@ from encoders.errors import InputError
 from encoders.networks import folders as models
 from encoders.networks.folders import LOCK, Lock, LockedModel, digest_of, open_model
 from encoders.networks.pull import KNOWN, pull
+from tests.conftest import COMMIT, told, vitrine
 from tests.tiny_models import text_model, timm_model
 
-COMMIT, LATER = "a" * 40, "b" * 40
+LATER = "b" * 40
 
 
 def edited(path: Path, **changes: Any) -> None:
@@ -37,35 +40,6 @@ def spec_of(model: str) -> Any:
 def folder(tmp_path: Path) -> Path:
     """A tiny BERT."""
     return text_model(tmp_path / "bert", "bert")
-
-
-@pytest.fixture
-def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder org/name/commit that stands for the hub; `snapshot_download` copies what its patterns name."""
-    import huggingface_hub
-    from huggingface_hub.utils import filter_repo_objects
-
-    root = tmp_path / "hub"
-
-    def snapshot_download(
-        repo: str, *, revision: str, local_dir: Path, allow_patterns: list[str], ignore_patterns: list[str]
-    ) -> None:
-        source = root / repo / revision
-        names = [str(path.relative_to(source)) for path in source.rglob("*") if path.is_file()]
-        for name in filter_repo_objects(names, allow_patterns=allow_patterns, ignore_patterns=ignore_patterns):
-            (local_dir / name).parent.mkdir(parents=True, exist_ok=True)
-            (local_dir / name).write_bytes((source / name).read_bytes())
-        (local_dir / ".cache").mkdir(parents=True, exist_ok=True)
-
-    class HfApi:
-        def model_info(self, repo: str) -> Any:
-            newest = sorted(path.name for path in (root / repo).iterdir())[-1]
-            return type("Info", (), {"sha": newest})
-
-    monkeypatch.setattr(huggingface_hub, "snapshot_download", snapshot_download)
-    monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
-    monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
-    return root
 
 
 def no_loading(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -287,6 +261,29 @@ def test_several_models_share_one_lock(hub: Path, tmp_path: Path) -> None:
     assert encoder_spec({"type": "timm_image", "model": "resnet50"}).dim == 1024
 
 
+def test_open_clip_models_are_pulled_in_their_own_layout(hub: Path, tmp_path: Path) -> None:
+    """A repository whose transformers layout brings code is pulled as open_clip's, without the code and second copies;
+    one that has both layouts without code is pulled as that of transformers.
+    """
+    for repo, code in ((KNOWN["marqo-ecommerce-b"], {"auto_map": {"AutoModel": "x.X"}}), ("org/both", {})):
+        source = text_model(hub / repo / COMMIT, "bert")
+        edited(source / "config.json", **code)
+        edited(source / "open_clip_config.json", model_cfg={"embed_dim": 24})
+        (source / "open_clip_model.safetensors").write_bytes(b"weights")
+        (source / "open_clip_pytorch_model.bin").write_bytes(b"pickle")
+        (source / "code.py").write_text("")
+    pull("marqo-ecommerce-b")
+    pull("org/both")
+    found = {name: set(model.files) for name, model in Lock.read(tmp_path / "models").models.items()}
+    tokenizer = {"tokenizer.json", "tokenizer_config.json"}
+    assert found == {
+        "marqo-ecommerce-b": {"open_clip_config.json", "open_clip_model.safetensors", *tokenizer},
+        "both": {"config.json", "model.safetensors", *tokenizer},
+    }
+    for name, files in found.items():
+        assert {path.name for path in (tmp_path / "models" / name).iterdir()} == files
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", "a" * 39, "A" * 40, "a" * 41])
 def test_only_a_whole_commit_is_a_revision(hub: Path, revision: str) -> None:
     """Branches, tags and short commits move."""
@@ -307,3 +304,43 @@ def test_a_damaged_lock_is_an_error(hub: Path, tmp_path: Path) -> None:
     for name in ("../x", "a b/c", "siglip9"):
         with pytest.raises(InputError):
             pull(name)
+
+
+def test_refusals_through_the_command(hub: Path, tmp_path: Path) -> None:
+    """Each mistake ends with exit code 2 and a message of three parts, and leaves nothing behind."""
+    edited(text_model(hub / "org" / "code" / COMMIT, "bert") / "config.json", auto_map={})
+    for words, said in (
+        (("siglip9",), "siglip9"),
+        (("org/code", "--revision", "main"), "'main'"),
+        (("org/code",), "auto_map"),
+    ):
+        done = vitrine("models", "pull", *words)
+        assert done.exit_code == 2
+        assert said in told(done.stderr)[1]
+    assert not Lock.read(tmp_path / "models").models
+    assert {path.name for path in (tmp_path / "models").iterdir()} <= {f".{LOCK}.pulling"}
+
+
+def test_another_folder_through_the_command(hub: Path, tmp_path: Path) -> None:
+    """`--folder` is where the model and its lock come to lie, and the line on stdout says how to name the model."""
+    text_model(hub / "org" / "tiny" / COMMIT, "bert")
+    done = vitrine("models", "pull", "org/tiny", "--folder", tmp_path / "elsewhere")
+    assert done.exit_code == 0, done.stderr
+    assert "`model: tiny`" in done.stdout
+    assert Lock.read(tmp_path / "elsewhere").models["tiny"].revision == COMMIT
+    assert (tmp_path / "elsewhere" / "tiny" / "model.safetensors").is_file()
+    assert not (tmp_path / "models").exists()
+
+
+@pytest.mark.parametrize("revision", [None, COMMIT])
+def test_a_hub_that_does_not_answer(tmp_path: Path, revision: str | None) -> None:
+    """Without a network the real client's failure is told as such, not as a fault of the disk or of ours."""
+    code = f"from encoders.networks.pull import pull; pull('siglip2-b16-256', {revision!r})"
+    nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "VITRINE_MODELS": str(tmp_path), "HF_HOME": str(tmp_path / "home")}
+    quick = {"HF_HUB_OFFLINE": "1"} if revision else {}  # the client waits half a minute for a whole commit otherwise
+    done = subprocess.run(
+        [sys.executable, "-c", code], env={**os.environ, **nowhere, **quick}, capture_output=True, text=True
+    )
+    assert done.returncode == 1
+    assert "encoders.errors.VitrineError: expected: the hub to answer for google/siglip2" in done.stderr
+    assert "to do: mend the network" in done.stderr

@@ -314,7 +314,7 @@ def test_a_relative_image_root_is_found_from_another_folder(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Photos of a run with relative paths are shown by `search --html` from any folder."""
-    config = Path("configs/demo.yaml").absolute()
+    config = Path("configs/weightless.yaml").absolute()
     monkeypatch.chdir(demo.parent)
     places = [
         f"catalog.path={demo.name}/catalog",

@@ -6,10 +6,13 @@ import io
 import pickle
 import random
 import struct
+import subprocess
+import sys
 import time
 import tracemalloc
 import warnings
 import zlib
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
@@ -20,10 +23,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from encoders.errors import InputError
+from encoders.networks.jpeg import check_torchcodec, decode_photo, jpeg_identity
 from encoders.photo import FORMATS, PhotoError, PhotoLimits, decode, decoder_identity
 
 LIMITS = PhotoLimits()
 SIZE = (48, 32)
+
+each_decoder = pytest.mark.parametrize("decoder", [decode, decode_photo], ids=["pillow", "torchcodec"])
 
 
 def drawn() -> Image.Image:
@@ -39,10 +46,10 @@ def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
     return out.getvalue()
 
 
-def code_of(raw: bytes, limits: PhotoLimits = LIMITS) -> str:
+def code_of(raw: bytes, limits: PhotoLimits = LIMITS, decoder: Callable[..., Any] = decode) -> str:
     """The reason for which `raw` is refused."""
     with pytest.raises(PhotoError) as caught:
-        decode(raw, limits)
+        decoder(raw, limits)
     assert str(caught.value)
     return caught.value.code
 
@@ -75,7 +82,8 @@ def test_other_formats_are_not_even_tried(kind: str) -> None:
 
 @pytest.mark.parametrize("orientation", range(1, 9))
 @pytest.mark.parametrize("kind", ["JPEG", "PNG", "WEBP", "TIFF"])
-def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
+@each_decoder
+def test_exif_orientation_is_applied(decoder: Callable[..., Any], kind: str, orientation: int) -> None:
     """The eight orientations come out upright, by the definition of the tag in TIFF 6.0."""
     upright = np.asarray(drawn())
     # Where row 0 and column 0 of the stored picture lie in the upright one: the table of the tag, undone.
@@ -92,7 +100,7 @@ def test_exif_orientation_is_applied(kind: str, orientation: int) -> None:
     exif = Image.Exif()
     exif[0x0112] = orientation
     options = {"quality": 95} if kind == "JPEG" else {"lossless": True} if kind == "WEBP" else {}
-    pixels = decode(saved(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options), LIMITS)
+    pixels = decoder(saved(Image.fromarray(np.ascontiguousarray(stored)), kind, exif=exif, **options), LIMITS)
     assert pixels.shape == upright.shape
     assert np.abs(pixels.astype(int) - upright).mean() < 4
 
@@ -153,6 +161,11 @@ def _webp_bomb() -> bytes:
     return bytes(raw)
 
 
+def _jpeg_bomb() -> bytes:
+    raw = saved(drawn(), "JPEG")
+    return raw.replace(struct.pack(">HH", SIZE[1], SIZE[0]), struct.pack(">HH", 60_000, 60_000), 1)
+
+
 def _patched(kind: str, offset: int, layout: str) -> bytes:
     raw = bytearray(saved(drawn(), kind))
     struct.pack_into(layout, raw, offset, 60_000, 60_000)
@@ -165,19 +178,21 @@ BOMBS = {
     "GIF": _patched("GIF", 6, "<HH"),
     "BMP": _patched("BMP", 18, "<ii"),
     "WEBP": _webp_bomb(),
+    "JPEG": _jpeg_bomb(),
 }
 
 
 @pytest.mark.parametrize("name", BOMBS)
 @pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
-def test_a_bomb_is_refused_from_its_header(name: str) -> None:
+@each_decoder
+def test_a_bomb_is_refused_from_its_header(decoder: Callable[..., Any], name: str) -> None:
     """A small file that claims a huge picture is refused at once, before memory is taken for its pixels."""
     code_of(png(9000, 9000))  # what the first call imports is not the bomb's
     seconds = []
     for _ in range(3):
         start = time.perf_counter()
         tracemalloc.start()
-        assert code_of(BOMBS[name]) == "image_too_large"
+        assert code_of(BOMBS[name], LIMITS, decoder) == "image_too_large"
         peak = tracemalloc.get_traced_memory()[1]
         tracemalloc.stop()
         seconds.append(time.perf_counter() - start)
@@ -194,10 +209,11 @@ def test_limits_are_inclusive() -> None:
 
 
 @pytest.mark.parametrize("kind", FORMATS)
-def test_a_cut_file_is_undecodable(kind: str) -> None:
+@each_decoder
+def test_a_cut_file_is_undecodable(decoder: Callable[..., Any], kind: str) -> None:
     """A file that ends in the middle of its pixels is refused, not filled with grey."""
     raw = saved(drawn(), kind)
-    assert code_of(raw[: len(raw) // 2]) == "image_undecodable"
+    assert code_of(raw[: len(raw) * 3 // 4], LIMITS, decoder) == "image_undecodable"
 
 
 def damaged(raw: bytes, rng: random.Random) -> bytes:
@@ -234,13 +250,14 @@ VARIANTS: dict[str, tuple[str, dict[str, Any]]] = {
 
 @pytest.mark.parametrize("name", VARIANTS)
 @pytest.mark.filterwarnings("error")
-def test_damage_never_escapes(name: str) -> None:
+@each_decoder
+def test_damage_never_escapes(decoder: Callable[..., Any], name: str) -> None:
     """Of 150 damaged files, each decodes or is refused with a code, even where warnings are errors; some are."""
     kind, options = VARIANTS[name]
     raw, rng, codes = saved(drawn(), kind, **options), random.Random(name), []
     for _ in range(150):
         try:
-            pixels = decode(damaged(raw, rng), PhotoLimits(max_pixels=1_000_000))
+            pixels = decoder(damaged(raw, rng), PhotoLimits(max_pixels=1_000_000))
         except PhotoError as err:
             codes.append(err.code)
         else:
@@ -257,12 +274,86 @@ def test_bytes_that_are_no_photo_are_undecodable(raw: bytes) -> None:
     assert code_of(raw) == "image_undecodable"
 
 
-def test_threads_decode_alike() -> None:
+@each_decoder
+def test_threads_decode_alike(decoder: Callable[..., Any]) -> None:
     """Several threads at once get what one gets."""
     files = [saved(drawn(), kind) for kind in FORMATS] * 6
     with ThreadPoolExecutor(4) as pool:
-        for pixels, raw in zip(pool.map(lambda raw: decode(raw, LIMITS), files), files, strict=True):
+        for pixels, raw in zip(pool.map(lambda raw: decoder(raw, LIMITS), files), files, strict=True):
             np.testing.assert_array_equal(pixels, decode(raw, LIMITS))
+
+
+def _noise() -> Image.Image:
+    return Image.fromarray(np.random.default_rng(5).integers(0, 256, (77, 131, 3), dtype=np.uint8))
+
+
+def _with_app1(content: bytes) -> bytes:
+    raw = saved(_noise(), "JPEG")
+    return raw[:2] + b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content + raw[2:]
+
+
+# An orientation of 6 where Pillow does not look for it, or where only Pillow does.
+_TIFF_6 = b"MM\x00*\x00\x00\x00\x08\x00\x01\x01\x12\x00\x03\x00\x00\x00\x01\x00\x06\x00\x00\x00\x00\x00\x00"
+_XMP_6 = b'http://ns.adobe.com/xap/1.0/\x00<x:xmpmeta xmlns:x="adobe:ns:meta/"><r tiff:Orientation="6"/></x:xmpmeta>'
+JPEGS = {
+    "4:4:4": saved(_noise(), "JPEG", subsampling=0),
+    "4:2:0": saved(_noise(), "JPEG", subsampling=2),
+    "progressive": saved(_noise(), "JPEG", progressive=True),
+    "RGB as stored": saved(_noise(), "JPEG", keep_rgb=True),
+    "grey": saved(_noise().convert("L"), "JPEG"),
+    "CMYK": saved(_noise().convert("CMYK"), "JPEG"),
+    "MPO": saved(_noise(), "MPO", save_all=True, append_images=[_noise()]),
+    "EXIF": _with_app1(b"Exif\x00\x00" + _TIFF_6),
+    "APP1 that is no EXIF": _with_app1(b"Else\x00\x00" + _TIFF_6),
+    "XMP": _with_app1(_XMP_6),
+}
+
+
+@pytest.mark.parametrize("name", JPEGS)
+def test_torchcodec_gives_the_pixels_of_pillow(name: str) -> None:
+    """Bit for bit, in every way to write JPEG, and the same way up."""
+    pixels, expected = decode_photo(JPEGS[name], LIMITS), decode(JPEGS[name], LIMITS)
+    assert expected.shape == ((131, 77, 3) if name in ("EXIF", "XMP") else (77, 131, 3))
+    np.testing.assert_array_equal(pixels, expected)
+
+
+def test_another_decoder_is_asked_for_whole_jpeg_only_and_believed_within_limits() -> None:
+    """It gets grey and RGB JPEG that is not too large; pixels of another size than the header's are refused."""
+    asked: list[int] = []
+
+    def jpeg(raw: bytearray) -> Any:
+        asked.append(len(raw))
+        return np.zeros((2, 2, 3), np.uint8)
+
+    for raw in (saved(drawn(), "PNG"), JPEGS["CMYK"]):
+        decode(raw, LIMITS, jpeg)
+    with pytest.raises(PhotoError, match="at most 10 pixels"):
+        decode(JPEGS["grey"], PhotoLimits(max_pixels=10), jpeg)
+    assert not asked
+    with pytest.raises(PhotoError) as caught:
+        decode(JPEGS["grey"], LIMITS, jpeg)
+    assert caught.value.code == "image_undecodable"
+    assert asked == [len(JPEGS["grey"])]
+
+
+def test_a_torchcodec_that_does_not_load_is_an_error(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Built for another torch, it fails on import: the message says so, and nothing decodes in its place."""
+    check_torchcodec()
+    monkeypatch.setitem(sys.modules, "torchcodec.decoders", None)
+    with pytest.raises(InputError, match=f"{jpeg_identity()} does not load beside torch"):
+        check_torchcodec()
+
+
+def test_encoders_without_weights_decode_without_torch() -> None:
+    """Importing torch takes seconds: a run or a query without networks never does."""
+    code = (
+        "import io, sys; from PIL import Image; from encoders.base import encoder_spec, load_image; "
+        "from encoders.photo import PhotoLimits; Image.new('RGB', (64, 64)).save(file := io.BytesIO(), 'JPEG'); "
+        "encoder = load_image(encoder_spec({'type': 'photo_descriptors'}), 'cpu'); "
+        "print(len(encoder.encode([encoder.decode(file.getvalue(), PhotoLimits())])), 'torch' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["1", "False"]
 
 
 def test_an_error_crosses_processes_whole() -> None:

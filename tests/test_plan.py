@@ -31,7 +31,7 @@ PLAIN = (
 def config(path: Path, *more: str) -> Config:
     """Titles only, from this path."""
     given = [f"catalog.path={path}", f"store.path={path}/store", *PLAIN, *more]
-    return load_config("configs/demo.yaml", given, {}).config
+    return load_config("configs/weightless.yaml", given, {}).config
 
 
 def rows(

@@ -13,6 +13,8 @@ from typing import Any
 
 import torch
 
+from encoders.networks.folders import OPEN_CLIP_WEIGHTS
+
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'红色连衣裙蓝白条纹衬衫女装恤 "
 
 
@@ -199,6 +201,33 @@ TEXTS: dict[str, tuple[str, Callable[[], Any], dict[str, Any]]] = {
     "qwen2": ("Qwen2Config", _qwen_tokenizer, {"num_key_value_heads": 2}),
     "qwen3": ("Qwen3Config", _qwen_tokenizer, {"num_key_value_heads": 2, "head_dim": 8}),
 }
+
+
+def open_clip_model(folder: Path, kind: str = "siglip", **preprocess: Any) -> Path:
+    """A model as open_clip's are on the hub: `siglip`, with a tokenizer of its own as Marqo-Ecommerce, or `pe`, with
+    that inside open_clip as PE-Core.
+    """
+    import open_clip
+    from safetensors.torch import save_file
+
+    folder.mkdir(parents=True)
+    text: dict[str, Any] = {"context_length": 16, "width": 32, "heads": 4, "layers": 2}
+    vision: dict[str, Any] = {"image_size": 32, "layers": 2, "width": 32, "head_width": 8, "patch_size": 8}
+    if kind == "siglip":
+        tokenizer = _sentence_tokenizer()
+        tokenizer.save_pretrained(folder)
+        text |= {"vocab_size": len(tokenizer), "hf_tokenizer_name": "timm/ViT-B-16-SigLIP", "pool_type": "last"}
+        text |= {"no_causal_mask": True, "tokenizer_kwargs": {"clean": "canonicalize"}}
+    else:
+        text |= {"vocab_size": 49408}
+        vision = {"image_size": 32, "timm_model_name": "test_vit", "timm_pool": "avg", "timm_proj": "linear"}
+    settings = {"mean": [0.5] * 3, "std": [0.5] * 3, "interpolation": "bicubic", "resize_mode": "squash", **preprocess}
+    config = {"embed_dim": 24, "custom_text": True, "text_cfg": text, "vision_cfg": vision}
+    (folder / "open_clip_config.json").write_text(json.dumps({"model_cfg": config, "preprocess_cfg": settings}))
+    torch.manual_seed(4)
+    model = _drawn(open_clip.create_model(f"local-dir:{folder}"), 4)
+    save_file({name: tensor.contiguous() for name, tensor in model.state_dict().items()}, folder / OPEN_CLIP_WEIGHTS)
+    return folder
 
 
 def timm_model(folder: Path, architecture: str = "resnet10t", num_classes: int = 7, **settings: Any) -> Path:

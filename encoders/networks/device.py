@@ -25,7 +25,10 @@ def device_of(name: str) -> torch.device:
     """The device called `name` (`cpu`, `cuda`, `cuda:1`); InputError when this machine has it not."""
     import torch
 
-    device = torch.device(name)
+    try:
+        device = torch.device(name)
+    except RuntimeError as err:
+        raise InputError("a device: cpu, cuda or cuda:N", repr(name), "correct encoders.device") from err
     there = torch.cuda.device_count() if device.type == "cuda" else 1
     if device.type not in ("cpu", "cuda") or (device.index or 0) >= there:
         found = f"{there} CUDA devices that torch {torch.__version__} can use"
@@ -90,17 +93,17 @@ class Room:
 
         `lengths` ascend: what row i takes, and all rows with it that stand before it in the same piece.
         """
-        import torch
-
         done: list[Vectors] = []
         start = 0
         while start < len(rows):
             size = self.size
             end = _end(lengths, start, size)
-            failure: torch.OutOfMemoryError | None = None
+            failure: RuntimeError | None = None
             try:
                 done.append(forward(rows[start:end]))
-            except torch.OutOfMemoryError as err:
+            except RuntimeError as err:
+                if not _lacks_memory(err):
+                    raise
                 failure = err.with_traceback(None)  # its frames would keep the tensors alive that did not fit
             if failure is None:
                 start = end
@@ -118,6 +121,14 @@ class Room:
         _log.warning("the device ran out of memory with a batch of %d: halved to %d from now on", held, self.size)
         if torch.cuda.is_available():
             torch.cuda.empty_cache()
+
+
+def _lacks_memory(err: RuntimeError) -> bool:
+    """Whether a forward failed for want of memory. cuBLAS and cuDNN take theirs past torch; the CPU's has no class."""
+    import torch
+
+    signs = ("ALLOC_FAILED", "can't allocate memory")
+    return isinstance(err, torch.OutOfMemoryError) or any(sign in str(err) for sign in signs)
 
 
 def _end(lengths: Sequence[int], start: int, size: int) -> int:

@@ -33,6 +33,7 @@ from encoders.errors import InputError
 LOCK = "models.lock"
 BUILTIN = "builtin"  # the model that ships in this package
 WEIGHTS = "model.safetensors"
+OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
 PICKLES = frozenset({".bin", ".pt", ".pth", ".ckpt", ".pkl", ".pickle"})
 DECIDING = frozenset({".safetensors", ".json", ".txt", ".model"})  # weights, settings, vocabularies, sentencepiece
 TRANSFORMERS_FLOOR = "5.3"  # CVE-2026-4372: before it, a config.json runs code even with remote code off
@@ -99,7 +100,7 @@ class ModelFolder:
     """A folder that was looked at and not refused; none of its weights were read yet."""
 
     path: Path
-    config: dict[str, Any]  # its config.json
+    config: dict[str, Any]  # its config.json, or open_clip_config.json
     locked: LockedModel | None
 
     def digests(self) -> dict[str, str]:
@@ -125,10 +126,15 @@ def models_folder() -> Path:
     return Path(os.environ.get("VITRINE_MODELS", "models"))
 
 
-def open_model(model: str) -> ModelFolder:
-    """The folder that `model` names, checked by its names, sizes and settings; InputError when it cannot be used."""
+def open_model(model: str, settings: str = "config.json") -> ModelFolder:
+    """The folder that `model` names, checked by its names, sizes and settings; InputError when it cannot be used.
+
+    `settings` says whose layout it must have: `config.json` is that of transformers and timm, OPEN_CLIP_CONFIG
+    open_clip's.
+    """
     path = _located(model)
-    _refuse_pickles(path)
+    _refuse_other_layouts(path, settings)
+    _refuse_pickles(path, (OPEN_CLIP_WEIGHTS,) if settings == OPEN_CLIP_CONFIG else (WEIGHTS, f"{WEIGHTS}.index.json"))
     for file in sorted(path.rglob("*config*.json")):
         _refuse_remote_code(file, _json(file))
     if (path / "adapter_config.json").exists():
@@ -136,9 +142,9 @@ def open_model(model: str) -> ModelFolder:
     locked = Lock.read(path.parent).models.get(path.name)
     if locked:
         _refuse_other_files(path, locked)
-    config = _json(path / "config.json")
+    config = _json(path / settings)
     if not isinstance(config, dict):
-        raise InputError("a JSON object in config.json", f"{path}: {type(config).__name__}", "restore the file")
+        raise InputError(f"a JSON object in {settings}", f"{path}: {type(config).__name__}", "restore the file")
     return ModelFolder(path, config, locked)
 
 
@@ -194,12 +200,25 @@ def _located(model: str) -> Path:
     return path
 
 
-def _refuse_pickles(path: Path) -> None:
-    if (path / WEIGHTS).is_file() or (path / f"{WEIGHTS}.index.json").is_file():
+def _refuse_other_layouts(path: Path, settings: str) -> None:
+    """A folder that only the other kind of encoder can read is told apart from a damaged one."""
+    other = "config.json" if settings == OPEN_CLIP_CONFIG else OPEN_CLIP_CONFIG
+    if not (path / settings).exists() and (path / other).exists():
+        wanted, fix = (
+            ("open_clip", "dual") if settings == OPEN_CLIP_CONFIG else ("transformers or timm", "open_clip_dual")
+        )
+        raise InputError(
+            f"a folder of {wanted}, with {settings}", f"{path}: {other}", f"use `type: {fix}` for this model"
+        )
+
+
+def _refuse_pickles(path: Path, weights: tuple[str, ...]) -> None:
+    """`weights` are the names that they may have."""
+    if any((path / name).is_file() for name in weights):
         return
     pickles = sorted(file.name for file in path.iterdir() if file.suffix in PICKLES)
     came = f"pickles, which run code when they are loaded: {', '.join(pickles)}" if pickles else "no weights"
-    raise InputError(f"{WEIGHTS} in {path}", came, "`vitrine models pull` converts pickled weights once")
+    raise InputError(f"{weights[0]} in {path}", came, "`vitrine models pull` converts pickled weights once")
 
 
 def _refuse_remote_code(file: Path, settings: Any) -> None:

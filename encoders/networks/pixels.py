@@ -18,6 +18,7 @@ from blake3 import blake3
 from encoders.base import Photo, Vectors
 from encoders.errors import InputError
 from encoders.networks.device import Room, distinct, to_device
+from encoders.networks.jpeg import jpeg_identity
 from encoders.photo import decoder_identity
 
 if TYPE_CHECKING:
@@ -48,7 +49,7 @@ def resizer_identity() -> str:
 
 def pixel_provenance() -> dict[str, str]:
     """What decides the pixels besides the model's own files."""
-    return {"decoder": decoder_identity(), "resizer": resizer_identity()}
+    return {"decoder": f"{decoder_identity()}, {jpeg_identity()}", "resizer": resizer_identity()}
 
 
 @dataclass(frozen=True)
@@ -88,9 +89,10 @@ def resize(photo: Photo, height: int, width: int, filter_name: Filter) -> Photo:
         return photo
     import torch
 
-    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"])).permute(2, 0, 1)[None]
+    # The new axis stands first when the others are permuted: so torch sees channels last, and keeps them last.
+    pixels = torch.from_numpy(np.require(photo, requirements=["C", "W"]))[None].permute(0, 3, 1, 2)
     resized = torch.nn.functional.interpolate(pixels, (height, width), mode=filter_name, antialias=True)
-    out: Photo = resized[0].permute(1, 2, 0).numpy()
+    out: Photo = resized.permute(0, 2, 3, 1)[0].numpy()
     return out
 
 

@@ -6,15 +6,19 @@ import logging
 import re
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from pickle import UnpicklingError  # the error only: nothing here unpickles
 from typing import Any
 
 from filelock import FileLock
 
-from encoders.errors import InputError
+from encoders.errors import InputError, VitrineError
 from encoders.networks.folders import (
     LOCK,
+    OPEN_CLIP_CONFIG,
+    OPEN_CLIP_WEIGHTS,
     PICKLES,
     WEIGHTS,
     Lock,
@@ -34,13 +38,17 @@ KNOWN = {
     "bge-m3": "BAAI/bge-m3",
     "chinese-clip-b16": "OFA-Sys/chinese-clip-vit-base-patch16",
     "dinov2-b14": "timm/vit_base_patch14_dinov2.lvd142m",
+    "marqo-ecommerce-b": "Marqo/marqo-ecommerce-embeddings-B",
+    "marqo-ecommerce-l": "Marqo/marqo-ecommerce-embeddings-L",
     "resnet50": "timm/resnet50.a1_in1k",
     "siglip2-b16-256": "google/siglip2-base-patch16-256",
     "siglip2-so400m-384": "google/siglip2-so400m-patch14-384",
 }
 _COMMIT = re.compile(r"[0-9a-f]{40}")
-_SAFE = ["*.safetensors", "*.safetensors.index.json", "*.json", "*.txt", "*.model"]
-_PICKLED = ["pytorch_model*.bin", "pytorch_model*.bin.index.json"]
+_SETTINGS = ["*.json", "*.txt", "*.model"]
+_PICKLED = ["pytorch_model*.bin"]
+# What a repository has for transformers beside open_clip's layout: not read there, and often code comes with it.
+_NOT_OPEN_CLIP = ("config.json", "preprocessor_config.json", "processor_config.json")
 _DEEPER = ["*/*"]  # onnx/, openvino/ and the like are never loaded
 
 
@@ -59,7 +67,8 @@ def pull(name_or_repo: str, revision: str | None = None, folder: Path | None = N
         with tempfile.TemporaryDirectory(dir=folder, prefix=".pull-") as scratch:
             fetched = Path(scratch) / name
             _fetch(repo, commit, fetched)
-            open_model(str(fetched.resolve()))  # what a run would refuse is not put in place
+            # What a run would refuse is not put in place.
+            open_model(str(fetched.resolve()), _layout(fetched))
             entry = LockedModel(repo=repo, revision=commit, files=_files(fetched))
             if (folder / name).exists():
                 (folder / name).rename(Path(scratch) / "before")
@@ -85,7 +94,8 @@ def _commit(repo: str, revision: str | None, before: LockedModel | None) -> str:
     if revision is None:
         from huggingface_hub import HfApi
 
-        revision = str(HfApi().model_info(repo).sha)
+        with _hub(repo):
+            revision = str(HfApi().model_info(repo).sha)
         _log.info("%s: pinned to its newest commit, %s", repo, revision)
     if not _COMMIT.fullmatch(revision):
         raise InputError(
@@ -95,16 +105,58 @@ def _commit(repo: str, revision: str | None, before: LockedModel | None) -> str:
 
 
 def _fetch(repo: str, commit: str, target: Path) -> None:
-    """`target` holds the files of `commit`, with safetensors in place of pickles."""
+    """`target` holds the files of `commit` in one layout, with safetensors in place of pickles."""
     from huggingface_hub import snapshot_download
 
-    snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=_SAFE, ignore_patterns=_DEEPER)
-    if not list(target.glob(f"{WEIGHTS}*")):
-        snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=_PICKLED, ignore_patterns=_DEEPER)
-        _log.warning("%s has pickled weights only: converting them into %s", repo, WEIGHTS)
-        _convert(target)
+    def fetch(patterns: list[str], ignored: list[str]) -> None:
+        with _hub(repo):
+            snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=patterns, ignore_patterns=ignored)
+
+    fetch(_SETTINGS, _DEEPER)
+    if _layout(target) == OPEN_CLIP_CONFIG:
+        for name in _NOT_OPEN_CLIP:
+            (target / name).unlink(missing_ok=True)
+        fetch([OPEN_CLIP_WEIGHTS], _DEEPER)
+    else:
+        (target / OPEN_CLIP_CONFIG).unlink(missing_ok=True)
+        fetch(["*.safetensors"], [*_DEEPER, "open_clip*"])
+        if not list(target.glob("*.safetensors")):
+            fetch(_PICKLED, _DEEPER)
+            _log.warning("%s has pickled weights only: converting them into %s", repo, WEIGHTS)
+            _convert(target)
     # The hub client keeps its notes there.
     shutil.rmtree(target / ".cache", ignore_errors=True)
+
+
+@contextmanager
+def _hub(repo: str) -> Iterator[None]:
+    """The hub's refusals and a network that is not there, in three parts."""
+    from huggingface_hub import errors
+
+    absent = (errors.RepositoryNotFoundError, errors.RevisionNotFoundError, errors.GatedRepoError)
+    client: Any = errors  # it does not say that it exports HTTPError, the base of its HTTP library's errors
+    network = (client.HTTPError, errors.LocalEntryNotFoundError, ConnectionError, TimeoutError)
+    try:
+        yield
+    except absent as err:
+        fix = (
+            "correct the name or the commit; where the model's card asks for it, accept its licence and `hf auth login`"
+        )
+        raise InputError(f"{repo} on the hub, open to you", _first_line(err), fix) from err
+    except network as err:
+        fix = "mend the network or HF_ENDPOINT, or copy the models folder with its lock from a machine that has it"
+        raise VitrineError(f"the hub to answer for {repo}", _first_line(err), fix) from err
+
+
+def _first_line(err: Exception) -> str:
+    return f"{type(err).__name__}: {str(err).strip().partition(chr(10))[0]}"
+
+
+def _layout(folder: Path) -> str:
+    """The settings file of the layout to keep: open_clip's where transformers' is absent or brings code of its own."""
+    theirs = folder / "config.json"
+    usable = theirs.exists() and "auto_map" not in theirs.read_text(encoding="utf-8")
+    return OPEN_CLIP_CONFIG if (folder / OPEN_CLIP_CONFIG).exists() and not usable else theirs.name
 
 
 def _convert(target: Path) -> None:

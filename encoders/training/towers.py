@@ -14,6 +14,7 @@ from encoders.base import Photo, Vectors
 from encoders.dual import FAMILIES
 from encoders.hf_text import load_transformer
 from encoders.networks.folders import ModelFolder, deciding_files, open_model, refuse_model_type
+from encoders.training.low_rank import add_adapters, merge_adapters
 from encoders.training.pairs import Augmentation, Pair, augmenting, photo_size
 
 if TYPE_CHECKING:
@@ -53,6 +54,10 @@ class Towers:
         for name in _TOWERS.get(tower, ()):
             if hasattr(self.model, name):
                 getattr(self.model, name).requires_grad_(False).eval()
+
+    def adapt(self, rank: int, seed: int) -> None:
+        """Low-rank adapters learn instead of the weights, in every tower that is not frozen; saving merges them."""
+        add_adapters(self.model, rank, seed)
 
     def backward(
         self,
@@ -110,6 +115,7 @@ class Towers:
         """Write the model, its weights as torch's type `weights`, with the tokenizer and settings that it came with."""
         import torch
 
+        merge_adapters(self.model)
         self.model.to(getattr(torch, weights)).save_pretrained(folder)
         for file in deciding_files(self._folder):
             if file.suffix != ".safetensors" and file.name not in _OURS and not (folder / file.name).exists():

@@ -55,6 +55,12 @@ class TrainSettings(BaseModel):
     weight_decay: float = Field(0.1, ge=0, description="AdamW's; not on norms, biases and the scale")
     beta2: float = Field(0.95, gt=0, lt=1, description="AdamW's; 0.95 is SigLIP's choice for stability")
     freeze: Literal["none", "text", "image"] = Field("none", description="a tower that stays as it is")
+    low_rank: int = Field(
+        0,
+        ge=0,
+        le=1024,
+        description="rank of the adapters that learn instead of the weights, merged in the end; 0: none",
+    )
     precision: Literal["fp32", "bf16"] = Field("fp32", description="of the towers' arithmetic; weights stay fp32")
     seed: int = Field(0, ge=0, lt=2**32, description="decides batches, augmentation and fresh weights")
     held_out: float = Field(0.05, ge=0, lt=1, description="share of the products that is measured, never learned from")
@@ -68,6 +74,12 @@ class TrainSettings(BaseModel):
     erase: float = Field(0.0, ge=0, le=1, description="augmentation: how often a part of a photo is erased")
     auto_augment: str | None = Field(None, description="augmentation: a policy of timm, such as rand-m9-mstd0.5")
     weights: Literal["float32", "float16", "bfloat16"] = Field("float32", description="as the result is stored")
+
+    def told(self) -> dict[str, Any]:
+        """What decides the weights, as JSON. Keys that came later are left out while they change nothing, so that a
+        training begun before them goes on.
+        """
+        return self.model_dump(mode="json", exclude=None if self.low_rank else {"low_rank"})
 
 
 @dataclass(frozen=True)
@@ -126,7 +138,7 @@ def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
 
 
 def _identity(pairs: Sequence[Pair], model: dict[str, str], settings: TrainSettings) -> str:
-    parts = {"version": VERSION, "pairs": digest(pairs), "model": model, "settings": settings.model_dump(mode="json")}
+    parts = {"version": VERSION, "pairs": digest(pairs), "model": model, "settings": settings.told()}
     return identity_of(parts)
 
 
@@ -161,6 +173,8 @@ class _Run:
             came = f"{type(model).__name__}, which has no logit_bias"
             raise InputError("a SigLIP model for the sigmoid loss", came, "set train.loss=softmax")
         towers.freeze(settings.freeze)
+        if settings.low_rank:
+            towers.adapt(settings.low_rank, settings.seed)
         groups = _parameter_groups(model, settings.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, settings.beta2))
         self._checkpoints = Checkpoints(work)
@@ -203,7 +217,7 @@ class _Run:
         self._towers.save(partial, settings.weights)
         shutil.copyfile(self._checkpoints.curve, partial / CURVE)
         told = {name: value for name, value in asdict(trained).items() if name != "folder"}
-        record = {"identity": state.identity, "settings": settings.model_dump(mode="json"), "result": told}
+        record = {"identity": state.identity, "settings": settings.told(), "result": told}
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
         for file in partial.iterdir():
             sync(file)
