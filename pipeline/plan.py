@@ -26,6 +26,7 @@ from pipeline.catalog import (
     plan_pieces,
 )
 from pipeline.config import Config, ShardsConfig
+from pipeline.embed import towers
 from pipeline.fingerprints import encoding_identity, id_hashes
 from pipeline.photos import existing_root
 
@@ -71,6 +72,7 @@ class Plan:
 
 def make_plan(config: Config, category: str | None = None) -> Plan:
     """Plan a run of the whole catalog, or of one category; InputError lists what makes it impossible."""
+    config.fusion_spec.refuse_towers(*towers(config))
     files = list_files(config.catalog.path)
     root = existing_root(config.catalog.image_root, config.catalog.path)
     groups: list[_Group] = []

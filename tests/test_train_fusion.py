@@ -111,9 +111,12 @@ def test_what_is_not_the_fusion_of_the_snapshot_is_refused(
         assert "changed after training" in came or "another training" in came
     weights.write_bytes(good)
     assert vitrine("search", store, "--text", "red dress").exit_code == 0
-    precise = vitrine(*run(demo, store, kind, model, "encoders.text.precision=bf16"))
-    assert precise.exit_code == 2
-    assert "was trained on" in told(precise.stderr)[0]
+    precise = run(demo, tmp_path / "none", kind, model, "encoders.text.precision=bf16")
+    for words in (precise, ["plan", *precise[1:]]):
+        done = vitrine(*words)
+        assert done.exit_code == 2
+        assert "was trained on" in told(done.stderr)[0]
+    assert not list((tmp_path / "none").glob("runs/*/units"))  # told before any work
     towers = (f"encoders.{side}.model={clip(tmp_path / f'clip-{side}')}" for side in ("text", "image"))
     assert "was trained on" in told(vitrine(*run(demo, store, kind, model, *towers)).stderr)[0]
 
