@@ -71,6 +71,15 @@ class Case:
         return [f"encoders.{tower}={spec}" for tower, spec in towers.items()] + [f"fusion={{{fields}}}"]
 
     @property
+    def kinds(self) -> tuple[str, ...]:
+        """The kinds of queries that this fusion can answer."""
+        if not self.fusion.startswith("single"):
+            return ("text", "photo", "both")
+        if self.encoders != "weightless":
+            return ("text", "photo")  # towers of one model share a space
+        return ("text",) if self.fusion == "single text" else ("photo",)
+
+    @property
     def model(self) -> Path:
         """Where the learned fusion of these encoders is."""
         return self.work / "fusions" / self.name.replace("/", "-")
@@ -85,7 +94,7 @@ def main() -> None:
     data, work = words.data.resolve(), words.work.resolve()
     (work / "fusions").mkdir(parents=True, exist_ok=True)
     catalog(data, work)
-    both(data, work)
+    queries(data, work)
     train(work)
     rows: list[list[str]] = []
     for encoders in ("weightless", "builtin", "trained"):
@@ -120,16 +129,22 @@ store: {{path: {work / "store"}}}
     )
 
 
-def both(data: Path, work: Path) -> None:
-    """Queries of photo and text: the photos, each with the word that the data's folders have for it."""
-    rows = [row for row in pq.read_table(data / "queries.parquet").to_pylist() if row["image"]]
-    named = {row["query_id"] for row in rows}
-    for row in rows:
-        row["text"] = row["image"].split("/")[3].replace("-", " ")
-        row["image"] = str(data / row["image"])
-    qrels = [row for row in pq.read_table(data / "qrels.parquet").to_pylist() if row["query_id"] in named]
-    pq.write_table(pa.Table.from_pylist(rows), work / "both.parquet")
-    pq.write_table(pa.Table.from_pylist(qrels), work / "both-qrels.parquet")
+def queries(data: Path, work: Path) -> None:
+    """The queries by kind, with their judgments; those of both are the photos, each with the word that the data's
+    folders have for it.
+    """
+    asked = pq.read_table(data / "queries.parquet").to_pylist()
+    judged = pq.read_table(data / "qrels.parquet").to_pylist()
+    kinds = {"text": [row for row in asked if row["text"]], "photo": [row for row in asked if row["image"]]}
+    kinds["both"] = [row | {"text": row["image"].split("/")[3].replace("-", " ")} for row in kinds["photo"]]
+    for row in kinds["photo"] + kinds["both"]:
+        row["image"] = str(data / row["image"])  # an absolute path stays as it is
+    for kind, rows in kinds.items():
+        named = {row["query_id"] for row in rows}
+        pq.write_table(pa.Table.from_pylist(rows), work / f"{kind}.parquet")
+        pq.write_table(
+            pa.Table.from_pylist([row for row in judged if row["query_id"] in named]), work / f"{kind}-qrels.parquet"
+        )
 
 
 def train(work: Path) -> None:
@@ -147,15 +162,13 @@ def measured(case: Case) -> list[list[str]]:
         vitrine("train", "fusion", "-c", case.work / "config.yaml", "--out", case.model, *case.overrides())
         print(f"train fusion {case.name}: {(time.monotonic() - began) / 60:.1f} minutes", flush=True)
     vitrine("run", "-c", case.work / "config.yaml", f"store.path={case.store}", *case.overrides())
-    asked = [(case.data / "queries.parquet", case.data / "qrels.parquet")]
-    if not case.fusion.startswith("single"):
-        asked.append((case.work / "both.parquet", case.work / "both-qrels.parquet"))
     rows = []
-    for queries, qrels in asked:
-        told = vitrine("eval", case.store, "--queries", queries, "--qrels", qrels, "--json")
+    for kind in case.kinds:
+        qrels = case.work / f"{kind}-qrels.parquet"
+        told = vitrine("eval", case.store, "--queries", case.work / f"{kind}.parquet", "--qrels", qrels, "--json")
         for one in json.loads(told)["quality"]:
             if one["category"] is None and one["way"] == "through the index":
-                rows.append([case.encoders, case.fusion, one["kind"], str(one["queries"]), *map(cell, figures(one))])
+                rows.append([case.encoders, case.fusion, kind, str(one["queries"]), *map(cell, figures(one))])
                 print(*rows[-1], sep=" | ", flush=True)
     return rows
 
