@@ -7,7 +7,6 @@ What a run would reject is left out here and counted by the same reasons.
 from __future__ import annotations
 
 import functools
-import math
 from collections import Counter
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -31,7 +30,9 @@ from pipeline.photos import fetch, image_root
 from pipeline.plan import Plan, Unit, make_plan
 from pipeline.progress import Progress
 
-_MOST_BYTES = 8 * 2**30  # 40,000 photos for a model of 224 pixels and crops of 0.7
+# Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
+_ROOM = 1.25
+_MOST_BYTES = 8 * 2**30  # 130,000 photos for a model of 224 pixels
 
 
 @dataclass
@@ -50,30 +51,30 @@ def train_on_catalog(
 
     The other value counts by reason what the catalog has that nothing was learned from.
     """
-    # Photos are kept so large that the smallest random crop, a share of the area, need not be enlarged.
-    lessons = catalog_lessons(config, round(photo_side(model) / math.sqrt(settings.crop)), progress)
+    lessons = catalog_lessons(config, photo_side(model), progress)
     trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
     return trained, dict(sorted(lessons.left_out.items()))
 
 
-def catalog_lessons(config: Config, side: int, progress: Progress | None = None) -> Lessons:
+def catalog_lessons(config: Config, photo_side: int, progress: Progress | None = None) -> Lessons:
     """Every photo of a product with each of its texts: the columns of `catalog.text`, one by one.
 
-    Photos whose shorter side exceeds `side` pixels are kept with that one. InputError when the photos exceed the memory
-    that is set aside for them, or when the catalog has no texts or no photos.
+    `photo_side` is the shorter side, in pixels, that the model takes. InputError when the photos exceed the memory that
+    is set aside for them, or when the catalog has no texts or no photos.
     """
     catalog = config.catalog
     if not catalog.text or catalog.image is None:
         came = f"catalog.text={list(catalog.text)}, catalog.image={catalog.image}"
         raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
     plan, lessons, done = planned(config), Lessons(), 0
+    kept_side = round(photo_side * _ROOM)
     with ThreadPoolExecutor(config.run.photo_threads) as pool:
         for unit in plan.units:
-            _read(unit, config, side, pool, lessons)
+            _read(unit, config, kept_side, pool, lessons)
             if lessons.bytes > _MOST_BYTES:
                 came = f"{lessons.bytes:,} bytes after {done + unit.rows:,} of {plan.rows:,} rows"
                 fix = "train on some of the files (catalog.path=...), a few ten thousand products are plenty"
-                raise InputError(f"photos of at most {_MOST_BYTES:,} bytes at {side} pixels", came, fix)
+                raise InputError(f"photos of at most {_MOST_BYTES:,} bytes at {kept_side} pixels", came, fix)
             done += unit.rows
             if progress is not None:
                 progress("read", done, plan.rows)

@@ -293,7 +293,7 @@ def test_a_catalog_is_pairs_of_texts_and_photos(demo: Path, dirty: Path, tmp_pat
     assert len(lessons.pairs) == 120
     assert not lessons.left_out
     assert {len(pair.texts) for pair in lessons.pairs} == {2}
-    assert {pair.photo().shape for pair in lessons.pairs} == {(16, 16, 3)}
+    assert {pair.photo().shape for pair in lessons.pairs} == {(20, 20, 3)}
     assert len({pair.group for pair in lessons.pairs}) == 120
     found = catalog_lessons(config_for(dirty, tmp_path / "store", "catalog.text=[title, title_zh]"), 16)
     assert 60 <= len(found.pairs) < 120
