@@ -32,7 +32,7 @@ from pipeline.progress import Progress
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
 _ROOM = 1.25
-_MOST_BYTES = 8 * 2**30  # 130,000 photos for a model of 224 pixels
+_MOST_BYTES = 8 * 2**30  # 36,000 photos for a model of 224 pixels
 
 
 @dataclass
