@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from blake3 import blake3
 
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
+from encoders.networks.device import distinct
 from encoders.photo import PhotoError, PhotoLimits
 from pipeline.config import Config
 from pipeline.photos import fetch
@@ -21,6 +24,7 @@ from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
 Kept = dict[int, list[Vectors]]  # row of a table -> the states of its text, or of each of its photos
+_LOOKED_AT = 256  # photos whose bytes are copied at once to tell them apart
 _REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
 
 
@@ -73,31 +77,26 @@ def embed_photos(
     """`batch` with image_vector, float16 binary, and photo, the first one's path, in place of photos.
 
     A row with several photos gets the unit mean of those that could be read. A photo that could not leaves its reason
-    in `image_fault`, whether or not the row has others. With `kept`, the states of each photo that could be encoded are
-    put into it.
+    in `image_fault`, whether or not the row has others. A photo that stands in several places of `batch` is read and
+    encoded once. With `kept`, the states of each photo that could be encoded are put into it.
     """
-    encode = encoder.encode_prepared if kept is None else encoder.encode_prepared_states
     good_rows = _good_rows(batch, "photos")
     rows: list[int] = good_rows.to_pylist()
     lists = batch.column("photos").take(good_rows).combine_chunks()
-    owners = pc.list_parent_indices(lists).to_numpy()
+    owners: list[int] = pc.list_parent_indices(lists).to_pylist()
+    firsts, inverse = distinct(_photo_keys(lists.flatten()))
+    photos = lists.flatten().take(pa.array(firsts, pa.int64()))
+    found = _encode_photos(_prepared(photos, encoder, root, limits, pool), len(photos), encoder, kept is not None)
     sums = np.zeros((len(rows), encoder.dim), dtype=np.float32)
     faults: list[str | None] = [None] * batch.num_rows
-    start = 0
-    for prepared in _prepared(lists.flatten(), encoder, root, limits, pool):
-        good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
-        (vectors, states), failed = _encode(encode, [prepared[i] for i in good], encoder.dim)
-        encoded = [j for j in range(len(good)) if j not in failed]
-        np.add.at(sums, owners[[start + good[j] for j in encoded]], vectors[encoded])
+    for owner, one in zip(owners, inverse.tolist(), strict=True):
+        row = rows[owner]
+        if one in found.reasons:
+            faults[row] = faults[row] or found.reasons[one]  # of several broken photos, the first one's reason
+            continue
+        sums[owner] += found.vectors[one]
         if kept is not None:
-            for j in encoded:
-                kept.setdefault(rows[owners[start + good[j]]], []).append(states[j])
-        reasons = {i: str(one.code) for i, one in enumerate(prepared) if isinstance(one, PhotoError)}
-        reasons.update({good[j]: reason for j, reason in failed.items()})
-        for i, reason in sorted(reasons.items()):
-            row = rows[owners[start + i]]
-            faults[row] = faults[row] or reason  # of several broken photos, the first one's reason
-        start += len(prepared)
+            kept.setdefault(row, []).append(found.states[one])
     lengths = np.linalg.norm(sums, axis=1, keepdims=True).astype(np.float32)
     empty = dict.fromkeys(np.flatnonzero(lengths[:, 0] == 0).tolist(), "")
     lengths[lengths == 0] = 1
@@ -166,6 +165,42 @@ def count_pairs(table: pa.Table, first: str, second: str) -> list[tuple[str, str
     """(first, second, rows) of each pair of values, sorted."""
     pairs = Counter(zip(table.column(first).to_pylist(), table.column(second).to_pylist(), strict=True))
     return [(a, b, rows) for (a, b), rows in sorted(pairs.items())]
+
+
+@dataclass(frozen=True)
+class _Photos:
+    """(n, dim) float32 vectors, their states if asked for, and why some have none: position -> reason."""
+
+    vectors: Vectors
+    states: dict[int, Vectors]
+    reasons: dict[int, str]
+
+
+def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, with_states: bool) -> _Photos:
+    """What the encoder makes of n photos that come in micro-batches."""
+    encode = encoder.encode_prepared_states if with_states else encoder.encode_prepared
+    found = _Photos(np.zeros((n, encoder.dim), dtype=np.float32), {}, {})
+    start = 0
+    for prepared in batches:
+        good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
+        (vectors, states), failed = _encode(encode, [prepared[i] for i in good], encoder.dim)
+        found.reasons.update(
+            (start + i, str(one.code)) for i, one in enumerate(prepared) if isinstance(one, PhotoError)
+        )
+        found.reasons.update((start + good[j], reason) for j, reason in failed.items())
+        found.vectors[[start + i for i in good]] = vectors
+        found.states.update((start + good[j], state) for j, state in enumerate(states))
+        start += len(prepared)
+    return found
+
+
+def _photo_keys(photos: pa.StructArray) -> list[Hashable]:
+    """What tells photos apart without decoding them: the digest of their bytes, else the path."""
+    keys: list[Hashable] = []
+    for start in range(0, len(photos), _LOOKED_AT):
+        for photo in photos.slice(start, _LOOKED_AT).to_pylist():
+            keys.append(photo["path"] if photo["bytes"] is None else blake3(photo["bytes"]).digest())
+    return keys
 
 
 def _prepared(

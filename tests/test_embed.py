@@ -127,6 +127,24 @@ def test_photos_of_a_product_are_averaged() -> None:
     assert {(row["reject"], row["degraded"]) for row in found} == {(None, None)}
 
 
+def test_a_photo_of_many_products_is_encoded_once() -> None:
+    """However often a photo stands in a unit, it is prepared once, and each of its rows gets its vector or reason."""
+    grey = png(90, 90, 90)
+    seen: list[int] = []
+
+    class Counting(Colours):
+        def prepare(self, photo: Photo) -> Vectors:
+            seen.append(int(photo[0, 0, 0]))
+            return super().prepare(photo)
+
+    table = unit([("a", [RED, TEAL]), ("b", [TEAL]), ("c", [grey, RED]), ("d", [RED, grey]), ("e", [TEAL, TEAL])])
+    with ThreadPoolExecutor(2) as pool:
+        found = embed_photos(table, Counting(), "/nowhere", LIMITS, pool).to_pylist()
+    assert len(seen) == 3
+    assert found[2]["image_vector"] == found[3]["image_vector"] != found[1]["image_vector"] == found[4]["image_vector"]
+    assert [row["image_fault"] for row in found] == [None, None, "encoder_failed", "encoder_failed", None]
+
+
 @pytest.mark.parametrize("what", PLANS)
 def test_one_photo_that_fails(what: str) -> None:
     """Beside text it degrades its row, alone it rejects it, beside another photo it does neither; the rest is as it
