@@ -20,8 +20,10 @@ from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Role, Text
 from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, unit_rows
 from encoders.networks.folders import OPEN_CLIP_CONFIG, ModelFolder, open_model, refuse_old_transformers
+from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_distinct, pixel_provenance
 from encoders.networks.token_batches import token_room
+from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
     import torch
@@ -111,8 +113,13 @@ class OpenClipImage(ImageEncoder):
         self.dim = dim
         self._model, self._device, self._dtype = model, device, dtype
         self._frames = Frames(_framing(model.visual.preprocess_cfg, folder))
+        check_torchcodec()
         self.micro_batch = PHOTOS[device.type]
         self._room = Room(self.micro_batch)
+
+    def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:
+        """(h, w, 3) uint8 RGB of an image file, or PhotoError."""
+        return decode_photo(raw, limits)
 
     def prepare(self, photo: Photo) -> Photo:
         """(height, width, 3) uint8: resized and cropped as open_clip's transform for inference does."""

@@ -45,6 +45,8 @@ _DAMAGED = (
     SystemError,
     Warning,
 )
+_SCAN, _APP1 = 0xDA, 0xE1
+_BARE = {0x00, 0x01, *range(0xD0, 0xDA)}  # stuffed zeros, and markers without a length
 _ORIENTATION = 0x0112  # TIFF 6.0, tag 274; the values are those of the same page
 _TRANSPOSE = {
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -118,16 +120,30 @@ def _guarded(call: Callable[[], Result]) -> Result:
 def _decoded_by(jpeg: JpegDecoder, raw: bytes, image: JpegImageFile) -> Photo:
     """(h, w, 3) uint8 RGB, as stored; ValueError when they are not of the size that Pillow read in the header.
 
-    Decoders that turn pictures find their EXIF in a segment APP1. Those are taken out, so that Pillow's reading of it
+    Decoders that turn pictures find their EXIF in a segment APP1. Those are left out, so that Pillow's reading of it
     alone decides, whatever decodes.
     """
-    for name, content in image.applist:
-        if name == "APP1":
-            raw = raw.replace(b"\xff\xe1" + (len(content) + 2).to_bytes(2, "big") + content, b"", 1)
-    pixels = jpeg(bytearray(raw))
+    pixels = jpeg(_without_app1(raw))
     if pixels.shape != (image.height, image.width, 3):
         raise ValueError(f"the header says {image.width} x {image.height} pixels, decoded were {pixels.shape}")
     return pixels
+
+
+def _without_app1(raw: bytes) -> bytearray:
+    """A JPEG file without the segments APP1 before its first scan (ITU-T T.81, B.1.1: markers and their lengths)."""
+    out, at = bytearray(), 0
+    while 0 <= (marker := raw.find(b"\xff", at)) < len(raw) - 3:
+        code = raw[marker + 1]
+        end = marker + 2 + int.from_bytes(raw[marker + 2 : marker + 4], "big")
+        if code == _SCAN:
+            break
+        if code == 0xFF:  # a marker may be filled up in front
+            end = marker + 1
+        elif code in _BARE:
+            end = marker + 2
+        out += raw[at:marker] if code == _APP1 else raw[at:end]
+        at = end
+    return out + raw[at:]
 
 
 def _check_pixels(size: tuple[int, int], limits: PhotoLimits) -> None:

@@ -74,7 +74,8 @@ class TimmImage(ImageEncoder):
             sides = self._frames.framing.crop or (0, 0)
             features = self._model.forward_features(torch.zeros(1, 3, *sides, device=self._device, dtype=self._dtype))
             found = tuple(self._model.forward_head(features).shape)
-        self.state_dim = int(self._states(features).shape[2])
+        # Networks of several branches (CrossViT, CoaT) give a list: pooled vectors, but no states of one length.
+        self.state_dim = int(self._states(features).shape[2]) if isinstance(features, torch.Tensor) else 0
         if found != (1, self.dim):
             came = f"{folder.path}: outputs of {found[1:]}"
             raise InputError(f"one vector of {self.dim} per photo", came, "choose a model with a pooled output")
@@ -93,6 +94,9 @@ class TimmImage(ImageEncoder):
 
     def forward_states(self, prepared: Sequence[Any]) -> Encoded:
         """`forward` with the states of each photo's patches, or of the places of a convolutional network's last map."""
+        if not self.state_dim:
+            came = f"{self._model.__class__.__name__}, whose branches have states of their own"
+            raise InputError("a network with one sequence of states", came, "choose another fusion, or another model")
 
         def batch(photos: Sequence[Photo]) -> Encoded:
             vectors, features = self._batch(photos)

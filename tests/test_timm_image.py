@@ -28,6 +28,7 @@ CASES: dict[str, tuple[str, dict[str, Any], int]] = {
         {"num_classes": 0, "model_args": {"img_size": 64}, "crop_pct": 1.0, "interpolation": "bicubic"},
         192,
     ),
+    "branches": ("crossvit_tiny_240", {"num_classes": 0, "crop_pct": 0.875, "interpolation": "bicubic"}, 288),
 }
 FLOORS = {"fp32": 0.9999, "bf16": 0.999}
 
