@@ -25,7 +25,7 @@ import pipeline.failures  # noqa: F401  # defines the errors that only the pipel
 from encoders.base import encoder_types
 from encoders.errors import VitrineError
 from encoders.fusion.base import fusion_types
-from index_builders.base import builder_types
+from index_builders.base import BuilderSpec, builder_types
 from pipeline.cli import cli
 from pipeline.config import Config, load_config
 from pipeline.reasons import Reason
@@ -47,7 +47,7 @@ def config_tables() -> str:
         if isinstance(section, type) and issubclass(section, BaseModel):
             parts.append(f"### {name}\n\n{_table(section, f'{name}.')}")
         else:
-            parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field)}")
+            parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field, 'required')}")
     for package, types in SPECS:
         for name in types():
             fields = importlib.import_module(f"{package}.{name}").Spec
@@ -56,14 +56,16 @@ def config_tables() -> str:
 
 
 def _table(section: type[BaseModel], prefix: str) -> str:
-    lines = [_line(prefix + key, field) for key, field in section.model_fields.items() if prefix or key != "type"]
+    required = "from the partition's size" if issubclass(section, BuilderSpec) else "required"
+    fields = section.model_fields.items()
+    lines = [_line(prefix + key, field, required) for key, field in fields if prefix or key != "type"]
     head = "| key | default | meaning |\n|---|---|---|\n"
     return head + "\n".join(lines) if lines else "No fields."
 
 
-def _line(key: str, field: FieldInfo) -> str:
+def _line(key: str, field: FieldInfo, required: str) -> str:
     if field.is_required():
-        default = "required" if key.startswith(("catalog.", "store.")) else "from the partition's size"
+        default = required
     else:
         value = field.get_default(call_default_factory=False)
         default = f"`{json.dumps(value, ensure_ascii=False)}`"
