@@ -237,14 +237,14 @@ def test_built_index_equals_brute_force(tmp_path: Path) -> None:
 
 def test_same_rows_same_files_with_one_and_two_threads(tmp_path: Path) -> None:
     """Two builds, one with 1 and one with 2 OpenMP threads, write equal bytes."""
-    refs = segments_of(tmp_path / "shards", clustered(6000), per=2500)
+    refs = segments_of(tmp_path / "shards", clustered(3000, dim=64), per=1250)
     before = faiss.omp_get_max_threads()
     try:
         for number in (1, 2):
             faiss.omp_set_num_threads(number)
             (tmp_path / str(number)).mkdir()
             large = {"type": "ivf_pq", "fast_scan": True, "opq": True, "refine": "sq8"}
-            build(refs, DIM, IndexSettings(exact_below=512, large=large), tmp_path / str(number))
+            build(refs, 64, IndexSettings(exact_below=512, large=large), tmp_path / str(number))
     finally:
         faiss.omp_set_num_threads(before)
     for name in ("index.faiss", "ids.parquet", "refine.npy", "refine_range.npy"):
@@ -381,6 +381,10 @@ def test_recall_leaves_the_query_itself_out(tmp_path: Path) -> None:
     positions = np.full((40, 11), -1)
     positions[:, 0] = np.arange(40)
     assert queries.recalls(positions).max() == 0
+    equal = held_out(xb[:1].repeat(40, axis=0), np.arange(40), kept(xb[:1].repeat(600, axis=0)), 10)
+    assert not equal.known.any()
+    assert equal.recalls(positions).max() == 0
+    assert equal.recalls(np.arange(100, 111)[None, :].repeat(40, axis=0)).min() == 1
     assert recalls(index, queries, index.nlist).mean() > 0.9
 
 
