@@ -42,7 +42,7 @@ class Refine:
         """The refine vectors in `paths` (roles `refine`, `refine_range`); None where there are none."""
         if "refine" not in paths:
             return None
-        # as an array over the map: taking rows of a numpy.memmap costs half as much again
+        # as an array over the map: taking rows of a numpy.memmap costs some more
         codes = np.asarray(np.load(paths["refine"], mmap_mode="r", allow_pickle=False))
         span = np.load(paths["refine_range"], allow_pickle=False) if "refine_range" in paths else None
         return cls(metric, codes, span)
