@@ -44,13 +44,13 @@ TARGETS = (0.90, 0.95)
 
 
 def clustered(n: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """(n, dim) float16 unit rows in 300 categories of 100 families, wide in 16 directions; and their categories."""
+    """(n, dim) float16 unit rows in 30 categories of 100 families, wide in 16 directions; and their categories."""
     rng = np.random.default_rng(seed)
-    categories = rng.standard_normal((300, dim))
-    families = 0.5 * rng.standard_normal((300, 100, dim))
-    planes = rng.standard_normal((300, 16, dim)) / 4  # rows of length 1 in a direction of length sqrt(dim)
+    categories = rng.standard_normal((30, dim))
+    families = 0.5 * rng.standard_normal((30, 100, dim))
+    planes = rng.standard_normal((30, 16, dim)) / 4  # rows of length 1 in a direction of length sqrt(dim)
     rows = np.empty((n, dim), np.float16)
-    category = rng.integers(0, 300, n)
+    category = rng.integers(0, 30, n)
     for start in range(0, n, 20_000):
         at = category[start : start + 20_000]
         family = families[at, rng.integers(0, 100, len(at))]

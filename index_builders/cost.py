@@ -23,7 +23,7 @@ Vectors = npt.NDArray[np.float32]
 
 _CALL = 10_000.0  # ns of a call, whatever it looks at
 _KEPT = 270.0  # ns to keep a candidate in order
-_REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (70, 0.25), "fp16": (100, 2.0)}  # + per dim
+_REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (70, 0.25), "fp16": (100, 1.0)}  # + per dim
 
 
 @dataclass(frozen=True)

@@ -72,7 +72,7 @@ def keep(blocks: Iterable[Vectors], rows: int, dim: int, metric: Metric, path: P
     with path.open("wb") as out:
         for _ in appended(map(_halves, blocks), (rows, dim), "<f2", out):
             pass
-    return Kept(np.load(path, mmap_mode="r", allow_pickle=False), metric)
+    return Kept(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), metric)
 
 
 def _halves(block: Vectors) -> npt.NDArray[np.float16]:

@@ -25,6 +25,8 @@ Positions = npt.NDArray[np.int64]
 
 _NUMBERS = 1 << 20  # float32 numbers of candidates ranked at a time: 4 MB, which stays in the cache
 _TOP_CODE = 255
+# Every float16 number by its bits: looking them up takes three fifths of the time of numpy's conversion.
+_FLOATS: Vectors = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -40,7 +42,8 @@ class Refine:
         """The refine vectors in `paths` (roles `refine`, `refine_range`); None where there are none."""
         if "refine" not in paths:
             return None
-        codes = np.load(paths["refine"], mmap_mode="r", allow_pickle=False)
+        # as an array over the map: taking rows of a numpy.memmap costs some more
+        codes = np.asarray(np.load(paths["refine"], mmap_mode="r", allow_pickle=False))
         span = np.load(paths["refine_range"], allow_pickle=False) if "refine_range" in paths else None
         return cls(metric, codes, span)
 
@@ -68,11 +71,12 @@ class Refine:
         return scores
 
     def _scores(self, xq: Vectors, codes: npt.NDArray[Any]) -> Vectors:
-        rows: Vectors = codes.astype(np.float32)
         if self.range is None:
+            rows = _FLOATS.take(codes.view(np.uint16))
             if self.metric is Metric.COSINE:
                 rows = self.metric.stored(rows.reshape(-1, rows.shape[2])).reshape(rows.shape)
             return self.metric.scores(xq, rows)
+        rows = codes.astype(np.float32)
         low, step = self.range
         if self.metric is Metric.L2:
             return self.metric.scores(xq, rows * step + low)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import faiss
@@ -12,12 +13,14 @@ import pytest
 
 from index_builders import choose
 from index_builders.build import build
+from index_builders.evaluate import held_out
 from index_builders.sizing import IndexSettings
+from index_builders.tune import settled, tune
 from lookup.errors import GateError, InputError
 from lookup.index import PartitionIndex
 from lookup.metric import Metric
 from lookup.refine import Refine, codes, ranges
-from tests.test_index_builders import DIM, built, clustered, record_of, segments_of
+from tests.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
 
 AUTO = IndexSettings(exact_below=512, held_out_queries=100)
 
@@ -149,6 +152,27 @@ def test_keys_beside_auto_are_refused() -> None:
     """What auto would ignore is an error."""
     with pytest.raises(InputError, match="nlist"):
         IndexSettings(large={"type": "auto", "nlist": 5}).choose(10**6, 64)
+
+
+def test_tuning_takes_what_costs_least(tmp_path: Path) -> None:
+    """A low target costs less than a high one, each reaches its own, and recalls are those of brute force."""
+    xb = np.random.default_rng(3).standard_normal((2500, DIM)).astype(np.float32).astype(np.float16).astype(np.float32)
+    large = {"type": "ivf_pq", "nlist": 32}
+    chosen = IndexSettings(exact_below=512, held_out_queries=60, large=large)
+    _, index = built(tmp_path, xb, chosen)
+    queries, spec = held_out(xb[:200], np.arange(200), kept(xb), 10), chosen.choose(2500, DIM)
+    assert spec is not None
+    low, high = tune(index, spec, queries, 0.5), tune(index, spec, queries, 0.93)
+    assert low.point.cost_us < high.point.cost_us
+    for tuned, target in ((low, 0.5), (high, 0.93)):
+        cheaper = [point for point in tuned.curve if point.cost_us < tuned.point.cost_us]
+        assert all(point.recall < target for point in cheaper)
+        point, recall = settled(index, queries, tuned, target)
+        assert recall >= target
+        asked = replace(index, nprobe=point.nprobe, refine_factor=point.refine_factor)
+        assert abs(recall - true_recall(asked, xb, np.arange(200), 10)) < 1e-9
+    assert [p.recall for p in high.curve] == sorted(p.recall for p in high.curve)
+    assert low.point.nprobe < 32
 
 
 # --- metrics and refine vectors ---
