@@ -398,7 +398,8 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_ctrl_c_ends_a_run_cleanly(demo: Path, tmp_path: Path) -> None:
     """An interrupted run exits 130 with one message, a report and a free lock, and the next one completes."""
     store = tmp_path / "store"
-    command = [*MODULE, "run", *CONFIG, *overrides(demo, store), "--json"]
+    config = ("-c", "configs/demo.yaml")  # a network: without one, the run may end before the signal
+    command = [*MODULE, "run", *config, *overrides(demo, store), "--json"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
@@ -415,7 +416,7 @@ def test_ctrl_c_ends_a_run_cleanly(demo: Path, tmp_path: Path) -> None:
     assert (report["status"], report["exit_code"]) == ("failed", 130)
     assert "KeyboardInterrupt" in (folder / "log.txt").read_text()
     assert "CURRENT" not in digests(store)
-    assert vitrine("run", *CONFIG, *overrides(demo, store)).exit_code == 0
+    assert vitrine("run", *config, *overrides(demo, store)).exit_code == 0
 
 
 def test_log_lines_of_failed_workers_are_for_the_log() -> None:
