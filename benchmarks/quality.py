@@ -36,6 +36,7 @@ FIGURES = ("precision@1", "precision@10", "recall@10", "f1@10", "mrr@10", "ndcg@
 WEIGHTLESS = {"text": "{type: hashed_text, dim: 256}", "image": "{type: photo_descriptors}"}  # equally long: they add
 ALONE = ("single text", "single image", "concat", "weighted_sum", "sum", "transformer")
 LEARNED = ("transformer", "cross_attention")
+NOTES = "Through the index, which is exact at this size. Means over queries, with 95% bootstrap intervals."
 
 
 @dataclass(frozen=True)
@@ -89,7 +90,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--work", type=Path, required=True)
-    parser.add_argument("--only", help="a case, such as trained/concat")
+    parser.add_argument("--only", help="a case, such as trained/concat: measured and printed, not published")
     words = parser.parse_args()
     data, work = words.data.resolve(), words.work.resolve()
     (work / "fusions").mkdir(parents=True, exist_ok=True)
@@ -102,10 +103,12 @@ def main() -> None:
             case = Case(encoders, fusion, data, work)
             if words.only in (None, case.name):
                 rows += measured(case)
-    notes = "Through the index, which is exact at this size. Means over queries, with 95% bootstrap intervals."
-    columns = ["encoders", "fusion", "query", "n", *FIGURES]
-    command = "python benchmarks/quality.py --data FOLDER --work FOLDER"
-    publish("quality", "How well each pair of encoders and fusion finds real products", command, columns, rows, notes)
+    if words.only is None:
+        columns = ["encoders", "fusion", "query", "n", *FIGURES]
+        command = "python benchmarks/quality.py --data FOLDER --work FOLDER"
+        publish(
+            "quality", "How well each pair of encoders and fusion finds real products", command, columns, rows, NOTES
+        )
 
 
 def catalog(data: Path, work: Path) -> None:
@@ -113,7 +116,8 @@ def catalog(data: Path, work: Path) -> None:
     folder = work / "catalog"
     folder.mkdir(exist_ok=True)
     for name in ("products.parquet", "listings.parquet"):
-        shutil.copyfile(data / name, folder / name)
+        if not (folder / name).exists():  # a copy of another time is another catalog
+            shutil.copyfile(data / name, folder / name)
     (work / "config.yaml").write_text(
         f"""catalog:
   path: {folder}
