@@ -21,8 +21,16 @@ from encoders.networks.device import Precision, Room, device_of, distinct, dtype
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
 from encoders.networks.jpeg import check_torchcodec, decode_photo
 from encoders.networks.patches import Patches
-from encoders.networks.pixels import PHOTOS, Frames, encode_distinct, framing_of, pixel_provenance, processor_framing
-from encoders.networks.states import encode_with_states, photo_keys, ragged
+from encoders.networks.pixels import (
+    PHOTOS,
+    Frames,
+    encode_photos,
+    framing_of,
+    photo_keys,
+    pixel_provenance,
+    processor_framing,
+)
+from encoders.networks.states import encode_with_states, ragged
 from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
 from encoders.photo import PhotoLimits
 
@@ -185,7 +193,7 @@ class DualImage(ImageEncoder):
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
         """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
-        return encode_distinct(prepared, lambda photos: self._batch(photos).vectors, self._room)
+        return encode_photos(prepared, lambda photos: self._batch(photos).vectors, self._room)
 
     def forward_states(self, prepared: Sequence[Any]) -> Encoded:
         """`forward` with the states of each photo's patches, and of a class token where the model has one."""

@@ -21,7 +21,7 @@ from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, unit_rows
 from encoders.networks.folders import OPEN_CLIP_CONFIG, ModelFolder, open_model, refuse_old_transformers
 from encoders.networks.jpeg import check_torchcodec, decode_photo
-from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_distinct, pixel_provenance
+from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_photos, pixel_provenance
 from encoders.networks.token_batches import token_room
 from encoders.photo import PhotoLimits
 
@@ -127,7 +127,7 @@ class OpenClipImage(ImageEncoder):
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
         """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
-        return encode_distinct(prepared, self._batch, self._room)
+        return encode_photos(prepared, self._batch, self._room)
 
     def _batch(self, photos: Sequence[Photo]) -> Vectors:
         import torch

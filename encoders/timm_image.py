@@ -18,8 +18,8 @@ from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, dtype_of, unit_rows
 from encoders.networks.folders import WEIGHTS, ModelFolder, open_model
 from encoders.networks.jpeg import check_torchcodec, decode_photo
-from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_distinct, pixel_provenance
-from encoders.networks.states import encode_with_states, photo_keys, ragged
+from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_photos, photo_keys, pixel_provenance
+from encoders.networks.states import encode_with_states, ragged
 from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
@@ -90,7 +90,7 @@ class TimmImage(ImageEncoder):
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
         """(n, dim) float32, unit rows, of prepared photos; equal ones are encoded once."""
-        return encode_distinct(prepared, lambda photos: self._batch(photos)[0], self._room)
+        return encode_photos(prepared, lambda photos: self._batch(photos)[0], self._room)
 
     def forward_states(self, prepared: Sequence[Any]) -> Encoded:
         """`forward` with the states of each photo's patches, or of the places of a convolutional network's last map."""

@@ -21,20 +21,17 @@ _READING = ("columns", "text", "image", "more_images", "partition", "partition_l
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
-    mine: dict[str, Any] = _encoding(config) | _reading(config.model_dump(mode="json"), plan.image_root)
-    mine["index.metric"] = config.index.metric.value  # hits of partitions are merged by their scores
-    theirs: dict[str, Any] = {
-        "text": parent.text,
-        "image": parent.image,
-        "fusion": parent.fusion,
-        "attributes": parent.attributes,
-    }
-    # Equal fields may name another training. Snapshots of before there were learned fusions tell no identity.
-    identity = mine.pop("fusion_identity")
-    if mine["fusion"] == theirs["fusion"] and parent.fusion_identity not in (None, identity):
-        mine["fusion"], theirs["fusion"] = f"identity {identity[:16]}", f"{parent.fusion_identity:.16}"
-    theirs["index.metric"] = parent.metric
-    theirs |= _reading(parent.config, parent.catalog.image_root)
+    mine: dict[str, Any] = _reading(config.model_dump(mode="json"), plan.image_root)
+    theirs: dict[str, Any] = _reading(parent.config, parent.catalog.image_root)
+    encoders, fusion = config.encoders, config.fusion_spec
+    models = _models(
+        _encoder(encoders.text_spec), _encoder(encoders.image_spec), fusion.model_dump(mode="json"), fusion.identity
+    )
+    published = _models(parent.text, parent.image, parent.fusion, parent.fusion_identity)
+    for name in models:
+        mine[name], theirs[name] = _comparable(models[name], published[name])
+    mine["attributes"], theirs["attributes"] = config.catalog.attributes, parent.attributes
+    mine["index.metric"], theirs["index.metric"] = config.index.metric.value, parent.metric  # merged hits need one
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
         raise InputError(
@@ -42,6 +39,31 @@ def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
             "; ".join(f"{name}: {mine[name]} instead of {theirs[name]}" for name in differing),
             "run the whole catalog once (without --category), or use the config of the snapshot",
         )
+
+
+_Model = tuple[dict[str, Any] | None, str | None]  # fields, and the identity where it is known
+
+
+def _models(
+    text: EncoderEntry | None, image: EncoderEntry | None, fusion: dict[str, Any], fusion_identity: str | None
+) -> dict[str, _Model]:
+    towers = {"text": text, "image": image}
+    models: dict[str, _Model] = {n: (e.fields, e.identity) if e else (None, None) for n, e in towers.items()}
+    return models | {"fusion": (fusion, fusion_identity)}
+
+
+def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
+    """Two values that are equal exactly when the models are, and say how they differ when they are not.
+
+    Fields may name places: a folder that moved is the same model, and equal fields may name another training. They
+    decide only where an identity is not known: of fusions, before there were learned ones.
+    """
+    (fields, identity), (other_fields, other_identity) = mine, theirs
+    if identity is None or other_identity is None:
+        return fields, other_fields
+    if identity == other_identity or fields == other_fields:
+        return f"identity {identity[:16]}", f"identity {other_identity[:16]}"
+    return fields, other_fields
 
 
 def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:

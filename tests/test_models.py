@@ -284,6 +284,19 @@ def test_open_clip_models_are_pulled_in_their_own_layout(hub: Path, tmp_path: Pa
         assert {path.name for path in (tmp_path / "models" / name).iterdir()} == files
 
 
+def test_open_clip_weights_that_are_pickles_only_are_refused_by_the_pull(hub: Path, tmp_path: Path) -> None:
+    """The refusal names the file that is lacking, does not advise the pull that failed, and leaves nothing."""
+    source = text_model(hub / "org" / "old" / COMMIT, "bert")
+    edited(source / "config.json", auto_map={"AutoModel": "x.X"})
+    edited(source / "open_clip_config.json", model_cfg={"embed_dim": 24})
+    (source / "open_clip_pytorch_model.bin").write_bytes(b"pickle")
+    with pytest.raises(InputError, match=r"open_clip_model\.safetensors in org/old") as caught:
+        pull("org/old")
+    assert caught.value.came == f"none at {COMMIT}"
+    assert "models pull" not in caught.value.fix
+    assert not (tmp_path / "models" / "old").exists()
+
+
 @pytest.mark.parametrize("revision", ["main", "v1.0", "a" * 39, "A" * 40, "a" * 41])
 def test_only_a_whole_commit_is_a_revision(hub: Path, revision: str) -> None:
     """Branches, tags and short commits move."""

@@ -295,3 +295,22 @@ def test_a_folder_of_photos_that_is_not_there_is_found_by_the_plan(demo: Path, t
     config = config_for(demo, tmp_path, f"catalog.image_root={tmp_path / 'absent'}")
     with pytest.raises(InputError, match=r"catalog\.image_root=.*absent, which is none"):
         make_plan(config)
+
+
+SUMS = ["{type: sum}", "{type: weighted_sum}", "{type: single, shared: true}"]
+
+
+@pytest.mark.parametrize("fusion", SUMS)
+def test_towers_that_cannot_be_added_are_found_by_the_plan(demo: Path, tmp_path: Path, fusion: str) -> None:
+    """A fusion that adds towers refuses unequal lengths, and one tower alone, before any work."""
+    unequal = config_for(demo, tmp_path, f"fusion={fusion}", "encoders.text.dim=64")
+    with pytest.raises(InputError, match=r"equal length, to add them\ncame: text 64, photo \d+"):
+        make_plan(unequal)
+    with pytest.raises(InputError, match=r"encoders\.image"):
+        config_for(demo, tmp_path, f"fusion={fusion}", "encoders.image=null")
+
+
+def test_a_single_tower_may_stand_beside_a_longer_one(demo: Path, tmp_path: Path) -> None:
+    """Where nothing is added, lengths need not agree."""
+    single = config_for(demo, tmp_path, "fusion={type: single}", "encoders.text.dim=64")
+    assert make_plan(single).rows == 120

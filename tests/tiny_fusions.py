@@ -44,8 +44,10 @@ def loaded(spec: FusionSpec, text_dim: int | None, image_dim: int | None) -> Fus
     return ByVectors(fusion) if isinstance(fusion, StatesFusion) else fusion
 
 
-def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0) -> Path:
-    """The folder of a learned fusion whose weights were drawn, for towers of `dim`; every layer matters."""
+def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0, towers: tuple[str, str] = (TEXT, IMAGE)) -> Path:
+    """The folder of a learned fusion whose weights were drawn, for towers of `dim` with these identities; every layer
+    matters.
+    """
     import torch
 
     spec = learned_of(fusion_spec({"type": kind}))
@@ -62,7 +64,7 @@ def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0) -> Path:
                     parameter.normal_(std=1.5 / parameter.shape[1] ** 0.5)
     folder.mkdir(parents=True)
     scales = Scales(both=1, text=0.8, image=0.7)
-    write_fusion(folder, (kind, spec.version), {"text": TEXT, "image": IMAGE}, network, (sizes, scales))
+    write_fusion(folder, (kind, spec.version), {"text": towers[0], "image": towers[1]}, network, (sizes, scales))
     return folder
 
 

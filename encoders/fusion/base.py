@@ -74,7 +74,7 @@ class FusionSpec(BaseModel):
         return identity_of({"fields": fields, "version": self.version, **self.provenance()})
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
-        """InputError when the fusion belongs to other towers than these; nothing is loaded for that."""
+        """InputError when the fusion cannot work with these towers; nothing is loaded for that."""
         return
 
     @abstractmethod
@@ -143,8 +143,13 @@ def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, devic
     key = (spec.identity, text, image, device)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = spec.load(text.dim if text else None, image.dim if image else None, device)
+            _loaded[key] = spec.load(*dims_of(text, image), device)
         return _loaded[key]
+
+
+def dims_of(text: Tower | None, image: Tower | None) -> tuple[int | None, int | None]:
+    """The lengths of both towers' vectors; None for one that is absent."""
+    return text.dim if text else None, image.dim if image else None
 
 
 _loaded: dict[tuple[str, Tower | None, Tower | None, str], Fusion] = {}

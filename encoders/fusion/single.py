@@ -11,7 +11,7 @@ from pydantic import Field
 
 from encoders.base import Modality, Vectors
 from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask
+from encoders.fusion.base import Fusion, FusionSpec, Mask, Tower, dims_of
 from encoders.fusion.weighted_sum import START, WeightedSum, refuse_unequal
 
 
@@ -27,6 +27,11 @@ class Spec(FusionSpec):
     def needs(self) -> frozenset[Modality]:
         """The one tower, or with `shared` both."""
         return frozenset({"text", "image"}) if self.shared else frozenset({self.modality})
+
+    def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
+        """InputError unless, with `shared`, both towers are there and equally long."""
+        if self.shared:
+            refuse_unequal(*dims_of(text, image))
 
     def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> Fusion:
         """The fusion; InputError when the tower is absent, or with `shared` when the two are not equally long."""

@@ -8,9 +8,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from encoders.base import Vectors
+from encoders.base import Modality, Vectors
 from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask
+from encoders.fusion.base import Fusion, FusionSpec, Mask, Tower, dims_of
 
 # A start only: towers leave a gap between texts and photos (Liang et al. 2022, arXiv 2203.02053), each its own.
 START = 0.25
@@ -22,6 +22,15 @@ class Spec(FusionSpec):
     type: Literal["weighted_sum"] = "weighted_sum"
     text_weight: float = Field(0.5, gt=0, lt=1)
     alignment: float = Field(START, ge=-1, le=1, description="what stands for an unknown cosine, per known one")
+
+    @property
+    def needs(self) -> frozenset[Modality]:
+        """Both towers."""
+        return frozenset({"text", "image"})
+
+    def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
+        """InputError unless both towers are there and equally long."""
+        refuse_unequal(*dims_of(text, image))
 
     def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> WeightedSum:
         """The fusion; InputError unless both towers are there and equally long."""

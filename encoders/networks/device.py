@@ -123,6 +123,26 @@ class Room:
             torch.cuda.empty_cache()
 
 
+def encode_distinct(
+    rows: Sequence[Row],
+    keys: Sequence[Hashable],
+    lengths: Sequence[int],
+    forward: Callable[[Sequence[Row]], Vectors],
+    room: Room,
+) -> tuple[Vectors, npt.NDArray[np.intp]]:
+    """(vectors (distinct keys, d) float32, for each row the place of its own there): equal keys once, the shortest
+    first, in pieces that fit `room`.
+
+    `lengths` are what rows take of the room.
+    """
+    firsts, inverse = distinct(keys)
+    order = sorted(range(len(firsts)), key=lambda i: lengths[firsts[i]])
+    vectors = room.encode(forward, [rows[firsts[i]] for i in order], [lengths[firsts[i]] for i in order])
+    back = np.empty(len(order), dtype=np.intp)
+    back[order] = np.arange(len(order))
+    return vectors, back[inverse]
+
+
 def _lacks_memory(err: RuntimeError) -> bool:
     """Whether a forward failed for want of memory. cuBLAS and cuDNN take theirs past torch; the CPU's has no class."""
     import torch

@@ -6,7 +6,7 @@ the resizer that transformers' own image processors use. It gives the GIL back, 
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from encoders.base import Photo, Vectors
 from encoders.errors import InputError
-from encoders.networks.device import Room, distinct, to_device
+from encoders.networks.device import Room, encode_distinct, to_device
 from encoders.networks.jpeg import jpeg_identity
 from encoders.photo import decoder_identity
 
@@ -96,11 +96,16 @@ def resize(photo: Photo, height: int, width: int, filter_name: Filter) -> Photo:
     return out
 
 
-def encode_distinct(photos: Sequence[Photo], forward: Callable[[Sequence[Photo]], Vectors], room: Room) -> Vectors:
+def photo_keys(photos: Sequence[Photo]) -> list[Hashable]:
+    """What is equal for equal prepared photos only."""
+    return [(photo.shape, blake3(photo.tobytes()).digest()) for photo in photos]
+
+
+def encode_photos(photos: Sequence[Photo], forward: Callable[[Sequence[Photo]], Vectors], room: Room) -> Vectors:
     """(n, d) float32, in the order of `photos`: equal ones once, in pieces that fit `room`."""
-    firsts, inverse = distinct([(photo.shape, blake3(photo.tobytes()).digest()) for photo in photos])
-    vectors: Vectors = room.encode(forward, [photos[i] for i in firsts], [1] * len(firsts))[inverse]
-    return vectors
+    vectors, places = encode_distinct(photos, photo_keys(photos), [1] * len(photos), forward, room)
+    result: Vectors = vectors[places]
+    return result
 
 
 def processor_framing(processor: Any, where: Path) -> Framing:

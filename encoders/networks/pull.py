@@ -117,6 +117,12 @@ def _fetch(repo: str, commit: str, target: Path) -> None:
         for name in _NOT_OPEN_CLIP:
             (target / name).unlink(missing_ok=True)
         fetch([OPEN_CLIP_WEIGHTS], _DEEPER)
+        if not (target / OPEN_CLIP_WEIGHTS).exists():
+            raise InputError(
+                f"{OPEN_CLIP_WEIGHTS} in {repo}, because this layout is taken from safetensors only",
+                f"none at {commit}",
+                "choose a model that has one, or a commit that does (--revision)",
+            )
     else:
         (target / OPEN_CLIP_CONFIG).unlink(missing_ok=True)
         fetch(["*.safetensors"], [*_DEEPER, "open_clip*"])

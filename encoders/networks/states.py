@@ -5,11 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import numpy as np
-from blake3 import blake3
-
-from encoders.base import Encoded, Photo, Vectors
-from encoders.networks.device import Room, distinct
+from encoders.base import Encoded, Vectors
+from encoders.networks.device import Room, encode_distinct
 
 if TYPE_CHECKING:
     import torch
@@ -28,8 +25,6 @@ def encode_with_states(
 
     `lengths` are what rows take of the room.
     """
-    firsts, inverse = distinct(keys)
-    order = sorted(range(len(firsts)), key=lambda i: lengths[firsts[i]])
     states: list[Vectors] = []
 
     def recorded(piece: Sequence[Row]) -> Vectors:
@@ -37,16 +32,8 @@ def encode_with_states(
         states.extend(found.states)  # after it: a piece that does not fit leaves nothing, and is tried again in halves
         return found.vectors
 
-    vectors = room.encode(recorded, [rows[firsts[i]] for i in order], [lengths[firsts[i]] for i in order])
-    back = np.empty(len(order), dtype=np.intp)
-    back[order] = np.arange(len(order))
-    places = back[inverse]
+    vectors, places = encode_distinct(rows, keys, lengths, recorded, room)
     return Encoded(vectors[places], [states[place] for place in places.tolist()])
-
-
-def photo_keys(photos: Sequence[Photo]) -> list[Hashable]:
-    """What is equal for equal prepared photos only."""
-    return [(photo.shape, blake3(photo.tobytes()).digest()) for photo in photos]
 
 
 def ragged(states: torch.Tensor, lengths: Sequence[int]) -> list[Vectors]:

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from encoders.base import Vectors
-from encoders.networks.device import Room, distinct
+from encoders.networks.device import Room, encode_distinct
 
 if TYPE_CHECKING:
     import torch
@@ -82,11 +82,6 @@ def pad(rows: Sequence[Tokens], pad_id: int) -> tuple[Tokens, Tokens]:
 
 def encode_by_length(rows: Sequence[Tokens], forward: Callable[[Sequence[Tokens]], Vectors], room: Room) -> Vectors:
     """(n, d) float32, in the order of `rows`: equal rows once, the shortest first, in pieces that fit `room`."""
-    firsts, inverse = distinct([row.tobytes() for row in rows])
-    order = sorted(range(len(firsts)), key=lambda i: len(rows[firsts[i]]))
-    sorted_rows = [rows[firsts[i]] for i in order]
-    vectors = room.encode(forward, sorted_rows, [len(row) for row in sorted_rows])
-    back = np.empty(len(order), dtype=np.intp)
-    back[order] = np.arange(len(order))
-    result: Vectors = vectors[back[inverse]]
+    vectors, places = encode_distinct(rows, [row.tobytes() for row in rows], [len(row) for row in rows], forward, room)
+    result: Vectors = vectors[places]
     return result
