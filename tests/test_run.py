@@ -17,6 +17,7 @@ from encoders.errors import GateError, InputError, IntegrityError, VitrineError
 from lookup.manifest import Manifest
 from pipeline import transforms
 from pipeline.config import Config, load_config
+from pipeline.embed import towers
 from tests.tiny_fusions import random_fusion
 from tests.tiny_models import text_model
 
@@ -226,27 +227,24 @@ def test_a_category_is_not_mixed_with_others_read_or_encoded_otherwise(
 def test_a_category_run_after_the_fusion_moved(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
     """The same fusion in another folder is the published one; another one is refused, in the same folder too."""
     write(tmp_path, rows)
-    encoders = config().encoders
-    assert encoders.text_spec is not None
-    assert encoders.image_spec is not None
-    towers = (encoders.text_spec.identity, encoders.image_spec.identity)
+    identities = [tower.identity for tower in towers(config()) if tower]
 
     def using(folder: str) -> Config:
         return config(f"fusion={{type: transformer, model: {tmp_path / folder}}}")
 
-    random_fusion(tmp_path / "here", "transformer", encoders.text_spec.dim, 0, towers)
+    random_fusion(tmp_path / "here", "transformer", 256, 0, identities)
     run(using("here"))
     (tmp_path / "here").rename(tmp_path / "there")
     assert run(using("there"), category="toys").rows_in == 13
     (tmp_path / "there").rename(tmp_path / "kept")
     for folder in ("here", "there"):
-        random_fusion(tmp_path / folder, "transformer", encoders.text_spec.dim, 1, towers)
+        random_fusion(tmp_path / folder, "transformer", 256, 1, identities)
         with pytest.raises(InputError, match="fusion as in the published snapshot"):
             run(using(folder), category="toys")
 
 
 def test_a_category_run_after_an_encoder_moved(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """The same model in another folder is the published encoder; one of other weights in its place is not."""
+    """The same model in another folder is the published encoder; another model in its place is not."""
     write(tmp_path, rows)
 
     def using(folder: str) -> Config:
@@ -256,7 +254,7 @@ def test_a_category_run_after_an_encoder_moved(tmp_path: Path, rows: Rows, confi
     run(using("here"))
     (tmp_path / "here").rename(tmp_path / "there")
     assert run(using("there"), category="toys").rows_in == 13
-    text_model(tmp_path / "here", "bert")
+    text_model(tmp_path / "here", "distilbert")
     with pytest.raises(InputError, match="text as in the published snapshot"):
         run(using("here"), category="toys")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -44,7 +45,7 @@ def loaded(spec: FusionSpec, text_dim: int | None, image_dim: int | None) -> Fus
     return ByVectors(fusion) if isinstance(fusion, StatesFusion) else fusion
 
 
-def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0, towers: tuple[str, str] = (TEXT, IMAGE)) -> Path:
+def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0, towers: Sequence[str] = (TEXT, IMAGE)) -> Path:
     """The folder of a learned fusion whose weights were drawn, for towers of `dim` with these identities; every layer
     matters.
     """
