@@ -26,6 +26,7 @@ from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, Tr
 from pipeline.config import Config
 from pipeline.embed import Kept, embed_photos, embed_texts, vectors_of
 from pipeline.embed_states import CHUNK, chunks
+from pipeline.fingerprints import photo_fingerprints, shard_name, text_fingerprints
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress
 from pipeline.training import duplicates_of, planned, rows_of, texts_of
@@ -60,12 +61,33 @@ def train_fusion_on_catalog(
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     plan = planned(config)
-    reading = config.catalog.model_dump(mode="json")
-    source = identity_of({"catalog": plan.catalog, "reading": reading, "root": plan.image_root})
+    source = _source(config, plan, progress)
     task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
     left_out: Counter[str] = Counter()
     trained = train_fusion(task, lambda: _lessons(config, plan, left_out, progress), out, progress)
     return trained, dict(sorted(left_out.items()))
+
+
+def _source(config: Config, plan: Plan, progress: Progress | None) -> str:
+    """64 hex digits of the ids, texts and photos that are learned from, in order, wherever and however they are stored.
+
+    A photo is told by its fingerprint, which `catalog.image_identity` defines, as in the names of shards.
+    """
+    catalog, parts, done = config.catalog, [], 0
+    for unit in plan.units:
+        rows = rows_of(unit, catalog, config, duplicates_of(unit))
+        photos = photo_fingerprints(rows.column("photos"), rows.column("version"), catalog, plan.image_root)
+        parts.append(
+            rows.select(["id", "reject"])
+            .append_column("text", text_fingerprints(rows.column("text")))
+            .append_column("texts", text_fingerprints(pa.array(map(repr, texts_of(unit, config)), pa.string())))
+            .append_column("photos", photos)
+        )
+        done += unit.rows
+        if progress is not None:
+            progress("fingerprint", done, plan.rows)
+    limits = [catalog.max_photo_bytes, catalog.max_photo_pixels]
+    return identity_of({"rows": shard_name("", pa.concat_tables(parts)), "photo_limits": limits})
 
 
 def _lessons(config: Config, plan: Plan, left_out: Counter[str], progress: Progress | None) -> FusionLessons:

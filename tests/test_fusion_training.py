@@ -19,6 +19,7 @@ from encoders.fusion.base import Tower, fusion_spec, load_fusion
 from encoders.training.fusion_lessons import Classroom, asked_of
 from tests.test_fusion_contract import LEARNED, towers
 from tests.tiny_fusions import IMAGE, TEXT, lessons_of, loaded, quick, random_fusion, trained
+from tests.tiny_models import clip
 
 each_type = pytest.mark.parametrize("kind", LEARNED)
 
@@ -153,6 +154,8 @@ def test_what_cannot_be_trained_is_said(tmp_path: Path) -> None:
         trained("transformer", lessons_of(*towers(99, 0.5)), tmp_path / "out")
     with pytest.raises(InputError, match=r"multiple of train_fusion\.heads"):
         trained("transformer", lessons_of(*towers(150, 0.5)), tmp_path / "out", heads=3)
+    with pytest.raises(InputError, match=r"train_fusion\.held_out=1e-09 of 150 products is none"):
+        trained("transformer", lessons_of(*towers(150, 0.5)), tmp_path / "out", held_out=1e-9)
     with pytest.raises(InputError, match=r"lower train_fusion\.lr"):
         trained("transformer", lessons_of(*towers(150, None)), tmp_path / "out", lr=1e30, warmup=0)
     with pytest.raises(ValidationError):
@@ -220,7 +223,21 @@ def test_a_folder_that_is_not_the_trained_one_is_refused(kind: str, tmp_path: Pa
     weights.rename(moved / "pytorch_model.bin")
     with pytest.raises(InputError, match="pickles"):
         again.load(32, 32)
-    with pytest.raises(InputError, match=r"as config\.json tells it"):
-        fusion_spec({"type": kind, "model": "builtin"}).load(32, 32)
+    with pytest.raises(InputError, match="the folder of another model"):
+        fusion_spec({"type": kind, "model": str(clip(tmp_path / "clip"))}).load(32, 32)
     with pytest.raises(InputError, match="null"):
         fusion_spec({"type": kind}).load(32, 32)
+
+
+def test_a_folder_is_found_by_path_or_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A folder of the current directory needs no `./`, one of the models folder its name; without one: train it."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "pulled"))
+    random_fusion(tmp_path / "here", "transformer", 32)
+    random_fusion(tmp_path / "pulled" / "there", "transformer", 32)
+    for name in ("here", "there", "pulled/there"):
+        assert fusion_spec({"type": "transformer", "model": name}).load(32, 32).dim == 32
+    for name in ("gone", "models/gone", "builtin"):
+        with pytest.raises(InputError, match="no such folder") as caught:
+            fusion_spec({"type": "transformer", "model": name}).load(32, 32)
+        assert caught.value.fix.startswith("train it: vitrine train fusion")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
@@ -196,3 +197,32 @@ def test_single_and_sum_run_and_answer(demo: Path, tmp_path: Path) -> None:
     refused = vitrine("search", store, "--image", photo)
     assert refused.exit_code == 2
     assert "fusion.type=single" in told(refused.stderr)[0]
+
+
+def test_rows_and_photos_say_which_training_it_is(demo: Path, tmp_path: Path) -> None:
+    """The same bytes written again are the same training; a photo replaced under its path, or a text, is another."""
+    copy, out = tmp_path / "demo", tmp_path / "out"
+    shutil.copytree(demo, copy)
+    short = ("fusion.type=transformer", *WEIGHTLESS, *QUICK, "train_fusion.epochs=1")
+    words = ("train", "fusion", "-c", CONFIG, "--out", out, "--json", *overrides(copy, tmp_path / "s", *short))
+    made = vitrine(*words)
+    assert made.exit_code == 0, made.stderr
+    file = next((copy / "catalog").rglob("*.parquet"))
+    raw = file.read_bytes()
+    file.unlink()
+    file.write_bytes(raw)
+    assert json.loads(vitrine(*words).stdout)["seconds"] == json.loads(made.stdout)["seconds"]
+    rows = pq.read_table(file)
+    photo = copy / rows.column("image_link")[0].as_py()
+    before, other = photo.stat(), copy / rows.column("image_link")[1].as_py()
+    kept = photo.read_bytes()
+    shutil.copyfile(other, photo)
+    assert "another training" in told(vitrine(*words).stderr)[1]
+    photo.write_bytes(kept)
+    os.utime(photo, ns=(before.st_atime_ns, before.st_mtime_ns))
+    pq.write_table(rows, file, row_group_size=50)
+    assert vitrine(*words).exit_code == 0
+    titles = rows.column("title").to_pylist()
+    place = rows.schema.get_field_index("title")
+    pq.write_table(rows.set_column(place, rows.schema.field(place), [[*titles[:-1], "another"]]), file)
+    assert "another training" in told(vitrine(*words).stderr)[1]

@@ -77,6 +77,10 @@ class Classroom:
         self._text_numbers, self._query_numbers = _numbers(lessons.texts), _numbers(lessons.asked)
         held = np.array([is_held_out(name, held_out) for name in lessons.ids])
         self.training = np.flatnonzero(~held)
+        if held_out and not held.any():
+            came = f"train_fusion.held_out={held_out} of {n} products is none"
+            fix = "raise train_fusion.held_out, or set it to 0: no measuring"
+            raise InputError("a held-out product to measure on", came, fix)
         by_hash = sorted(np.flatnonzero(held).tolist(), key=lambda i: blake3(lessons.ids[i].encode()).digest())
         self.held_out = np.array(by_hash[:held_out_most], dtype=np.int64)
         if len(self.training) < 2:

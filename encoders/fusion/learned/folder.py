@@ -15,7 +15,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from encoders.base import Modality
 from encoders.errors import InputError
 from encoders.fusion.base import Tower
-from encoders.networks.folders import WEIGHTS, digest_of, open_model
+from encoders.networks.folders import WEIGHTS, digest_of, models_folder, open_model
 
 if TYPE_CHECKING:
     import torch
@@ -71,8 +71,10 @@ class FusionFolder:
     def __init__(self, model: str | None, kind: str, version: int) -> None:
         if model is None:
             raise InputError(f"fusion.model: the folder of a {kind} that was trained", "null", _FIX)
-        self._folder = open_model(model)
+        self._folder = open_model(str(_located(model)))
         self.path = self._folder.path
+        if self._folder.config.get("vitrine") != "fusion":
+            raise InputError(f"a fusion, as {CONFIG} tells it", f"{self.path}: the folder of another model", _FIX)
         try:
             self.settings = Settings.model_validate(self._folder.config)
         except ValidationError as err:
@@ -121,6 +123,14 @@ class FusionFolder:
             network.load_state_dict(load_file(self.path / WEIGHTS))
         except (RuntimeError, SafetensorError) as err:
             raise InputError(f"weights of the sizes in {CONFIG}", f"{self.path}: {err}", _FIX) from err
+
+
+def _located(model: str) -> Path:
+    """The absolute path of the folder that `model` is, else of the one of that name among the pulled models."""
+    for path in (Path(model).expanduser(), models_folder() / model):
+        if path.is_dir():
+            return path.absolute()
+    raise InputError("fusion.model: the folder of a fusion that was trained", f"{model!r}: no such folder", _FIX)
 
 
 def write_fusion(
