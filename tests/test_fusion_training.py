@@ -123,8 +123,11 @@ def test_done_is_done_and_others_are_refused(tmp_path: Path) -> None:
     out, drawn = tmp_path / "out", towers(150, 0.5)
     first = trained("transformer", lessons_of(*drawn), out, epochs=2)
     stamp = (out / "model.safetensors").stat().st_mtime_ns
+    left = tmp_path / "out.training"
+    (left / "checkpoint-000000002").mkdir(parents=True)  # as after a kill between the result's appearing and the end
     assert trained("transformer", lessons_of(*drawn), out, epochs=2) == first
     assert (out / "model.safetensors").stat().st_mtime_ns == stamp
+    assert not left.exists()
     with pytest.raises(InputError, match="another training's result"):
         trained("transformer", lessons_of(*drawn), out, epochs=2, seed=9)
 

@@ -150,8 +150,11 @@ def test_done_is_done_and_others_are_refused(fresh: str, tmp_path: Path) -> None
     out = tmp_path / "out"
     first = train(pairs_of(40), fresh, out, quick())
     stamp = (out / "model.safetensors").stat().st_mtime_ns
+    left = tmp_path / "out.training"
+    left.mkdir()  # as after a kill between the result's appearing and the end
     again = train(pairs_of(40), fresh, out, quick())
     assert (again, (out / "model.safetensors").stat().st_mtime_ns) == (first, stamp)
+    assert not left.exists()
     with pytest.raises(InputError, match="another training's result"):
         train(pairs_of(40), fresh, out, quick(seed=1))
     other = tmp_path / "other"
@@ -219,11 +222,11 @@ def test_a_frozen_tower_stays_as_it_is(fresh: str, tmp_path: Path, tower: str, p
 
 def test_norms_and_biases_do_not_decay(fresh: str) -> None:
     """Weight decay is on matrices alone."""
-    from encoders.training.trainer import _parameter_groups
+    from encoders.training.loop import parameter_groups
 
     model = Towers(open_model(fresh), torch.device("cpu"), "fp32").model
     names = {id(parameter): name for name, parameter in model.named_parameters()}
-    decayed, kept = ({names[id(p)] for p in group["params"]} for group in _parameter_groups(model, 0.1))
+    decayed, kept = ({names[id(p)] for p in group["params"]} for group in parameter_groups(model, 0.1))
     assert decayed | kept == set(names.values())
     assert {"logit_scale", "logit_bias"} <= kept
     assert all("bias" in name or "norm" in name or name.startswith("logit") for name in kept)

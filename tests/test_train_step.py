@@ -16,10 +16,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.networks.folders import open_model
+from encoders.training.loop import learning_rate
 from encoders.training.losses import matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, is_held_out, seeded, split
 from encoders.training.towers import Towers, photo_side
-from encoders.training.trainer import TrainSettings, learning_rate
 from tests.train_pairs import pairs_of, same, tiny_siglip
 
 
@@ -189,7 +189,6 @@ def test_photos_without_variation_are_the_processors(fresh: str) -> None:
 
 def test_the_rate_rises_and_falls() -> None:
     """It rises in a line to `lr` within the warm-up, then falls as half a cosine towards 0."""
-    how = TrainSettings(lr=1.0, warmup=0.1)
-    rates = [learning_rate(step, 100, how) for step in range(100)]
+    rates = [learning_rate(step, 100, 1.0, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[10:] == pytest.approx([(1 + math.cos(math.pi * step / 90)) / 2 for step in range(90)])

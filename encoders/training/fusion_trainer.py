@@ -16,14 +16,13 @@ import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.base import Modality
-from encoders.errors import InputError, LockedError
+from encoders.errors import InputError
 from encoders.fusion.base import Tower
 from encoders.fusion.learned.folder import Scales, Sizes, write_fusion
 from encoders.fusion.learned.inputs import Inputs
@@ -32,13 +31,11 @@ from encoders.identity import identity_of
 from encoders.networks.device import device_of
 from encoders.training.fusion_lessons import Classroom, FusionLessons
 from encoders.training.fusion_measures import KINDS, measured_scales, recall_at
+from encoders.training.loop import RECORD, finished, learning_rate, parameter_groups, publish, working
 from encoders.training.losses import softmax_loss
 from encoders.training.pairs import seeded, steps_per_epoch
-from encoders.training.state import CURVE, Checkpoints, State, sync
-from encoders.training.trainer import RECORD, Progress, TrainSettings, learning_rate
-
-if TYPE_CHECKING:
-    import torch
+from encoders.training.state import CURVE, Checkpoints, State
+from encoders.training.trainer import Progress
 
 VERSION = 1  # raised when the same settings train other weights
 _SCALE, _MOST_SCALE = math.log(1 / 0.07), math.log(100)  # CLIP's first scale of the logits and its bound (2103.00020)
@@ -121,34 +118,13 @@ def train_fusion(
     if task.settings.width % task.settings.heads:
         came = f"width {task.settings.width}, heads {task.settings.heads}"
         raise InputError("train_fusion.width: a multiple of train_fusion.heads", came, "change one of the two")
-    done = _done(out, task.identity)
+    done = finished(out, task.identity)
     if done:
-        return done
-    work = Path(f"{out}.training")
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            run = _Run(task, lessons(), work)
-            run.steps(progress)
-            trained = run.finish(out)
-    except Timeout as err:
-        fix = "wait for it to end, or choose another --out"
-        raise LockedError(f"{work} to be free", "another process trains there", fix) from err
-    shutil.rmtree(work)
-    return trained
-
-
-def _done(out: Path, identity: str) -> TrainedFusion | None:
-    """The training that `out` holds if it is this one; InputError when something else is there."""
-    if not out.exists():
-        return None
-    record = out / RECORD
-    told = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
-    if told.get("identity") == identity:
-        return TrainedFusion(folder=out, **told["result"])
-    came = "another training's result" if told else "a folder without one"
-    raise InputError(f"no folder, or the result of this very training, at {out}", came, "choose another --out")
+        return TrainedFusion(folder=out, **done)
+    with working(out) as work:
+        run = _Run(task, lessons(), work)
+        run.steps(progress)
+        return run.finish(out)
 
 
 class _Run:
@@ -166,12 +142,11 @@ class _Run:
             network = task.spec.network(self._sizes, settings.dropout)
         scale = torch.nn.ParameterDict({"scale": torch.tensor(_SCALE)})
         self._model: Any = torch.nn.ModuleDict({"network": network, "loss": scale}).to(self._device)
-        self._optimizer = torch.optim.AdamW(_groups(self._model, settings.weight_decay), lr=settings.lr)
+        self._optimizer = torch.optim.AdamW(parameter_groups(self._model, settings.weight_decay), lr=settings.lr)
         self._checkpoints = Checkpoints(work)
         self._state: State = self._checkpoints.restore(task.identity, self._model, self._optimizer)
         self._epoch = steps_per_epoch(len(self._room.training), settings.batch)
         self._total = math.ceil(settings.epochs * self._epoch)
-        self._rates = TrainSettings(lr=settings.lr, warmup=settings.warmup)
 
     def steps(self, progress: Progress | None) -> None:
         """Step until the end, or until the held-out recall no longer grows."""
@@ -179,7 +154,7 @@ class _Run:
         before, began = state.seconds, time.monotonic()
         with open(self._checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
             while state.step < self._total and not (settings.patience and state.worse >= settings.patience):
-                rate = learning_rate(state.step, self._total, self._rates)
+                rate = learning_rate(state.step, self._total, settings.lr, settings.warmup)
                 loss = self._step(rate)
                 state.step += 1
                 curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
@@ -214,11 +189,7 @@ class _Run:
         told = {name: value for name, value in asdict(trained).items() if name != "folder"}
         record = {"identity": state.identity, "settings": self._settings.model_dump(mode="json"), "result": told}
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for file in partial.iterdir():
-            sync(file)
-        sync(partial)
-        os.rename(partial, out)
-        sync(out.parent)
+        publish(partial, out)
         return trained
 
     def _step(self, rate: float) -> float:
@@ -284,12 +255,3 @@ def _sizes(task: FusionTask, lessons: FusionLessons) -> Sizes:
         heads=settings.heads,
         shared=shared,
     )
-
-
-def _groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay on matrices only; vectors and scalars are norms, biases and the logits' scale."""
-    parameters = list(model.parameters())
-    return [
-        {"params": [parameter for parameter in parameters if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in parameters if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]

@@ -17,23 +17,22 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
-from filelock import FileLock, Timeout
 from pydantic import BaseModel, ConfigDict, Field
 
-from encoders.errors import InputError, LockedError
+from encoders.errors import InputError
 from encoders.identity import identity_of
 from encoders.networks.device import device_of
 from encoders.networks.folders import open_model
+from encoders.training.loop import RECORD, finished, learning_rate, parameter_groups, publish, working
 from encoders.training.losses import matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, digest, seeded, split, steps_per_epoch
-from encoders.training.state import CURVE, Checkpoints, State, sync
+from encoders.training.state import CURVE, Checkpoints, State
 from encoders.training.towers import Towers, recall_at
 
 if TYPE_CHECKING:
     import torch
 
 VERSION = 1  # raised when the same settings train other weights
-RECORD = "training.json"
 _MOST_SCALE = math.log(100)  # CLIP's bound on the logits' scale, against instability (Radford et al. 2021, 2.5)
 
 Progress = Callable[[str, int, int], None]  # (step, done, total)
@@ -111,49 +110,18 @@ def train(
     """
     folder = open_model(model)
     identity = _identity(pairs, folder.digests(), settings)
-    done = _done(out, identity)
+    done = finished(out, identity)
     if done:
-        return done
-    work = Path(f"{out}.training")
-    work.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(work / "lock")
-    try:
-        with lock.acquire(timeout=0):
-            run = _Run(pairs, Towers(folder, device_of(device), settings.precision), settings, work, identity)
-            run.steps(progress)
-            trained = run.finish(out)
-    except Timeout as err:
-        fix = "wait for it to end, or choose another --out"
-        raise LockedError(f"{work} to be free", "another process trains there", fix) from err
-    shutil.rmtree(work)
-    return trained
-
-
-def learning_rate(step: int, total: int, settings: TrainSettings) -> float:
-    """Of step `step`, counted from 0: a straight rise, then half a cosine to zero (Loshchilov, Hutter 2017)."""
-    rise = math.ceil(settings.warmup * total)
-    if step < rise:
-        return settings.lr * (step + 1) / rise
-    return settings.lr * (1 + math.cos(math.pi * (step - rise) / max(1, total - rise))) / 2
+        return Trained(folder=out, **done)
+    with working(out) as work:
+        run = _Run(pairs, Towers(folder, device_of(device), settings.precision), settings, work, identity)
+        run.steps(progress)
+        return run.finish(out)
 
 
 def _identity(pairs: Sequence[Pair], model: dict[str, str], settings: TrainSettings) -> str:
     parts = {"version": VERSION, "pairs": digest(pairs), "model": model, "settings": settings.told()}
     return identity_of(parts)
-
-
-def _done(out: Path, identity: str) -> Trained | None:
-    """The training that `out` holds if it is this one; InputError when something else is there."""
-    if not out.exists():
-        return None
-    record = out / RECORD
-    came = "a folder without one"
-    if record.is_file():
-        told = json.loads(record.read_text(encoding="utf-8"))
-        if told["identity"] == identity:
-            return Trained(folder=out, **told["result"])
-        came = "another training's result"
-    raise InputError(f"no folder, or the result of this very training, at {out}", came, "choose another --out")
 
 
 class _Run:
@@ -175,7 +143,7 @@ class _Run:
         towers.freeze(settings.freeze)
         if settings.low_rank:
             towers.adapt(settings.low_rank, settings.seed)
-        groups = _parameter_groups(model, settings.weight_decay)
+        groups = parameter_groups(model, settings.weight_decay)
         self._optimizer = torch.optim.AdamW(groups, lr=settings.lr, betas=(0.9, settings.beta2))
         self._checkpoints = Checkpoints(work)
         self._state: State = self._checkpoints.restore(identity, model, self._optimizer)
@@ -188,7 +156,7 @@ class _Run:
         began = time.monotonic()
         with open(self._checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
             while state.step < self.total and not (settings.patience and state.worse >= settings.patience):
-                rate = learning_rate(state.step, self.total, settings)
+                rate = learning_rate(state.step, self.total, settings.lr, settings.warmup)
                 loss = self._step(rate)
                 state.step += 1
                 _tell(curve, {"step": state.step, "loss": loss, "lr": rate})
@@ -219,11 +187,7 @@ class _Run:
         told = {name: value for name, value in asdict(trained).items() if name != "folder"}
         record = {"identity": state.identity, "settings": settings.told(), "result": told}
         (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        for file in partial.iterdir():
-            sync(file)
-        sync(partial)
-        os.rename(partial, out)
-        sync(out.parent)
+        publish(partial, out)
         return trained
 
     def _step(self, rate: float) -> float:
@@ -268,15 +232,6 @@ class _Run:
         state.worse = 0 if recall > state.best_recall else state.worse + 1
         if recall >= state.best_recall:  # of equals the later: it learned at a lower rate
             state.best_step, state.best_recall = state.step, recall
-
-
-def _parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[str, Any]]:
-    """Decay on matrices only; vectors and scalars are norms, biases and the logits' scale."""
-    trained = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    return [
-        {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
-        {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
-    ]
 
 
 def _tell(curve: Any, line: dict[str, float]) -> None:
