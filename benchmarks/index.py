@@ -262,6 +262,7 @@ def _write_ids(n: int, path: Path) -> None:
 
 def _publish(name: str, given: argparse.Namespace, trained: list[list[str]], found: list[list[str]]) -> None:
     command = f"python benchmarks/index.py --rows {given.rows} --dim {given.dim} --repeats {given.repeats}"
+    command += f" --bytes {given.bytes:g} --disk-bytes {given.disk_bytes:g}"
     if given.photos:
         command += " --photos FOLDER"
     heads = ["index", "bytes in memory", "bytes in all", "build s", "best recall@10"]
