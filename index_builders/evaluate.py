@@ -14,13 +14,14 @@ import numpy.typing as npt
 from index_builders.kept import Kept
 from index_builders.threads import in_order, threads
 from lookup.index import PartitionIndex
+from lookup.metric import Metric
 from lookup.metrics import intervals
 
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-# The rounding of one float32 operation; a sum of d products of unit rows is off by at most d times this (Higham,
-# Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
+# The rounding of one float32 operation; a sum of d products of two rows is off by at most d times this, times their
+# lengths (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
 _ROUNDING = 2.0**-24
 _PART = 64  # queries asked at once
 _POOL = 16  # answers beyond k that are known: ties at the k-th place are nearly always among them
@@ -45,8 +46,8 @@ class HeldOut:
     kept: Kept
 
     def parts(self) -> list[Vectors]:
-        """The queries in parts of a fixed size, since FAISS may round otherwise when it is asked for more at once."""
-        return [self.xq[start : start + _PART] for start in range(0, len(self.xq), _PART)]
+        """The queries as `in_parts` cuts them."""
+        return in_parts(self.xq)
 
     def right(self, positions: Positions) -> npt.NDArray[np.bool_]:
         """Which of the positions (nq, c) are true answers: other rows that score as well as the k-th, or better."""
@@ -66,6 +67,11 @@ class HeldOut:
         return np.asarray(share + (self.wanted == 0))  # one row: there is nothing to find
 
 
+def in_parts(xq: Vectors) -> list[Vectors]:
+    """Queries (nq, d) in parts of a fixed size, since FAISS may round otherwise when it is asked for more at once."""
+    return [xq[start : start + _PART] for start in range(0, len(xq), _PART)]
+
+
 def held_out(xq: Vectors, own: Positions, kept: Kept, k: int) -> HeldOut:
     """The queries `xq` (nq, d) float32, which lie at `own` in `kept`, with their true answers."""
     asked = kept.metric.stored(xq)
@@ -75,11 +81,22 @@ def held_out(xq: Vectors, own: Positions, kept: Kept, k: int) -> HeldOut:
     scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
     wanted = np.isfinite(scores[:, :k]).sum(axis=1)
     last = np.take_along_axis(scores, np.maximum(wanted - 1, 0)[:, None], 1)[:, 0]
-    size = np.maximum(1.0, np.einsum("ij,ij->i", asked, asked))  # of what is added up, for L2 too
-    worst = last - (4 * xq.shape[1] * _ROUNDING * np.maximum(size, np.abs(last))).astype(np.float32)
+    near = np.where(np.isfinite(scores), positions, -1)
+    worst = last - (4 * xq.shape[1] * _ROUNDING * _sizes(asked, near, kept)).astype(np.float32)
     pool = np.where(np.isfinite(scores) & (scores >= worst[:, None]), positions, -2)
     known = pool[:, k + _POOL - 1] < 0
     return HeldOut(xq, own, k, worst.astype(np.float32), wanted, pool, known, kept)
+
+
+def _sizes(asked: Vectors, near: Positions, kept: Kept) -> npt.NDArray[np.float64]:
+    """(nq,) how much a score of each `stored` query (nq, d) with a row at its `near` (nq, p), -1: none, adds up.
+
+    |q| max |x|, and for L2 |q|^2 + max |x|^2. Only rows among the best count: one long row elsewhere in the partition
+    would make ties of scores that differ.
+    """
+    lengths = np.linalg.norm(asked.astype(np.float64), axis=1)
+    longest = np.array([np.linalg.norm(kept.at(at[at >= 0]), axis=1).max(initial=0) for at in near], np.float64)
+    return np.asarray(lengths**2 + longest**2 if kept.metric is Metric.L2 else lengths * longest)
 
 
 def recalls(index: PartitionIndex, queries: HeldOut, nprobe: int | None = None) -> npt.NDArray[np.float64]:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import numpy as np
 
 from index_builders.base import BuilderSpec
 from index_builders.cost import list_sizes
-from index_builders.evaluate import HeldOut, interval, recalls
+from index_builders.evaluate import HeldOut, Positions, Vectors, in_parts, interval, recalls
 from index_builders.shards import SegmentRef, read_ids
-from index_builders.threads import threads
+from index_builders.threads import in_order, threads
 from lookup.errors import IntegrityError, VitrineError
 from lookup.index import PartitionIndex
 from lookup.manifest import Proof
@@ -48,7 +49,7 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
     """
     chosen = np.unique(np.linspace(0, len(queries.xq) - 1, min(_SELF_QUERIES, len(queries.xq))).astype(np.int64))
     xq, own = queries.xq[chosen], queries.own[chosen]
-    scores, positions = index.search(xq, min(_SELF_K, index.rows))
+    scores, positions = _asked(partial(index.search, k=min(_SELF_K, index.rows)), xq)
     asked = index.metric.stored(xq)
     deserved = queries.kept.scores(asked, own[:, None])[:, 0]
     truly = queries.kept.scores(asked, positions)
@@ -78,7 +79,7 @@ def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each
     """The figures of a tuned index that only looking gives; `bytes_each`: per vector, of the FAISS file and of all."""
     low, high = interval(recalls(index, queries), seed=0)
     sizes = list_sizes(index) if index.nlist else None
-    scores, positions = index.candidates(queries.xq, min(index.rows, queries.k))
+    scores, positions = _asked(partial(index.candidates, count=min(index.rows, queries.k)), queries.xq)
     there = positions >= 0
     off = (scores - queries.kept.scores(index.metric.stored(queries.xq), positions))[there].astype(np.float64)
     return Proof(
@@ -91,6 +92,12 @@ def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each
         memory_bytes=bytes_each[0],
         disk_bytes=bytes_each[1],
     )
+
+
+def _asked(search: Callable[[Vectors], tuple[Vectors, Positions]], xq: Vectors) -> tuple[Vectors, Positions]:
+    """Scores and positions of all queries (nq, d), asked in parts of a fixed size, whatever cores there are."""
+    scores, positions = zip(*in_order(search, in_parts(xq)), strict=True)
+    return np.concatenate(scores), np.concatenate(positions)
 
 
 def _reconstruction_error(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut) -> float | None:

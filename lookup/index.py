@@ -37,7 +37,7 @@ from lookup.refine import Refine
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-FORMAT = 2  # of the files together
+FORMAT = 3  # of the files together, and of what is measured on them
 INDEX_FILE, IDS_FILE, REFINE_FILE, RANGE_FILE = "index.faiss", "ids.parquet", "refine.npy", "refine_range.npy"
 _VERIFY = "run `vitrine verify STORE` to see what is damaged"
 _LEAST_HITS = 10  # that candidates are fetched for: who asks for one hit gets the same first hit as who asks for ten

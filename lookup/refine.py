@@ -2,7 +2,8 @@
 
     fp16    refine.npy (n, d) float16, the vectors themselves: scores are the true ones
     sq8     refine.npy (n, d) uint8 and refine_range.npy (2, d) float32, the least value of each dimension and the
-            step between two codes; a number is off by half a step at most
+            step between two codes; a number is off by half a step at most, and a dimension that never changes, whose
+            step is 0, is exact
 
 Both are plain numpy files, so that the same rows give the same bytes on every machine. For cosine, codes are those of
 rows of unit length; float16 vectors are as they came, and made unit when they are read.
@@ -85,18 +86,21 @@ class Refine:
 
 
 def ranges(blocks: Iterable[Vectors], dim: int) -> Vectors:
-    """(2, dim) float32: the least value of each dimension over all rows, and the step that makes 255 of its range."""
+    """(2, dim) float32: the least value of each dimension over all rows, and the step that makes 255 of its range.
+
+    A dimension that never changes has step 0, so that it adds nothing to `Refine.tolerance`.
+    """
     low, high = np.full(dim, np.inf, np.float32), np.full(dim, -np.inf, np.float32)
     for block in blocks:
         low, high = np.minimum(low, block.min(axis=0)), np.maximum(high, block.max(axis=0))
-    step = (high - low) / np.float32(_TOP_CODE)
-    return np.stack([low, np.where(step > 0, step, np.float32(1))]).astype(np.float32)
+    return np.stack([low, (high - low) / np.float32(_TOP_CODE)]).astype(np.float32)
 
 
 def codes(block: Vectors, span: Vectors) -> npt.NDArray[np.uint8]:
     """(n, d) float32 rows as codes (n, d) uint8 of the ranges `span`, (2, d) float32."""
     low, step = span
-    return np.asarray(np.clip(np.rint((block - low) / step), 0, _TOP_CODE).astype(np.uint8))
+    divisor = np.where(step > 0, step, np.float32(1))
+    return np.asarray(np.clip(np.rint((block - low) / divisor), 0, _TOP_CODE).astype(np.uint8))
 
 
 def appended(blocks: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: str, out: IO[bytes]) -> Iterator[int]:
