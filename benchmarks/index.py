@@ -4,8 +4,7 @@
 
 - coarse: centroids of FAISS's default training, of flat k-means as `inverted.py` does it, and of its two levels.
 - search: recall@10 and queries/s, one thread, batches of 1,000: IVF,Flat and IVF,PQ by index_factory with default
-  training on all rows, and the index that Vitrine chooses within 64 bytes a vector in memory and 320 (at 256
-  dimensions) in all.
+  training on all rows, and the index that Vitrine chooses within 64 bytes a vector in memory and 320 in all.
 - order: rows sorted by cluster. Trained on the first rows, as autofaiss does, and on a random sample.
 
 Vectors: clusters in clusters, or crops of the photos in FOLDER as pixels. All are unit length.
@@ -16,7 +15,7 @@ from __future__ import annotations
 import argparse
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
 from statistics import median
@@ -38,6 +37,7 @@ from lookup.metric import Metric
 IP = Metric.INNER_PRODUCT
 QUERIES, K = 1000, 10
 TARGETS = (0.90, 0.95)
+Asks = dict[float, Callable[[], object] | None]  # for each target recall a search of all queries, None: out of reach
 
 
 # --- vectors ---
@@ -126,10 +126,10 @@ def _recall_and_scanned(index: Any, queries: HeldOut, nprobe: int) -> tuple[floa
     return float(queries.recalls(index.search(queries.xq, K + 1)[1]).mean()), float(scanned)
 
 
-def search(kept: Kept, queries: HeldOut, repeats: int, folder: Path) -> list[list[str]]:
+def search(kept: Kept, queries: HeldOut, bounds: Mapping[str, float], repeats: int, folder: Path) -> list[list[str]]:
     """Rows of a table: index, bytes, seconds to build, and queries/s at each target recall."""
     nlist = nlist_for(len(kept), len(kept))
-    entries: list[tuple[list[str], dict[float, Callable[[], object] | None]]] = []
+    entries: list[tuple[list[str], Asks]] = []
     x = kept.at(np.arange(len(kept)))
     for key in (f"IVF{nlist},Flat", f"IVF{nlist},PQ{kept.dim // 8}x8", f"IVF{nlist},SQ8"):
         started = time.process_time()
@@ -140,7 +140,7 @@ def search(kept: Kept, queries: HeldOut, repeats: int, folder: Path) -> list[lis
         size = len(faiss.serialize_index(index)) / len(kept)
         best, asks = _factory_settings(index, queries)
         entries.append(([key, f"{size:.0f}", f"{size:.0f}", f"{spent:.0f}", f"{best:.3f}"], asks))
-    entries.append(_ours(kept, repeats, folder))
+    entries.append(_ours(kept, bounds, folder))
     names, rows = [head for head, _ in entries], []
     speeds = _interleaved([asks for _, asks in entries], repeats)
     for head, speed in zip(names, speeds, strict=True):
@@ -148,9 +148,9 @@ def search(kept: Kept, queries: HeldOut, repeats: int, folder: Path) -> list[lis
     return rows
 
 
-def _factory_settings(index: Any, queries: HeldOut) -> tuple[float, dict[float, Callable[[], object] | None]]:
+def _factory_settings(index: Any, queries: HeldOut) -> tuple[float, Asks]:
     """The best recall, and for each target a search with the fewest lists (of some 20 numbers) that reaches it."""
-    asks: dict[float, Callable[[], object] | None] = dict.fromkeys(TARGETS)
+    asks: Asks = dict.fromkeys(TARGETS)
     best = 0.0
     for nprobe in sorted({int(2 ** (step / 2)) for step in range(2 * int(np.log2(index.nlist)) + 1)}):
         recall = _recall_and_scanned(index, queries, nprobe)[0]
@@ -162,13 +162,11 @@ def _factory_settings(index: Any, queries: HeldOut) -> tuple[float, dict[float, 
     return best, asks
 
 
-def _ours(kept: Kept, repeats: int, folder: Path) -> tuple[list[str], dict[float, Callable[[], object] | None]]:
+def _ours(kept: Kept, bounds: Mapping[str, float], folder: Path) -> tuple[list[str], Asks]:
     """What Vitrine chooses within the bounds, tuned to each target."""
     from index_builders.choose import choose
     from index_builders.tune import tune
 
-    scale = kept.dim / 256
-    bounds = {"max_bytes_per_vector": 64 * max(1, scale), "max_disk_bytes_per_vector": 320 * max(1, scale)}
     settings = IndexSettings(target_recall=TARGETS[1], held_out_queries=QUERIES, exact_below=512, **bounds)
     started = time.process_time()
     rows = drawn(kept, settings.train_rows(len(kept), kept.dim), QUERIES, K, 1234, folder / IDS_FILE)
@@ -176,7 +174,7 @@ def _ours(kept: Kept, repeats: int, folder: Path) -> tuple[list[str], dict[float
     spent = time.process_time() - started
     for one in considered:
         print(one.type, one.parameters, one.rows, f"{one.recall:.3f} {one.cost_us:.0f} us", one.verdict, flush=True)
-    asks: dict[float, Callable[[], object] | None] = {}
+    asks: Asks = {}
     for target in TARGETS:
         point = tune(made.index, made.spec, rows.queries, target).point
         index = replace(made.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
@@ -190,7 +188,7 @@ def _batches(index: PartitionIndex, queries: HeldOut) -> None:
     index.search(queries.xq, K)
 
 
-def _interleaved(all_asks: list[dict[float, Callable[[], object] | None]], repeats: int) -> list[dict[float, Any]]:
+def _interleaved(all_asks: list[Asks], repeats: int) -> list[dict[float, Any]]:
     """(least, median, most) queries per second of CPU for each entry and target, None where it does not reach it."""
     times: list[dict[float, list[float]]] = [{target: [] for target in TARGETS} for _ in all_asks]
     for _ in range(repeats):
@@ -235,6 +233,8 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=500_000)
     parser.add_argument("--dim", type=int, default=256)
     parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--bytes", type=float, default=64, help="in memory per vector, for what Vitrine chooses")
+    parser.add_argument("--disk-bytes", type=float, default=320, help="in all per vector, refine vectors included")
     parser.add_argument("--photos", type=Path, help="folder of photos: real vectors, of crops as pixels")
     parser.add_argument("--quick", action="store_true", help="100,000 rows of 64 dimensions, 3 repeats: minutes")
     given = parser.parse_args()
@@ -248,7 +248,8 @@ def main() -> None:
     trained = coarse(kept, queries) + order(kept, made[1])
     with tempfile.TemporaryDirectory() as folder:
         _write_ids(len(kept), Path(folder) / IDS_FILE)
-        found = search(kept, queries, given.repeats, Path(folder))
+        bounds = {"max_bytes_per_vector": given.bytes, "max_disk_bytes_per_vector": given.disk_bytes}
+        found = search(kept, queries, bounds, given.repeats, Path(folder))
     _publish(f"index_{kind}", given, trained, found)
 
 

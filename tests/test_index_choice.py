@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from index_builders import choose
-from index_builders.build import build
+from index_builders.build import BuiltIndex, build
 from index_builders.evaluate import held_out
 from index_builders.sizing import IndexSettings
 from index_builders.tune import settled, tune
@@ -37,6 +37,11 @@ def _one_thread() -> Iterator[None]:
 def within(**bounds: float) -> IndexSettings:
     """The defaults for small partitions, with bounds."""
     return IndexSettings(exact_below=512, held_out_queries=100, **bounds)  # type: ignore[arg-type]  # floats and ints
+
+
+def refined(result: BuiltIndex) -> tuple[str, str]:
+    """Type and refine stage of an index."""
+    return result.type, result.parameters["refine"]
 
 
 # --- the choice ---
@@ -89,9 +94,11 @@ def test_the_choice_does_not_look_at_the_clock(tmp_path: Path, monkeypatch: pyte
 def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Beyond CHOOSE_ROWS candidates are built of a sample, and the winner of all rows, and measured again."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
-    result, index = built(tmp_path, clustered(3000), AUTO)
+    result, index = built(tmp_path, clustered(3000), within(max_bytes_per_vector=24))
     assert [one.rows for one in result.considered] == [1000] * 6 + [3000]
     assert result.considered[-1].verdict == "chosen"
+    [judged] = [one for one in result.considered[:6] if (one.type, one.parameters.get("refine")) == refined(result)]
+    assert judged.memory_bytes == pytest.approx(result.proof.memory_bytes, rel=0.05)  # reckoned for all rows
     assert (result.rows, index.rows) == (3000, 3000)
     assert result.recall >= 0.95
 
