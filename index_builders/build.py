@@ -9,7 +9,7 @@ from __future__ import annotations
 import shutil
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +18,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_builders.choose import choose, refused, too_slow
-from index_builders.evaluate import HeldOut, milliseconds
+from index_builders.evaluate import HeldOut, milliseconds, recalls
 from index_builders.kept import keep
 from index_builders.shards import FORMAT as SHARD_FORMAT
 from index_builders.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Rows, Trial, drawn, trial
-from index_builders.tune import clocked, settled
+from index_builders.trial import Rows, Trial, Unmeasured, drawn, trial
+from index_builders.tune import clocked
 from index_builders.verify import check_ids, prove
 from lookup.errors import InputError, VitrineError
 from lookup.identity import identity_of
@@ -54,18 +54,6 @@ class BuiltIndex:
     build_seconds: float
     proof: Proof
     considered: tuple[Considered, ...]
-
-
-@dataclass(frozen=True)
-class _Tuned:
-    """What the reader must know of an index."""
-
-    name: str
-    dim: int
-    rows: int
-    metric: str
-    nprobe: int
-    refine_factor: int
 
 
 def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
@@ -138,13 +126,10 @@ def _measured(
     made: Trial, paths: dict[str, Path], rows: int, segments: Sequence[SegmentRef], settings: IndexSettings
 ) -> dict[str, Any]:
     """The checks and figures of the files in `paths`, opened as readers open them: fields of a BuiltIndex."""
-    queries = made.queries
-    refined = int(made.spec.refined[0] != "none")
-    metric = settings.metric.value
-    index = PartitionIndex.open(paths, _Tuned(str(paths["index"].parent), made.index.dim, rows, metric, 0, refined))
+    queries, point, folder = made.queries, made.tuned.point, str(paths["index"].parent)
+    promised = Unmeasured(folder, made.index.dim, rows, settings.metric.value, point.nprobe, point.refine_factor)
+    index = PartitionIndex.open(paths, promised)
     check_ids(index, segments)
-    point, recall = settled(index, queries, made.tuned, settings.target_recall)
-    index = replace(index, nprobe=point.nprobe, refine_factor=point.refine_factor)
     proof = prove(index, made.spec, queries, (made.memory_bytes, made.disk_bytes))
     curve = clocked(index, queries, made.tuned.curve)
     p50, p99 = np.percentile(_times(index, queries), (50, 99))
@@ -153,7 +138,7 @@ def _measured(
     return {
         "nprobe": point.nprobe,
         "refine_factor": point.refine_factor,
-        "recall": recall,
+        "recall": float(recalls(index, queries).mean()),
         "recall_queries": len(queries.xq),
         "curve": curve,
         "p50_ms": float(p50),

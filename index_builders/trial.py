@@ -14,7 +14,7 @@ import numpy.typing as npt
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut, held_out
 from index_builders.kept import Kept, Positions, Vectors
-from index_builders.tune import Tuned, tune
+from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.refine import appended, codes, ranges
 
@@ -49,8 +49,8 @@ class Trial:
 
 
 @dataclass(frozen=True)
-class _Unmeasured:
-    """What the reader must know of an index before it is tuned."""
+class Unmeasured:
+    """What the reader must know of an index that has no record yet."""
 
     name: str
     dim: int
@@ -83,9 +83,10 @@ def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Pat
         _write_index(spec.build(xt, kept.blocks(), kept.dim, kept.metric), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
-    promised = _Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
+    promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
     index = PartitionIndex.open(files, promised)
-    tuned = tune(index, spec, rows.queries, target)
+    # Settled here, so that what is weighed, and refused, is the recall that a reader gets.
+    tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
     memory = files["index"].stat().st_size / len(kept)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
     return Trial(spec, files, index, tuned, rows.queries, len(xt), memory, memory + refine)

@@ -41,20 +41,19 @@ def tune(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: flo
     return Tuned(reaching[0] if reaching else curve[-1], tuple(curve))
 
 
-def settled(index: PartitionIndex, queries: HeldOut, tuned: Tuned, target: float) -> tuple[CurvePoint, float]:
-    """The setting, and the recall@k that a reader gets with it.
+def settled(index: PartitionIndex, queries: HeldOut, tuned: Tuned, target: float) -> Tuned:
+    """`tuned` with the setting, and the recall@k, that a reader gets.
 
     It can differ from the curve's in the last digit: which of equal scores FAISS returns depends on how many it is
     asked for. Then the next setting is taken that holds the target; the best where none does.
     """
-    tried = [point for point in tuned.curve if point.cost_us >= tuned.point.cost_us]
-    measured = []
-    for point in tried:
+    measured = list[CurvePoint]()
+    for point in (point for point in tuned.curve if point.cost_us >= tuned.point.cost_us):
         asked = replace(index, nprobe=point.nprobe, refine_factor=point.refine_factor)
-        measured.append((point, float(recalls(asked, queries).mean())))
-        if measured[-1][1] >= target:
-            return measured[-1]
-    return max(measured, key=lambda one: one[1])
+        measured.append(point.model_copy(update={"recall": float(recalls(asked, queries).mean())}))
+        if measured[-1].recall >= target:
+            return Tuned(measured[-1], tuned.curve)
+    return Tuned(max(measured, key=lambda one: one.recall), tuned.curve)
 
 
 def clocked(index: PartitionIndex, queries: HeldOut, curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from index_builders import choose
+from index_builders import tune as tuning
 from index_builders.build import BuiltIndex, build
 from index_builders.evaluate import held_out
 from index_builders.sizing import IndexSettings
@@ -103,6 +104,23 @@ def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: py
     assert result.recall >= 0.95
 
 
+def test_bounds_on_bytes_are_not_held_against_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A bound that the index of all rows meets and that of the sample exceeds refuses nothing."""
+    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
+    made, sizes = choose.trial, dict[int, float]()
+
+    def watched(*given: object) -> choose.Trial:
+        one = made(*given)  # type: ignore[arg-type]  # handed on as they came
+        if one.spec.type == "ivf_pq":
+            sizes[one.index.rows] = one.memory_bytes
+        return one
+
+    monkeypatch.setattr(choose, "trial", watched)
+    result, _ = built(tmp_path, clustered(4000, dim=32), within(max_bytes_per_vector=19))
+    assert result.type == "ivf_pq"
+    assert sizes[4000] == result.proof.memory_bytes <= 19 < sizes[1000]
+
+
 def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the sample's winner falls short on all rows, the next one is built, and both are recorded."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
@@ -141,6 +159,13 @@ def test_bounds_that_nothing_meets_are_named_with_what_would_do(tmp_path: Path) 
         built(tmp_path / "d", xb, within(**{**bounds, **{name: to - 1 for name, to in moved.items()}}))
 
 
+def test_what_readers_do_not_get_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where the curve reaches the target but a reader's searches do not, nothing is published: a refusal."""
+    monkeypatch.setattr(tuning, "recalls", lambda index, queries: np.full(len(queries.xq), 0.9))
+    with pytest.raises(GateError, match=r"recall 0\.900[\s\S]*lower index\.target_recall to 0\.9 "):
+        built(tmp_path, clustered(900), AUTO)
+
+
 def test_a_named_type_beyond_the_bounds_is_refused(tmp_path: Path) -> None:
     """Bounds hold for a type that the config names too; a partition so small that it is exact is exempt."""
     chosen = IndexSettings(exact_below=512, large={"type": "ivf_flat"}, max_bytes_per_vector=40)
@@ -174,10 +199,10 @@ def test_tuning_takes_what_costs_least(tmp_path: Path) -> None:
     for tuned, target in ((low, 0.5), (high, 0.93)):
         cheaper = [point for point in tuned.curve if point.cost_us < tuned.point.cost_us]
         assert all(point.recall < target for point in cheaper)
-        point, recall = settled(index, queries, tuned, target)
-        assert recall >= target
+        point = settled(index, queries, tuned, target).point
+        assert point.recall >= target
         asked = replace(index, nprobe=point.nprobe, refine_factor=point.refine_factor)
-        assert abs(recall - true_recall(asked, xb, np.arange(200), 10)) < 1e-9
+        assert abs(point.recall - true_recall(asked, xb, np.arange(200), 10)) < 1e-9
     assert [p.recall for p in high.curve] == sorted(p.recall for p in high.curve)
     assert low.point.nprobe < 32
 
