@@ -13,6 +13,7 @@ from encoders.errors import InputError
 from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
 from index_builders.base import builder_types
 from index_builders.sizing import AUTO, IndexSettings
+from lookup.metric import Metric
 from pipeline.config_sources import Problem, Tree, nearest, shown
 
 Fields = dict[str, Any]
@@ -77,7 +78,8 @@ def checked_index(settings: IndexSettings) -> IndexSettings:
 
 
 def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
-    """What the fusion of a raw tree lacks: towers that it needs, states of them, or, unless `untrained`, its training.
+    """What the fusion of a raw tree lacks: towers that it needs, states of them, or, unless `untrained`, its training;
+    and a metric that its items are not made for.
 
     Nothing is told of specs that are wrong in themselves: that is told elsewhere.
     """
@@ -89,7 +91,27 @@ def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
     if fusion.learned and getattr(fusion, "model", None) is None and not untrained:
         fix = "`vitrine train fusion -c CONFIG --out FOLDER` makes one; then set fusion.model=FOLDER"
         problems.append(Problem("fusion.model", "null", f"the folder of a trained {fusion.type}", fix))
-    return problems
+    return [*problems, *_metric_problems(fusion, encoders, tree.get("index"))]
+
+
+def _metric_problems(fusion: FusionSpec, encoders: Tree, index: Any) -> Iterator[Problem]:
+    """Of two towers, items that lack a modality can be shorter: cosine and L2 would put these first."""
+    metric = index.get("metric") if isinstance(index, dict) else None
+    both = all(encoders.get(modality) is not None for modality in ("text", "image"))
+    if both and not fusion.unit_items and metric in (Metric.COSINE, Metric.L2):
+        expected = (
+            f"{Metric.INNER_PRODUCT}, because fusion.type is {fusion.type}: its items are shorter where a modality is "
+            f"missing, and {metric} would put them first"
+        )
+        able = ", ".join(name for name in fusion_types() if _unit(name))
+        fix = f"set index.metric={Metric.INNER_PRODUCT}, or a fusion whose items are of unit length: {able}"
+        yield Problem("index.metric", shown(metric), expected, fix)
+
+
+def _unit(name: str) -> bool:
+    """Whether items of fusions of the type `name` are of unit length."""
+    spec: type[FusionSpec] = spec_class("encoders.fusion", [name], {"type": name})
+    return spec.unit_items
 
 
 def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:

@@ -165,6 +165,8 @@ gates: {min_recall: 5}
         (["encoders.image={type: hashed_text}"], "encoders.image", "photo_descriptors"),
         (["encoders.text.type=hashed_txt"], "encoders.text", "did you mean hashed_text?"),
         (["fusion=concat"], "fusion", "a mapping with `type`: concat"),
+        (["index.metric=cosine"], "index.metric", "cosine would put them first"),
+        (["index.metric=l2", "fusion.text_weight=0.3"], "index.metric", "set index.metric=inner_product"),
         (["index.large={type: ivfpq}"], "index.large", "ivf_pq"),
         (["encoders.device=gpu"], "encoders.device", "cpu, cuda or cuda:N"),
         (["workers=3"], "workers", "did you mean run.workers?"),
@@ -182,6 +184,16 @@ def test_one_problem(overrides: list[str], key: str, words: str) -> None:
     said = refusal(*overrides).came
     assert said.startswith(f"1 problem:\n  {key}\n"), said
     assert words in said
+
+
+@pytest.mark.parametrize(
+    "overrides",
+    [["fusion.type=weighted_sum"], ["fusion.type=single"], ["encoders.image=null", "catalog.image=null"]],
+)
+def test_any_metric_fits_items_of_unit_length(overrides: list[str]) -> None:
+    """cosine and l2 are taken with every fusion whose items are of unit length, and with one tower alone."""
+    for metric in ("cosine", "l2"):
+        assert load(f"index.metric={metric}", *overrides).config.index.metric == metric
 
 
 def test_missing_keys() -> None:

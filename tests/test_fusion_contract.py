@@ -127,6 +127,16 @@ def test_the_walk_finds_the_fusions() -> None:
     assert {kind for kind in fusion_types() if fusion_spec({"type": kind}).learned} == set(LEARNED)
 
 
+def test_items_are_of_unit_length_where_the_fusion_says_so(spec: FusionSpec) -> None:
+    """`unit_items` says whether all items that a run makes are of length 1, whatever they lack."""
+    text, photo, has_text, has_photo, _ = catalog()
+    fusion = load(spec)
+    there = {"text": has_text, "image": has_photo}
+    made = np.any([there[modality] for modality in fusion.uses], axis=0)  # a product without any is a reject
+    lengths = np.linalg.norm(fusion.items(text, photo, has_text, has_photo)[made].astype(np.float64), axis=1)
+    assert spec.unit_items == bool((np.abs(lengths - 1) < 1e-5).all())
+
+
 def test_both_sides_have_one_shape_and_dtype(spec: FusionSpec) -> None:
     """Items and all three kinds of query are (n, dim) float32, finite, and no longer than scores in -1..1 allow."""
     text, photo, has_text, has_photo, query = catalog()

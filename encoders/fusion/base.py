@@ -55,6 +55,8 @@ class FusionSpec(BaseModel):
     places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
     learned: ClassVar[bool] = False  # whether `vitrine train fusion` makes it
     reads_states: ClassVar[bool] = False  # whether `load` gives a StatesFusion
+    # Whether items are of length 1, whatever is missing: only then do cosine and L2 rank as the inner product does.
+    unit_items: ClassVar[bool] = False
 
     type: str
 

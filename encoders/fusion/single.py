@@ -5,7 +5,7 @@ It is the baseline that every other fusion has to beat, and the choice for catal
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -17,6 +17,8 @@ from encoders.fusion.weighted_sum import START, WeightedSum, refuse_unequal
 
 class Spec(FusionSpec):
     """`modality` is what products are found by. `shared` says that both towers are of one model."""
+
+    unit_items: ClassVar[bool] = True
 
     type: Literal["single"] = "single"
     modality: Modality = Field("text", description="the tower that embeddings are made of: text or image")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,8 @@ from encoders.fusion.weighted_sum import START, WeightedSum, refuse_unequal
 
 class Spec(FusionSpec):
     """`alignment` belongs to the towers: see `measured_alignment`."""
+
+    unit_items: ClassVar[bool] = True
 
     type: Literal["sum"] = "sum"
     alignment: float = Field(START, ge=-1, le=1, description="what stands for an unknown cosine, per known one")

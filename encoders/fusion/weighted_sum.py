@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Literal
+from typing import ClassVar, Literal
 
 import numpy as np
 from pydantic import Field
@@ -18,6 +18,8 @@ START = 0.25
 
 class Spec(FusionSpec):
     """`text_weight` of the text, the rest of the photo. `alignment` belongs to the towers: `measured_alignment`."""
+
+    unit_items: ClassVar[bool] = True
 
     type: Literal["weighted_sum"] = "weighted_sum"
     text_weight: float = Field(0.5, gt=0, lt=1)

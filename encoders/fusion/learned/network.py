@@ -27,6 +27,7 @@ class LearnedSpec(FusionSpec):
 
     places: ClassVar[frozenset[str]] = frozenset({"model"})
     learned: ClassVar[bool] = True
+    unit_items: ClassVar[bool] = True
 
     type: str
     model: str | None = Field(
