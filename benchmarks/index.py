@@ -30,7 +30,6 @@ from index_builders.evaluate import HeldOut, held_out
 from index_builders.inverted import kmeans, two_level
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings, nlist_for
-from index_builders.trial import drawn
 from lookup.index import IDS_FILE, PartitionIndex
 from lookup.metric import Metric
 
@@ -169,18 +168,17 @@ def _ours(kept: Kept, bounds: Mapping[str, float], folder: Path) -> tuple[list[s
 
     settings = IndexSettings(target_recall=TARGETS[1], held_out_queries=QUERIES, exact_below=512, **bounds)
     started = time.process_time()
-    rows = drawn(kept, settings.train_rows(len(kept), kept.dim), QUERIES, K, 1234, folder / IDS_FILE)
-    made, considered = choose(rows, settings, folder)
+    made, considered = choose(kept, folder / IDS_FILE, settings, folder)
     spent = time.process_time() - started
     for one in considered:
         print(one.type, one.parameters, one.rows, f"{one.recall:.3f} {one.cost_us:.0f} us", one.verdict, flush=True)
     asks: Asks = {}
     for target in TARGETS:
-        point = tune(made.index, made.spec, rows.queries, target).point
+        point = tune(made.index, made.spec, made.queries, target).point
         index = replace(made.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
-        asks[target] = (lambda index=index: _batches(index, rows.queries)) if point.recall >= target else None
+        asks[target] = (lambda index=index: _batches(index, made.queries)) if point.recall >= target else None
     best = max(point.recall for point in made.tuned.curve)
-    name = f"Vitrine: {described(made)}"
+    name = f"Vitrine: {described(made.spec)}"
     return [name, f"{made.memory_bytes:.0f}", f"{made.disk_bytes:.0f}", f"{spent:.0f}", f"{best:.3f}"], asks
 
 

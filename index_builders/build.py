@@ -1,7 +1,9 @@
 """Build one partition's index: keep its vectors, choose, write, open again as readers do, check, tune, measure.
 
-Memory: the training sample, the codes, a few blocks of rows. Vectors lie in a scratch file (kept.py), two bytes a
-number; refine vectors go straight to disk.
+Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which types that
+rotate hold once more, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
+of a sample, and its vectors and training rows, are let go before all rows are built. Vectors lie in a scratch file
+(kept.py), two bytes a number; refine vectors go straight to disk.
 """
 
 from __future__ import annotations
@@ -19,11 +21,11 @@ import pyarrow.parquet as pq
 
 from index_builders.choose import choose, refused, too_slow
 from index_builders.evaluate import HeldOut, milliseconds, recalls
-from index_builders.kept import keep
+from index_builders.kept import Kept, keep
 from index_builders.shards import FORMAT as SHARD_FORMAT
 from index_builders.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Rows, Trial, Unmeasured, drawn, trial
+from index_builders.trial import Trial, Unmeasured, drawn_by, trial
 from index_builders.tune import clocked
 from index_builders.verify import check_ids, prove
 from lookup.errors import InputError, VitrineError
@@ -77,7 +79,9 @@ def build(segments: Sequence[SegmentRef], dim: int, settings: IndexSettings, fol
     work = folder / "work"
     work.mkdir()
     try:
-        made, considered = _made(_rows(segments, rows, dim, settings, work), settings, work)
+        kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy")
+        _write_ids(segments, work / IDS_FILE)
+        made, considered = _made(kept, settings, work)
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
@@ -102,21 +106,13 @@ def build(segments: Sequence[SegmentRef], dim: int, settings: IndexSettings, fol
     )
 
 
-def _rows(segments: Sequence[SegmentRef], rows: int, dim: int, settings: IndexSettings, work: Path) -> Rows:
-    """The segments' vectors and ids, written once, and what is drawn of them."""
-    kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy")
-    _write_ids(segments, work / IDS_FILE)
-    nt, nq = settings.train_rows(rows, dim), settings.held_out(rows)
-    return drawn(kept, nt, nq, settings.k, settings.seed, work / IDS_FILE)
-
-
-def _made(rows: Rows, settings: IndexSettings, work: Path) -> tuple[Trial, tuple[Considered, ...]]:
-    """The index of the type that the config names, or the best of the candidates."""
-    spec = settings.choose(len(rows.kept), rows.kept.dim)
+def _made(kept: Kept, settings: IndexSettings, work: Path) -> tuple[Trial, tuple[Considered, ...]]:
+    """The index of the type that the config names, or the best of the candidates; ids are in `work`."""
+    spec = settings.choose(len(kept), kept.dim)
     if spec is None:
-        return choose(rows, settings, work)
-    made = trial(spec, rows, settings.target_recall, work)
-    error = refused(made, settings) if len(rows.kept) >= settings.exact_below else None
+        return choose(kept, work / IDS_FILE, settings, work)
+    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE), settings.target_recall, work)
+    error = refused(made, settings) if len(kept) >= settings.exact_below else None
     if error is not None:
         raise error
     return made, ()

@@ -15,8 +15,9 @@ Nothing that meets the bounds: GateError, which says what was reached and which 
 from __future__ import annotations
 
 import math
+import shutil
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +27,7 @@ import pyarrow.parquet as pq
 from index_builders.base import BuilderSpec
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Rows, Trial, drawn, trial
+from index_builders.trial import Rows, Trial, drawn_by, trial
 from lookup.errors import GateError
 from lookup.index import IDS_FILE
 from lookup.manifest import Considered, CurvePoint
@@ -34,59 +35,76 @@ from lookup.manifest import Considered, CurvePoint
 CHOOSE_ROWS = 131_072  # 0.5% of recall at 500 queries is noise; this many rows take a minute at 256 dimensions
 
 
-def choose(rows: Rows, settings: IndexSettings, folder: Path) -> tuple[Trial, tuple[Considered, ...]]:
-    """The cheapest index of `rows` within the bounds, and all that was weighed; GateError where there is none."""
-    small = len(rows.kept) <= CHOOSE_ROWS
-    judged = rows if small else _sampled(rows, settings, folder)
-    trials = _trials(judged, settings, folder / "sample")
-    if not small:
-        specs = settings.candidates(len(rows.kept), rows.kept.dim)
-        trials = [_of_all(one, spec, len(rows.kept)) for one, spec in zip(trials, specs, strict=True)]
-    weighed = [_considered(one, _verdict(one, settings), len(judged.kept)) for one in trials]
-    passing = sorted(
-        (i for i, one in enumerate(trials) if not _shortfalls(one, settings)), key=lambda i: _price(trials[i])
-    )
-    if not passing:
-        raise refusal(trials, settings)
-    if small:
-        weighed[passing[0]] = weighed[passing[0]].model_copy(update={"verdict": "chosen"})
-        return trials[passing[0]], tuple(weighed)
-    failed: list[Trial] = []
+@dataclass(frozen=True)
+class Weighed:
+    """What is known of a built index once its files and rows are let go; `rows` is how many it was built of."""
+
+    spec: BuilderSpec
+    rows: int
+    point: CurvePoint
+    memory_bytes: float
+    disk_bytes: float
+
+
+def choose(kept: Kept, ids: Path, settings: IndexSettings, folder: Path) -> tuple[Trial, tuple[Considered, ...]]:
+    """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
+
+    Of a sample nothing but figures is held while all rows are built, and of those that fall short not even files.
+    """
+    if len(kept) <= CHOOSE_ROWS:
+        trials = _trials(drawn_by(settings, kept, ids), settings, folder / "candidates")
+        figures = [_figures(one) for one in trials]
+        passing = _passing(figures, settings)
+        return trials[passing[0]], tuple(
+            _considered(one, "chosen" if place == passing[0] else _verdict(one, settings))
+            for place, one in enumerate(figures)
+        )
+    specs = settings.candidates(len(kept), kept.dim)
+    figures = _of_sample(kept, specs, settings, folder)
+    passing = _passing(figures, settings, sampled=True)
+    weighed, failed = [_considered(one, _verdict(one, settings)) for one in figures], list[Weighed]()
+    rows = drawn_by(settings, kept, ids)
     for place in passing:
         into = folder / f"all-{place}"
         into.mkdir()
         made = trial(specs[place], rows, settings.target_recall, into)
-        short = _shortfalls(made, settings)
-        verdict = f"short on all rows: {short[0]}" if short else "chosen"
-        weighed.append(_considered(made, verdict, len(rows.kept)))
+        figure = _figures(made)
+        short = _shortfalls(figure, settings)
+        weighed.append(_considered(figure, f"short on all rows: {short[0]}" if short else "chosen"))
         if not short:
             return made, tuple(weighed)
-        failed.append(made)
+        failed.append(figure)
+        del made  # before its files, which it maps
+        shutil.rmtree(into)
     raise refusal(failed, settings)
 
 
-def refusal(trials: Sequence[Trial], settings: IndexSettings) -> GateError:
-    """What to say where no trial meets the bounds: what was reached, and for each bound how far it must move."""
+def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
+    """What to say where nothing meets the bounds: what was reached, and for each bound how far it must move."""
     fixes = []
-    within = [one for one in trials if not _over(one, settings)]
+    within = [one for one in figures if not _over(one, settings)]
     if within:
-        best = max(within, key=lambda one: (one.tuned.point.recall, -one.disk_bytes))
-        recall = math.floor(1000 * best.tuned.point.recall) / 1000
-        fixes.append(f"lower index.target_recall to {recall:g} ({described(best)})")
-    reaching = [one for one in trials if one.tuned.point.recall >= settings.target_recall]
+        best = max(within, key=lambda one: (one.point.recall, -one.disk_bytes))
+        recall = math.floor(1000 * best.point.recall) / 1000
+        fixes.append(f"lower index.target_recall to {recall:g} ({described(best.spec)})")
+    reaching = [one for one in figures if one.point.recall >= settings.target_recall]
     if reaching:
         least = min(reaching, key=lambda one: (_excess(one, settings), one.memory_bytes, one.disk_bytes))
-        fixes.append(f"raise {' and '.join(_over(least, settings))} ({described(least)})")
-    reached = "; ".join(
-        f"{described(one)}: recall {one.tuned.point.recall:.3f}, {one.memory_bytes:.1f} and {one.disk_bytes:.1f} bytes"
-        for one in trials
-    )
+        fixes.append(f"raise {' and '.join(_over(least, settings))} ({described(least.spec)})")
+    reached = "; ".join(f"{described(one.spec)}: recall {one.point.recall:.3f}, {_bytes(one)}" for one in figures)
+    if sampled:
+        reached += f" (recall measured on a sample of {figures[0].rows:,} rows; all rows will give less)"
     return GateError(_asked(settings), reached, ", or ".join(fixes) or "drop a bound of the section index")
 
 
 def refused(one: Trial, settings: IndexSettings) -> GateError | None:
     """Why an index that the config names cannot be kept: its bytes exceed a bound. Recall has a gate of its own."""
-    return refusal([one], settings) if _over(one, settings) else None
+    figure = _figures(one)
+    over = _over(figure, settings)
+    if not over:
+        return None
+    asked = f"an index {_asked_bytes(settings)}"
+    return GateError(asked, f"{described(one.spec)}: {_bytes(figure)}", f"raise {' and '.join(over)}")
 
 
 def too_slow(p50_ms: float, curve: Sequence[CurvePoint], settings: IndexSettings) -> GateError:
@@ -101,13 +119,13 @@ def too_slow(p50_ms: float, curve: Sequence[CurvePoint], settings: IndexSettings
     return GateError(f"a median query of at most {settings.max_query_ms:g} ms", came, ", or ".join(fixes))
 
 
-def described(one: Trial) -> str:
+def described(spec: BuilderSpec) -> str:
     """A spec in a few words: `ivf_rabitq, nbits 1, refine sq8`."""
-    fields = one.spec.model_dump()
-    words = [one.spec.type]
+    fields = spec.model_dump()
+    words = [spec.type]
     words += [name.replace("_", " ") for name in ("opq", "fast_scan") if fields.get(name)]
     words += [f"{name} {fields[name]}" for name in ("m", "nbits") if fields.get(name)]
-    kind = one.spec.refined[0]
+    kind = spec.refined[0]
     return ", ".join(words + ([f"refine {kind}"] if kind != "none" else []))
 
 
@@ -124,22 +142,44 @@ def _trials(rows: Rows, settings: IndexSettings, folder: Path) -> list[Trial]:
     return made
 
 
-def _sampled(rows: Rows, settings: IndexSettings, folder: Path) -> Rows:
+def _of_sample(kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path) -> list[Weighed]:
+    """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
+    into = folder / "sample"
+    into.mkdir()
+    trials = _trials(_sampled(kept, settings, into), settings, into)
+    figures = [_of_all(_figures(one), spec, len(kept), kept.dim) for one, spec in zip(trials, specs, strict=True)]
+    del trials  # before their files, which they map
+    shutil.rmtree(into)
+    return figures
+
+
+def _sampled(kept: Kept, settings: IndexSettings, folder: Path) -> Rows:
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
-    at = np.sort(rng.choice(len(rows.kept), CHOOSE_ROWS, replace=False, shuffle=False))
-    kept = Kept(np.ascontiguousarray(rows.kept.rows[at]), rows.kept.metric)
-    ids = folder / f"sample-{IDS_FILE}"
-    pq.write_table(pa.table({"id": [str(position) for position in range(len(kept))]}), ids, write_page_checksum=True)
-    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
-    return drawn(kept, nt, nq, settings.k, settings.seed, ids)
+    at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
+    few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric)
+    ids = folder / IDS_FILE
+    pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
+    return drawn_by(settings, few, ids)
 
 
-def _price(one: Trial) -> tuple[float, float, float]:
-    return one.tuned.point.cost_us, one.memory_bytes, one.disk_bytes
+def _figures(one: Trial) -> Weighed:
+    return Weighed(one.spec, one.index.rows, one.tuned.point, one.memory_bytes, one.disk_bytes)
 
 
-def _over(one: Trial, settings: IndexSettings) -> list[str]:
+def _passing(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> list[int]:
+    """The places of those that meet the bounds, the cheapest first; GateError where there is none."""
+    passing = [place for place, one in enumerate(figures) if not _shortfalls(one, settings)]
+    if not passing:
+        raise refusal(figures, settings, sampled)
+    return sorted(passing, key=lambda place: _price(figures[place]))
+
+
+def _price(one: Weighed) -> tuple[float, float, float]:
+    return one.point.cost_us, one.memory_bytes, one.disk_bytes
+
+
+def _over(one: Weighed, settings: IndexSettings) -> list[str]:
     """The bounds on bytes that an index exceeds, each with the value that would let it pass."""
     bounds = {
         "max_bytes_per_vector": (one.memory_bytes, settings.max_bytes_per_vector),
@@ -148,17 +188,17 @@ def _over(one: Trial, settings: IndexSettings) -> list[str]:
     return [f"index.{name} to {math.ceil(value)}" for name, (value, bound) in bounds.items() if bound and value > bound]
 
 
-def _excess(one: Trial, settings: IndexSettings) -> float:
+def _excess(one: Weighed, settings: IndexSettings) -> float:
     """How far the bounds on bytes would have to move, as the logarithm of what they are multiplied by."""
     bounds = ((one.memory_bytes, settings.max_bytes_per_vector), (one.disk_bytes, settings.max_disk_bytes_per_vector))
     return sum(max(0.0, math.log(value / bound)) for value, bound in bounds if bound)
 
 
-def _of_all(one: Trial, spec: BuilderSpec, rows: int) -> Trial:
-    """A trial on a sample with the bytes per vector that `spec` will have with all `rows`: more of them share the
+def _of_all(one: Weighed, spec: BuilderSpec, rows: int, dim: int) -> Weighed:
+    """Figures of a sample with the bytes per vector that `spec` will have with all `rows`: more of them share the
     centroids, the rotation, and the places that 32 codes at a time leave empty at the end of each list.
     """
-    more = _shared(spec, one.index.dim) / rows - _shared(one.spec, one.index.dim) / one.index.rows
+    more = _shared(spec, dim) / rows - _shared(one.spec, dim) / one.rows
     return replace(one, memory_bytes=one.memory_bytes + more, disk_bytes=one.disk_bytes + more)
 
 
@@ -173,36 +213,45 @@ def _shared(spec: BuilderSpec, dim: int) -> float:
     return float(lists * 4 * dim)
 
 
-def _shortfalls(one: Trial, settings: IndexSettings) -> list[str]:
-    short = [] if one.tuned.point.recall >= settings.target_recall else [f"recall {one.tuned.point.recall:.3f}"]
+def _shortfalls(one: Weighed, settings: IndexSettings) -> list[str]:
+    short = [] if one.point.recall >= settings.target_recall else [f"recall {one.point.recall:.3f}"]
     return short + [f"would need {over}" for over in _over(one, settings)]
 
 
-def _verdict(one: Trial, settings: IndexSettings) -> str:
+def _verdict(one: Weighed, settings: IndexSettings) -> str:
     short = _shortfalls(one, settings)
     return ", ".join(short) if short else "meets the bounds, at a higher cost"
 
 
-def _considered(one: Trial, verdict: str, rows: int) -> Considered:
-    point = one.tuned.point
+def _considered(one: Weighed, verdict: str) -> Considered:
     return Considered(
         type=one.spec.type,
         parameters=one.spec.model_dump(mode="json", exclude={"type"}),
-        rows=rows,
-        nprobe=point.nprobe,
-        refine_factor=point.refine_factor,
-        recall=point.recall,
-        cost_us=point.cost_us,
+        rows=one.rows,
+        nprobe=one.point.nprobe,
+        refine_factor=one.point.refine_factor,
+        recall=one.point.recall,
+        cost_us=one.point.cost_us,
         memory_bytes=one.memory_bytes,
         disk_bytes=one.disk_bytes,
         verdict=verdict,
     )
 
 
+def _bytes(one: Weighed) -> str:
+    return f"{one.memory_bytes:.1f} and {one.disk_bytes:.1f} bytes"
+
+
 def _asked(settings: IndexSettings) -> str:
-    asked = f"an index with recall@{settings.k} of {settings.target_recall:g} or more"
+    bounds = _asked_bytes(settings)
+    return f"an index with recall@{settings.k} of {settings.target_recall:g} or more" + (bounds and f", {bounds}")
+
+
+def _asked_bytes(settings: IndexSettings) -> str:
+    """The bounds on bytes in words; empty where there is none."""
+    asked = []
     if settings.max_bytes_per_vector:
-        asked += f", in at most {settings.max_bytes_per_vector:g} bytes a vector"
+        asked.append(f"in at most {settings.max_bytes_per_vector:g} bytes a vector")
     if settings.max_disk_bytes_per_vector:
-        asked += f", with refine vectors in at most {settings.max_disk_bytes_per_vector:g}"
-    return asked
+        asked.append(f"with refine vectors in at most {settings.max_disk_bytes_per_vector:g}")
+    return ", ".join(asked)

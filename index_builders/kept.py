@@ -1,7 +1,7 @@
 """A partition's vectors, kept in one float16 file while its index is built: read once, then sampled, searched, scored.
 
-Embeddings are float16 numbers (see shards.py), so the file holds them exactly; where the refine stage is fp16 it
-becomes the refine file. Two bytes a number on disk, and no memory but the pages in use.
+Embeddings are float16 numbers (see shards.py), so the file holds them exactly. It is scratch: refine vectors, fp16
+ones too, are a file of their own. Two bytes a number on disk, and no memory but the pages in use.
 """
 
 from __future__ import annotations

@@ -73,8 +73,9 @@ class IndexSettings(BaseModel):
     def candidates(self, rows: int, dim: int) -> list[BuilderSpec]:
         """What `auto` weighs for `rows` vectors of length `dim`, each with its rules filled in.
 
-        Codes that find candidates, ranked again by vectors on disk; codes good enough alone; whole vectors. Measured
-        elsewhere: no code of a quarter byte per dimension reaches recall 0.8 alone (docs/indexes.md).
+        Codes that find candidates, ranked again by vectors on disk; codes good enough alone; whole vectors. Codes of
+        less than half a byte a dimension are not weighed alone: PQ of an eighth of a byte reached recall 0.43 on photo
+        crops (docs/benchmarks/index_photos.md).
         """
         fast = {"type": "ivf_pq", "opq": True, "fast_scan": True, "nbits": 4}
         fields: list[dict[str, Any]] = [

@@ -14,6 +14,7 @@ import numpy.typing as npt
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut, held_out
 from index_builders.kept import Kept, Positions, Vectors
+from index_builders.sizing import IndexSettings
 from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.refine import appended, codes, ranges
@@ -69,6 +70,12 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path) -> Rows:
     own: Positions = positions[held]
     queries = held_out(kept.rows[own].astype(np.float32), own, kept, k)
     return Rows(kept, kept.at(positions[~held]), queries, ids)
+
+
+def drawn_by(settings: IndexSettings, kept: Kept, ids: Path) -> Rows:
+    """As many random rows of `kept` as the settings want; their ids are in `ids`."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    return drawn(kept, nt, nq, settings.k, settings.seed, ids)
 
 
 def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Path | None = None) -> Trial:

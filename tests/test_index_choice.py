@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import weakref
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,7 @@ from index_builders import tune as tuning
 from index_builders.build import BuiltIndex, build
 from index_builders.evaluate import held_out
 from index_builders.sizing import IndexSettings
+from index_builders.trial import Rows
 from index_builders.tune import settled, tune
 from lookup.errors import GateError, InputError
 from lookup.index import PartitionIndex
@@ -125,9 +127,18 @@ def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest
     """Where the sample's winner falls short on all rows, the next one is built, and both are recorded."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
     made = choose.trial
-    seen = []
+    seen: list[str] = []
+    samples: list[weakref.ref[np.ndarray]] = []
 
     def poorer(*given: object) -> choose.Trial:
+        rows, folder = given[1], given[3]
+        assert isinstance(rows, Rows)
+        assert isinstance(folder, Path)
+        if len(rows.kept) == 1000:
+            samples.extend((weakref.ref(rows.xt), weakref.ref(rows.kept.rows)))
+        else:  # neither the sample's rows nor what fell short is still held, in memory or on disk
+            assert not [sample for sample in samples if sample() is not None]
+            assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]
         one = made(*given)  # type: ignore[arg-type]  # handed on as they came
         if len(one.index.ids([0])) and one.index.rows == 3000:
             seen.append(one.spec.type)
@@ -159,6 +170,13 @@ def test_bounds_that_nothing_meets_are_named_with_what_would_do(tmp_path: Path) 
         built(tmp_path / "d", xb, within(**{**bounds, **{name: to - 1 for name, to in moved.items()}}))
 
 
+def test_advice_of_a_sample_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A refusal that no index of all rows stands behind names the sample's size."""
+    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
+    with pytest.raises(GateError, match=r"a sample of 1,000 rows; all rows will give less"):
+        built(tmp_path, clustered(2000), within(max_bytes_per_vector=2))
+
+
 def test_what_readers_do_not_get_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the curve reaches the target but a reader's searches do not, nothing is published: a refusal."""
     monkeypatch.setattr(tuning, "recalls", lambda index, queries: np.full(len(queries.xq), 0.9))
@@ -169,8 +187,10 @@ def test_what_readers_do_not_get_is_refused(tmp_path: Path, monkeypatch: pytest.
 def test_a_named_type_beyond_the_bounds_is_refused(tmp_path: Path) -> None:
     """Bounds hold for a type that the config names too; a partition so small that it is exact is exempt."""
     chosen = IndexSettings(exact_below=512, large={"type": "ivf_flat"}, max_bytes_per_vector=40)
-    with pytest.raises(GateError, match=r"raise index\.max_bytes_per_vector to"):
+    with pytest.raises(GateError) as refused:
         built(tmp_path / "large", clustered(900), chosen)
+    assert refused.value.expected == "an index in at most 40 bytes a vector"  # recall was no condition
+    assert re.fullmatch(r"raise index\.max_bytes_per_vector to \d+", refused.value.fix)
     assert built(tmp_path / "small", clustered(300), chosen)[0].type == "flat"
 
 
