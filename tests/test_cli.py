@@ -28,6 +28,8 @@ from tests.conftest import digests, overrides, run_titles, told, vitrine, write_
 
 HEAVY = {"torch", "timm", "transformers", "apache_beam", "faiss"}
 MODULE = [sys.executable, "-m", "pipeline"]
+# Becomes the command that follows, which an interrupt reaches.
+_HEEDING = "import os, signal, sys; signal.signal(signal.SIGINT, signal.SIG_DFL); os.execv(sys.argv[1], sys.argv[1:])"
 CONFIG = ("-c", "configs/weightless.yaml")
 
 
@@ -398,9 +400,10 @@ def test_a_reader_that_has_seen_enough_is_no_error() -> None:
 def test_ctrl_c_ends_a_run_cleanly(demo: Path, tmp_path: Path) -> None:
     """An interrupted run exits 130 with one message, a report and a free lock, and the next one completes."""
     store = tmp_path / "store"
-    config = ("-c", "configs/demo.yaml")  # a network: without one, the run may end before the signal
-    command = [*MODULE, "run", *config, *overrides(demo, store), "--json"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+    command = [*MODULE, "run", *CONFIG, *overrides(demo, store), "--json"]
+    # Tests that a shell runs in the background ignore interrupts, and what they start inherits that.
+    heeding = [sys.executable, "-c", _HEEDING, *command]
+    with subprocess.Popen(heeding, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         assert process.stderr is not None
         for line in process.stderr:
@@ -416,7 +419,7 @@ def test_ctrl_c_ends_a_run_cleanly(demo: Path, tmp_path: Path) -> None:
     assert (report["status"], report["exit_code"]) == ("failed", 130)
     assert "KeyboardInterrupt" in (folder / "log.txt").read_text()
     assert "CURRENT" not in digests(store)
-    assert vitrine("run", *config, *overrides(demo, store)).exit_code == 0
+    assert vitrine("run", *CONFIG, *overrides(demo, store)).exit_code == 0
 
 
 def test_log_lines_of_failed_workers_are_for_the_log() -> None:
