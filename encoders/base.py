@@ -101,7 +101,7 @@ class TextEncoder(Encoder):
 
     def forward_states(self, texts: Sequence[str], role: Role) -> Encoded:
         """`forward` with the states of each text; offered by encoders whose spec `gives_states`."""
-        raise NotImplementedError(f"{type(self).__name__} has no states")
+        raise _stateless(self)
 
     def encode_states(self, texts: Sequence[str], role: Role = "item") -> Encoded:
         """`encode` with the states of each text, (tokens, state_dim) float32. Memory holds the states of all of them:
@@ -145,7 +145,7 @@ class ImageEncoder(Encoder):
 
     def forward_states(self, prepared: Sequence[Any]) -> Encoded:
         """`forward` with the states of each photo; offered by encoders whose spec `gives_states`."""
-        raise NotImplementedError(f"{type(self).__name__} has no states")
+        raise _stateless(self)
 
     def encode_prepared_states(self, prepared: Sequence[Any]) -> Encoded:
         """`encode_prepared` with the states of each photo, (patches, state_dim) float32."""
@@ -221,6 +221,11 @@ def types_in(package: str, path: list[str]) -> list[str]:
 
 
 _NOT_TYPES = {"base", "errors", "identity", "photo", "text"}
+
+
+def _stateless(encoder: Encoder) -> InputError:
+    fix = "choose another fusion, or an encoder whose spec has gives_states"
+    return InputError("an encoder that gives the states of tokens or patches", type(encoder).__name__, fix)
 
 
 def _checked(vectors: Vectors, n: int, dim: int) -> Vectors:

@@ -1,6 +1,6 @@
 """One offline HTML file of hits, photos included: no script, no network, any title safe to show.
 
-`render` and `replace_file` also make the run report (pipeline/report.py), so that both pages look alike.
+`render`, `put_page` and `replace_file` also make the pages of pipeline/, so that all look alike.
 """
 
 from __future__ import annotations
@@ -39,11 +39,7 @@ def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str) -
     """Write the page of hits to `path`, in one step also where one stands; InputError where it cannot be written."""
     shown = [_shown(answer) for answer in answers]
     html = render("lookup/page.html", ["lookup/page.css"], heading=heading, note=note, answers=shown)
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, html)
-    except OSError as err:
-        raise InputError(f"a page of hits at {path}", str(err), "name a file in a folder that can be written") from err
+    put_page(path, html, "hits")
 
 
 def photo_of(hit: Hit, image_root: str | None, image_column: str | None) -> bytes | None:
@@ -95,6 +91,16 @@ def replace_file(path: Path, raw: bytes) -> None:
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def put_page(path: Path, html: bytes, what: str) -> None:
+    """Write a page that a user asked for, its folder too; InputError, which names `what`, where it cannot be."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        replace_file(path, html)
+    except OSError as err:
+        fix = "name a file in a folder that can be written"
+        raise InputError(f"a page of {what} at {path}", str(err), fix) from err
 
 
 def duration(seconds: float) -> str:

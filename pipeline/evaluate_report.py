@@ -7,8 +7,7 @@ from dataclasses import asdict, astuple
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import InputError
-from lookup.page import render, replace_file
+from lookup.page import put_page, render
 from pipeline.evaluate import KINDS, Evaluation, Interval, Loss, Quality
 
 Table = tuple[list[str], list[list[str]]]
@@ -60,13 +59,7 @@ def write_report(path: Path, made: Evaluation) -> None:
         quality=quality_table(made),
         losses=loss_table(made),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, html)
-    except OSError as err:
-        raise InputError(
-            f"a page of figures at {path}", str(err), "name a file in a folder that can be written"
-        ) from err
+    put_page(path, html, "figures")
 
 
 # --- the plot: for each kind of query a panel per figure, in it a line per way with its interval ---

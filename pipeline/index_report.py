@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from encoders.errors import InputError
 from lookup.manifest import IndexRecord, Manifest
-from lookup.page import render, replace_file
+from lookup.page import put_page, render
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -60,13 +59,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         indexes=index_table(manifest),
         considered=considered_table(manifest),
     )
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        replace_file(path, html)
-    except OSError as err:
-        raise InputError(
-            f"a page of indexes at {path}", str(err), "name a file in a folder that can be written"
-        ) from err
+    put_page(path, html, "indexes")
 
 
 def _plot(name: str, index: IndexRecord) -> dict[str, Any]:

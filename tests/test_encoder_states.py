@@ -12,6 +12,7 @@ import torch
 
 from encoders import dual, hf_text, timm_image
 from encoders.base import Encoded, Encoder, ImageEncoder, TextEncoder, encoder_spec, encoder_types, spec_class
+from encoders.errors import InputError
 from encoders.hashed_text import Spec as Hashed
 from encoders.networks.device import Room
 from encoders.networks.states import encode_with_states
@@ -70,7 +71,7 @@ def test_each_encoder_says_whether_it_has_states() -> None:
     """The three made of networks have states; the others raise when they are asked."""
     specs = {name: spec_class("encoders", [name], {"type": name}) for name in encoder_types()}
     assert {name for name, spec in specs.items() if spec.gives_states} == {"dual", "hf_text", "timm_image"}
-    with pytest.raises(NotImplementedError, match="no states"):
+    with pytest.raises(InputError, match="gives the states"):
         Hashed().load("cpu").encode_states(["a"])
 
 

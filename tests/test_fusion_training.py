@@ -7,11 +7,9 @@ import signal
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
-import torch
 from pydantic import ValidationError
 
 from encoders.errors import InputError, LockedError
@@ -21,16 +19,9 @@ from tests.test_fusion_contract import LEARNED, towers
 from tests.tiny_fusions import IMAGE, TEXT, lessons_of, loaded, quick, random_fusion, trained
 from tests.tiny_models import clip
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 each_type = pytest.mark.parametrize("kind", LEARNED)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """Equal to the last bit means: with the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @each_type

@@ -20,6 +20,8 @@ from encoders.training.trainer import TrainSettings, train
 from tests.tiny_models import clip, siglip
 from tests.train_pairs import pairs_of, quick
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 pytest.importorskip("peft", reason="needs the extra lora")
 
 HOW: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
@@ -27,15 +29,6 @@ HOW: dict[str, tuple[Callable[[Path], Path], dict[str, Any]]] = {
     "clip, in pieces": (clip, {"loss": "softmax", "micro_batch": 3}),
     "siglip": (siglip, {}),
 }
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """Equal to the last bit means: with the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 def weights(folder: Path) -> dict[str, torch.Tensor]:

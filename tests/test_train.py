@@ -26,14 +26,7 @@ from tests.conftest import config_for
 from tests.tiny_models import chinese_clip, clip
 from tests.train_pairs import pairs_of, quick, tiny_siglip
 
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """Equal to the last bit means: with the same number of threads."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")

@@ -6,12 +6,10 @@ import json
 import os
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-import torch
 
 from encoders.errors import InputError
 from pipeline.config import load_config
@@ -21,20 +19,13 @@ from tests.conftest import digests, manifest_of, overrides, told, vitrine
 from tests.test_fusion_contract import LEARNED
 from tests.tiny_models import clip
 
+pytestmark = pytest.mark.usefixtures("one_thread")
+
 CONFIG = "configs/demo.yaml"
 BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image"))
 WEIGHTLESS = ("encoders.text={type: hashed_text, dim: 256}", "encoders.image={type: photo_descriptors}")
 QUICK = [f"train_fusion.{setting}" for setting in ("epochs=4", "batch=32", "width=32", "evaluate_every=8")]
 each_type = pytest.mark.parametrize("kind", LEARNED)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_thread() -> Any:
-    """Threads that wait for one another make small trainings slow on a busy machine."""
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

@@ -8,11 +8,8 @@ bytes as one that was not, on a CPU with the same number of threads.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
-import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -31,11 +28,10 @@ from encoders.identity import identity_of
 from encoders.networks.device import device_of
 from encoders.training.fusion_lessons import Classroom, FusionLessons
 from encoders.training.fusion_measures import KINDS, measured_scales, recall_at
-from encoders.training.loop import RECORD, finished, learning_rate, parameter_groups, publish, working
+from encoders.training.loop import Course, Progress, finished, parameter_groups, publish, take_steps, working
 from encoders.training.losses import softmax_loss
 from encoders.training.pairs import seeded, steps_per_epoch
-from encoders.training.state import CURVE, Checkpoints, State
-from encoders.training.trainer import Progress
+from encoders.training.state import Checkpoints, State
 
 VERSION = 1  # raised when the same settings train other weights
 _SCALE, _MOST_SCALE = math.log(1 / 0.07), math.log(100)  # CLIP's first scale of the logits and its bound (2103.00020)
@@ -150,21 +146,10 @@ class _Run:
 
     def steps(self, progress: Progress | None) -> None:
         """Step until the end, or until the held-out recall no longer grows."""
-        settings, state = self._settings, self._state
-        before, began = state.seconds, time.monotonic()
-        with open(self._checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
-            while state.step < self._total and not (settings.patience and state.worse >= settings.patience):
-                rate = learning_rate(state.step, self._total, settings.lr, settings.warmup)
-                loss = self._step(rate)
-                state.step += 1
-                curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
-                if state.step % settings.evaluate_every == 0 or state.step == self._total:
-                    self._evaluate(curve)
-                    state.seconds = before + time.monotonic() - began
-                    os.fsync(curve.fileno())
-                    self._checkpoints.save(state, self._model, self._optimizer)
-                if progress is not None:
-                    progress("train fusion", state.step, self._total)
+        said = self._settings
+        shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k
+        course = Course("train fusion", self._total, *shares, self._step, self._measure)
+        take_steps(course, self._state, self._checkpoints, (self._model, self._optimizer), progress)
 
     def finish(self, out: Path) -> TrainedFusion:
         """Measure what a missing modality counts with the best weights, and write them as a fusion."""
@@ -185,11 +170,9 @@ class _Run:
         kind = task.spec.type, task.spec.version
         towers: dict[Modality, str] = {"text": task.text.identity, "image": task.image.identity}
         write_fusion(partial, kind, towers, self._model["network"], (self._sizes, scales))
-        shutil.copyfile(self._checkpoints.curve, partial / CURVE)
-        told = {name: value for name, value in asdict(trained).items() if name != "folder"}
-        record = {"identity": state.identity, "settings": self._settings.model_dump(mode="json"), "result": told}
-        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        publish(partial, out)
+        record = {"identity": state.identity, "settings": self._settings.model_dump(mode="json")}
+        record["result"] = asdict(trained)
+        publish(partial, out, self._checkpoints, record)
         return trained
 
     def _step(self, rate: float) -> float:
@@ -224,17 +207,11 @@ class _Run:
             scale.clamp_(max=_MOST_SCALE)
         return value
 
-    def _evaluate(self, curve: Any) -> None:
-        """Measure the held-out products; without any, the newest weights are the best."""
-        state, k = self._state, self._settings.recall_k
+    def _measure(self) -> float | None:
+        settings = self._settings
         if not len(self._room.held_out):
-            state.best_step = state.step
-            return
-        recall = recall_at(k, self._live(), self._room, self._settings.hide, self._settings.seed)
-        curve.write(json.dumps({"step": state.step, f"recall_at_{k}": recall}) + "\n")
-        state.worse = 0 if recall > state.best_recall else state.worse + 1
-        if recall >= state.best_recall:  # of equals the later: it learned at a lower rate
-            state.best_step, state.best_recall = state.step, recall
+            return None
+        return recall_at(settings.recall_k, self._live(), self._room, settings.hide, settings.seed)
 
     def _live(self) -> Live:
         return Live(self._task.spec, self._model["network"], self._sizes, Scales(), self._device)

@@ -1,4 +1,4 @@
-"""What every training shares, whatever it trains: its folders and their lock, the rate of a step, what decays."""
+"""What every training shares, whatever it trains: its folders and their lock, its steps and their rate, what decays."""
 
 from __future__ import annotations
 
@@ -6,20 +6,78 @@ import json
 import math
 import os
 import shutil
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
 from encoders.errors import InputError, LockedError
-from encoders.training.state import sync
+from encoders.training.state import CURVE, Checkpoints, State, sync
 
 if TYPE_CHECKING:
     import torch
 
 RECORD = "training.json"
+
+Progress = Callable[[str, int, int], None]  # (step, done, total)
+
+
+@dataclass(frozen=True)
+class Course:
+    """A training as it goes: what it changes, and for how long.
+
+    `measure` gives the recall on what was held out, None where nothing was.
+    """
+
+    name: str
+    total: int
+    evaluate_every: int
+    patience: int  # evaluations without a better recall after which to stop; 0: never
+    lr: float
+    warmup: float
+    recall_k: int
+    step: Callable[[float], float]  # learning rate -> loss
+    measure: Callable[[], float | None]
+
+
+def take_steps(
+    course: Course,
+    state: State,
+    checkpoints: Checkpoints,
+    learning: tuple[torch.nn.Module, torch.optim.Optimizer],
+    progress: Progress | None,
+) -> None:
+    """Step until the end, or until the held-out recall no longer grows; the curve and checkpoints tell how it went."""
+    before, began = state.seconds, time.monotonic()
+    with open(checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
+        while state.step < course.total and not (course.patience and state.worse >= course.patience):
+            rate = learning_rate(state.step, course.total, course.lr, course.warmup)
+            loss = course.step(rate)
+            state.step += 1
+            curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
+            if state.step % course.evaluate_every == 0 or state.step == course.total:
+                recall = course.measure()
+                if recall is not None:
+                    curve.write(json.dumps({"step": state.step, f"recall_at_{course.recall_k}": recall}) + "\n")
+                _keep_best(state, recall)
+                state.seconds = before + time.monotonic() - began
+                os.fsync(curve.fileno())
+                checkpoints.save(state, *learning)
+            if progress is not None:
+                progress(course.name, state.step, course.total)
+
+
+def _keep_best(state: State, recall: float | None) -> None:
+    """Without a recall the newest weights are the best; of equals the later are, which learned at a lower rate."""
+    if recall is not None:
+        state.worse = 0 if recall > state.best_recall else state.worse + 1
+    if recall is None or recall >= state.best_recall:
+        state.best_step = state.step
+        state.best_recall = state.best_recall if recall is None else recall
 
 
 def finished(out: Path, identity: str) -> dict[str, Any] | None:
@@ -60,8 +118,14 @@ def working(out: Path) -> Iterator[Path]:
         shutil.rmtree(work)
 
 
-def publish(partial: Path, out: Path) -> None:
-    """Let the files of the folder `partial` appear as `out`, whole also after a power cut."""
+def publish(partial: Path, out: Path, checkpoints: Checkpoints, record: dict[str, Any]) -> None:
+    """Let the files of the folder `partial` appear as `out`, with curve and record, whole also after a power cut.
+
+    `record` has the `identity`, the `settings`, and the `result`, whose folder is left out: it may move.
+    """
+    shutil.copyfile(checkpoints.curve, partial / CURVE)
+    result = {name: value for name, value in record["result"].items() if name != "folder"}
+    (partial / RECORD).write_text(json.dumps(record | {"result": result}, indent=1) + "\n", encoding="utf-8")
     for file in partial.iterdir():
         sync(file)
     sync(partial)

@@ -7,11 +7,8 @@ with the same number of threads to the last bit.
 
 from __future__ import annotations
 
-import json
 import math
-import os
 import shutil
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -23,10 +20,10 @@ from encoders.errors import InputError
 from encoders.identity import identity_of
 from encoders.networks.device import device_of
 from encoders.networks.folders import open_model
-from encoders.training.loop import RECORD, finished, learning_rate, parameter_groups, publish, working
+from encoders.training.loop import Course, Progress, finished, parameter_groups, publish, take_steps, working
 from encoders.training.losses import matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, digest, seeded, split, steps_per_epoch
-from encoders.training.state import CURVE, Checkpoints, State
+from encoders.training.state import Checkpoints, State
 from encoders.training.towers import Towers, recall_at
 
 if TYPE_CHECKING:
@@ -34,8 +31,6 @@ if TYPE_CHECKING:
 
 VERSION = 1  # raised when the same settings train other weights
 _MOST_SCALE = math.log(100)  # CLIP's bound on the logits' scale, against instability (Radford et al. 2021, 2.5)
-
-Progress = Callable[[str, int, int], None]  # (step, done, total)
 
 
 class TrainSettings(BaseModel):
@@ -151,22 +146,10 @@ class _Run:
 
     def steps(self, progress: Progress | None) -> None:
         """Step until the end, or until the held-out recall no longer grows."""
-        settings, state = self._settings, self._state
-        before = state.seconds
-        began = time.monotonic()
-        with open(self._checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
-            while state.step < self.total and not (settings.patience and state.worse >= settings.patience):
-                rate = learning_rate(state.step, self.total, settings.lr, settings.warmup)
-                loss = self._step(rate)
-                state.step += 1
-                _tell(curve, {"step": state.step, "loss": loss, "lr": rate})
-                if state.step % settings.evaluate_every == 0 or state.step == self.total:
-                    self._evaluate(curve)
-                    state.seconds = before + time.monotonic() - began
-                    os.fsync(curve.fileno())
-                    self._checkpoints.save(state, self._towers.model, self._optimizer)
-                if progress is not None:
-                    progress("train", state.step, self.total)
+        said = self._settings
+        shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k
+        course = Course("train", self.total, *shares, self._step, self._measure)
+        take_steps(course, self._state, self._checkpoints, (self._towers.model, self._optimizer), progress)
 
     def finish(self, out: Path) -> Trained:
         """Write the best weights as a model folder."""
@@ -183,11 +166,8 @@ class _Run:
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         self._towers.save(partial, settings.weights)
-        shutil.copyfile(self._checkpoints.curve, partial / CURVE)
-        told = {name: value for name, value in asdict(trained).items() if name != "folder"}
-        record = {"identity": state.identity, "settings": settings.told(), "result": told}
-        (partial / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
-        publish(partial, out)
+        record = {"identity": state.identity, "settings": settings.told(), "result": asdict(trained)}
+        publish(partial, out, self._checkpoints, record)
         return trained
 
     def _step(self, rate: float) -> float:
@@ -221,18 +201,6 @@ class _Run:
             )
         return lambda text, photo: softmax_loss(model.logit_scale.exp() * text @ photo.T, matched)
 
-    def _evaluate(self, curve: Any) -> None:
-        """Measure the held-out pairs; without any, the newest weights are the best."""
-        state, held, k = self._state, self._split.held_out, self._settings.recall_k
-        if not held:
-            state.best_step = state.step
-            return
-        recall = recall_at(k, self._towers, held)
-        _tell(curve, {"step": state.step, f"recall_at_{k}": recall})
-        state.worse = 0 if recall > state.best_recall else state.worse + 1
-        if recall >= state.best_recall:  # of equals the later: it learned at a lower rate
-            state.best_step, state.best_recall = state.step, recall
-
-
-def _tell(curve: Any, line: dict[str, float]) -> None:
-    curve.write(json.dumps(line) + "\n")
+    def _measure(self) -> float | None:
+        held = self._split.held_out
+        return recall_at(self._settings.recall_k, self._towers, held) if held else None
