@@ -1,8 +1,8 @@
-"""What every index type is: a spec (data) with one short method that turns vectors into a FAISS index.
+"""What every index type is: a spec (data) with one short method that learns an empty FAISS index from a sample.
 
 To add an index type, add `index_builders/<type>.py` with a class `Spec(BuilderSpec)`; `type: <type>` in a config names
-the file. Sampling, checks, tuning and measuring belong to `build.py`. Specs are part of the config, so their modules
-import FAISS only inside `build`: reading a config must not cost its import.
+the file. Sampling, checks, tuning and measuring belong to `build.py`, adding rows to `filled.py`. Specs are part of the
+config, so their modules import FAISS only inside `empty`: reading a config must not cost its import.
 """
 
 from __future__ import annotations
@@ -10,7 +10,6 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import abstractmethod
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -36,7 +35,7 @@ class BuilderSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
-    trained: ClassVar[bool]  # whether build() wants a training sample
+    trained: ClassVar[bool]  # whether empty() wants a training sample
 
     type: str
 
@@ -51,11 +50,11 @@ class BuilderSpec(BaseModel):
         return "none", None
 
     @abstractmethod
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """The index of `metric.faiss` whose row i is the i-th row of `blocks`, (n, dim) float32 arrays in order.
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """An index of `metric.faiss` without rows, ready for `filled`: all that is learned is in it.
 
-        `xt` (nt, dim) float32 is a random sample of the rows, empty unless `trained`. `blocks` may be read only once.
-        Both are `metric.stored` rows. The same rows must give the same bytes, with any number of threads.
+        `xt` (nt, dim) float32, `metric.stored` rows, is a random sample of the rows, empty unless `trained`. The same
+        rows must give the same bytes, with any number of threads.
         """
 
 
@@ -77,6 +76,6 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
 
 
 _NOT_TYPES = {
-    *("base", "build", "choose", "cost", "evaluate", "inverted", "kept"),
+    *("base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept"),
     *("shards", "sizing", "threads", "trial", "tune", "verify"),
 }

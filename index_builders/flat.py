@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from index_builders.base import BuilderSpec
@@ -21,11 +20,8 @@ class Spec(BuilderSpec):
 
     type: Literal["flat"] = "flat"
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; `xt` is not used."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; `xt` is not used."""
         import faiss
 
-        index = faiss.IndexFlat(dim, metric.faiss)
-        for xb in blocks:
-            index.add(xb)
-        return index
+        return faiss.IndexFlat(dim, metric.faiss)

@@ -6,7 +6,6 @@ and a million rows take minutes. Rows that are equal to many others can become u
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -30,17 +29,12 @@ class Spec(BuilderSpec):
     ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; `xt` is not used."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; `xt` is not used."""
         import faiss
-
-        from index_builders.threads import threads
 
         index: Any = faiss.IndexHNSWFlat(dim, self.m, metric.faiss)
         index.hnsw.efConstruction = self.ef_construction
         index.hnsw.rng = faiss.RandomGenerator(self.seed)  # type: ignore[attr-defined]  # the stubs lack it
-        with threads(1):
-            for xb in blocks:
-                index.add(xb)
-        built: faiss.Index = index
-        return built
+        empty: faiss.Index = index
+        return empty

@@ -1,6 +1,6 @@
-"""What all inverted-file types share: how the coarse quantizer is trained, and how rows are added.
+"""What all inverted-file types share: how the coarse quantizer and the codes are trained.
 
-Everything here runs on one thread, see threads.py: with blocks of a fixed size, the same rows give the same file.
+Everything here runs on one thread, see threads.py.
 
 Coarse training: k-means on at most 64 points a centroid, 10 rounds, spherical unless the metric is L2. From
 `TWO_LEVEL_FROM` lists on in two levels: about sqrt(nlist) clusters, each divided again into its share of the lists, so
@@ -12,7 +12,6 @@ k-means in a fifth of the time; without the last round up to 0.009 less in a thi
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
 from typing import Any
 
 import faiss
@@ -85,15 +84,13 @@ def _shares(sizes: npt.NDArray[np.int64], k: int) -> list[int]:
     return [int(share) for share in shares]
 
 
-def filled(ivf: Any, xt: Vectors, blocks: Iterable[Vectors], rotation: Any = None) -> faiss.Index:
-    """`ivf`, whose coarse quantizer is trained, with its codes trained on `xt` and the rows of `blocks` in it.
+def trained(ivf: Any, xt: Vectors, rotation: Any = None) -> faiss.Index:
+    """`ivf`, whose coarse quantizer is trained, with its codes trained on `xt`.
 
     With a trained `rotation` (a FAISS LinearTransform) both are rotated first, and so are queries.
     """
     with threads(1):
         ivf.train(xt if rotation is None else rotation.apply(xt))
-        index = ivf if rotation is None else faiss.IndexPreTransform(rotation, ivf)
-        index.is_trained = True
-        for xb in blocks:
-            index.add(xb)
+    index: faiss.Index = ivf if rotation is None else faiss.IndexPreTransform(rotation, ivf)
+    index.is_trained = True
     return index

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -25,11 +24,11 @@ class Spec(BuilderSpec):
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; needs as many rows in `xt` as nlist."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, filled
+        from index_builders.inverted import coarse_quantizer, trained
 
         coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
-        return filled(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), xt, blocks)
+        return trained(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), xt)

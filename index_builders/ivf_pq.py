@@ -9,7 +9,6 @@ Quantization, 2013).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
@@ -56,11 +55,11 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; needs as many rows in `xt` as nlist and as codebook entries."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows in `xt` as nlist and as codebook entries."""
         import faiss
 
-        from index_builders.inverted import check_rows, coarse_quantizer, filled
+        from index_builders.inverted import check_rows, coarse_quantizer, trained
         from index_builders.threads import threads
 
         if dim % self.m:
@@ -73,7 +72,7 @@ class Spec(BuilderSpec):
         kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
         ivf = kind(coarse, dim, self.nlist, self.m, self.nbits, metric.faiss)
         self._configure(ivf.pq)
-        return filled(ivf, xt, blocks, rotation)
+        return trained(ivf, xt, rotation)
 
     def _rotation(self, xt: Vectors, dim: int) -> Any:
         """A trained OPQMatrix."""

@@ -6,7 +6,6 @@ to 0.7 at 256 dimensions), four bits well (0.93 to 0.945); refine vectors find t
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -39,11 +38,11 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; needs as many rows in `xt` as nlist."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, filled
+        from index_builders.inverted import coarse_quantizer, trained
         from index_builders.threads import threads
 
         rotation = faiss.RandomRotationMatrix(dim, dim)
@@ -51,4 +50,4 @@ class Spec(BuilderSpec):
             rotation.init(self.seed)
             coarse = coarse_quantizer(rotation.apply(xt), self.nlist, metric, self.seed)
         ivf = faiss.IndexIVFRaBitQFastScan(coarse, dim, self.nlist, metric.faiss, 32, True, self.nbits)
-        return filled(ivf, xt, blocks, rotation)
+        return trained(ivf, xt, rotation)

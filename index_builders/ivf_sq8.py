@@ -6,7 +6,6 @@ clustered vectors and on 193k photo crops, 256 dimensions).
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
@@ -40,13 +39,13 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def build(self, xt: Vectors, blocks: Iterable[Vectors], dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.build; needs as many rows in `xt` as nlist."""
+    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, filled
+        from index_builders.inverted import coarse_quantizer, trained
 
         coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
         ivf = faiss.IndexIVFScalarQuantizer(coarse, dim, self.nlist, faiss.ScalarQuantizer.QT_8bit, metric.faiss)
         ivf.sq.rangestat_arg = _WIDER
-        return filled(ivf, xt, blocks)
+        return trained(ivf, xt)

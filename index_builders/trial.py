@@ -7,19 +7,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import faiss
 import numpy as np
 import numpy.typing as npt
 
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut, held_out
+from index_builders.filled import filled, write_index
 from index_builders.kept import Kept, Positions, Vectors
 from index_builders.sizing import IndexSettings
 from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.refine import appended, codes, ranges
-
-_WRITE_BYTES = 1 << 20
 
 
 @dataclass(frozen=True)
@@ -87,7 +85,7 @@ def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Pat
     xt = rows.xt if spec.trained else rows.xt[:0]
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
-        _write_index(spec.build(xt, kept.blocks(), kept.dim, kept.metric), files["index"])
+        write_index(filled(spec.empty(xt, kept.dim, kept.metric), kept.blocks()), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
@@ -124,18 +122,3 @@ def _write(blocks: Iterator[npt.NDArray[Any]], shape: tuple[int, ...], dtype: st
     with path.open("wb") as out:
         for _ in appended(blocks, shape, dtype, out):
             pass
-
-
-def _write_index(index: faiss.Index, path: Path) -> None:
-    """Write through Python's file: FAISS's own writer says nothing when the disk fills at the end."""
-    asked = 0
-
-    def write(part: bytes) -> None:
-        nonlocal asked
-        asked += len(part)
-        out.write(part)
-
-    with path.open("wb") as out:
-        faiss.write_index(index, faiss.PyCallbackIOWriter(write, _WRITE_BYTES))  # type: ignore[attr-defined]  # stubs lack it
-    if path.stat().st_size != asked:
-        raise OSError(f"{path} has {path.stat().st_size} bytes, {asked} were written")

@@ -23,6 +23,7 @@ from index_builders import shards
 from index_builders.base import builder_spec, builder_types
 from index_builders.build import BuiltIndex, build, index_name
 from index_builders.evaluate import held_out, recalls
+from index_builders.filled import filled
 from index_builders.kept import Kept, exact_neighbours
 from index_builders.shards import SegmentRef
 from index_builders.sizing import IndexSettings, m_for, nlist_for
@@ -134,7 +135,7 @@ def test_contract(name: str, tmp_path: Path) -> None:
     made = []
     for number in (1, 2):
         with threads(number):
-            made.append(spec.build(xb[:400], iter([xb]), DIM, Metric.INNER_PRODUCT))
+            made.append(filled(spec.empty(xb[:400], DIM, Metric.INNER_PRODUCT), iter([xb])))
     assert faiss.serialize_index(made[0]).tobytes() == faiss.serialize_index(made[1]).tobytes()
     assert (made[0].ntotal, made[0].d, made[0].metric_type) == (900, DIM, faiss.METRIC_INNER_PRODUCT)
     chosen = IndexSettings(exact_below=512, large=fields, held_out_queries=100)

@@ -1,0 +1,42 @@
+"""Rows into an index, and the index into a file: always the same bytes for the same rows.
+
+All of it runs on one thread, see threads.py, and rows come in blocks of a fixed size.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index_builders.threads import threads
+
+Vectors = npt.NDArray[np.float32]
+
+_WRITE_BYTES = 1 << 20
+
+
+def filled(index: faiss.Index, blocks: Iterable[Vectors]) -> faiss.Index:
+    """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order."""
+    with threads(1):
+        for xb in blocks:
+            index.add(xb)
+    return index
+
+
+def write_index(index: faiss.Index, path: Path) -> None:
+    """Write through Python's file: FAISS's own writer says nothing when the disk fills at the end."""
+    asked = 0
+
+    def write(part: bytes) -> None:
+        nonlocal asked
+        asked += len(part)
+        out.write(part)
+
+    with path.open("wb") as out:
+        faiss.write_index(index, faiss.PyCallbackIOWriter(write, _WRITE_BYTES))  # type: ignore[attr-defined]  # stubs lack it
+    if path.stat().st_size != asked:
+        raise OSError(f"{path} has {path.stat().st_size} bytes, {asked} were written")
