@@ -13,8 +13,9 @@ import numpy.typing as npt
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut, held_out
 from index_builders.filled import filled, write_index
-from index_builders.kept import Kept, Positions, Vectors
+from index_builders.kept import Kept, Positions
 from index_builders.sizing import IndexSettings
+from index_builders.training_set import TrainingSet
 from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.refine import appended, codes, ranges
@@ -22,13 +23,13 @@ from lookup.refine import appended, codes, ranges
 
 @dataclass(frozen=True)
 class Rows:
-    """What an index is made of: all rows, (nt, d) float32 `stored` ones to train on, held-out queries, an id file.
+    """What an index is made of: all rows, those to learn from, held-out queries, an id file.
 
-    `xt` and the queries were drawn at random; no query was trained on.
+    What is learned from and the queries were drawn at random; no query was learned from.
     """
 
     kept: Kept
-    xt: Vectors
+    learned_from: TrainingSet
     queries: HeldOut
     ids: Path
 
@@ -67,7 +68,7 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path) -> Rows:
     held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
     own: Positions = positions[held]
     queries = held_out(kept.rows[own].astype(np.float32), own, kept, k)
-    return Rows(kept, kept.at(positions[~held]), queries, ids)
+    return Rows(kept, TrainingSet(kept.at(positions[~held]), kept.metric), queries, ids)
 
 
 def drawn_by(settings: IndexSettings, kept: Kept, ids: Path) -> Rows:
@@ -82,10 +83,10 @@ def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Pat
     `built` is the FAISS file of a spec that differs in the refine stage alone: it is used as it is.
     """
     kept = rows.kept
-    xt = rows.xt if spec.trained else rows.xt[:0]
+    learned_from = rows.learned_from if spec.trained else rows.learned_from.none()
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
-        write_index(filled(spec.empty(xt, kept.dim, kept.metric), kept.blocks()), files["index"])
+        write_index(filled(spec.empty(learned_from, kept.dim, kept.metric), kept.blocks()), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
@@ -94,7 +95,7 @@ def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Pat
     tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
     memory = files["index"].stat().st_size / len(kept)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
-    return Trial(spec, files, index, tuned, rows.queries, len(xt), memory, memory + refine)
+    return Trial(spec, files, index, tuned, rows.queries, len(learned_from), memory, memory + refine)
 
 
 def _write_refine(kept: Kept, spec: BuilderSpec, folder: Path) -> dict[str, Path]:
