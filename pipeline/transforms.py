@@ -25,6 +25,7 @@ from index_builders.sizing import IndexSettings
 from index_builders.threads import fair_share, threads
 from lookup.store import Store
 from pipeline import catalog, fingerprints
+from pipeline.allocator import give_back
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
@@ -264,6 +265,7 @@ class BuildIndex(beam.DoFn):  # type: ignore[misc]
         """Build one partition's index."""
         with told(), threads(fair_share(self.at_once)):
             record = write_index(self.store, task.name, task.path, self.settings, self.dim)
+        give_back()
         yield Done(task.number, record.name, record.rows, False)
 
 
