@@ -1,10 +1,12 @@
 """What a query costs by count, not by clock: the same rows must give the same index whatever else the machine does.
 
-The choice among indexes and settings is by `microseconds`: centroids compared, codes scanned, candidates kept and
-ranked again, each times what one of them took. The constants were fitted to CPU time (not wall time) of single queries
-on one thread of an AMD Zen 4 with AVX-512 and FAISS 1.15.1, over 64 and 256 dimensions, and agree with what they were
-fitted to within a third. Another machine has other times but, for indexes of the same shapes, much the same order;
-milliseconds that were measured stand beside them in the manifest, and decide nothing but `index.max_query_ms`.
+The choice among indexes and settings is by `microseconds`: centroids compared, lists opened, codes scanned, candidates
+kept and ranked again, each times what one of them took. The constants were fitted to CPU time (not wall time) of
+batches of 1,000 queries on one thread of an AMD Zen 4 with AVX-512 and FAISS 1.15.1, over 64, 128 and 256 dimensions,
+256 and 1,024 lists, 1 to 64 of them searched; docs/indexes.md says how closely they agree. A query that is asked alone
+costs some 30 us more and compares centroids at four times the price; lists and codes cost it much the same. Another
+machine has other times but, for indexes of the same shapes, much the same order; milliseconds that were measured stand
+beside them in the manifest, and decide nothing but `index.max_query_ms`.
 """
 
 from __future__ import annotations
@@ -21,38 +23,51 @@ from lookup.index import PartitionIndex
 
 Vectors = npt.NDArray[np.float32]
 
-_CALL = 10_000.0  # ns of a call, whatever it looks at
-_KEPT = 270.0  # ns to keep a candidate in order
+_CALL = 3_000.0  # ns of a query, whatever it looks at
+_KEPT = 40.0  # ns to keep a candidate in order
+_ROW = 0.013  # ns of each dimension to compare a centroid, or a row of exact search: a product of matrices
+_ROTATED = 0.05  # ns of each of dim * dim numbers of a rotation
 _REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (70, 0.25), "fp16": (100, 1.0)}  # + per dim
 
 
 @dataclass(frozen=True)
 class Cost:
-    """The model of one index: ns of a code scanned, and what else a query pays."""
+    """The model of one index: ns of a code scanned, of a list opened, and what else a query pays."""
 
     code: float  # ns to compare one code
-    row: float  # ns to compare one whole vector, of `dim` numbers
+    opened: (
+        float  # ns to begin a list: what a query prepares for it, and codes that others have pushed out of the cache
+    )
+    rotated: float  # ns to rotate a query
     dim: int
 
-    def microseconds(self, centroids: int, scanned: float, candidates: int, refine: RefineKind) -> float:
-        """Of a query that compares `centroids`, scans `scanned` codes, and ranks `candidates` again by `refine`."""
+    def microseconds(self, centroids: int, lists: int, scanned: float, candidates: int, refine: RefineKind) -> float:
+        """Of a query that compares `centroids`, scans `scanned` codes of `lists`, ranks `candidates` by `refine`."""
         fixed, per_dim = _REFINED[refine]
         again = candidates * (_KEPT + fixed + per_dim * self.dim)
-        return (_CALL + centroids * self.row + scanned * self.code + again) / 1000
+        coarse = self.rotated + centroids * _ROW * self.dim + lists * self.opened
+        return (_CALL + coarse + scanned * self.code + again) / 1000
 
 
 def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     """The model of an index that `spec` builds over vectors of length `dim`."""
-    row = 0.14 * dim
     fields = spec.model_dump()
-    m, nbits = fields.get("m", 0), fields.get("nbits", 0)
+    m, fast, fine = fields.get("m", 0), bool(fields.get("fast_scan")), fields.get("nbits", 0) > 1
     codes = {
-        "ivf_sq8": 3 + 0.085 * dim,
-        "ivf_pq": 0.3 + 0.03 * m if fields.get("fast_scan") else 2 + 0.47 * m,
-        "ivf_rabitq": 4 + 0.014 * dim + (0.5 * dim if nbits > 1 else 0),
-        "hnsw": row + 60,  # each row lies elsewhere in memory
+        "ivf_flat": 0.12 * dim,
+        "ivf_sq8": 0.1 * dim,
+        "ivf_pq": 0.02 * m if fast else 4.5 + 0.38 * m,
+        "ivf_rabitq": 10 + 0.053 * dim if fine else 4.5 + 0.004 * dim,
+        "hnsw": 60 + 0.14 * dim,  # each row lies elsewhere in memory
     }
-    return Cost(codes.get(spec.type, row), row, dim)
+    lists = {
+        "ivf_flat": 400 + 5.5 * dim,
+        "ivf_sq8": 400.0,
+        "ivf_pq": 450.0 if fast else 400 + 1.5 * dim,
+        "ivf_rabitq": 800 + 6.5 * dim,
+    }
+    rotated = _ROTATED * dim * dim if spec.type == "ivf_rabitq" or fields.get("opq") else 0.0
+    return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, dim)
 
 
 def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> float:

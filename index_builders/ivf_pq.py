@@ -22,14 +22,18 @@ if TYPE_CHECKING:
 
     from index_builders.training_set import TrainingSet, Vectors
 
-_OPQ_ROUNDS = 8  # FAISS does 50; on 1M clustered vectors more than 12 changed nothing, and they take minutes
-_OPQ_POINTS = 16_384
+# FAISS does 50 rounds on 65,536 points and begins with 40 of k-means, which takes minutes. A third of the time of 8
+# rounds on 16,384 points, from 40 of k-means, and within 0.007 of their share of true neighbours among 40, 80 and 160
+# candidates: 60,000 clustered rows and photo crops, 128 and 256 dimensions, codes of 1 and 2 bits a dimension.
+_OPQ_ROUNDS = 8
+_OPQ_POINTS = 8_192
+_OPQ_FIRST = 10
 
 
 class Spec(BuilderSpec):
     """IndexIVFPQ by residual, or IndexIVFPQFastScan."""
 
-    version: ClassVar[int] = 3
+    version: ClassVar[int] = 4
     trained: ClassVar[bool] = True
 
     type: Literal["ivf_pq"] = "ivf_pq"
@@ -89,7 +93,7 @@ class Spec(BuilderSpec):
 
         opq, trial = faiss.OPQMatrix(dim, self.m), faiss.ProductQuantizer(dim, self.m, 4)
         self._configure(trial)
-        opq.pq, opq.niter, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_POINTS
+        opq.pq, opq.niter, opq.niter_pq_0, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_FIRST, _OPQ_POINTS
         opq.train(xt)
         return opq
 

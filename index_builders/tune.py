@@ -122,7 +122,7 @@ def _points(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Co
         few = index.candidates_for(hits, factor)
         answers = best(scores[:, :few], positions[:, :few], hits)[1]
         recall = float(queries.recalls(answers).mean())
-        spent = cost.microseconds(index.nlist, seen, few, refine)
+        spent = cost.microseconds(index.nlist, nprobe if index.nlist else 0, seen, few, refine)
         points.append(CurvePoint(nprobe=nprobe, refine_factor=factor, recall=recall, cost_us=spent, ms=0.0))
     return points
 

@@ -53,7 +53,7 @@ def refined(result: BuiltIndex) -> tuple[str, str]:
 def test_the_cheapest_that_reaches_the_target_is_taken(tmp_path: Path) -> None:
     """Of all that were weighed, the chosen one has the least cost among those that reach the target recall."""
     result, _ = built(tmp_path, clustered(2000, dim=32), AUTO)
-    assert len(result.considered) == 6
+    assert len(result.considered) == 7
     chosen = [one for one in result.considered if one.verdict == "chosen"]
     assert [(one.type, one.parameters) for one in chosen] == [(result.type, result.parameters)]
     reaching = [one for one in result.considered if one.recall >= 0.95]
@@ -98,9 +98,9 @@ def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: py
     """Beyond CHOOSE_ROWS candidates are built of a sample, and the winner of all rows, and measured again."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
     result, index = built(tmp_path, clustered(3000), within(max_bytes_per_vector=24))
-    assert [one.rows for one in result.considered] == [1000] * 6 + [3000]
+    assert [one.rows for one in result.considered] == [1000] * 7 + [3000]
     assert result.considered[-1].verdict == "chosen"
-    [judged] = [one for one in result.considered[:6] if (one.type, one.parameters.get("refine")) == refined(result)]
+    [judged] = [one for one in result.considered[:7] if (one.type, one.parameters.get("refine")) == refined(result)]
     assert judged.memory_bytes == pytest.approx(result.proof.memory_bytes, rel=0.05)  # reckoned for all rows
     assert (result.rows, index.rows) == (3000, 3000)
     assert result.recall >= 0.95
@@ -149,7 +149,7 @@ def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(choose, "trial", poorer)
     result, _ = built(tmp_path, clustered(3000), AUTO)
-    assert [one.verdict for one in result.considered[6:]] == ["short on all rows: recall 0.500", "chosen"]
+    assert [one.verdict for one in result.considered[7:]] == ["short on all rows: recall 0.500", "chosen"]
     assert result.type == seen[1]
 
 
@@ -305,7 +305,7 @@ def test_awkward_rows_are_built(tmp_path: Path, kind: str) -> None:
     }[kind]()
     chosen = IndexSettings(exact_below=512, held_out_queries=60)
     result, index = built(tmp_path, xb, chosen)
-    assert len(result.considered) == 6
+    assert len(result.considered) == 7
     assert result.recall >= 0.95
     best = (xb[:50].astype(np.float64) @ xb.astype(np.float64).T).max(axis=1)
     found = np.isclose(index.search(xb[:50], 5)[0][:, 0], best, atol=0.01)  # ivf_sq8 rounds each number
