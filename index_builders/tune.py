@@ -20,6 +20,7 @@ from lookup.index import PartitionIndex, best
 from lookup.manifest import CurvePoint
 
 _CANDIDATES = 1000  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
+_FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
 _TIMED = 20  # queries timed at each point of the curve
 
 
@@ -136,13 +137,20 @@ def _ranked(index: PartitionIndex, xq: Vectors, count: int, nprobe: int | None) 
 
 
 def refine_factors(spec: BuilderSpec, k: int) -> list[int]:
-    """The refine factors to try: 0 without a refine stage, the one that is given, or powers of two."""
+    """The refine factors to try: 0 without a refine stage, the one that is given, or a rising few."""
     refine, given = spec.refined
     if refine == "none":
         return [0]
     if given is not None:
         return [given]
-    return [1, *(f for f in (2, 4, 8, 16, 32, 64, 128) if f * max(10, k + 1) <= max(_CANDIDATES, 4 * (k + 1)))]
+    return [
+        1,
+        *(
+            f
+            for f in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+            if f * max(10, k + 1) <= max(_CANDIDATES, 4 * (k + 1))
+        ),
+    ]
 
 
 def _front(points: Sequence[CurvePoint]) -> list[CurvePoint]:

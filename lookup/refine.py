@@ -26,8 +26,7 @@ Positions = npt.NDArray[np.int64]
 
 _NUMBERS = 1 << 20  # float32 numbers of candidates ranked at a time: 4 MB, which stays in the cache
 _TOP_CODE = 255
-# Every float16 number by its bits: looking them up takes three fifths of the time of numpy's conversion.
-_FLOATS: Vectors = np.arange(1 << 16, dtype=np.uint16).view(np.float16).astype(np.float32)
+_EXPONENTS_APART = np.float32(2.0**112)  # float16 counts exponents from -15, float32 from -127
 
 
 @dataclass(frozen=True)
@@ -73,7 +72,7 @@ class Refine:
 
     def _scores(self, xq: Vectors, codes: npt.NDArray[Any]) -> Vectors:
         if self.range is None:
-            rows = _FLOATS.take(codes.view(np.uint16))
+            rows = widened(codes)
             if self.metric is Metric.COSINE:
                 rows = self.metric.stored(rows.reshape(-1, rows.shape[2])).reshape(rows.shape)
             return self.metric.scores(xq, rows)
@@ -83,6 +82,20 @@ class Refine:
             return self.metric.scores(xq, rows * step + low)
         # <q, low + step * code> = <q, low> + <q * step, code>: no row is decoded
         return np.asarray(self.metric.scores(xq * step, rows) + (xq @ low)[:, None], dtype=np.float32)
+
+
+def widened(halves: npt.NDArray[np.float16]) -> Vectors:
+    """float16 numbers, all finite, as the equal float32 ones, in a fifth of the time of numpy's conversion.
+
+    The bits are moved to where float32 has them, and the exponent is corrected by a product, which is exact. (Where a
+    library made the processor flush subnormal numbers to zero, what is below 6e-5 becomes 0.)
+    """
+    bits = halves.view(np.int16).astype(np.int32)  # the sign is in all upper bits
+    bits <<= 13
+    bits &= ~0x70000000  # of the sign only bit 31 is left
+    floats: Vectors = bits.view(np.float32)
+    floats *= _EXPONENTS_APART
+    return floats
 
 
 def ranges(blocks: Iterable[Vectors], dim: int) -> Vectors:

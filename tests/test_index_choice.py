@@ -22,7 +22,7 @@ from index_builders.tune import settled, tune
 from lookup.errors import GateError, InputError
 from lookup.index import PartitionIndex
 from lookup.metric import Metric
-from lookup.refine import Refine, codes, ranges
+from lookup.refine import Refine, codes, ranges, widened
 from tests.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
 
 AUTO = IndexSettings(exact_below=512, held_out_queries=100)
@@ -291,6 +291,16 @@ def test_codes_of_refine_vectors_are_off_by_half_a_step(metric: Metric) -> None:
     np.testing.assert_allclose(found[1:], expected[1:], atol=1e-5)
 
 
+def test_float16_becomes_the_equal_float32() -> None:
+    """Each of the finite float16 numbers, subnormal ones and both zeros too, whatever the shape."""
+    halves = np.arange(1 << 16, dtype=np.uint16).view(np.float16)
+    finite = halves[np.isfinite(halves)].reshape(2, -1, 8)
+    found = widened(finite)
+    assert found.dtype == np.float32
+    np.testing.assert_array_equal(found, finite.astype(np.float32))
+    np.testing.assert_array_equal(np.signbit(found), np.signbit(finite))
+
+
 # --- rows that are not what one hopes for ---
 
 
@@ -305,7 +315,7 @@ def test_awkward_rows_are_built(tmp_path: Path, kind: str) -> None:
     }[kind]()
     chosen = IndexSettings(exact_below=512, held_out_queries=60)
     result, index = built(tmp_path, xb, chosen)
-    assert len(result.considered) == 7
+    assert len(result.considered) == (5 if kind == "prime dim" else 7)  # 13 has no half for codes of two dimensions
     assert result.recall >= 0.95
     best = (xb[:50].astype(np.float64) @ xb.astype(np.float64).T).max(axis=1)
     found = np.isclose(index.search(xb[:50], 5)[0][:, 0], best, atol=0.01)  # ivf_sq8 rounds each number
