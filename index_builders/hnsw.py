@@ -23,6 +23,7 @@ class Spec(BuilderSpec):
     """IndexHNSWFlat: 4 dim + 8 m bytes a vector and more. Its nprobe is efSearch, the rows kept while searching."""
 
     trained: ClassVar[bool] = False
+    mergeable: ClassVar[bool] = False
 
     type: Literal["hnsw"] = "hnsw"
     m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from pipeline.config import Row
     from pipeline.doctor import Check
     from pipeline.evaluate import Evaluation
+    from pipeline.forecast import Forecast
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.report import RunReport
@@ -133,9 +134,10 @@ class _Lines:
             _log.info("%s %d of %d", step, done, total)
 
 
-def plan(made: Plan, category: str | None, as_json: bool) -> None:
-    """A plan: totals, then partitions."""
-    chosen = made.partitions if category is None else {category: made.partitions[category]}
+def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: bool) -> None:
+    """A plan and what it will take: totals, then partitions."""
+    from pipeline.forecast_report import forecast_lines, forecast_table
+
     largest = max((unit.size for unit in made.units), default=0)
     totals = {
         "rows": made.rows,
@@ -145,13 +147,18 @@ def plan(made: Plan, category: str | None, as_json: bool) -> None:
         "largest_unit_bytes": largest,
     }
     if as_json:
-        document({**totals, "partitions": chosen})
+        taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
+        seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds}
+        partitions = {name: asdict(one) for name, one in found.partitions.items()}
+        document({**totals, **taken, **seconds, "at_once": asdict(found.at_once), "partitions": partitions})
         return
     click.echo(
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
-    _table(["partition", "rows"], [[name, f"{rows:,}"] for name, rows in chosen.items()])
+    for line in forecast_lines(found, encode_seconds):
+        click.echo(line)
+    _table(*forecast_table(found))
 
 
 def report(made: RunReport, store: str, as_json: bool) -> None:
