@@ -76,6 +76,6 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
 
 
 _NOT_TYPES = {
-    *("base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept"),
+    *("asked", "base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept", "retrain"),
     *("shards", "sizing", "threads", "trial", "tune", "verify"),
 }

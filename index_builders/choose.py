@@ -24,6 +24,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index_builders.asked import Texts
 from index_builders.base import BuilderSpec
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
@@ -46,13 +47,16 @@ class Weighed:
     disk_bytes: float
 
 
-def choose(kept: Kept, ids: Path, settings: IndexSettings, folder: Path) -> tuple[Trial, tuple[Considered, ...]]:
+def choose(
+    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None
+) -> tuple[Trial, tuple[Considered, ...]]:
     """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
 
-    Of a sample nothing but figures is held while all rows are built, and of those that fall short not even files.
+    With `texts`, rows are also asked for by their texts. Of a sample nothing but figures is held while all rows are
+    built, and of those that fall short not even files.
     """
     if len(kept) <= CHOOSE_ROWS:
-        trials = _trials(drawn_by(settings, kept, ids), settings, folder / "candidates")
+        trials = _trials(drawn_by(settings, kept, ids, texts), settings, folder / "candidates")
         figures = [_figures(one) for one in trials]
         passing = _passing(figures, settings)
         return trials[passing[0]], tuple(
@@ -60,10 +64,10 @@ def choose(kept: Kept, ids: Path, settings: IndexSettings, folder: Path) -> tupl
             for place, one in enumerate(figures)
         )
     specs = settings.candidates(len(kept), kept.dim)
-    figures = _of_sample(kept, specs, settings, folder)
+    figures = _of_sample(kept, specs, settings, folder, texts)
     passing = _passing(figures, settings, sampled=True)
     weighed, failed = [_considered(one, _verdict(one, settings)) for one in figures], list[Weighed]()
-    rows = drawn_by(settings, kept, ids)
+    rows = drawn_by(settings, kept, ids, texts)
     for place in passing:
         into = folder / f"all-{place}"
         into.mkdir()
@@ -142,25 +146,27 @@ def _trials(rows: Rows, settings: IndexSettings, folder: Path) -> list[Trial]:
     return made
 
 
-def _of_sample(kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path) -> list[Weighed]:
+def _of_sample(
+    kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, texts: Texts | None
+) -> list[Weighed]:
     """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
     into = folder / "sample"
     into.mkdir()
-    trials = _trials(_sampled(kept, settings, into), settings, into)
+    trials = _trials(_sampled(kept, settings, into, texts), settings, into)
     figures = [_of_all(_figures(one), spec, len(kept), kept.dim) for one, spec in zip(trials, specs, strict=True)]
     del trials  # before their files, which they map
     shutil.rmtree(into)
     return figures
 
 
-def _sampled(kept: Kept, settings: IndexSettings, folder: Path) -> Rows:
+def _sampled(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Rows:
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
     at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
     few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric)
     ids = folder / IDS_FILE
     pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
-    return drawn_by(settings, few, ids)
+    return drawn_by(settings, few, ids, None if texts is None else texts.among(at))
 
 
 def _figures(one: Trial) -> Weighed:

@@ -66,6 +66,9 @@ class Spec(BuilderSpec):
             expected = f"m that divides {dim}, the length of the embeddings"
             raise InputError(expected, f"m: {self.m}", "change or drop index.large.m")
         check_rows(xt, max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
+        if self.opq and len(xt) < dim:  # FAISS 1.15 writes past the end of its memory
+            fix = "set index.large.opq=false, or raise index.max_train_rows or index.exact_below"
+            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq", f"{len(xt)} rows", fix)
         with threads(1):
             rotation = self._rotation(xt, dim) if self.opq else None
             coarse = coarse_quantizer(xt if rotation is None else rotation.apply(xt), self.nlist, metric, self.seed)

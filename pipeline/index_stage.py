@@ -5,6 +5,7 @@ It is apart from the embed step, so that no failure here can cost an encoded row
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -12,15 +13,18 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
 from encoders.errors import VitrineError
-from index_builders.build import index_name
-from lookup.manifest import PartitionEntry, ShardEntry
+from lookup.manifest import Manifest, PartitionEntry, ShardEntry
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.embed import fusion_of
-from pipeline.index_files import Located, index_record, index_stands, reusable_index, write_task
+from pipeline.index_files import Located, index_record, index_stands, write_task
+from pipeline.index_report import told_training
 from pipeline.progress import Progress, watched
+from pipeline.retraining import Retraining
 from pipeline.runners import run_pipeline
 from pipeline.transforms import BuildIndex, Task
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -40,29 +44,32 @@ def build_indexes(
     store: Store,
     config: Config,
     shards: Sequence[ShardEntry],
+    parent: Manifest | None,
     run: str,
     beam_arguments: Sequence[str],
     progress: Progress | None,
 ) -> Built:
-    """Build the index of every partition of `shards` that does not stand whole under the name of its rows and
-    settings.
-    """
+    """Build the index of every partition of `shards` that does not stand whole already, see retraining.py."""
     dim = fusion_of(config).dim
+    retraining = Retraining(store, config, dim, parent)
     names: dict[str, str] = {}
     tasks: list[Task] = []
     for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):
-        rows = sum(segment.rows for _, segment in located)
-        names[partition] = index_name([segment.digest for _, segment in located], config.index.identity(rows, dim))
-        if reusable_index(store, names[partition]) is None:
+        wanted = retraining.wanted(partition, located)
+        names[partition] = wanted.name
+        if wanted.offer is not None:
             path = f"runs/{run}/indexes/{number:06d}.json"
-            write_task(store, path, located)
-            tasks.append(Task(number, partition, names[partition], path))
+            write_task(store, path, located, wanted.offer)
+            tasks.append(Task(number, partition, wanted.name, path))
     if tasks:
         with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):
             run_pipeline(
                 beam_arguments, config.run.workers, lambda p: p | "Indexes" >> BuildIndexes(config, dim, tasks)
             )
     records = {partition: index_record(store, name) for partition, name in names.items()}
+    for task in tasks:
+        if said := told_training(records[task.partition]):
+            _log.info("index of %s: %s", task.partition, said)
     partitions = tuple(PartitionEntry(name=name, rows=record.rows, index=record) for name, record in records.items())
     return Built(partitions, set(names) - {task.partition for task in tasks})
 
@@ -81,7 +88,7 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
             begin
             | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)
             | "Spread" >> beam.Reshuffle()
-            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config.store.path, self.config.index, self.dim, at_once))
+            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config, self.dim, at_once))
         )
 
 

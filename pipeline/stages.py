@@ -24,6 +24,7 @@ from pipeline import gates
 from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
+from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
@@ -122,7 +123,9 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     kept = state.parent if request.category is not None else None  # all of it but the category
     shards = merge_shards(kept.shards if kept else (), embedded.shards, request.category)
     with steps.step("build") as counts:
-        built = build_indexes(store, config, embedded.shards, state.run, request.beam_arguments, request.progress)
+        built = build_indexes(
+            store, config, embedded.shards, state.parent, state.run, request.beam_arguments, request.progress
+        )
         partitions = merge_partitions(kept.partitions if kept else (), built.partitions, request.category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
@@ -213,6 +216,7 @@ def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionR
             bytes=sum(file.bytes for file in index.files.values()),
             build_seconds=index.build_seconds,
             reused=partition.name in reused,
+            training=told_training(index) if partition.name not in reused else "",
         )
 
 

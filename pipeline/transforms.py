@@ -21,7 +21,6 @@ from apache_beam.typehints.batch import BatchConverter
 from encoders.base import load_image, load_text
 from encoders.errors import VitrineError
 from encoders.photo import PhotoLimits
-from index_builders.sizing import IndexSettings
 from index_builders.threads import fair_share, threads
 from lookup.store import Store
 from pipeline import catalog, fingerprints
@@ -32,6 +31,7 @@ from pipeline.failures import told
 from pipeline.index_files import write_index
 from pipeline.plan import Unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
+from pipeline.text_queries import text_queries
 
 _META = b"vitrine"
 
@@ -252,18 +252,19 @@ class EncodeFuseAndWrite(FuseAndWrite):
 class BuildIndex(beam.DoFn):  # type: ignore[misc]
     """Task -> index in the store, and a reference to it."""
 
-    def __init__(self, store: str, settings: IndexSettings, dim: int, at_once: int) -> None:
-        self.store_path, self.settings, self.dim = store, settings, dim
+    def __init__(self, config: Config, dim: int, at_once: int) -> None:
+        self.config, self.dim = config, dim
         self.at_once = at_once  # builds that share this machine
 
     def setup(self) -> None:
-        """Open the store."""
-        self.store = Store.at(self.store_path)
+        """Open the store, and load the fusion where texts are asked."""
+        self.store = Store.at(self.config.store.path)
+        self.embed = text_queries(self.config)
 
     def process(self, task: Task) -> Iterator[Done]:
         """Build one partition's index."""
         with told(), threads(fair_share(self.at_once)):
-            record = write_index(self.store, task.name, task.path, self.settings, self.dim)
+            record = write_index(self.store, task.name, task.path, self.config.index, self.dim, self.embed)
         yield Done(task.number, record.name, record.rows, False)
 
 
