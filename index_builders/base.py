@@ -21,10 +21,8 @@ from lookup.metric import Metric
 
 if TYPE_CHECKING:
     import faiss
-    import numpy as np
-    import numpy.typing as npt
 
-    Vectors = npt.NDArray[np.float32]
+    from index_builders.training_set import TrainingSet
 
 RefineKind = Literal["none", "sq8", "fp16"]
 
@@ -50,11 +48,11 @@ class BuilderSpec(BaseModel):
         return "none", None
 
     @abstractmethod
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """An index of `metric.faiss` without rows, ready for `filled`: all that is learned is in it.
 
-        `xt` (nt, dim) float32, `metric.stored` rows, is a random sample of the rows, empty unless `trained`. The same
-        rows must give the same bytes, with any number of threads.
+        `learned_from` is a random sample of the rows, empty unless `trained`. The same rows must give the same bytes,
+        with any number of threads.
         """
 
 
@@ -77,5 +75,5 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
 
 _NOT_TYPES = {
     *("asked", "base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept", "retrain"),
-    *("shards", "sizing", "threads", "trial", "tune", "verify"),
+    *("shards", "sizing", "threads", "training_set", "trial", "tune", "verify"),
 }

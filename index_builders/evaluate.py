@@ -23,7 +23,7 @@ Positions = npt.NDArray[np.int64]
 # The rounding of one float32 operation; a sum of d products of two rows is off by at most d times this, times their
 # lengths (Higham, Accuracy and Stability of Numerical Algorithms, 2002, section 3.1).
 _ROUNDING = 2.0**-24
-_PART = 64  # queries asked at once
+_PART = 16  # queries asked at once: with many lists to look at, FAISS takes 100 KB for each of them and list
 _POOL = 16  # answers beyond k that are known: ties at the k-th place are nearly always among them
 
 

@@ -10,7 +10,7 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet
 
 
 class Spec(BuilderSpec):
@@ -20,8 +20,8 @@ class Spec(BuilderSpec):
 
     type: Literal["flat"] = "flat"
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; `xt` is not used."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss
 
         return faiss.IndexFlat(dim, metric.faiss)

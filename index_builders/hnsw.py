@@ -16,7 +16,7 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet
 
 
 class Spec(BuilderSpec):
@@ -29,8 +29,8 @@ class Spec(BuilderSpec):
     ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; `xt` is not used."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss
 
         index: Any = faiss.IndexHNSWFlat(dim, self.m, metric.faiss)

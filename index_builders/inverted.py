@@ -19,7 +19,6 @@ import numpy as np
 import numpy.typing as npt
 
 from index_builders.threads import threads
-from lookup.errors import InputError
 from lookup.metric import Metric
 
 Vectors = npt.NDArray[np.float32]
@@ -29,22 +28,9 @@ POINTS = 64  # a centroid; 128 gave the same recall in twice the time (1M rows, 
 TWO_LEVEL_FROM = 1024  # lists; below, flat k-means takes about a second
 
 
-def check_rows(xt: Vectors, needed: int, why: str) -> None:
-    """InputError unless `xt` has `needed` training rows."""
-    if len(xt) < needed:
-        raise InputError(
-            f"at least {needed} training rows ({why})",
-            f"{len(xt)} rows",
-            "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
-        )
-
-
-def coarse_quantizer(xt: Vectors, nlist: int, metric: Metric, seed: int) -> faiss.Index:
-    """A flat quantizer of `nlist` centroids, learned from (nt, d) float32 `metric.stored` rows, nlist or more."""
-    check_rows(xt, nlist, f"nlist: {nlist}")
-    quantizer = faiss.IndexFlat(xt.shape[1], metric.faiss)
-    quantizer.add(two_level(xt, nlist, metric, seed) if nlist >= TWO_LEVEL_FROM else kmeans(xt, nlist, metric, seed))
-    return quantizer
+def coarse_centroids(xt: Vectors, nlist: int, metric: Metric, seed: int) -> Vectors:
+    """(nlist, d) float32 centroids of (nt, d) float32 `metric.stored` rows, nlist or more."""
+    return two_level(xt, nlist, metric, seed) if nlist >= TWO_LEVEL_FROM else kmeans(xt, nlist, metric, seed)
 
 
 def kmeans(xt: Vectors, k: int, metric: Metric, seed: int, start: Vectors | None = None) -> Vectors:

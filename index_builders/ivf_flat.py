@@ -12,7 +12,7 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet
 
 
 class Spec(BuilderSpec):
@@ -24,11 +24,11 @@ class Spec(BuilderSpec):
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, trained
+        from index_builders.inverted import trained
 
-        coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
-        return trained(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), xt)
+        coarse = learned_from.coarse_quantizer(self.nlist, self.seed)
+        return trained(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), learned_from.xt)

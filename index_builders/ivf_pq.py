@@ -20,7 +20,7 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet, Vectors
 
 _OPQ_ROUNDS = 8  # FAISS does 50; on 1M clustered vectors more than 12 changed nothing, and they take minutes
 _OPQ_POINTS = 16_384
@@ -29,7 +29,7 @@ _OPQ_POINTS = 16_384
 class Spec(BuilderSpec):
     """IndexIVFPQ by residual, or IndexIVFPQFastScan."""
 
-    version: ClassVar[int] = 2
+    version: ClassVar[int] = 3
     trained: ClassVar[bool] = True
 
     type: Literal["ivf_pq"] = "ivf_pq"
@@ -55,27 +55,28 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows in `xt` as nlist and as codebook entries."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries."""
         import faiss
 
-        from index_builders.inverted import check_rows, coarse_quantizer, trained
+        from index_builders.inverted import trained
         from index_builders.threads import threads
 
         if dim % self.m:
             expected = f"m that divides {dim}, the length of the embeddings"
             raise InputError(expected, f"m: {self.m}", "change or drop index.large.m")
-        check_rows(xt, max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
-        if self.opq and len(xt) < dim:  # FAISS 1.15 writes past the end of its memory
+        learned_from.check(max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
+        if self.opq and len(learned_from) < dim:  # FAISS 1.15 writes past the end of its memory
             fix = "set index.large.opq=false, or raise index.max_train_rows or index.exact_below"
-            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq", f"{len(xt)} rows", fix)
+            came = f"{len(learned_from)} rows"
+            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq", came, fix)
         with threads(1):
-            rotation = self._rotation(xt, dim) if self.opq else None
-            coarse = coarse_quantizer(xt if rotation is None else rotation.apply(xt), self.nlist, metric, self.seed)
+            rotation = self._rotation(learned_from.xt, dim) if self.opq else None
+            coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
         kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
         ivf = kind(coarse, dim, self.nlist, self.m, self.nbits, metric.faiss)
         self._configure(ivf.pq)
-        return trained(ivf, xt, rotation)
+        return trained(ivf, learned_from.xt, rotation)
 
     def _rotation(self, xt: Vectors, dim: int) -> Any:
         """A trained OPQMatrix."""

@@ -16,12 +16,13 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet
 
 
 class Spec(BuilderSpec):
     """IndexIVFRaBitQFastScan after a RandomRotationMatrix: about dim * nbits / 8 + 16 bytes a vector."""
 
+    version: ClassVar[int] = 2
     trained: ClassVar[bool] = True
 
     type: Literal["ivf_rabitq"] = "ivf_rabitq"
@@ -38,16 +39,16 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, trained
+        from index_builders.inverted import trained
         from index_builders.threads import threads
 
         rotation = faiss.RandomRotationMatrix(dim, dim)
         with threads(1):
             rotation.init(self.seed)
-            coarse = coarse_quantizer(rotation.apply(xt), self.nlist, metric, self.seed)
+            coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
         ivf = faiss.IndexIVFRaBitQFastScan(coarse, dim, self.nlist, metric.faiss, 32, True, self.nbits)
-        return trained(ivf, xt, rotation)
+        return trained(ivf, learned_from.xt, rotation)

@@ -16,7 +16,7 @@ from lookup.metric import Metric
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.base import Vectors
+    from index_builders.training_set import TrainingSet
 
 _WIDER = 0.1  # of the range of the training rows, at either end: FAISS cuts numbers of other rows that lie beyond
 
@@ -39,13 +39,13 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
-    def empty(self, xt: Vectors, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows in `xt` as nlist."""
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
 
-        from index_builders.inverted import coarse_quantizer, trained
+        from index_builders.inverted import trained
 
-        coarse = coarse_quantizer(xt, self.nlist, metric, self.seed)
+        coarse = learned_from.coarse_quantizer(self.nlist, self.seed)
         ivf = faiss.IndexIVFScalarQuantizer(coarse, dim, self.nlist, faiss.ScalarQuantizer.QT_8bit, metric.faiss)
         ivf.sq.rangestat_arg = _WIDER
-        return trained(ivf, xt)
+        return trained(ivf, learned_from.xt)

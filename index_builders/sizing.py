@@ -23,7 +23,7 @@ _LEARNED_FROM = 64  # training points per centroid: 128 gave the same recall in 
 _CODEWORDS = 256  # of an 8-bit codebook
 _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and nprobe is tuned anyway
 _EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions
-_CHOICE = 2  # raised when another set of candidates, or another way to choose, may give another index
+_CHOICE = 3  # raised when another set of candidates, or another way to choose, may give another index
 
 
 class IndexSettings(BaseModel):

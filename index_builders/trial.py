@@ -15,8 +15,9 @@ from index_builders.asked import Texts, asked
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut
 from index_builders.filled import filled, write_index
-from index_builders.kept import Kept, Positions, Vectors
+from index_builders.kept import Kept, Positions
 from index_builders.sizing import IndexSettings
+from index_builders.training_set import TrainingSet
 from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.refine import appended, codes, ranges
@@ -24,13 +25,13 @@ from lookup.refine import appended, codes, ranges
 
 @dataclass(frozen=True)
 class Rows:
-    """What an index is made of: all rows, (nt, d) float32 `stored` ones to train on, held-out queries, an id file.
+    """What an index is made of: all rows, those to learn from, held-out queries, an id file.
 
-    `xt` and the queries were drawn at random; no query was trained on.
+    What is learned from and the queries were drawn at random; no query was learned from.
     """
 
     kept: Kept
-    xt: Vectors
+    learned_from: TrainingSet
     queries: HeldOut
     ids: Path
 
@@ -71,7 +72,8 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Tex
     held = np.zeros(nt + nq, dtype=np.bool_)
     held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
     own: Positions = positions[held]
-    return Rows(kept, kept.at(positions[~held]), asked(kept, own, k, texts), ids)
+    learned_from = TrainingSet(kept.at(positions[~held]), kept.metric)
+    return Rows(kept, learned_from, asked(kept, own, k, texts), ids)
 
 
 def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
@@ -94,10 +96,10 @@ def trial(
     `spec.empty` gave for other rows: nothing is trained then.
     """
     kept = rows.kept
-    xt = rows.xt if spec.trained and learned is None else rows.xt[:0]
+    learned_from = rows.learned_from if spec.trained and learned is None else rows.learned_from.none()
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
-        empty = spec.empty(xt, kept.dim, kept.metric) if learned is None else learned
+        empty = spec.empty(learned_from, kept.dim, kept.metric) if learned is None else learned
         write_index(filled(empty, kept.blocks()), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
@@ -107,7 +109,7 @@ def trial(
     tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
     memory = files["index"].stat().st_size / len(kept)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
-    return Trial(spec, files, index, tuned, rows.queries, len(xt), memory, memory + refine)
+    return Trial(spec, files, index, tuned, rows.queries, len(learned_from), memory, memory + refine)
 
 
 def _write_refine(kept: Kept, spec: BuilderSpec, folder: Path) -> dict[str, Path]:

@@ -69,17 +69,32 @@ def _measured(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target
         return _points(index, spec, queries, cost, 0)
     # hnsw is asked for k + 1 rows at least: a search that keeps fewer gets lost near where it began
     nprobe = 1 if index.nlist else min(queries.k + 1, index.widest)
-    points, cheapest = list[CurvePoint](), np.inf
+    points, cheapest, recalls_by_nprobe = list[CurvePoint](), np.inf, list[float]()
     while True:
         points += _points(index, spec, queries, cost, nprobe)
+        recalls_by_nprobe.append(max(point.recall for point in points if point.nprobe == nprobe))
         cheapest = min((point.cost_us for point in points if point.recall >= target), default=np.inf)
         narrowest = min(point.cost_us for point in points if point.nprobe == nprobe)
         if nprobe == index.widest or narrowest > cheapest:
+            break
+        if _hopeless(recalls_by_nprobe, np.log2(index.widest / nprobe), target):
             break
         nprobe = min(2 * nprobe, index.widest)
     if cheapest < np.inf:
         points += _between(index, spec, queries, cost, points, target)
     return points
+
+
+def _hopeless(recalls_by_nprobe: Sequence[float], doublings: float, target: float) -> bool:
+    """Whether `doublings` more of nprobe would not reach the target if none won more recall than the last one did.
+
+    Once a doubling wins less than the one before it, the next wins less again: what is missed then is lost by codes,
+    not by lists that were not looked at.
+    """
+    if len(recalls_by_nprobe) < 3 or recalls_by_nprobe[-1] >= target:
+        return False
+    before, last = np.diff(recalls_by_nprobe[-3:])
+    return bool(last <= before and recalls_by_nprobe[-1] + last * doublings < target)
 
 
 def _between(

@@ -28,6 +28,7 @@ from index_builders.kept import Kept, exact_neighbours
 from index_builders.shards import SegmentRef
 from index_builders.sizing import IndexSettings, m_for, nlist_for
 from index_builders.threads import threads
+from index_builders.training_set import TrainingSet
 from index_builders.verify import check_finds_itself
 from lookup.errors import InputError, IntegrityError, VitrineError
 from lookup.index import PartitionIndex
@@ -136,7 +137,9 @@ def test_contract(name: str, tmp_path: Path) -> None:
     made = []
     for number in (1, 2):
         with threads(number):
-            made.append(filled(spec.empty(xb[:400], DIM, Metric.INNER_PRODUCT), iter([xb])))
+            made.append(
+                filled(spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), iter([xb]))
+            )
     assert faiss.serialize_index(made[0]).tobytes() == faiss.serialize_index(made[1]).tobytes()
     assert (made[0].ntotal, made[0].d, made[0].metric_type) == (900, DIM, faiss.METRIC_INNER_PRODUCT)
     chosen = IndexSettings(exact_below=512, large=fields, held_out_queries=100)

@@ -1,0 +1,62 @@
+"""What index types learn from: random rows of a partition, and the centroids that types share.
+
+Rotations keep lengths and angles, so that k-means of rotated rows is the rotated k-means of the rows: candidates that
+rotate take the same centroids as those that do not, and a partition is clustered once, not once for each candidate.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass, field
+
+import faiss
+import numpy as np
+import numpy.typing as npt
+
+from index_builders.inverted import coarse_centroids
+from lookup.errors import InputError
+from lookup.metric import Metric
+
+Vectors = npt.NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class TrainingSet:
+    """`xt` (nt, d) float32, `metric.stored` rows drawn at random."""
+
+    xt: Vectors
+    metric: Metric
+    _centroids: dict[tuple[int, int], Vectors] = field(default_factory=dict)
+    _lock: threading.Lock = field(default_factory=threading.Lock)  # candidates on several threads ask at once
+
+    def __len__(self) -> int:
+        return len(self.xt)
+
+    @property
+    def dim(self) -> int:
+        """Length of a row."""
+        return int(self.xt.shape[1])
+
+    def none(self) -> TrainingSet:
+        """No rows, for a type that is not trained."""
+        return TrainingSet(self.xt[:0], self.metric)
+
+    def check(self, needed: int, why: str) -> None:
+        """InputError unless there are `needed` rows."""
+        if len(self) < needed:
+            raise InputError(
+                f"at least {needed} training rows ({why})",
+                f"{len(self)} rows",
+                "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
+            )
+
+    def coarse_quantizer(self, nlist: int, seed: int, rotation: faiss.LinearTransform | None = None) -> faiss.Index:
+        """A flat quantizer of `nlist` centroids of the rows, `nlist` or more; rotated where rows will be."""
+        self.check(nlist, f"nlist: {nlist}")
+        with self._lock:
+            if (nlist, seed) not in self._centroids:
+                self._centroids[nlist, seed] = coarse_centroids(self.xt, nlist, self.metric, seed)
+            centroids = self._centroids[nlist, seed]
+        quantizer = faiss.IndexFlat(self.dim, self.metric.faiss)
+        quantizer.add(centroids if rotation is None else rotation.apply(centroids))
+        return quantizer
