@@ -34,6 +34,7 @@ class BuilderSpec(BaseModel):
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
     trained: ClassVar[bool]  # whether empty() wants a training sample
+    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
 
     type: str
 
@@ -74,6 +75,19 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
 
 
 _NOT_TYPES = {
-    *("asked", "base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept", "retrain"),
+    *(
+        "asked",
+        "base",
+        "build",
+        "choose",
+        "cost",
+        "evaluate",
+        "filled",
+        "inverted",
+        "kept",
+        "merge",
+        "parts",
+        "retrain",
+    ),
     *("shards", "sizing", "threads", "training_set", "trial", "tune", "verify"),
 }

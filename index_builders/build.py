@@ -10,7 +10,8 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -34,6 +35,10 @@ from lookup.errors import InputError, VitrineError
 from lookup.identity import identity_of
 from lookup.index import FORMAT, IDS_FILE, PartitionIndex
 from lookup.manifest import Considered, CurvePoint, KindRecall, Proof
+
+Made = tuple[
+    Trial, dict[str, Any]
+]  # a tuned index, and fields of a BuiltIndex: what was considered, what it learned from
 
 
 @dataclass(frozen=True)
@@ -85,24 +90,36 @@ def build(
     With a type that the config names, a target recall that no setting reaches is no error here: what was measured is
     returned, and a gate decides.
     """
+
+    def make(kept: Kept, texts: Texts | None, work: Path) -> Made:
+        return _made(kept, settings, work, texts, earlier)
+
+    return finished(segments, dim, settings, folder, embed, make)
+
+
+def finished(
+    segments: Sequence[SegmentRef],
+    dim: int,
+    settings: IndexSettings,
+    folder: Path,
+    embed: Embed | None,
+    make: Callable[[Kept, Texts | None, Path], Made],
+) -> BuiltIndex:
+    """See `build`; `make` gives the tuned index of all rows, made in a folder that has their ids in `IDS_FILE`."""
     started = time.perf_counter()
     rows = sum(ref.rows for ref in segments)
     if not rows:
         raise InputError("a partition with rows", "none", "leave empty partitions out of the build")
     work = folder / "work"
     work.mkdir()
-    try:
+    with written_into(folder):
         kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy")
         _write_ids(segments, work / IDS_FILE)
         texts = Texts(segments, embed) if embed is not None and settings.asks_texts(rows, dim) else None
-        made, decided = _made(kept, settings, work, texts, earlier)
+        made, decided = make(kept, texts, work)
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
-    except OSError as err:
-        raise VitrineError(
-            f"to write an index into {folder}", str(err), "free space on that disk, then run again"
-        ) from err
     found = _measured(made, paths, made.index.rows, segments, settings)
     shutil.rmtree(work)
     return BuiltIndex(
@@ -120,13 +137,19 @@ def build(
     )
 
 
-def _made(
-    kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None, earlier: Earlier | None
-) -> tuple[Trial, dict[str, Any]]:
-    """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`.
+@contextmanager
+def written_into(folder: Path) -> Iterator[None]:
+    """VitrineError for what the disk does not take."""
+    try:
+        yield
+    except OSError as err:
+        raise VitrineError(
+            f"to write an index into {folder}", str(err), "free space on that disk, then run again"
+        ) from err
 
-    And fields of a BuiltIndex: what was considered, and what it learned from.
-    """
+
+def _made(kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None, earlier: Earlier | None) -> Made:
+    """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`."""
     reason, ids = "", work / IDS_FILE
     if earlier is not None:
         again, learned = used_again(earlier, drawn_by(settings, kept, ids, texts), settings, work / "earlier")
@@ -134,8 +157,21 @@ def _made(
             return again, {"considered": (), "learned": learned}
         reason = learned.reason
     made, considered = _trained(kept, settings, work, texts)
+    return anew(made, considered, reason, settings)
+
+
+def anew(made: Trial, considered: tuple[Considered, ...], reason: str, settings: IndexSettings) -> Made:
+    """`made`, trained on its own rows; `reason`: why an earlier training was not used, if one was offered."""
     found = figures(made, settings.seed)
     return made, {"considered": considered, "learned": Learned(False, reason, found, found)}
+
+
+def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
+    """`made`, of a type that the config names; GateError where its bytes exceed a bound."""
+    error = refused(made, settings) if made.index.rows >= settings.exact_below else None
+    if error is not None:
+        raise error
+    return made
 
 
 def _trained(
@@ -146,10 +182,7 @@ def _trained(
     if spec is None:
         return choose(kept, work / IDS_FILE, settings, work, texts)
     made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, texts), settings.target_recall, work)
-    error = refused(made, settings) if len(kept) >= settings.exact_below else None
-    if error is not None:
-        raise error
-    return made, ()
+    return within_bytes(made, settings), ()
 
 
 def _measured(

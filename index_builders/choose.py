@@ -19,13 +19,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_builders.asked import Texts
-from index_builders.base import BuilderSpec
+from index_builders.base import BuilderSpec, builder_spec
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
 from index_builders.threads import in_order
@@ -47,6 +48,64 @@ class Weighed:
     memory_bytes: float
     disk_bytes: float
 
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Weighed:
+        """What `fields` wrote down."""
+        spec, point = builder_spec(fields["spec"]), CurvePoint.model_validate(fields["point"])
+        return cls(**{**fields, "spec": spec, "point": point})
+
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {**vars(self), "spec": self.spec.model_dump(mode="json"), "point": self.point.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice under way: the candidates' figures on a sample, who is built of all rows in which order, and the figures
+    of those that were.
+    """
+
+    sample: tuple[Weighed, ...]
+    order: tuple[int, ...]
+    tried: tuple[Weighed, ...] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Choice:
+        """The choice that `fields` wrote down."""
+        return cls(
+            sample=tuple(Weighed.of(one) for one in fields["sample"]),
+            order=tuple(fields["order"]),
+            tried=tuple(Weighed.of(one) for one in fields["tried"]),
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        sample, tried = ([one.fields() for one in some] for some in (self.sample, self.tried))
+        return {"sample": sample, "order": list(self.order), "tried": tried}
+
+    def next(self, settings: IndexSettings, kept: Kept) -> BuilderSpec:
+        """The candidate to build of all rows."""
+        return settings.candidates(len(kept), kept.dim)[self.order[len(self.tried)]]
+
+    def after(self, made: Trial, settings: IndexSettings) -> Choice:
+        """The choice when `made` is built; GateError where it was the last and falls short like those before it."""
+        more = replace(self, tried=(*self.tried, _figures(made)))
+        if not more.found(settings) and len(more.tried) == len(more.order):
+            raise refusal(more.tried, settings)
+        return more
+
+    def found(self, settings: IndexSettings) -> bool:
+        """Whether the last one that was built meets the bounds on all rows."""
+        return not _shortfalls(self.tried[-1], settings)
+
+    def considered(self, settings: IndexSettings) -> tuple[Considered, ...]:
+        """All that was weighed, with verdicts."""
+        shorts = [(one, _shortfalls(one, settings)) for one in self.tried]
+        return (
+            *(_considered(one, _verdict(one, settings)) for one in self.sample),
+            *(_considered(one, f"short on all rows: {short[0]}" if short else "chosen") for one, short in shorts),
+        )
+
 
 def choose(
     kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None
@@ -64,24 +123,23 @@ def choose(
             _considered(one, "chosen" if place == passing[0] else _verdict(one, settings))
             for place, one in enumerate(figures)
         )
-    specs = settings.candidates(len(kept), kept.dim)
-    figures = _of_sample(kept, specs, settings, folder, texts)
-    passing = _passing(figures, settings, sampled=True)
-    weighed, failed = [_considered(one, _verdict(one, settings)) for one in figures], list[Weighed]()
+    choice = of_sample(kept, settings, folder, texts)
     rows = drawn_by(settings, kept, ids, texts)
-    for place in passing:
-        into = folder / f"all-{place}"
+    while True:
+        into = folder / f"all-{len(choice.tried)}"
         into.mkdir()
-        made = trial(specs[place], rows, settings.target_recall, into)
-        figure = _figures(made)
-        short = _shortfalls(figure, settings)
-        weighed.append(_considered(figure, f"short on all rows: {short[0]}" if short else "chosen"))
-        if not short:
-            return made, tuple(weighed)
-        failed.append(figure)
+        made = trial(choice.next(settings, kept), rows, settings.target_recall, into)
+        choice = choice.after(made, settings)
+        if choice.found(settings):
+            return made, choice.considered(settings)
         del made  # before its files, which it maps
         shutil.rmtree(into)
-    raise refusal(failed, settings)
+
+
+def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Choice:
+    """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
+    figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, texts)
+    return Choice(tuple(figures), tuple(_passing(figures, settings, sampled=True)))
 
 
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:

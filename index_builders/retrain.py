@@ -193,26 +193,39 @@ def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> Trai
 
 def used_again(earlier: Earlier, rows: Rows, settings: IndexSettings, folder: Path) -> tuple[Trial | None, Learned]:
     """The index of `rows` with the training of `earlier`, or None where it does not fit them; and what decided."""
-    then, empty = earlier.then, emptied(earlier.path)
-    x = sampled(rows.kept, settings.seed)
-    far = _too_far(assignment_error(empty, x), then, float((x**2).sum(axis=1).mean()), settings)
-    if far is not None:
+    empty, far = near_enough(earlier, rows.kept, settings)
+    if empty is None:
         return None, Learned(False, far, None, None)
     folder.mkdir()
     made = trial(spec_of(earlier.record), rows, settings.target_recall, folder, learned=empty)
+    learned = judged(earlier, made, settings)
+    if not learned.reused:
+        del made, empty  # before the files, which they map
+        shutil.rmtree(folder)
+        return None, learned
+    return replace(made, train_rows=earlier.record.train_rows), learned
+
+
+def near_enough(earlier: Earlier, kept: Kept, settings: IndexSettings) -> tuple[faiss.Index | None, str]:
+    """The trained index of `earlier` without rows, where those of `kept` lie near its centroids; or why they do not."""
+    empty, x = emptied(earlier.path), sampled(kept, settings.seed)
+    far = _too_far(assignment_error(empty, x), earlier.then, float((x**2).sum(axis=1).mean()), settings)
+    return (empty, "") if far is None else (None, far)
+
+
+def judged(earlier: Earlier, made: Trial, settings: IndexSettings) -> Learned:
+    """Whether `made`, filled with the training of `earlier`, is within the bounds, and the figures that decided."""
+    then = earlier.then
     now = figures(made, settings.seed, then)
     assert now is not None  # `emptied` has lists
     out = _out_of_bounds(made, now, then, settings)
     if out is not None:
-        del made, empty  # before the files, which they map
-        shutil.rmtree(folder)
-        return None, Learned(False, out, None, None)
+        return Learned(False, out, None, None)
     within = (
         f"assignment error {now.assignment_error:.4g} ({then.assignment_error:.4g} when trained), "
         f"imbalance {now.imbalance:.3f} ({then.imbalance:.3f}), recall {now.recall:.4f} ({then.recall:.4f})"
     )
-    made = replace(made, train_rows=earlier.record.train_rows)
-    return made, Learned(True, f"within the bounds: {within}", then, now)
+    return Learned(True, f"within the bounds: {within}", then, now)
 
 
 def _too_far(error: float, then: TrainingFigures, squared: float, settings: IndexSettings) -> str | None:

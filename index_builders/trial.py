@@ -67,13 +67,22 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Tex
 
     With `texts` the latter are asked for by their texts as well.
     """
+    train, own = positions(len(kept), nt, nq, seed)
+    return Rows(kept, TrainingSet(kept.at(train), kept.metric), asked(kept, own, k, texts), ids)
+
+
+def positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
+    """`nt` and `nq` random positions of `rows`, each rising, none in both: of rows to train on and to ask for."""
     rng = np.random.default_rng(seed)
-    positions = np.sort(rng.choice(len(kept), nt + nq, replace=False, shuffle=False)).astype(np.int64)
+    chosen: Positions = np.sort(rng.choice(rows, nt + nq, replace=False, shuffle=False)).astype(np.int64)
     held = np.zeros(nt + nq, dtype=np.bool_)
     held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
-    own: Positions = positions[held]
-    learned_from = TrainingSet(kept.at(positions[~held]), kept.metric)
-    return Rows(kept, learned_from, asked(kept, own, k, texts), ids)
+    return chosen[~held], chosen[held]
+
+
+def positions_by(settings: IndexSettings, rows: int, dim: int) -> tuple[Positions, Positions]:
+    """As many `positions` as the settings want for `rows` rows of length `dim`."""
+    return positions(rows, settings.train_rows(rows, dim), settings.held_out(rows), settings.seed)
 
 
 def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
@@ -92,8 +101,8 @@ def trial(
 ) -> Trial:
     """Build `spec` over `rows` in `folder` and tune it to recall@k of `target`.
 
-    `built` is the FAISS file of a spec that differs in the refine stage alone: it is used as it is. `learned` is what
-    `spec.empty` gave for other rows: nothing is trained then.
+    `built` is the FAISS file of all rows, of a spec that may differ in the refine stage: it is used as it is.
+    `learned` is what `spec.empty` gave for other rows: nothing is trained then.
     """
     kept = rows.kept
     learned_from = rows.learned_from if spec.trained and learned is None else rows.learned_from.none()

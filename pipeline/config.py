@@ -149,6 +149,11 @@ class RunConfig(Section):
         2, description="threads of the local runner, each with a unit in memory; they share one encoder"
     )
     photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
+    part_rows: Count = Field(
+        262_144,
+        description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
+        "parts, in parallel, and merged on disk",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
 

@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import bisect
+import itertools
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 from index_builders.asked import Embed
-from index_builders.build import build
+from index_builders.build import BuiltIndex, build
 from index_builders.shards import SegmentRef
 from index_builders.sizing import IndexSettings
 from lookup.errors import IntegrityError
-from lookup.manifest import FileRef, IndexRecord, Segment
+from lookup.manifest import FileRef, IndexRecord, Segment, Training
 from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.offers import Offer, earlier, training
@@ -26,15 +29,17 @@ def write_index(
 
     `embed` makes queries of text vectors, see index_builders/asked.py.
     """
-    segments, offer = _read_task(store, task)
+    segments, offer = read_task(store, task)
     with store.scratch() as folder:
         built = build(segments, dim, settings, folder, embed, earlier(store, offer))
-        files = {
-            role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()
-        }
-        measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
-        learned = training(name, offer, built, settings)
-        record = IndexRecord(name=name, files=files, training=learned, **measured)
+        return commit(store, name, folder, built, training(name, offer, built, settings))
+
+
+def commit(store: Store, name: str, folder: Path, built: BuiltIndex, learned: Training) -> IndexRecord:
+    """Put the files of `folder` into the store as index `name`, and its record last."""
+    files = {role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()}
+    measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
+    record = IndexRecord(name=name, files=files, training=learned, **measured)
     write_record(store, _record_path(name), record)
     return record
 
@@ -65,18 +70,28 @@ def index_record(store: Store, name: str) -> IndexRecord:
     return record
 
 
-def _read_task(store: Store, path: str) -> tuple[list[SegmentRef], Offer]:
+def read_task(store: Store, path: str) -> tuple[list[SegmentRef], Offer]:
     """The segments of a task, their files' digests checked, and what it says of the training."""
     task = json.loads(store.read(path))
-    listed = task["segments"]
+    return _opened(store, task["segments"]), Offer.model_validate(task["offer"])
+
+
+def read_rows(store: Store, path: str, rows: range) -> tuple[int, list[SegmentRef]]:
+    """The segments of a task in which `rows` of its partition lie, checked alike, and the first row of the first."""
+    listed = json.loads(store.read(path))["segments"]
+    ends = list(itertools.accumulate(one["segment"]["rows"] for one in listed))
+    first = bisect.bisect_right(ends, rows.start)
+    return ends[first - 1] if first else 0, _opened(store, listed[first : bisect.bisect_left(ends, rows.stop) + 1])
+
+
+def _opened(store: Store, listed: Sequence[dict[str, Any]]) -> list[SegmentRef]:
     paths: dict[str, Path] = {}
     for one in listed:
         file = FileRef.model_validate(one["file"])
         if file.path not in paths:
             paths[file.path] = store.verified(file)
     segments = ((one["file"]["path"], Segment.model_validate(one["segment"])) for one in listed)
-    refs = [SegmentRef(paths[path], segment.row_group, segment.rows, segment.digest) for path, segment in segments]
-    return refs, Offer.model_validate(task["offer"])
+    return [SegmentRef(paths[path], segment.row_group, segment.rows, segment.digest) for path, segment in segments]
 
 
 def _record_path(name: str) -> str:

@@ -8,21 +8,23 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
 from encoders.errors import VitrineError
 from lookup.manifest import Manifest, PartitionEntry, ShardEntry
-from lookup.store import Store
+from lookup.store import PARTS, Store
 from pipeline.config import Config
 from pipeline.embed import fusion_of
 from pipeline.index_files import Located, index_record, index_stands, write_task
+from pipeline.index_parts import Filled, Task, needs_round
 from pipeline.index_report import told_training
 from pipeline.progress import Progress, watched
 from pipeline.retraining import Retraining
 from pipeline.runners import run_pipeline
-from pipeline.transforms import BuildIndex, Task
+from pipeline.transforms import OF_LARGE, BuildIndex, FillPart, MergeParts
 
 _log = logging.getLogger(__name__)
 
@@ -60,12 +62,10 @@ def build_indexes(
         if wanted.offer is not None:
             path = f"runs/{run}/indexes/{number:06d}.json"
             write_task(store, path, located, wanted.offer)
-            tasks.append(Task(number, partition, wanted.name, path))
+            tasks.append(Task(number, partition, wanted.name, path, 0))
     if tasks:
         with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):
-            run_pipeline(
-                beam_arguments, config.run.workers, lambda p: p | "Indexes" >> BuildIndexes(config, dim, tasks)
-            )
+            _build(store, config, dim, tasks, beam_arguments)
     records = {partition: index_record(store, name) for partition, name in names.items()}
     for task in tasks:
         if said := told_training(records[task.partition]):
@@ -74,8 +74,24 @@ def build_indexes(
     return Built(partitions, set(names) - {task.partition for task in tasks})
 
 
+def _build(store: Store, config: Config, dim: int, tasks: Sequence[Task], beam_arguments: Sequence[str]) -> None:
+    """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left."""
+    try:
+        while tasks:
+            stage = BuildIndexes(config, dim, tasks)
+            run_pipeline(beam_arguments, config.run.workers, partial(_staged, stage))
+            following = [task._replace(round=task.round + 1) for task in tasks]
+            tasks = [task for task in following if needs_round(store, task)]
+    finally:
+        store.remove(PARTS)
+
+
+def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection:
+    return pipeline | "Indexes" >> stage
+
+
 class BuildIndexes(beam.PTransform):  # type: ignore[misc]
-    """Tasks -> references to indexes."""
+    """Tasks -> references to indexes; large partitions by way of parts."""
 
     def __init__(self, config: Config, dim: int, tasks: Sequence[Task]) -> None:
         super().__init__()
@@ -84,12 +100,21 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Build the stage."""
         at_once = min(begin.pipeline.options.view_as(DirectOptions).direct_num_workers, len(self.tasks))
-        return (
+        given = self.config, self.dim, at_once
+        built = (
             begin
             | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)
             | "Spread" >> beam.Reshuffle()
-            | "BuildIndex" >> beam.ParDo(BuildIndex(self.config, self.dim, at_once))
+            | "BuildIndex" >> beam.ParDo(BuildIndex(*given)).with_outputs(OF_LARGE, main="done")
         )
+        merged = (
+            built[OF_LARGE]
+            | "SpreadParts" >> beam.Reshuffle()
+            | "FillPart" >> beam.ParDo(FillPart(*given)).with_output_types(tuple[Task, Filled])
+            | "ByTask" >> beam.GroupByKey()
+            | "MergeParts" >> beam.ParDo(MergeParts(*given))
+        )
+        return (built["done"], merged) | "Done" >> beam.Flatten()
 
 
 def _by_partition(shards: Sequence[ShardEntry]) -> dict[str, list[Located]]:
