@@ -42,7 +42,7 @@ TIMES = {"p50_ms", "p99_ms", "build_seconds", "curve"}
 
 @pytest.fixture(autouse=True)
 def _small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Blocks of 350 rows, so that parts of 700 are whole blocks: those of 16,384 take longer. And FAISS on one thread."""
+    """Blocks of 350 rows, so that parts of 700 are whole blocks: real ones take longer. And FAISS on one thread."""
     monkeypatch.setattr(kept, "ROWS", BLOCK)
     with threads(1):
         yield
