@@ -10,8 +10,6 @@ from lookup.errors import IntegrityError
 from lookup.manifest import IndexRecord, Record, Training
 from lookup.store import Store, differs
 
-ALWAYS = "index.retrain: always"  # the reason where nothing was decided
-
 
 class Offer(Record):
     """The training that an index may have: that of `parent`, an index of the parent snapshot, or None."""
