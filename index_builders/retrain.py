@@ -99,7 +99,7 @@ def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim
         return "other settings than those that the parent's index was trained and chosen under"
     if spec not in specs:
         lists = spec.model_dump()["nlist"]
-        for one in specs:
+        for one in specs if "nlist" not in settings.large else []:
             if "nlist" in one.model_dump() and one.model_copy(update={"nlist": lists}) == spec:
                 now = one.model_dump()["nlist"]
                 return f"nlist: {now:,} by rule for {rows:,} rows, {lists:,} for {training.then.rows:,} when trained"

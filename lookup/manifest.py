@@ -146,6 +146,9 @@ class TrainingFigures(Record):
     recall: float
 
 
+UNDECIDED = "index.retrain: always"  # the `reason` of a training where nothing was to be decided
+
+
 class Training(Record):
     """Whose rows an index was learned from, and why: see index_builders/retrain.py."""
 

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lookup.manifest import IndexRecord, Manifest
+from lookup.manifest import UNDECIDED, IndexRecord, Manifest
 from lookup.page import put_page, render
-from pipeline.offers import ALWAYS
 
 Table = tuple[list[str], list[list[str]]]
 
@@ -55,7 +54,7 @@ def training_table(manifest: Manifest) -> Table:
     rows = []
     for partition in manifest.partitions:
         training = partition.index.training
-        if training is not None and training.now is not None and training.reason != ALWAYS:
+        if training is not None and training.now is not None and training.reason != UNDECIDED:
             whose = f"of {training.trained_by[:12]}" if training.reused else "its own"
             rows.append([partition.name, whose, training.reason])
     return columns, rows
@@ -64,7 +63,7 @@ def training_table(manifest: Manifest) -> Table:
 def told_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
-    if training is None or training.now is None or training.reason == ALWAYS:
+    if training is None or training.now is None or training.reason == UNDECIDED:
         return ""
     return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"
 

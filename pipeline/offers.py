@@ -8,9 +8,7 @@ from index_builders.retrain import Earlier, learned_under
 from index_builders.sizing import IndexSettings
 from lookup.errors import IntegrityError
 from lookup.manifest import IndexRecord, Record, Training
-from lookup.store import Store
-
-ALWAYS = "index.retrain: always"  # the reason where nothing was decided
+from lookup.store import Store, differs
 
 
 class Offer(Record):
@@ -26,11 +24,16 @@ def earlier(store: Store, offer: Offer) -> Earlier | None:
     """The training that is offered; IntegrityError where its file is damaged: no damage is passed over in silence."""
     if offer.parent is None:
         return None
-    try:
-        return Earlier(store.verified(offer.parent.files["index"]), offer.parent)
-    except IntegrityError as err:
+    file = offer.parent.files["index"]
+    path = store.local(file)
+    problem = differs(path, file)
+    if path is None or problem is not None:
+        asked = (
+            f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}, whose training index.retrain: auto takes"
+        )
         fix = "restore the file from a backup, or run once with index.retrain=always, which trains anew without it"
-        raise IntegrityError(f"{err.expected}, because index.retrain: auto takes its training", err.came, fix) from err
+        raise IntegrityError(asked, problem or "no such file", fix)
+    return Earlier(path, offer.parent)
 
 
 def training(name: str, offer: Offer, built: BuiltIndex, settings: IndexSettings) -> Training:

@@ -12,11 +12,11 @@ from dataclasses import dataclass
 
 from index_builders.build import index_name
 from index_builders.retrain import offered_name, why_anew
-from lookup.manifest import IndexRecord, Manifest
+from lookup.manifest import UNDECIDED, IndexRecord, Manifest
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.index_files import Located, reusable_index
-from pipeline.offers import ALWAYS, Offer
+from pipeline.offers import Offer
 from pipeline.snapshot import same_models
 from pipeline.text_queries import texts_identity
 
@@ -59,7 +59,7 @@ class Retraining:
     def _why_anew(self, parent: IndexRecord | None, rows: int, unchanged: bool) -> str | None:
         """Why the parent's training is not offered; None: it is."""
         if self.settings.retrain == "always":
-            return ALWAYS
+            return UNDECIDED
         if parent is not None and unchanged and not (parent.training and parent.training.reused):
             return "the parent's index of the same rows is damaged; it was trained on these rows, and is again"
         if parent is not None and not self.comparable:
