@@ -26,6 +26,7 @@ from index_builders.threads import fair_share, threads
 from lookup.manifest import IndexRecord
 from lookup.store import Store
 from pipeline import catalog, fingerprints
+from pipeline.allocator import give_back
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
@@ -263,6 +264,7 @@ class BuildIndex(StoreDoFn):
         """Build one partition's index, or begin to."""
         with told(), threads(fair_share(self.at_once)):
             found = started(self.store, task, self.config, self.dim, self.embed)
+        give_back()
         if isinstance(found, IndexRecord):
             yield Done(task.number, found.name, found.rows, False)
         else:
@@ -286,6 +288,7 @@ class MergeParts(StoreDoFn):
         task, parts = filled
         with told(), threads(fair_share(self.at_once)):
             record = merged(self.store, task, parts, self.config, self.dim, self.embed)
+        give_back()
         if record is not None:
             yield Done(task.number, record.name, record.rows, False)
 
