@@ -33,8 +33,8 @@ class BuilderSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
-    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
     trained: ClassVar[bool]  # whether empty() wants a training sample
+    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
 
     type: str
 

@@ -27,7 +27,8 @@ _OPQ_SPEED = 5e-10  # seconds for each training row and squared dimension
 @dataclass(frozen=True)
 class IndexForecast:
     """One partition's index: bytes of its file and of that with refine vectors, from the least candidate to the most;
-    peak bytes of memory and bytes of scratch files while it is built, and about how many seconds with one thread.
+    peak bytes of memory while it is built, and of each part that is filled beside; bytes of scratch files; and about
+    how many seconds with one thread.
     """
 
     rows: int
@@ -37,6 +38,7 @@ class IndexForecast:
     least_disk_bytes: int
     most_disk_bytes: int
     memory_bytes: int
+    part_bytes: int
     scratch_bytes: int
     seconds: float
 
@@ -67,6 +69,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
         least_disk_bytes=round(min(disk)),
         most_disk_bytes=round(max(disk)),
         memory_bytes=round(peak + _FIXED_BYTES + rows * _ROW_BYTES),
+        part_bytes=round(max(_part_bytes(one, rows, dim, part_rows) for one in specs)),
         scratch_bytes=round(scratch),
         seconds=seconds,
     )
@@ -79,6 +82,13 @@ def _build_bytes(
     sample = 4.0 * dim * settings.train_rows(rows, dim) if spec.trained else 0.0
     held = min(rows, part_rows) if spec.mergeable else rows
     return sample + _trial_bytes(spec, settings, rows, dim, held) + threads * _thread_bytes(dim)
+
+
+def _part_bytes(spec: BuilderSpec, rows: int, dim: int, part_rows: int) -> float:
+    """Of a part that is filled on one thread; nothing where there are none."""
+    if rows <= part_rows or not spec.mergeable:
+        return 0.0
+    return part_rows * spec.vector_bytes(dim) + spec.shared_bytes(dim) + _thread_bytes(dim)
 
 
 def _choice_bytes(specs: Sequence[BuilderSpec], settings: IndexSettings, rows: int, dim: int, threads: int) -> float:

@@ -256,7 +256,7 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.index_report import index_table
+    from pipeline.index_report import index_table, training_table
 
     if as_json:
         document(
@@ -283,6 +283,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
             )
     click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
     _table(*index_table(manifest))
+    if training_table(manifest)[1]:
+        _table(*training_table(manifest))
     rejects = sorted(manifest.rejects().items())
     if rejects:
         _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])

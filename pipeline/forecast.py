@@ -81,8 +81,14 @@ class Forecast:
 def usual(config: Config, partitions: int) -> AtOnce:
     """How much a run does at once that nothing bounds."""
     cores = _cores()
-    builds = min(config.run.workers, partitions)
-    return AtOnce(config.run.workers, config.run.photo_threads, builds, max(1, cores // builds), config.run.part_rows)
+    builds = config.run.workers
+    return AtOnce(
+        config.run.workers,
+        config.run.photo_threads,
+        builds,
+        max(1, cores // min(builds, partitions)),
+        config.run.part_rows,
+    )
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
@@ -100,6 +106,29 @@ def expected(config: Config, plan: Plan, category: str | None = None) -> Forecas
     raise _refusal(config, plan, first, category)
 
 
+@dataclass(frozen=True)
+class Fitted:
+    """The config of each step, so that together they keep within `run.memory`; and the threads of a build at most."""
+
+    embedding: Config
+    building: Config
+    build_threads: int | None  # None: its share of the cores
+
+
+def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
+    """How a run of `plan` keeps within `run.memory`: as the config says where there is no bound, else see `expected`."""
+    if config.run.memory is None:
+        return Fitted(config, config, None)
+    at_once = expected(config, plan, category).at_once
+    embedding = {"workers": at_once.embed_workers, "photo_threads": at_once.photo_threads}
+    building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
+    return Fitted(_with(config, embedding), _with(config, building), at_once.build_threads)
+
+
+def _with(config: Config, run: dict[str, int]) -> Config:
+    return config.model_copy(update={"run": config.run.model_copy(update=run)})
+
+
 def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None) -> Forecast:
     dim = fusion_of(config).dim
     wanted = plan.partitions if category is None else {category: plan.partitions[category]}
@@ -108,11 +137,12 @@ def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None)
         for name, rows in wanted.items()
     }
     largest = sorted((one.memory_bytes for one in built.values()), reverse=True)[: at_once.builds]
+    parts = max(one.part_bytes for one in built.values()) * (at_once.builds - len(largest))
     everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
     return Forecast(
         at_once=at_once,
         embed_memory=_embed_memory(config, plan, at_once.embed_workers, at_once.photo_threads),
-        build_memory=round(everywhere + sum(largest)),
+        build_memory=round(everywhere + sum(largest) + parts),
         shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
         partitions=built,
     )
@@ -141,7 +171,7 @@ def _embedding(config: Config, plan: Plan, first: Forecast) -> Iterator[Forecast
 def _building(config: Config, plan: Plan, first: Forecast, category: str | None) -> Iterator[Forecast]:
     """Forecasts of building with less and less at once, the fastest first."""
     for builds in range(first.at_once.builds, 0, -1):
-        for threads in range(max(1, _cores() // builds), 0, -1):
+        for threads in range(max(1, _cores() // min(builds, len(first.partitions))), 0, -1):
             for part in _part_sizes(first.at_once.part_rows):
                 at_once = replace(first.at_once, builds=builds, build_threads=threads, part_rows=part)
                 yield _forecast(config, plan, at_once, category)

@@ -93,7 +93,8 @@ def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[
 def record_of(result: BuiltIndex) -> IndexRecord:
     """The record that a run writes of `result`: every field but name and files is there."""
     files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
-    return IndexRecord(**{**vars(result), "files": files, "name": "ab" * 32})
+    fields = {name: value for name, value in vars(result).items() if name != "learned"}
+    return IndexRecord(**{**fields, "files": files, "name": "ab" * 32})
 
 
 def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:
