@@ -195,7 +195,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
         "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
         "vitrine search demo/store --image photo.jpg --text blue --late",
-        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Norvik'",
+        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
     )
 )
 @_store
