@@ -10,7 +10,8 @@ from dataclasses import replace
 
 from lookup.errors import InputError
 from lookup.hit import Hit
-from lookup.search import Reader, Where
+from lookup.search import Reader
+from lookup.where import Where
 
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 2
 # With lists of 2 k + 60, no product that both leave out could be among the k best: it would have less than

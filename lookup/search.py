@@ -19,10 +19,9 @@ from lookup.only import Only
 from lookup.query import QueryEncoder
 from lookup.segments import Partition, Segments
 from lookup.store import Store
-from lookup.where import Condition, parsed
+from lookup.where import Where, parsed
 
 Vectors = npt.NDArray[np.float32]
-Where = str | Condition | Sequence[str | Condition]  # conditions, all of which must hold; none: every product
 
 
 @dataclass(frozen=True)
@@ -71,9 +70,8 @@ class Reader:
         names one.
 
         Scores are those of the snapshot's metric, so hits of different partitions compare (lookup/index.py says how
-        true they are). Equal scores are in order of
-        partition and position, but which of them FAISS returns at the cut of a partition is its choice. `nprobe`
-        replaces the tuned one of indexes that are not exact.
+        true they are). Equal scores are in order of partition and position, but which of them FAISS returns at the cut
+        of a partition is its choice. `nprobe` replaces the tuned one of indexes that are not exact.
 
         `where` are conditions on attributes, see lookup/where.py: only products for which all hold are searched and
         returned, `k` of them where there are so many.

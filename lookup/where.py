@@ -140,6 +140,7 @@ class Condition:
         return value
 
 
+Where = str | Condition | Sequence[str | Condition]  # all of them must hold; none: every product
 _FIX = "correct the value in the condition"
 
 
@@ -170,7 +171,7 @@ def parse(text: str) -> Condition:
     return Condition(name, Operator(found["operator"]), tuple(values))
 
 
-def parsed(where: str | Condition | Sequence[str | Condition]) -> tuple[Condition, ...]:
+def parsed(where: Where) -> tuple[Condition, ...]:
     """Conditions, all of which must hold, from what callers write."""
     listed = [where] if isinstance(where, str | Condition) else where
     return tuple(parse(one) if isinstance(one, str) else one for one in listed)
