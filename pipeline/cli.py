@@ -214,6 +214,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
         "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
         "vitrine search demo/store --image photo.jpg --text blue --late",
+        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
     )
 )
 @_store
@@ -226,16 +227,20 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
 @click.option("-k", "k", type=_count, default=10, show_default=True, help="How many hits.")
 @click.option("--nprobe", type=_count, help="Inverted lists to look at, instead of the tuned number.")
 @click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
+@click.option(
+    "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @_json
 def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     """Find products by text, by photo, or by both."""
+    from lookup.where import parsed
     from pipeline import console
     from pipeline.ask import Way, ask, questions
 
-    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"])
+    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
     answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
-    console.answers(answered, html, as_json, many=asked["queries"] is not None)
+    console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
 
 
 @cli.group()

@@ -69,7 +69,9 @@ class CatalogConfig(Section):
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
-    attributes: tuple[Name, ...] = Field(("title",), description="canonical columns carried to each hit")
+    attributes: tuple[Name, ...] = Field(
+        ("title",), description="canonical columns carried to each hit, and filtered by"
+    )
     image_identity: Literal["stat", "bytes", "version"] = Field(
         "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"
     )

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from encoders.training.fusion_trainer import TrainedFusion
     from encoders.training.trainer import Trained
     from lookup.manifest import Manifest
+    from lookup.where import Condition
     from pipeline.ask import Answered
     from pipeline.config import Row
     from pipeline.doctor import Check
@@ -214,12 +215,15 @@ def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool)
     )
 
 
-def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) -> None:
-    """Hits of one question, or of `many`: a list then, also when there is one."""
+def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool) -> None:
+    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
+    from pipeline.ask import filtered
+
     if as_json:
         listed = [
             {
                 "query": asdict(one.question),
+                "where": [str(condition) for condition in where],
                 "ms": round(1000 * one.seconds, 3),
                 "hits": [asdict(hit) for hit in one.hits],
             }
@@ -228,12 +232,15 @@ def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) 
         document(listed if many else listed[0])
         return
     for one in answered:
-        click.secho(f"{one.question.title}  ({1000 * one.seconds:.1f} ms)", bold=True)
+        click.secho(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True)
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)
         ]
-        _table(["", "score", "id", "category", "attributes"], rows)
+        if rows:
+            _table(["", "score", "id", "category", "attributes"], rows)
+        else:
+            click.echo("nothing was found")
     if html is not None:
         click.echo(f"page of hits: {html}")
 
