@@ -80,15 +80,8 @@ class Forecast:
 
 def usual(config: Config, partitions: int) -> AtOnce:
     """How much a run does at once that nothing bounds."""
-    cores = _cores()
-    builds = config.run.workers
-    return AtOnce(
-        config.run.workers,
-        config.run.photo_threads,
-        builds,
-        max(1, cores // min(builds, partitions)),
-        config.run.part_rows,
-    )
+    workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
+    return AtOnce(workers, config.run.photo_threads, workers, share, config.run.part_rows)
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
@@ -116,7 +109,7 @@ class Fitted:
 
 
 def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
-    """How a run of `plan` keeps within `run.memory`: as the config says where there is no bound, else see `expected`."""
+    """How a run of `plan` keeps within `run.memory`; as the config says where that is null."""
     if config.run.memory is None:
         return Fitted(config, config, None)
     at_once = expected(config, plan, category).at_once
