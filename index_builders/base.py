@@ -48,6 +48,18 @@ class BuilderSpec(BaseModel):
         return "none", None
 
     @abstractmethod
+    def vector_bytes(self, dim: int) -> float:
+        """Bytes of the FAISS file that each row of length `dim` adds."""
+
+    def shared_bytes(self, dim: int) -> float:
+        """Bytes of the FAISS file that do not grow with the rows; by default the centroids, where there are any."""
+        return 4.0 * dim * int(self.model_dump().get("nlist", 0))
+
+    def refine_bytes(self, dim: int) -> float:
+        """Bytes of the refine vectors of each row."""
+        return float({"none": 0, "sq8": dim, "fp16": 2 * dim}[self.refined[0]])
+
+    @abstractmethod
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """An index of `metric.faiss` without rows, ready for `filled`: all that is learned is in it.
 

@@ -217,19 +217,8 @@ def _of_all(one: Weighed, spec: BuilderSpec, rows: int, dim: int) -> Weighed:
     """Figures of a sample with the bytes per vector that `spec` will have with all `rows`: more of them share the
     centroids, the rotation, and the places that 32 codes at a time leave empty at the end of each list.
     """
-    more = _shared(spec, dim) / rows - _shared(one.spec, dim) / one.rows
+    more = spec.shared_bytes(dim) / rows - one.spec.shared_bytes(dim) / one.rows
     return replace(one, memory_bytes=one.memory_bytes + more, disk_bytes=one.disk_bytes + more)
-
-
-def _shared(spec: BuilderSpec, dim: int) -> float:
-    """Bytes of an index that do not grow with its rows."""
-    fields = spec.model_dump()
-    lists = fields.get("nlist", 0)
-    if spec.type == "ivf_rabitq":
-        return float(lists * (4 * dim + 16 * (dim / 8 + 8)) + 4 * dim * dim)
-    if fields.get("fast_scan"):
-        return float(lists * (4 * dim + 16 * fields["m"] / 2) + 4 * dim * dim + 64 * dim)
-    return float(lists * 4 * dim)
 
 
 def _shortfalls(one: Weighed, settings: IndexSettings) -> list[str]:

@@ -20,6 +20,10 @@ class Spec(BuilderSpec):
 
     type: Literal["flat"] = "flat"
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes."""
+        return 4.0 * dim
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss

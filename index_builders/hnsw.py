@@ -29,6 +29,10 @@ class Spec(BuilderSpec):
     ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes: the row, where its links begin, twice m links and one, its level."""
+        return 4 * dim + 8 + 4 * (2 * self.m + 1) + 4.0
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss

@@ -24,6 +24,10 @@ class Spec(BuilderSpec):
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes."""
+        return 4.0 * dim + 8
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
@@ -31,4 +35,4 @@ class Spec(BuilderSpec):
         from index_builders.inverted import trained
 
         coarse = learned_from.coarse_quantizer(self.nlist, self.seed)
-        return trained(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), learned_from.xt)
+        return trained(faiss.IndexIVFFlat(coarse, dim, self.nlist, metric.faiss), learned_from.some())

@@ -55,6 +55,15 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes."""
+        return self.m * self.nbits / 8 + 8
+
+    def shared_bytes(self, dim: int) -> float:
+        """See BuilderSpec.shared_bytes: centroids, codebooks, the rotation, half a block of 32 codes in each list."""
+        unused = 16 * self.m / 2 if self.fast_scan else 0
+        return self.nlist * (4.0 * dim + unused) + 4 * dim * 2.0**self.nbits + (4 * dim * (dim + 1) if self.opq else 0)
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries."""
         import faiss
@@ -76,7 +85,7 @@ class Spec(BuilderSpec):
         kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
         ivf = kind(coarse, dim, self.nlist, self.m, self.nbits, metric.faiss)
         self._configure(ivf.pq)
-        return trained(ivf, learned_from.xt, rotation)
+        return trained(ivf, learned_from.some(), rotation)
 
     def _rotation(self, xt: Vectors, dim: int) -> Any:
         """A trained OPQMatrix."""

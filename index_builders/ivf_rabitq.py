@@ -39,6 +39,14 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes: bits, two factors and with more than one bit three more, the id."""
+        return dim * self.nbits / 8 + (8 if self.nbits == 1 else 20) + 8
+
+    def shared_bytes(self, dim: int) -> float:
+        """See BuilderSpec.shared_bytes: centroids, the rotation, half a block of 32 codes in each list."""
+        return self.nlist * (4 * dim + 16 * (self.vector_bytes(dim) - 8)) + 4 * dim * (dim + 1)
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
@@ -51,4 +59,4 @@ class Spec(BuilderSpec):
             rotation.init(self.seed)
             coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
         ivf = faiss.IndexIVFRaBitQFastScan(coarse, dim, self.nlist, metric.faiss, 32, True, self.nbits)
-        return trained(ivf, learned_from.xt, rotation)
+        return trained(ivf, learned_from.some(), rotation)

@@ -24,6 +24,7 @@ _WIDER = 0.1  # of the range of the training rows, at either end: FAISS cuts num
 class Spec(BuilderSpec):
     """IndexIVFScalarQuantizer, QT_8bit: dim + 8 bytes a vector."""
 
+    version: ClassVar[int] = 2
     trained: ClassVar[bool] = True
 
     type: Literal["ivf_sq8"] = "ivf_sq8"
@@ -39,6 +40,10 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    def vector_bytes(self, dim: int) -> float:
+        """See BuilderSpec.vector_bytes."""
+        return dim + 8.0
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; needs as many rows as nlist."""
         import faiss
@@ -48,4 +53,4 @@ class Spec(BuilderSpec):
         coarse = learned_from.coarse_quantizer(self.nlist, self.seed)
         ivf = faiss.IndexIVFScalarQuantizer(coarse, dim, self.nlist, faiss.ScalarQuantizer.QT_8bit, metric.faiss)
         ivf.sq.rangestat_arg = _WIDER
-        return trained(ivf, learned_from.xt)
+        return trained(ivf, learned_from.some())

@@ -44,7 +44,12 @@ class Kept:
 
     def at(self, positions: Positions) -> Vectors:
         """The rows at `positions`, (n, d) float32, as `metric.stored` has them."""
-        return self.metric.stored(self.rows[positions].astype(np.float32))
+        found = np.empty((len(positions), self.dim), dtype=np.float32)
+        for start in range(0, len(positions), _ROWS):  # without the float16 copy of all of them
+            found[start : start + _ROWS] = self.metric.stored(
+                self.rows[positions[start : start + _ROWS]].astype(np.float32)
+            )
+        return found
 
     def blocks(self) -> Iterator[Vectors]:
         """All rows in order, (n, d) float32, as `metric.stored` has them."""

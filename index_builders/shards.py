@@ -28,7 +28,8 @@ FORMAT = 1
 METADATA_KEY = b"vitrine"
 _VECTORS = ("embedding", "text_vector", "image_vector")
 _RANDOM_BYTES = ("text_fingerprint", "photo_fingerprint")
-_READ_ROWS = 16_384  # rows decoded at a time: 4 MB at 64 dimensions
+_BUFFER = 1 << 20  # bytes of a column read at a time: by default a whole column chunk is held
+_READ_NUMBERS = 1 << 20  # decoded at a time: 4 MB, of which pyarrow makes 16 on the way
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ def read_ids(ref: SegmentRef) -> pa.Array:
 
 def read_embeddings(ref: SegmentRef) -> Vectors:
     """The embeddings of a segment, (rows, d) float32, finite."""
-    return np.concatenate(list(_segment_blocks(ref, _READ_ROWS)))
+    return np.concatenate(list(_segment_blocks(ref)))
 
 
 def read_text_vectors(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> Vectors:
@@ -154,7 +155,7 @@ def read_text_vectors(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> Vectors:
         found, start = [np.empty((0, length), dtype=np.float16)], 0
         try:
             for batch in file.iter_batches(
-                _READ_ROWS, row_groups=[ref.row_group], columns=["text_vector"], use_threads=False
+                max(1, _READ_NUMBERS // length), row_groups=[ref.row_group], columns=["text_vector"], use_threads=False
             ):
                 inside = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
                 raw = b"".join(batch.column(0).take(pa.array(inside)).drop_null().to_pylist())
@@ -165,13 +166,16 @@ def read_text_vectors(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> Vectors:
     return np.concatenate(found).astype(np.float32)
 
 
-def blocks(segments: Iterable[SegmentRef], rows: int = _READ_ROWS) -> Iterator[Vectors]:
-    """The embeddings of `segments` in order, (n, d) float32, n <= rows, finite; no block spans two segments."""
+def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
+    """The embeddings of `segments` in order, (n, d) float32, n <= rows, finite; no block spans two segments.
+
+    By default as many rows as are about a million numbers.
+    """
     for ref in segments:
         yield from _segment_blocks(ref, rows)
 
 
-def verified_blocks(segments: Iterable[SegmentRef], rows: int = _READ_ROWS) -> Iterator[Vectors]:
+def verified_blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
     """`blocks`, with digests checked: IntegrityError after a segment whose ids or embeddings are not those recorded."""
     for ref in segments:
         digest = None
@@ -184,12 +188,15 @@ def verified_blocks(segments: Iterable[SegmentRef], rows: int = _READ_ROWS) -> I
             raise _damaged(ref.path, f"{found} in row group {ref.row_group}, recorded as {ref.digest}")
 
 
-def _segment_blocks(ref: SegmentRef, rows: int) -> Iterator[Vectors]:
+def _segment_blocks(ref: SegmentRef, rows: int | None = None) -> Iterator[Vectors]:
     with _reading(ref.path) as file:
         dim = _metadata(file, ref.path)["dim"]
         _check_rows(file, ref)
         try:
-            for batch in file.iter_batches(rows, row_groups=[ref.row_group], columns=["embedding"], use_threads=False):
+            at_once = rows or max(1, _READ_NUMBERS // dim)
+            for batch in file.iter_batches(
+                at_once, row_groups=[ref.row_group], columns=["embedding"], use_threads=False
+            ):
                 block = _matrix(batch.column(0))
                 if block.shape[1] != dim or not np.isfinite(block).all():
                     raise _damaged(
@@ -225,7 +232,7 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 def _reading(path: Path) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True)
+        return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
     except (OSError, pa.ArrowInvalid) as err:
         raise _damaged(path, str(err)) from err
 

@@ -6,6 +6,7 @@ rotate take the same centroids as those that do not, and a partition is clustere
 
 from __future__ import annotations
 
+import math
 import threading
 from dataclasses import dataclass, field
 
@@ -18,6 +19,8 @@ from lookup.errors import InputError
 from lookup.metric import Metric
 
 Vectors = npt.NDArray[np.float32]
+
+CODE_ROWS = 32_768  # 128 for each of 256 codewords; FAISS copies what codes are learned from up to three times
 
 
 @dataclass(frozen=True)
@@ -40,6 +43,10 @@ class TrainingSet:
     def none(self) -> TrainingSet:
         """No rows, for a type that is not trained."""
         return TrainingSet(self.xt[:0], self.metric)
+
+    def some(self) -> Vectors:
+        """At most `CODE_ROWS` of the rows, evenly spread: what codes are learned from."""
+        return np.ascontiguousarray(self.xt[:: max(1, math.ceil(len(self) / CODE_ROWS))])
 
     def check(self, needed: int, why: str) -> None:
         """InputError unless there are `needed` rows."""

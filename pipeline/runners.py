@@ -23,6 +23,7 @@ from apache_beam.runners.worker import sdk_worker
 
 from encoders.errors import InputError, VitrineError
 from pipeline import failures
+from pipeline.allocator import give_back
 
 _LOCAL = (None, "local")
 _DOWNLOADS = "it downloads a binary first; leave --runner out for the local runner"
@@ -86,6 +87,7 @@ def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.P
     try:
         result = pipeline.run()
         state = result.wait_until_finish()
+        give_back()  # or the peak of the next step would come on top of what this one freed
     except RuntimeError as err:  # whatever failed in a worker arrives as one, with the traceback for its message
         raise (failures.found_in(str(err)) or failures.unexpected(str(err))) from err
     except (grpc.FutureTimeoutError, grpc.RpcError) as err:

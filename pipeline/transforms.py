@@ -24,6 +24,7 @@ from encoders.photo import PhotoLimits
 from index_builders.threads import fair_share, threads
 from lookup.store import Store
 from pipeline import catalog, fingerprints
+from pipeline.allocator import give_back
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
@@ -265,6 +266,7 @@ class BuildIndex(beam.DoFn):  # type: ignore[misc]
         """Build one partition's index."""
         with told(), threads(fair_share(self.at_once)):
             record = write_index(self.store, task.name, task.path, self.config.index, self.dim, self.embed)
+        give_back()
         yield Done(task.number, record.name, record.rows, False)
 
 
