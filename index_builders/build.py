@@ -3,7 +3,7 @@
 Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which types that
 rotate hold once more, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
 of a sample, and its vectors and training rows, are let go before all rows are built. Vectors lie in a scratch file
-(kept.py), two bytes a number; refine vectors go straight to disk.
+(kept.py), two bytes a number; refine vectors go straight to disk. Large partitions are built as parts, see parts.py.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from index_builders.retrain import Earlier, Learned, figures, used_again
 from index_builders.shards import FORMAT as SHARD_FORMAT
 from index_builders.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Trial, Unmeasured, drawn_by, trial
+from index_builders.trial import Trial, Unmeasured, drawn_by, held_out_by, trial
 from index_builders.tune import clocked
 from index_builders.verify import check_ids, prove
 from lookup.errors import InputError, VitrineError
@@ -152,7 +152,7 @@ def _made(kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None, 
     """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`."""
     reason, ids = "", work / IDS_FILE
     if earlier is not None:
-        again, learned = used_again(earlier, drawn_by(settings, kept, ids, texts), settings, work / "earlier")
+        again, learned = used_again(earlier, held_out_by(settings, kept, ids, texts), settings, work / "earlier")
         if again is not None:
             return again, {"considered": (), "learned": learned}
         reason = learned.reason

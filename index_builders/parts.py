@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 
 from index_builders import choose, kept
-from index_builders.asked import Embed, Texts, asked
+from index_builders.asked import Embed, Texts
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
 from index_builders.choose import Choice, of_sample
@@ -31,8 +31,7 @@ from index_builders.merge import merge
 from index_builders.retrain import Earlier, judged, near_enough, spec_of
 from index_builders.shards import SegmentRef, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.training_set import TrainingSet
-from index_builders.trial import Rows, positions_by, trial
+from index_builders.trial import held_out_by, learned_from_by, trial
 from lookup.index import IDS_FILE, INDEX_FILE
 from lookup.metric import Metric
 
@@ -127,9 +126,10 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
         if spec is None:
             choice = so_far.choice or of_sample(whole, settings, folder, partition.texts)
             spec, so_far = choice.next(settings, whole), replace(so_far, choice=choice)
-    train = positions_by(settings, rows, dim)[0] if spec.trained else np.zeros(0, dtype=np.int64)
-    empty = spec.empty(TrainingSet(whole.at(train), settings.metric), dim, settings.metric)
-    return Learning(spec, len(train), False, so_far), empty
+    learned_from = learned_from_by(settings, whole)
+    if not spec.trained:  # as a candidate: settings see to a type that is named
+        learned_from = learned_from.none()
+    return Learning(spec, len(learned_from), False, so_far), spec.empty(learned_from, dim, settings.metric)
 
 
 def fill(
@@ -155,9 +155,7 @@ def finish(
 
     def make(whole: Kept, texts: Texts | None, work: Path) -> Made:
         merge(empty, parts, work / INDEX_FILE)
-        own = positions_by(settings, len(whole), whole.dim)[1]
-        nothing = TrainingSet(np.zeros((0, whole.dim), dtype=np.float32), settings.metric)
-        rows = Rows(whole, nothing, asked(whole, own, settings.k, texts), work / IDS_FILE)
+        rows = held_out_by(settings, whole, work / IDS_FILE, texts)
         made = trial(learning.spec, rows, settings.target_recall, work, built=work / INDEX_FILE)
         made = replace(made, train_rows=learning.train_rows)
         if learning.earlier and partition.earlier is not None:

@@ -33,7 +33,7 @@ from lookup.identity import identity_of
 from lookup.index import FORMAT
 from lookup.manifest import IndexRecord, TrainingFigures
 
-_CHOSEN_BY = ("target_recall", "max_bytes_per_vector", "max_disk_bytes_per_vector", "k", "held_out_queries")
+_CHOSEN_BY = ("target_recall", "max_bytes_per_vector", "max_disk_bytes_per_vector", "held_out_queries")
 _BOUNDS = ("retrain_max_error", "retrain_max_imbalance", "retrain_max_recall_loss")
 _SAMPLED = 8192  # rows whose distance to their centroids is measured: its mean is then known to about 0.5%
 _ROUNDING = 1e-6  # of a row's squared length: what an error of zero is measured as
@@ -68,15 +68,14 @@ class Learned:
 
 
 def learned_under(settings: IndexSettings, texts: str | None, spec: BuilderSpec) -> str:
-    """64 hex digits of what decides a training of `spec`, and under `type: auto` that `spec` was chosen.
+    """64 hex digits of what decides a training of `spec`, its recall, and under `type: auto` that `spec` was chosen.
 
     `texts` as IndexSettings.identity has it.
     """
     chosen = settings.large.get("type") == AUTO
-    fields = {"metric", "seed", "max_train_rows", *(_CHOSEN_BY if chosen else ())}
+    fields = {"metric", "seed", "max_train_rows", "k", *(_CHOSEN_BY if chosen else ())}
     read = settings.model_dump(mode="json", include=fields)
-    asked = texts if chosen and settings.text_queries else None
-    return identity_of({"format": FORMAT, "auto": chosen, "spec": spec.identity, "settings": read, "texts": asked})
+    return identity_of({"format": FORMAT, "auto": chosen, "spec": spec.identity, "settings": read, "texts": texts})
 
 
 def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim: int, texts: str | None) -> str | None:
@@ -187,7 +186,7 @@ def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> Trai
         imbalance=float(len(sizes) * (sizes**2).sum() / index.rows**2),
         nprobe=setting.nprobe,
         refine_factor=setting.refine_factor,
-        recall=_recall_at(made, setting.nprobe, setting.refine_factor),
+        recall=made.tuned.point.recall if then is None else _recall_at(made, then.nprobe, then.refine_factor),
     )
 
 

@@ -67,28 +67,36 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Tex
 
     With `texts` the latter are asked for by their texts as well.
     """
-    train, own = positions(len(kept), nt, nq, seed)
-    return Rows(kept, TrainingSet(kept.at(train), kept.metric), asked(kept, own, k, texts), ids)
-
-
-def positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
-    """`nt` and `nq` random positions of `rows`, each rising, none in both: of rows to train on and to ask for."""
-    rng = np.random.default_rng(seed)
-    chosen: Positions = np.sort(rng.choice(rows, nt + nq, replace=False, shuffle=False)).astype(np.int64)
-    held = np.zeros(nt + nq, dtype=np.bool_)
-    held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
-    return chosen[~held], chosen[held]
-
-
-def positions_by(settings: IndexSettings, rows: int, dim: int) -> tuple[Positions, Positions]:
-    """As many `positions` as the settings want for `rows` rows of length `dim`."""
-    return positions(rows, settings.train_rows(rows, dim), settings.held_out(rows), settings.seed)
+    learned, own = _positions(len(kept), nt, nq, seed)
+    return Rows(kept, TrainingSet(kept.at(learned), kept.metric), asked(kept, own, k, texts), ids)
 
 
 def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
     """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `texts`."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
     return drawn(kept, nt, nq, settings.k, settings.seed, ids, texts)
+
+
+def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+    """What `drawn_by` gives, but with no rows to learn from: these are not read."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    _, own = _positions(len(kept), nt, nq, settings.seed)
+    return Rows(kept, TrainingSet(kept.at(own[:0]), kept.metric), asked(kept, own, settings.k, texts), ids)
+
+
+def learned_from_by(settings: IndexSettings, kept: Kept) -> TrainingSet:
+    """What `drawn_by` gives to learn from, without queries, whose answers take a search of all rows."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    return TrainingSet(kept.at(_positions(len(kept), nt, nq, settings.seed)[0]), kept.metric)
+
+
+def _positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
+    """The positions of `nt` and of `nq` of the `rows`, each rising, none in both."""
+    rng = np.random.default_rng(seed)
+    positions: Positions = np.sort(rng.choice(rows, nt + nq, replace=False, shuffle=False)).astype(np.int64)
+    held = np.zeros(nt + nq, dtype=np.bool_)
+    held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
+    return positions[~held], positions[held]
 
 
 def trial(

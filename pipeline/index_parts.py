@@ -52,11 +52,6 @@ class Part(NamedTuple):
     first: int
     end: int
 
-    @property
-    def task(self) -> Task:
-        """The task that this is a part of."""
-        return Task(self.number, self.partition, self.name, self.path, self.round)
-
 
 class Filled(NamedTuple):
     """A part's file."""
@@ -83,15 +78,21 @@ def started(store: Store, task: Task, config: Config, dim: int, embed: Embed | N
     return [Part(*task, number, rows.start, rows.stop) for number, rows in enumerate(parts)]
 
 
+def task_of(part: Part) -> Task:
+    """The task that this is a part of. In worker processes elements have Beam's own types: the fields, no methods."""
+    return Task(part.number, part.partition, part.name, part.path, part.round)
+
+
 def filled_part(store: Store, part: Part, metric: Metric) -> Filled:
     """Fill one part, its file in the store."""
-    _, empty = _learned(store, part.task)
+    task = task_of(part)
+    _, empty = _learned(store, task)
     rows = range(part.first, part.end)
     first, segments = read_rows(store, part.path, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
         fill(empty, segments, first, rows, metric, path)
-        file = store.put(path, f"{_folder(part.task)}/{part.part:06d}.faiss", len(rows))
+        file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
     return Filled(part.part, file.path, file.bytes, file.rows, file.blake3)
 
 

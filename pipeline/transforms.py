@@ -31,7 +31,7 @@ from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
 from pipeline.failures import told
-from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started
+from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.plan import Unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
 from pipeline.text_queries import text_queries
@@ -277,7 +277,7 @@ class FillPart(StoreDoFn):
     def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
         """Fill one part."""
         with told(), threads(1):
-            yield part.task, filled_part(self.store, part, self.config.index.metric)
+            yield task_of(part), filled_part(self.store, part, self.config.index.metric)
 
 
 class MergeParts(StoreDoFn):

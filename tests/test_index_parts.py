@@ -10,6 +10,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -157,6 +158,51 @@ def test_a_bucket_gets_the_same_index(
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
+
+
+@pytest.mark.nightly
+@pytest.mark.parametrize(
+    "beam",
+    [
+        ("--direct_running_mode=multi_processing", "--direct_num_workers=2"),
+        ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK"),
+    ],
+    ids=["processes", "portable"],
+)
+def test_other_runners_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beam: tuple[str, ...]) -> None:
+    """Worker processes, to which elements come as Beam's own types, and the portable runner: the same index."""
+    monkeypatch.setattr(kept, "ROWS", 16_384)  # what worker processes have
+    rows = [f"{' '.join(WORDS[n % 13 :])} {n}" for n in range(17_000)]
+    catalog = write_titles(tmp_path / "catalog.parquet", rows, row_group_rows=9000)
+    where = (f"catalog.path={catalog}", SQ8, "gates.min_recall=0", "run.part_rows=16384")
+    one, parts = tmp_path / "one", tmp_path / "parts"
+    check_ended_well(run_titles(catalog, one, *where, "run.part_rows=1000000"), one)
+    check_ended_well(run_titles(catalog, parts, *where, "--", *beam), parts)
+    assert proved(parts) == proved(one)
+
+
+def test_elements_of_other_types_will_do(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Steps read an element's fields and nothing else: in worker processes it has a type that Beam made of these."""
+
+    def foreign(element: Any) -> Any:
+        return namedtuple("Foreign", element._fields)(*element)
+
+    fill_one, merge_all = transforms.FillPart.process, transforms.MergeParts.process
+    begin = transforms.BuildIndex.process
+
+    def begun(self: transforms.BuildIndex, task: Task) -> Iterator[Any]:
+        yield from begin(self, foreign(task))
+
+    def filled(self: transforms.FillPart, part: Part) -> Iterator[tuple[Task, Filled]]:
+        yield from fill_one(self, foreign(part))
+
+    def merged(self: transforms.MergeParts, filled: tuple[Task, Iterable[Filled]]) -> Iterator[transforms.Done]:
+        yield from merge_all(self, (foreign(filled[0]), [foreign(one) for one in filled[1]]))
+
+    monkeypatch.setattr(transforms.BuildIndex, "process", begun)
+    monkeypatch.setattr(transforms.FillPart, "process", filled)
+    monkeypatch.setattr(transforms.MergeParts, "process", merged)
+    check_ended_well(run_titles(catalog, tmp_path / "store", *SMALL, RABITQ, *PARTS), tmp_path / "store")
 
 
 # --- rounds ---
@@ -331,6 +377,8 @@ def test_what_a_killed_run_left_is_dropped(catalog: Path, tmp_path: Path) -> Non
     assert list(store.glob("parts/*/0/*.faiss"))
     check_ended_well(run_titles(catalog, store, *SMALL, RABITQ, *PARTS), store)
     assert proved(store) == proved(tmp_path / "one")
+    (store / "parts" / "ab" / "0").mkdir(parents=True)
+    check_ended_well(run_titles(catalog, store, *SMALL, RABITQ, *PARTS), store)  # which builds nothing
 
 
 @pytest.mark.parametrize("short", [False, True])

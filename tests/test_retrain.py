@@ -98,6 +98,7 @@ def test_an_emptied_index_is_what_was_learned(tmp_path: Path, fields: dict[str, 
     learn = builder_spec(fields).empty
     sample = TrainingSet(xb[:600], metric)
     write_index(filled(learn(sample, 16, metric), [xb]), tmp_path / "first")
+    assert emptied(tmp_path / "first").ntotal == 0
     write_index(filled(emptied(tmp_path / "first"), [xb]), tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
     write_index(filled(emptied(tmp_path / "first"), [xb[:333]]), tmp_path / "fewer")
@@ -282,6 +283,17 @@ def test_always_names_an_index_by_its_rows(tmp_path: Path) -> None:
     assert night(tmp_path, titles(1500), *SMALL, LARGE).exit_code == 0
     assert index_of(tmp_path).name == training_of(tmp_path).content
     assert "unchanged: " in night(tmp_path, titles(1500)).stdout
+
+
+def test_an_index_is_named_by_its_training(parent: Path) -> None:
+    """Rows that get the same training by another way, through a night between, get the same name and bytes."""
+    shutil.copytree(parent / "store", parent / "direct")
+    for rows in (1450, 1440):
+        assert night(parent, titles(rows)).exit_code == 0
+    assert night(parent, titles(1440), store="direct").exit_code == 0
+    through, direct = (manifest_of(parent / place).partitions[0].index for place in ("store", "direct"))
+    assert (through.name, through.files) == (direct.name, direct.files)
+    assert through.training == direct.training
 
 
 def test_a_killed_run_finds_what_it_built(parent: Path, monkeypatch: pytest.MonkeyPatch) -> None:
