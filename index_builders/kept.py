@@ -6,6 +6,7 @@ ones too, are a file of their own. Two bytes a number on disk, and no memory but
 
 from __future__ import annotations
 
+import mmap
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -55,6 +56,15 @@ class Kept:
         """All rows in order, (n, d) float32, as `metric.stored` has them."""
         for start in range(0, len(self.rows), ROWS):
             yield self.metric.stored(self.rows[start : start + ROWS].astype(np.float32))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the file's pages, which count as this process's memory until the kernel wants the room."""
+        base = self.rows.base
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+            base.madvise(mmap.MADV_DONTNEED)
 
     def nearest(self, xq: Vectors, k: int) -> tuple[Vectors, Positions]:
         """Exact search of (nq, d) float32 `stored` queries: scores and positions (nq, k), see `exact_neighbours`."""
