@@ -7,6 +7,7 @@ ones too, are a file of their own. Two bytes a number on disk, and no memory but
 from __future__ import annotations
 
 import mmap
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -60,10 +61,10 @@ class Kept:
 
     def _forget(self) -> None:
         """Let go of the file's pages, which count as this process's memory until the kernel wants the room."""
-        base = self.rows.base
+        base: Any = self.rows.base
         while base is not None and not isinstance(base, mmap.mmap):
             base = getattr(base, "base", None)
-        if base is not None and hasattr(mmap, "MADV_DONTNEED"):
+        if base is not None and sys.platform == "linux":
             base.madvise(mmap.MADV_DONTNEED)
 
     def nearest(self, xq: Vectors, k: int) -> tuple[Vectors, Positions]:
