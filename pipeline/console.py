@@ -150,8 +150,10 @@ def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: boo
     if as_json:
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
         seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds}
-        partitions = {name: asdict(one) for name, one in found.partitions.items()}
-        document({**totals, **taken, **seconds, "at_once": asdict(found.at_once), "partitions": partitions})
+        rows = {name: one.rows for name, one in found.partitions.items()}
+        indexes = {name: asdict(one) for name, one in found.partitions.items()}
+        at_once = asdict(found.at_once)
+        document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
         return
     click.echo(
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "

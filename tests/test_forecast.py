@@ -74,7 +74,7 @@ def test_a_plan_says_what_the_run_then_takes(catalog: Path, tmp_path: Path) -> N
     assert before["encode_seconds"] is None
     assert run_titles(catalog, store, "catalog.partition=kind", *SMALL).exit_code == 0
     for partition in manifest_of(store).partitions:
-        said = before["partitions"][partition.name]
+        said = before["indexes"][partition.name]
         files = partition.index.files
         refine = sum(file.bytes for role, file in files.items() if role.startswith("refine"))
         assert 0.98 * said["least_bytes"] <= files["index"].bytes <= 1.02 * said["most_bytes"]
