@@ -23,7 +23,7 @@ _TORCH_BYTES = 750e6  # torch imported and warmed up
 _UNIT_BYTES = 30e6  # of a worker, whatever its unit
 _ROW_BYTES = 2_500  # of a row of a unit: its strings while they are cleaned and its fingerprints
 _NUMBER_BYTES = 16  # of each number of a row's vectors: float32 and float16 copies, the Parquet pages
-_PIXEL_BYTES = 7  # of a photo while it is decoded, made RGB and resized
+_PIXEL_BYTES = 16  # of a photo while it is decoded and made RGB: PNG and WebP with transparency, measured
 _PLAN_BYTES = 40  # of each row of the catalog: hashes of its id, in the plan and in the last gate
 _LEAST_PART = 32_768  # rows: smaller parts save no memory
 _EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
@@ -32,12 +32,11 @@ _SHARD_ROW = 60  # fingerprints, row number, page headers
 
 @dataclass(frozen=True)
 class AtOnce:
-    """How much is done at the same time: workers and decoding threads while rows are embedded; builds, the threads of
-    each, and the rows of a part while indexes are built.
+    """How much is done at the same time: workers while rows are embedded; builds, the threads of each, and the rows of
+    a part while indexes are built.
     """
 
     embed_workers: int
-    photo_threads: int
     builds: int
     build_threads: int
     part_rows: int
@@ -81,7 +80,7 @@ class Forecast:
 def usual(config: Config, partitions: int) -> AtOnce:
     """How much a run does at once that nothing bounds."""
     workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
-    return AtOnce(workers, config.run.photo_threads, workers, share, config.run.part_rows)
+    return AtOnce(workers, workers, share, config.run.part_rows)
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
@@ -93,8 +92,7 @@ def expected(config: Config, plan: Plan, category: str | None = None) -> Forecas
     embedding = next((one for one in _embedding(config, plan, first) if one.embed_memory <= bound), None)
     building = next((one for one in _building(config, plan, first, category) if one.build_memory <= bound), None)
     if embedding is not None and building is not None:
-        at_once, slower = building.at_once, embedding.at_once
-        at_once = replace(at_once, embed_workers=slower.embed_workers, photo_threads=slower.photo_threads)
+        at_once = replace(building.at_once, embed_workers=embedding.at_once.embed_workers)
         return replace(building, at_once=at_once, embed_memory=embedding.embed_memory)
     raise _refusal(config, plan, first, category)
 
@@ -113,7 +111,7 @@ def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
     if config.run.memory is None:
         return Fitted(config, config, None)
     at_once = expected(config, plan, category).at_once
-    embedding = {"workers": at_once.embed_workers, "photo_threads": at_once.photo_threads}
+    embedding = {"workers": at_once.embed_workers}
     building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
     return Fitted(_with(config, embedding), _with(config, building), at_once.build_threads)
 
@@ -134,19 +132,20 @@ def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None)
     everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
     return Forecast(
         at_once=at_once,
-        embed_memory=_embed_memory(config, plan, at_once.embed_workers, at_once.photo_threads),
+        embed_memory=_embed_memory(config, plan, at_once.embed_workers),
         build_memory=round(everywhere + sum(largest) + parts),
         shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
         partitions=built,
     )
 
 
-def _embed_memory(config: Config, plan: Plan, workers: int, photo_threads: int) -> int:
+def _embed_memory(config: Config, plan: Plan, workers: int) -> int:
     numbers = fusion_of(config).dim + sum(dim for dim in tower_dims(config) if dim)
     units = sorted((_unit_bytes(unit, numbers) for unit in plan.units), reverse=True)[:workers]
-    photo = 0 if config.encoders.image is None else config.catalog.max_photo_pixels * _PIXEL_BYTES
+    # as many pixels as one photo may have are decoded at a time, see pixel_room.py
+    photos = 0 if config.encoders.image is None else config.catalog.max_photo_pixels * _PIXEL_BYTES
     everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
-    return round(everywhere + sum(units) + len(units) * photo_threads * photo)
+    return round(everywhere + sum(units) + photos)
 
 
 def _unit_bytes(unit: Unit, numbers: int) -> float:
@@ -156,9 +155,8 @@ def _unit_bytes(unit: Unit, numbers: int) -> float:
 def _embedding(config: Config, plan: Plan, first: Forecast) -> Iterator[Forecast]:
     """Forecasts of embedding with less and less at once, the fastest first."""
     for workers in range(first.at_once.embed_workers, 0, -1):
-        for threads in range(first.at_once.photo_threads, 0, -1):
-            at_once = replace(first.at_once, embed_workers=workers, photo_threads=threads)
-            yield replace(first, at_once=at_once, embed_memory=_embed_memory(config, plan, workers, threads))
+        at_once = replace(first.at_once, embed_workers=workers)
+        yield replace(first, at_once=at_once, embed_memory=_embed_memory(config, plan, workers))
 
 
 def _building(config: Config, plan: Plan, first: Forecast, category: str | None) -> Iterator[Forecast]:
@@ -182,7 +180,7 @@ def _refusal(config: Config, plan: Plan, first: Forecast, category: str | None) 
     needed = max(embed, least.build_memory)
     name, worst = max(least.partitions.items(), key=lambda one: one[1].memory_bytes)
     if embed >= least.build_memory:
-        why = "a unit with its photos, one worker and one decoding thread"
+        why = "one unit at a time, and the largest photo that is allowed"
         fix = "lower catalog.max_photo_pixels or shards.max_unit_bytes, or write the catalog in smaller row groups"
     else:
         why = f"the index of partition {name}, {worst.rows:,} rows, built alone on one thread"

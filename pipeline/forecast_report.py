@@ -15,7 +15,7 @@ def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
     encoding = "known after a first run" if encode_seconds is None else f"about {duration(encode_seconds)}"
     memory = f"memory {_mb(found.memory)} MB (embedding {_mb(found.embed_memory)}, building {_mb(found.build_memory)})"
     disk = f"disk {_range(*found.disk)} MB, and up to {_mb(found.scratch)} MB more while building"
-    units = f"{at_once.embed_workers} units with {at_once.photo_threads} photo threads each"
+    units = f"{at_once.embed_workers} units"
     indexes = (
         f"{at_once.builds} indexes, on {at_once.build_threads} threads each, in parts of {at_once.part_rows:,} rows"
     )
