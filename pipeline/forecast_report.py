@@ -28,14 +28,14 @@ def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
 
 def forecast_table(found: Forecast) -> Table:
     """(columns, rows) of the partitions."""
-    columns = ["partition", "rows", "index", "index MB", "with refine", "memory MB", "scratch MB", "about s"]
+    columns = ["partition", "rows", "index", "index MB", "with refine", "scratch MB", "about s"]
     return columns, [[name, *_cells(one)] for name, one in found.partitions.items()]
 
 
 def _cells(one: IndexForecast) -> list[str]:
     kind = one.types[0] if len(one.types) == 1 else f"best of {len(one.types)}"
     sizes = [_range(one.least_bytes, one.most_bytes), _range(one.least_disk_bytes, one.most_disk_bytes)]
-    return [f"{one.rows:,}", kind, *sizes, _mb(one.memory_bytes), _mb(one.scratch_bytes), f"{one.seconds:,.1f}"]
+    return [f"{one.rows:,}", kind, *sizes, _mb(one.scratch_bytes), f"{one.seconds:,.1f}"]
 
 
 def _range(least: float, most: float) -> str:
