@@ -3,9 +3,10 @@
     python benchmarks/index_autofaiss.py --autofaiss PYTHON [--rows 200000] [--dim 256] [--photos FOLDER]
 
 PYTHON is that of an environment with autofaiss: `pip install autofaiss==2.18.0 'numpy<2' 'faiss-cpu==1.8.0'
-'pyarrow<20' 'setuptools<80' packaging`. It runs with that FAISS and not with ours, so for each budget there are three
-rows: what it ships, in its own process and FAISS; its key built by index_factory in our FAISS, at the setting it
-ships; and what Vitrine chooses with at most as many bytes in memory as it ships.
+'pyarrow<20' 'setuptools<80' packaging`. It runs with that FAISS and not with ours, so for each budget there are four
+rows: what it ships, in its own process and FAISS; the same file read by our FAISS; its key built by
+index_factory in our FAISS (see index_build.py for OPQ), at the setting it ships; and what Vitrine chooses with at most
+as many bytes in memory as it ships.
 
 Then the same rows sorted by category and shuffled, by both, and whether the goals are met.
 """
@@ -104,7 +105,7 @@ def peer_search(python: Path, vectors: Vectors, index: Path) -> Iterator[Search]
 
 
 def compared(python: Path, vectors: Vectors, budget: str, folder: Path, repeats: int) -> list[list[str]]:
-    """The three rows of a budget of memory."""
+    """The four rows of a budget of memory."""
     folder.mkdir()
     peer = peer_build(python, vectors, folder / "peer.faiss", {"max_index_memory_usage": budget})
     print(peer, flush=True)
@@ -115,10 +116,14 @@ def compared(python: Path, vectors: Vectors, budget: str, folder: Path, repeats:
     ours = apart(BUILD, str(vectors.folder), str(folder / "vitrine"), json.dumps(settings))
     faiss.omp_set_num_threads(1)
     with peer_search(python, vectors, folder / "peer.faiss") as asked:
-        in_ours = in_faiss(faiss.read_index(str(folder / "direct" / INDEX_FILE)), vectors.queries)
+        read, in_ours = (
+            in_faiss(faiss.read_index(str(path)), vectors.queries)
+            for path in (folder / "peer.faiss", folder / "direct" / INDEX_FILE)
+        )
         entries = [
             _shipped(f"autofaiss, {budget}: {key} at {setting}", peer, asked, vectors, setting),
-            _shipped("its key in our FAISS", direct, in_ours, vectors, setting),
+            _shipped("the same file in our FAISS", peer, read, vectors, setting),
+            _shipped("its key built by our FAISS", direct, in_ours, vectors, setting),
             _ours(vectors, folder / "vitrine", ours),
         ]
         speeds = interleaved([entry.asks for entry in entries], repeats)
@@ -189,6 +194,7 @@ def main() -> None:
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--budgets", default="20MB,4GB", help="max_index_memory_usage of autofaiss, by commas")
     parser.add_argument("--photos", type=Path, help="folder of photos: real vectors, of crops as pixels")
+    parser.add_argument("--name", help="of the page; by default index_autofaiss_clustered or index_autofaiss_photos")
     given = parser.parse_args()
     with tempfile.TemporaryDirectory() as scratch:
         folder = Path(scratch)
@@ -196,21 +202,23 @@ def main() -> None:
         rows = []
         for budget in given.budgets.split(","):
             rows += compared(given.autofaiss, vectors, budget, folder / budget, given.repeats)
+            print(rows, flush=True)
         by_order = ordered(given.autofaiss, vectors, folder, given.repeats)
     _publish(given, rows, by_order)
 
 
 def _publish(given: argparse.Namespace, rows: list[list[str]], by_order: list[list[str]]) -> None:
-    kind = "photos" if given.photos else "clustered"
+    name = given.name or f"index_autofaiss_{'photos' if given.photos else 'clustered'}"
     command = f"python benchmarks/index_autofaiss.py --autofaiss PYTHON --rows {given.rows} --dim {given.dim}"
     command += f" --repeats {given.repeats} --budgets {given.budgets}" + (" --photos FOLDER" if given.photos else "")
+    command += f" --name {given.name}" if given.name else ""
     heads = ["index", "bytes in memory", "bytes in all", "build CPU s", "wall s", "peak MB", "recall@10 as shipped"]
     heads += ["queries/s as shipped", f"within {GIVEN_UP:g} of that recall", *(f"at {t:.2f}" for t in TARGETS)]
     columns = ["IVF512,Flat of a catalog", *(f"recall@10 at nprobe {lists}" for lists in (1, 4, 16, 64))]
     columns += [f"lists for {TARGETS[-1]:.2f}", "queries/s there"]
     table = ["| " + " | ".join(line) + " |" for line in [columns, ["---"] * len(columns), *by_order]]
     publish(
-        f"index_autofaiss_{kind}",
+        name,
         "What Vitrine builds against autofaiss",
         command,
         heads,

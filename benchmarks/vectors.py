@@ -32,7 +32,7 @@ def drawn(rows: int, dim: int, photos: Path | None, folder: Path) -> Vectors:
     asked = np.zeros(rows + QUERIES, dtype=np.bool_)
     asked[np.random.default_rng(2).choice(rows + QUERIES, QUERIES, replace=False)] = True
     kept = written(made[0][~asked], folder)
-    nobody = np.full(QUERIES, -1, dtype=np.int64)
+    nobody = np.full(QUERIES, -2, dtype=np.int64)  # no row has such a position
     return Vectors(folder, kept, made[1][~asked], held_out(made[0][asked].astype(np.float32), nobody, kept, K))
 
 

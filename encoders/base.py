@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import importlib
 import importlib.util
-import pkgutil
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
@@ -20,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 import encoders
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from encoders.named_types import types_in
 from encoders.photo import PhotoLimits, decode
 
 Modality = Literal["text", "image"]
@@ -162,7 +162,7 @@ class TwoTowers(Encoder):
 
 def encoder_types() -> list[str]:
     """The names that `type:` can have: every module of this package that defines a `Spec`."""
-    return types_in(encoders.__name__, list(encoders.__path__))
+    return types_in(encoders.__path__)
 
 
 def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
@@ -212,15 +212,6 @@ def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> An
 
 _loaded: dict[tuple[str, str], Encoder] = {}
 _loading = threading.Lock()
-
-
-def types_in(package: str, path: list[str]) -> list[str]:
-    """The modules of a package folder that are types of it, sorted."""
-    found = (module.name for module in pkgutil.iter_modules(path) if not module.ispkg)
-    return sorted(name for name in found if name not in _NOT_TYPES)
-
-
-_NOT_TYPES = {"base", "errors", "identity", "photo", "text"}
 
 
 def _stateless(encoder: Encoder) -> InputError:

@@ -101,6 +101,18 @@ def decode(raw: bytes, limits: PhotoLimits, jpeg: JpegDecoder | None = None) -> 
         return np.array(_guarded(lambda: _rgb(upright)))
 
 
+def claimed_pixels(raw: bytes) -> int:
+    """Width x height of an image file by its header, nothing decoded; 0 where no header can be read."""
+    width, height = _webp_size(raw)
+    if width:
+        return width * height
+    try:
+        with _guarded(lambda: Image.open(io.BytesIO(raw), formats=FORMATS)) as image:
+            return int(image.width * image.height)
+    except PhotoError:
+        return 0
+
+
 def decoder_identity() -> str:
     """Pillow and its version: another decoder gives other pixels, so it belongs into every fingerprint."""
     return f"pillow {PIL.__version__}"

@@ -8,7 +8,6 @@ config, so their modules import FAISS only inside `empty`: reading a config must
 from __future__ import annotations
 
 import importlib
-import pkgutil
 from abc import abstractmethod
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
@@ -18,6 +17,7 @@ import index_builders
 from lookup.errors import InputError
 from lookup.identity import identity_of
 from lookup.metric import Metric
+from lookup.named_types import types_in
 
 if TYPE_CHECKING:
     import faiss
@@ -34,6 +34,7 @@ class BuilderSpec(BaseModel):
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
     trained: ClassVar[bool]  # whether empty() wants a training sample
+    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
 
     type: str
 
@@ -70,8 +71,7 @@ class BuilderSpec(BaseModel):
 
 def builder_types() -> list[str]:
     """The names that `type:` can have: every module of this package that defines a `Spec`."""
-    modules = pkgutil.iter_modules(list(index_builders.__path__))
-    return sorted(module.name for module in modules if not module.ispkg and module.name not in _NOT_TYPES)
+    return types_in(index_builders.__path__)
 
 
 def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
@@ -83,9 +83,3 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
         )
     spec: BuilderSpec = importlib.import_module(f"{index_builders.__name__}.{name}").Spec.model_validate(fields)
     return spec
-
-
-_NOT_TYPES = {
-    *("base", "build", "choose", "cost", "evaluate", "filled", "inverted", "kept"),
-    *("shards", "sizing", "threads", "training_set", "trial", "tune", "verify"),
-}

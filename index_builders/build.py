@@ -3,14 +3,15 @@
 Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which types that
 rotate hold once more, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
 of a sample, and its vectors and training rows, are let go before all rows are built. Vectors lie in a scratch file
-(kept.py), two bytes a number; refine vectors go straight to disk.
+(kept.py), two bytes a number; refine vectors go straight to disk. Large partitions are built as parts, see parts.py.
 """
 
 from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,24 +20,30 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from index_builders.asked import Embed, Texts, least, recalls_of_kinds
 from index_builders.choose import choose, refused, too_slow
 from index_builders.evaluate import HeldOut, milliseconds, recalls
 from index_builders.kept import Kept, keep
+from index_builders.retrain import Earlier, Learned, figures, used_again
 from index_builders.shards import FORMAT as SHARD_FORMAT
 from index_builders.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Trial, Unmeasured, drawn_by, trial
+from index_builders.trial import Trial, Unmeasured, drawn_by, held_out_by, trial
 from index_builders.tune import clocked
 from index_builders.verify import check_ids, prove
 from lookup.errors import InputError, VitrineError
 from lookup.identity import identity_of
 from lookup.index import FORMAT, IDS_FILE, PartitionIndex
-from lookup.manifest import Considered, CurvePoint, Proof
+from lookup.manifest import Considered, CurvePoint, KindRecall, Proof
+
+Made = tuple[
+    Trial, dict[str, Any]
+]  # a tuned index, and fields of a BuiltIndex: what was considered, what it learned from
 
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """What became of a partition: all of an IndexRecord but its name and where its files are published."""
+    """What became of a partition: all of an IndexRecord but names, and where its files are published."""
 
     files: dict[str, str]  # role (index, ids, refine, refine_range) -> file name in the folder
     type: str
@@ -56,6 +63,8 @@ class BuiltIndex:
     build_seconds: float
     proof: Proof
     considered: tuple[Considered, ...]
+    recalls: tuple[KindRecall, ...]
+    learned: Learned
 
 
 def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
@@ -64,31 +73,53 @@ def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
     return identity_of({"formats": formats, "settings": settings_identity, "segments": list(segment_digests)})
 
 
-def build(segments: Sequence[SegmentRef], dim: int, settings: IndexSettings, folder: Path) -> BuiltIndex:
+def build(
+    segments: Sequence[SegmentRef],
+    dim: int,
+    settings: IndexSettings,
+    folder: Path,
+    embed: Embed | None = None,
+    earlier: Earlier | None = None,
+) -> BuiltIndex:
     """Build, check and measure the index of `segments` (embeddings of length `dim`), leaving its files in `folder`.
 
-    InputError for settings that do not fit the rows; GateError when no index meets the bounds; IntegrityError when a
-    file does not hold what went in; VitrineError for a full disk, or when a vector does not find itself.
+    With `embed`, rows are also asked for by their texts, unless every row is compared in any case. The training of
+    `earlier`, which `why_anew` found nothing against, is used again while it fits. InputError for settings that do not
+    fit the rows; GateError when no index meets the bounds; IntegrityError when a file does not hold what went in;
+    VitrineError for a full disk, or when a vector does not find itself.
     With a type that the config names, a target recall that no setting reaches is no error here: what was measured is
     returned, and a gate decides.
     """
+
+    def make(kept: Kept, texts: Texts | None, work: Path) -> Made:
+        return _made(kept, settings, work, texts, earlier)
+
+    return finished(segments, dim, settings, folder, embed, make)
+
+
+def finished(
+    segments: Sequence[SegmentRef],
+    dim: int,
+    settings: IndexSettings,
+    folder: Path,
+    embed: Embed | None,
+    make: Callable[[Kept, Texts | None, Path], Made],
+) -> BuiltIndex:
+    """See `build`; `make` gives the tuned index of all rows, made in a folder that has their ids in `IDS_FILE`."""
     started = time.perf_counter()
     rows = sum(ref.rows for ref in segments)
     if not rows:
         raise InputError("a partition with rows", "none", "leave empty partitions out of the build")
     work = folder / "work"
     work.mkdir()
-    try:
+    with written_into(folder):
         kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy")
         _write_ids(segments, work / IDS_FILE)
-        made, considered = _made(kept, settings, work)
+        texts = Texts(segments, embed) if embed is not None and settings.asks_texts(rows, dim) else None
+        made, decided = make(kept, texts, work)
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
-    except OSError as err:
-        raise VitrineError(
-            f"to write an index into {folder}", str(err), "free space on that disk, then run again"
-        ) from err
     found = _measured(made, paths, made.index.rows, segments, settings)
     shutil.rmtree(work)
     return BuiltIndex(
@@ -101,21 +132,57 @@ def build(segments: Sequence[SegmentRef], dim: int, settings: IndexSettings, fol
         k=settings.k,
         train_rows=made.train_rows,
         build_seconds=time.perf_counter() - started,
-        considered=considered,
+        **decided,
         **found,
     )
 
 
-def _made(kept: Kept, settings: IndexSettings, work: Path) -> tuple[Trial, tuple[Considered, ...]]:
-    """The index of the type that the config names, or the best of the candidates; ids are in `work`."""
-    spec = settings.choose(len(kept), kept.dim)
-    if spec is None:
-        return choose(kept, work / IDS_FILE, settings, work)
-    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE), settings.target_recall, work)
-    error = refused(made, settings) if len(kept) >= settings.exact_below else None
+@contextmanager
+def written_into(folder: Path) -> Iterator[None]:
+    """VitrineError for what the disk does not take."""
+    try:
+        yield
+    except OSError as err:
+        raise VitrineError(
+            f"to write an index into {folder}", str(err), "free space on that disk, then run again"
+        ) from err
+
+
+def _made(kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None, earlier: Earlier | None) -> Made:
+    """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`."""
+    reason, ids = "", work / IDS_FILE
+    if earlier is not None:
+        again, learned = used_again(earlier, held_out_by(settings, kept, ids, texts), settings, work / "earlier")
+        if again is not None:
+            return again, {"considered": (), "learned": learned}
+        reason = learned.reason
+    made, considered = _trained(kept, settings, work, texts)
+    return anew(made, considered, reason, settings)
+
+
+def anew(made: Trial, considered: tuple[Considered, ...], reason: str, settings: IndexSettings) -> Made:
+    """`made`, trained on its own rows; `reason`: why an earlier training was not used, if one was offered."""
+    found = figures(made, settings.seed)
+    return made, {"considered": considered, "learned": Learned(False, reason, found, found)}
+
+
+def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
+    """`made`, of a type that the config names; GateError where its bytes exceed a bound."""
+    error = refused(made, settings) if made.index.rows >= settings.exact_below else None
     if error is not None:
         raise error
-    return made, ()
+    return made
+
+
+def _trained(
+    kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None
+) -> tuple[Trial, tuple[Considered, ...]]:
+    """The index of the type that the config names, or the best of the candidates."""
+    spec = settings.choose(len(kept), kept.dim)
+    if spec is None:
+        return choose(kept, work / IDS_FILE, settings, work, texts)
+    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, texts), settings.target_recall, work)
+    return within_bytes(made, settings), ()
 
 
 def _measured(
@@ -131,11 +198,14 @@ def _measured(
     p50, p99 = np.percentile(_times(index, queries), (50, 99))
     if settings.max_query_ms is not None and rows >= settings.exact_below and p50 > settings.max_query_ms:
         raise too_slow(float(p50), curve, settings)
+    values = recalls(index, queries)
+    kinds = recalls_of_kinds(queries, values)
     return {
         "nprobe": point.nprobe,
         "refine_factor": point.refine_factor,
-        "recall": float(recalls(index, queries).mean()),
-        "recall_queries": len(queries.xq),
+        "recall": least(queries, values),
+        "recall_queries": kinds[0].queries,
+        "recalls": kinds if len(kinds) > 1 else (),
         "curve": curve,
         "p50_ms": float(p50),
         "p99_ms": float(p99),

@@ -19,12 +19,14 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_builders.base import BuilderSpec
+from index_builders.asked import Texts
+from index_builders.base import BuilderSpec, builder_spec
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
 from index_builders.threads import in_order
@@ -46,38 +48,98 @@ class Weighed:
     memory_bytes: float
     disk_bytes: float
 
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Weighed:
+        """What `fields` wrote down."""
+        spec, point = builder_spec(fields["spec"]), CurvePoint.model_validate(fields["point"])
+        return cls(**{**fields, "spec": spec, "point": point})
 
-def choose(kept: Kept, ids: Path, settings: IndexSettings, folder: Path) -> tuple[Trial, tuple[Considered, ...]]:
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        return {**vars(self), "spec": self.spec.model_dump(mode="json"), "point": self.point.model_dump(mode="json")}
+
+
+@dataclass(frozen=True)
+class Choice:
+    """A choice under way: the candidates' figures on a sample, who is built of all rows in which order, and the figures
+    of those that were.
+    """
+
+    sample: tuple[Weighed, ...]
+    order: tuple[int, ...]
+    tried: tuple[Weighed, ...] = ()
+
+    @classmethod
+    def of(cls, fields: dict[str, Any]) -> Choice:
+        """The choice that `fields` wrote down."""
+        return cls(
+            sample=tuple(Weighed.of(one) for one in fields["sample"]),
+            order=tuple(fields["order"]),
+            tried=tuple(Weighed.of(one) for one in fields["tried"]),
+        )
+
+    def fields(self) -> dict[str, Any]:
+        """The same as JSON has it."""
+        sample, tried = ([one.fields() for one in some] for some in (self.sample, self.tried))
+        return {"sample": sample, "order": list(self.order), "tried": tried}
+
+    def next(self, settings: IndexSettings, kept: Kept) -> BuilderSpec:
+        """The candidate to build of all rows."""
+        return settings.candidates(len(kept), kept.dim)[self.order[len(self.tried)]]
+
+    def after(self, made: Trial, settings: IndexSettings) -> Choice:
+        """The choice when `made` is built; GateError where it was the last and falls short like those before it."""
+        more = replace(self, tried=(*self.tried, _figures(made)))
+        if not more.found(settings) and len(more.tried) == len(more.order):
+            raise refusal(more.tried, settings)
+        return more
+
+    def found(self, settings: IndexSettings) -> bool:
+        """Whether the last one that was built meets the bounds on all rows."""
+        return not _shortfalls(self.tried[-1], settings)
+
+    def considered(self, settings: IndexSettings) -> tuple[Considered, ...]:
+        """All that was weighed, with verdicts."""
+        shorts = [(one, _shortfalls(one, settings)) for one in self.tried]
+        return (
+            *(_considered(one, _verdict(one, settings)) for one in self.sample),
+            *(_considered(one, f"short on all rows: {short[0]}" if short else "chosen") for one, short in shorts),
+        )
+
+
+def choose(
+    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None
+) -> tuple[Trial, tuple[Considered, ...]]:
     """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
 
-    Of a sample nothing but figures is held while all rows are built, and of those that fall short not even files.
+    With `texts`, rows are also asked for by their texts. Of a sample nothing but figures is held while all rows are
+    built, and of those that fall short not even files.
     """
     if len(kept) <= CHOOSE_ROWS:
-        trials = _trials(drawn_by(settings, kept, ids), settings, folder / "candidates")
+        trials = _trials(drawn_by(settings, kept, ids, texts), settings, folder / "candidates")
         figures = [_figures(one) for one in trials]
         passing = _passing(figures, settings)
         return trials[passing[0]], tuple(
             _considered(one, "chosen" if place == passing[0] else _verdict(one, settings))
             for place, one in enumerate(figures)
         )
-    specs = settings.candidates(len(kept), kept.dim)
-    figures = _of_sample(kept, specs, settings, folder)
-    passing = _passing(figures, settings, sampled=True)
-    weighed, failed = [_considered(one, _verdict(one, settings)) for one in figures], list[Weighed]()
-    rows = drawn_by(settings, kept, ids)
-    for place in passing:
-        into = folder / f"all-{place}"
+    choice = of_sample(kept, settings, folder, texts)
+    rows = drawn_by(settings, kept, ids, texts)
+    while True:
+        into = folder / f"all-{len(choice.tried)}"
         into.mkdir()
-        made = trial(specs[place], rows, settings.target_recall, into)
-        figure = _figures(made)
-        short = _shortfalls(figure, settings)
-        weighed.append(_considered(figure, f"short on all rows: {short[0]}" if short else "chosen"))
-        if not short:
-            return made, tuple(weighed)
-        failed.append(figure)
+        made = trial(choice.next(settings, kept), rows, settings.target_recall, into)
+        choice = choice.after(made, settings)
+        if choice.found(settings):
+            return made, choice.considered(settings)
         del made  # before its files, which it maps
         shutil.rmtree(into)
-    raise refusal(failed, settings)
+
+
+def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Choice:
+    """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
+    figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, texts)
+    return Choice(tuple(figures), tuple(_passing(figures, settings, sampled=True)))
 
 
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
@@ -155,25 +217,27 @@ def _trials(rows: Rows, settings: IndexSettings, folder: Path) -> list[Trial]:
     return [by_number[number] for number in range(len(specs))]
 
 
-def _of_sample(kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path) -> list[Weighed]:
+def _of_sample(
+    kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, texts: Texts | None
+) -> list[Weighed]:
     """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
     into = folder / "sample"
     into.mkdir()
-    trials = _trials(_sampled(kept, settings, into), settings, into)
+    trials = _trials(_sampled(kept, settings, into, texts), settings, into)
     figures = [_of_all(_figures(one), spec, len(kept), kept.dim) for one, spec in zip(trials, specs, strict=True)]
     del trials  # before their files, which they map
     shutil.rmtree(into)
     return figures
 
 
-def _sampled(kept: Kept, settings: IndexSettings, folder: Path) -> Rows:
+def _sampled(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Rows:
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
     at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
     few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric)
     ids = folder / IDS_FILE
     pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
-    return drawn_by(settings, few, ids)
+    return drawn_by(settings, few, ids, None if texts is None else texts.among(at))
 
 
 def _figures(one: Trial) -> Weighed:

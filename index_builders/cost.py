@@ -35,9 +35,7 @@ class Cost:
     """The model of one index: ns of a code scanned, of a list opened, and what else a query pays."""
 
     code: float  # ns to compare one code
-    opened: (
-        float  # ns to begin a list: what a query prepares for it, and codes that others have pushed out of the cache
-    )
+    opened: float  # ns to begin a list: tables that a query needs for it, codes that are not in the cache
     rotated: float  # ns to rotate a query
     dim: int
 

@@ -31,6 +31,8 @@ _POOL = 16  # answers beyond k that are known: ties at the k-th place are nearly
 class HeldOut:
     """Queries with their true answers: `xq` (nq, d) float32 as they came, their own positions (nq,), k.
 
+    A query that is no row has an own position below -1.
+
     `worst` (nq,) float32 is the score that an answer must reach, -inf where every row is one; `wanted` (nq,) how many
     answers there are, k or fewer; `pool` (nq, p) the best positions, own left out, and `known` (nq,) whether they hold
     every row that reaches `worst`.

@@ -19,11 +19,18 @@ Vectors = npt.NDArray[np.float32]
 _WRITE_BYTES = 1 << 20
 
 
-def filled(index: faiss.Index, blocks: Iterable[Vectors]) -> faiss.Index:
-    """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order."""
+def filled(index: faiss.Index, blocks: Iterable[Vectors], first: int = 0) -> faiss.Index:
+    """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order.
+
+    The first row is position `first` of the partition, which an index with lists keeps beside the row.
+    """
     with threads(1):
         for xb in blocks:
-            index.add(xb)
+            if faiss.try_extract_index_ivf(index) is None:
+                index.add(xb)
+            else:
+                index.add_with_ids(xb, np.arange(first, first + len(xb)))
+            first += len(xb)
     return index
 
 

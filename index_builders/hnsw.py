@@ -1,7 +1,8 @@
 """A graph of near neighbours (Malkov and Yashunin: HNSW, 2016): fast where memory is plenty, slow to build.
 
 The graph depends on the order in which rows reach it, so one thread adds them all: the same rows give the same bytes,
-and a million rows take minutes. Rows that are equal to many others can become unreachable; the build looks.
+and a million rows take minutes. Graphs cannot be merged either: however large a partition is, it is not built as parts.
+Rows that are equal to many others can become unreachable; the build looks.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ class Spec(BuilderSpec):
     """IndexHNSWFlat: 4 dim + 8 m bytes a vector and more. Its nprobe is efSearch, the rows kept while searching."""
 
     trained: ClassVar[bool] = False
+    mergeable: ClassVar[bool] = False
 
     type: Literal["hnsw"] = "hnsw"
     m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")

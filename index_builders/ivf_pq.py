@@ -79,6 +79,10 @@ class Spec(BuilderSpec):
             expected = f"m that divides {dim}, the length of the embeddings"
             raise InputError(expected, f"m: {self.m}", "change or drop index.large.m")
         learned_from.check(max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
+        if self.opq and len(learned_from) < dim:  # FAISS 1.15 writes past the end of its memory
+            fix = "set index.large.opq=false, or raise index.max_train_rows or index.exact_below"
+            came = f"{len(learned_from)} rows"
+            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq", came, fix)
         with threads(1):
             rotation = self._rotation(learned_from.xt, dim) if self.opq else None
             coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)

@@ -6,6 +6,8 @@ ones too, are a file of their own. Two bytes a number on disk, and no memory but
 
 from __future__ import annotations
 
+import mmap
+import sys
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +25,7 @@ from lookup.refine import appended
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-_ROWS = 16_384  # rows as float32 at a time: 16 MB at 256 dimensions; part of what an index's bytes depend on
+ROWS = 16_384  # rows as float32 at a time: 16 MB at 256 dimensions; part of what an index's bytes depend on
 _NUMBERS = 1 << 22
 
 
@@ -45,16 +47,25 @@ class Kept:
     def at(self, positions: Positions) -> Vectors:
         """The rows at `positions`, (n, d) float32, as `metric.stored` has them."""
         found = np.empty((len(positions), self.dim), dtype=np.float32)
-        for start in range(0, len(positions), _ROWS):  # without the float16 copy of all of them
-            found[start : start + _ROWS] = self.metric.stored(
-                self.rows[positions[start : start + _ROWS]].astype(np.float32)
+        for start in range(0, len(positions), ROWS):  # without the float16 copy of all of them
+            found[start : start + ROWS] = self.metric.stored(
+                self.rows[positions[start : start + ROWS]].astype(np.float32)
             )
         return found
 
     def blocks(self) -> Iterator[Vectors]:
         """All rows in order, (n, d) float32, as `metric.stored` has them."""
-        for start in range(0, len(self.rows), _ROWS):
-            yield self.metric.stored(self.rows[start : start + _ROWS].astype(np.float32))
+        for start in range(0, len(self.rows), ROWS):
+            yield self.metric.stored(self.rows[start : start + ROWS].astype(np.float32))
+        self._forget()
+
+    def _forget(self) -> None:
+        """Let go of the file's pages, which count as this process's memory until the kernel wants the room."""
+        base: Any = self.rows.base
+        while base is not None and not isinstance(base, mmap.mmap):
+            base = getattr(base, "base", None)
+        if base is not None and sys.platform == "linux":
+            base.madvise(mmap.MADV_DONTNEED)
 
     def nearest(self, xq: Vectors, k: int) -> tuple[Vectors, Positions]:
         """Exact search of (nq, d) float32 `stored` queries: scores and positions (nq, k), see `exact_neighbours`."""

@@ -145,6 +145,27 @@ def read_embeddings(ref: SegmentRef) -> Vectors:
     return np.concatenate(list(_segment_blocks(ref)))
 
 
+def read_text_vectors(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The text vectors, (m, dt) float32, of those of the segment's `rows`, rising row numbers, that have a text."""
+    with _reading(ref.path) as file:
+        length = _metadata(file, ref.path).get("text_dim")
+        if length is None:
+            raise _damaged(ref.path, "no column text_vector")
+        _check_rows(file, ref)
+        found, start = [np.empty((0, length), dtype=np.float16)], 0
+        try:
+            for batch in file.iter_batches(
+                max(1, _READ_NUMBERS // length), row_groups=[ref.row_group], columns=["text_vector"], use_threads=False
+            ):
+                inside = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
+                raw = b"".join(batch.column(0).take(pa.array(inside)).drop_null().to_pylist())
+                found.append(np.frombuffer(raw, dtype="<f2").reshape(-1, length))
+                start += batch.num_rows
+        except (OSError, pa.ArrowInvalid) as err:
+            raise _damaged(ref.path, str(err)) from err
+    return np.concatenate(found).astype(np.float32)
+
+
 def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
     """The embeddings of `segments` in order, (n, d) float32, n <= rows, finite; no block spans two segments.
 

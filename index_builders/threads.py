@@ -30,13 +30,14 @@ def threads(n: int) -> Iterator[None]:
         faiss.omp_set_num_threads(before)
 
 
-def fair_share(workers: int) -> int:
-    """The threads of each of `workers` that build at once, so that together they use this machine's cores.
+def fair_share(workers: int, most: int | None = None) -> int:
+    """The threads of each of `workers` that build at once, so that together they use this machine's cores; or `most`.
 
     More threads than cores would only wait for each other.
     """
     cores: int = faiss.omp_get_max_threads()  # what the process may use, or OMP_NUM_THREADS
-    return max(1, cores // workers)
+    share = max(1, cores // workers)
+    return share if most is None else min(share, most)
 
 
 def in_order(work: Callable[[Part], Result], parts: Iterable[Part]) -> Iterator[Result]:

@@ -7,11 +7,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.asked import Texts, asked
 from index_builders.base import BuilderSpec
-from index_builders.evaluate import HeldOut, held_out
+from index_builders.evaluate import HeldOut
 from index_builders.filled import filled, write_index
 from index_builders.kept import Kept, Positions
 from index_builders.sizing import IndexSettings
@@ -60,33 +62,62 @@ class Unmeasured:
     refine_factor: int
 
 
-def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path) -> Rows:
-    """Random rows of `kept`: `nt` to train on and `nq` to ask for, drawn together and split at random."""
+def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Texts | None = None) -> Rows:
+    """Random rows of `kept`: `nt` to train on and `nq` to ask for, drawn together and split at random.
+
+    With `texts` the latter are asked for by their texts as well.
+    """
+    learned, own = _positions(len(kept), nt, nq, seed)
+    return Rows(kept, TrainingSet(kept.at(learned), kept.metric), asked(kept, own, k, texts), ids)
+
+
+def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+    """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `texts`."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    return drawn(kept, nt, nq, settings.k, settings.seed, ids, texts)
+
+
+def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+    """What `drawn_by` gives, but with no rows to learn from: these are not read."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    _, own = _positions(len(kept), nt, nq, settings.seed)
+    return Rows(kept, TrainingSet(kept.at(own[:0]), kept.metric), asked(kept, own, settings.k, texts), ids)
+
+
+def learned_from_by(settings: IndexSettings, kept: Kept) -> TrainingSet:
+    """What `drawn_by` gives to learn from, without queries, whose answers take a search of all rows."""
+    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
+    return TrainingSet(kept.at(_positions(len(kept), nt, nq, settings.seed)[0]), kept.metric)
+
+
+def _positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
+    """The positions of `nt` and of `nq` of the `rows`, each rising, none in both."""
     rng = np.random.default_rng(seed)
-    positions = np.sort(rng.choice(len(kept), nt + nq, replace=False, shuffle=False)).astype(np.int64)
+    positions: Positions = np.sort(rng.choice(rows, nt + nq, replace=False, shuffle=False)).astype(np.int64)
     held = np.zeros(nt + nq, dtype=np.bool_)
     held[np.random.default_rng((seed, 1)).choice(nt + nq, nq, replace=False)] = True
-    own: Positions = positions[held]
-    queries = held_out(kept.rows[own].astype(np.float32), own, kept, k)
-    return Rows(kept, TrainingSet(kept.at(positions[~held]), kept.metric), queries, ids)
+    return positions[~held], positions[held]
 
 
-def drawn_by(settings: IndexSettings, kept: Kept, ids: Path) -> Rows:
-    """As many random rows of `kept` as the settings want; their ids are in `ids`."""
-    nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
-    return drawn(kept, nt, nq, settings.k, settings.seed, ids)
-
-
-def trial(spec: BuilderSpec, rows: Rows, target: float, folder: Path, built: Path | None = None) -> Trial:
+def trial(
+    spec: BuilderSpec,
+    rows: Rows,
+    target: float,
+    folder: Path,
+    built: Path | None = None,
+    learned: faiss.Index | None = None,
+) -> Trial:
     """Build `spec` over `rows` in `folder` and tune it to recall@k of `target`.
 
-    `built` is the FAISS file of a spec that differs in the refine stage alone: it is used as it is.
+    `built` is the FAISS file of all rows, of a spec that may differ in the refine stage: it is used as it is.
+    `learned` is what `spec.empty` gave for other rows: nothing is trained then.
     """
     kept = rows.kept
-    learned_from = rows.learned_from if spec.trained else rows.learned_from.none()
+    learned_from = rows.learned_from if spec.trained and learned is None else rows.learned_from.none()
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
-        write_index(filled(spec.empty(learned_from, kept.dim, kept.metric), kept.blocks()), files["index"])
+        empty = spec.empty(learned_from, kept.dim, kept.metric) if learned is None else learned
+        write_index(filled(empty, kept.blocks()), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)

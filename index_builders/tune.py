@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+from index_builders.asked import least
 from index_builders.base import BuilderSpec
 from index_builders.cost import Cost, cost_of, scanned
 from index_builders.evaluate import HeldOut, Positions, Vectors, milliseconds, recalls
@@ -35,7 +36,8 @@ class Tuned:
 def tune(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: float) -> Tuned:
     """Measure and choose nprobe and refine factor of `index`, which `spec` built, for recall@k of `target` or more.
 
-    Where nothing reaches it, the best recall. Costs are those of cost.py; no clock is looked at, and `ms` is 0.
+    Recall is that of the kind of queries that has the least. Where nothing reaches the target, the best recall. Costs
+    are those of cost.py; no clock is looked at, and `ms` is 0.
     """
     curve = _front(_measured(index, spec, queries, target))
     reaching = [point for point in curve if point.recall >= target]
@@ -51,7 +53,7 @@ def settled(index: PartitionIndex, queries: HeldOut, tuned: Tuned, target: float
     measured = list[CurvePoint]()
     for point in (point for point in tuned.curve if point.cost_us >= tuned.point.cost_us):
         asked = replace(index, nprobe=point.nprobe, refine_factor=point.refine_factor)
-        measured.append(point.model_copy(update={"recall": float(recalls(asked, queries).mean())}))
+        measured.append(point.model_copy(update={"recall": least(queries, recalls(asked, queries))}))
         if measured[-1].recall >= target:
             return Tuned(measured[-1], tuned.curve)
     return Tuned(max(measured, key=lambda one: one.recall), tuned.curve)
@@ -122,7 +124,7 @@ def _points(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Co
     for factor in factors:
         few = index.candidates_for(hits, factor)
         answers = best(scores[:, :few], positions[:, :few], hits)[1]
-        recall = float(queries.recalls(answers).mean())
+        recall = least(queries, queries.recalls(answers))
         spent = cost.microseconds(index.nlist, nprobe if index.nlist else 0, seen, few, refine)
         points.append(CurvePoint(nprobe=nprobe, refine_factor=factor, recall=recall, cost_us=spent, ms=0.0))
     return points

@@ -8,9 +8,10 @@ from functools import partial
 
 import numpy as np
 
+from index_builders.asked import is_row, recalls_of_kinds
 from index_builders.base import BuilderSpec
 from index_builders.cost import list_sizes
-from index_builders.evaluate import HeldOut, Positions, Vectors, in_parts, interval, recalls
+from index_builders.evaluate import HeldOut, Positions, Vectors, in_parts, recalls
 from index_builders.shards import SegmentRef, read_ids
 from index_builders.threads import in_order, threads
 from lookup.errors import IntegrityError, VitrineError
@@ -47,7 +48,8 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
 
     Codes that are too coarse lose rows too: nothing in the store is damaged.
     """
-    chosen = np.unique(np.linspace(0, len(queries.xq) - 1, min(_SELF_QUERIES, len(queries.xq))).astype(np.int64))
+    rows = np.flatnonzero(is_row(queries))
+    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(_SELF_QUERIES, len(rows))).astype(np.int64))]
     xq, own = queries.xq[chosen], queries.own[chosen]
     scores, positions = _asked(partial(index.search, k=min(_SELF_K, index.rows)), xq)
     asked = index.metric.stored(xq)
@@ -77,14 +79,14 @@ def _tolerance(index: PartitionIndex) -> float:
 
 def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each: tuple[float, float]) -> Proof:
     """The figures of a tuned index that only looking gives; `bytes_each`: per vector, of the FAISS file and of all."""
-    low, high = interval(recalls(index, queries), seed=0)
+    least = recalls_of_kinds(queries, recalls(index, queries))[0]
     sizes = list_sizes(index) if index.nlist else None
     scores, positions = _asked(partial(index.candidates, count=min(index.rows, queries.k)), queries.xq)
     there = positions >= 0
     off = (scores - queries.kept.scores(index.metric.stored(queries.xq), positions))[there].astype(np.float64)
     return Proof(
-        recall_low=low,
-        recall_high=high,
+        recall_low=least.low,
+        recall_high=least.high,
         found_itself=check_finds_itself(index, queries),
         imbalance=None if sizes is None else float(len(sizes) * (sizes.astype(np.float64) ** 2).sum() / index.rows**2),
         score_error=float(np.sqrt((off**2).mean())) if len(off) else 0.0,
@@ -109,7 +111,7 @@ def _reconstruction_error(index: PartitionIndex, spec: BuilderSpec, queries: Hel
         return 0.0
     if spec.type == "ivf_rabitq" or spec.model_dump().get("fast_scan"):
         return None
-    x = index.metric.stored(queries.xq)
+    x = index.metric.stored(queries.xq[is_row(queries)])
     with threads(1):
         decoded = index.faiss_index.sa_decode(index.faiss_index.sa_encode(x))
     norms = float((x.astype(np.float64) ** 2).sum())

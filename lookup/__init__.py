@@ -3,6 +3,7 @@
 import lookup
 reader = lookup.open("store")
 hits = reader.search(text="red dress", k=10)
+hits = reader.search(text="red dress", where=["price < 50", "brand in Acme, Zeta"])
 """
 
 from __future__ import annotations

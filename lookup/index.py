@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -32,6 +33,7 @@ import pyarrow.parquet as pq
 
 from lookup.errors import InputError, IntegrityError
 from lookup.metric import Metric
+from lookup.only import Only, among
 from lookup.refine import Refine
 
 Vectors = npt.NDArray[np.float32]
@@ -121,19 +123,43 @@ class PartitionIndex:
         """The most that nprobe can be: inverted lists, or for hnsw rows (its nprobe is efSearch); 0 when exact."""
         return self.rows if isinstance(self.faiss_index, faiss.IndexHNSW) else self.nlist
 
-    def search(self, xq: Vectors, k: int, nprobe: int | None = None) -> tuple[Vectors, Positions]:
+    def search(
+        self, xq: Vectors, k: int, nprobe: int | None = None, only: Only | None = None
+    ) -> tuple[Vectors, Positions]:
         """The k best rows of each query: scores (nq, k) float32, descending, and positions (nq, k) int64.
 
         `xq` is (nq, dim) float32, finite. Ties are in order of position; missing rows are -inf and -1. What scores
         mean, and that those of several indexes compare, the module says. `nprobe` replaces the tuned one; an exact
-        index takes none.
+        index takes none. With `only`, no other row comes, and k of these wherever there are so many; how wide the
+        search is for that, lookup/only.py says.
         """
         if k < 1:
             raise InputError("k of at least 1", f"k: {k}", "ask for one hit or more")
+        if only is not None and len(only) < self.rows:
+            stored = self.metric.stored(self._checked(xq))
+            if not len(only):
+                return best(np.empty((len(xq), 0), np.float32), np.empty((len(xq), 0), np.int64), k)
+            return best(*among(self, stored, k, self._wide(nprobe), only), k)
         scores, positions = self.candidates(xq, self.candidates_for(k, self.refine_factor), nprobe)
         if self.refine is not None:
             scores = self.refine.scores(self.metric.stored(self._checked(xq)), positions)
         return best(scores, positions, k)
+
+    def only(self, mask: npt.NDArray[np.bool_]) -> Only:
+        """The rows where `mask` (rows,) is true, for `search`; to be used again for the same filter."""
+        if mask.shape != (self.rows,):
+            raise InputError(f"a mask of shape ({self.rows},)", f"shape {mask.shape}", "say of each row if it is kept")
+        return Only.of(mask, self._list_of if self.nlist else None)
+
+    @cached_property
+    def _list_of(self) -> npt.NDArray[np.int32]:
+        """The inverted list of each row, (rows,): four bytes a row from the first filter on."""
+        lists, found = self.ivf.invlists, np.zeros(self.rows, np.int32)
+        for number in range(self.nlist):
+            size = lists.list_size(number)
+            if size:
+                found[faiss.rev_swig_ptr(lists.get_ids(number), size)] = number
+        return found
 
     def candidates_for(self, k: int, refine_factor: int) -> int:
         """How many candidates FAISS is asked for when k hits are wanted."""
@@ -156,17 +182,24 @@ class PartitionIndex:
 
     def _parameters(self, nprobe: int | None) -> Any:
         """Search parameters of one call; set on the index, they would change the searches of other threads."""
-        if not self.widest:
+        chosen = self._wide(nprobe)
+        if not chosen:
             return None
-        chosen = self.nprobe if nprobe is None else nprobe
-        if not 1 <= chosen <= self.widest:
-            raise InputError(f"nprobe from 1 to {self.widest}", f"nprobe: {chosen}", "choose one in that range")
         if not self.nlist:
             return faiss.SearchParametersHNSW(efSearch=chosen)  # type: ignore[attr-defined]  # the stubs lack it
         params = faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
         if isinstance(self.faiss_index, faiss.IndexPreTransform):
             return faiss.SearchParametersPreTransform(index_params=params)  # type: ignore[call-arg]
         return params
+
+    def _wide(self, nprobe: int | None) -> int:
+        """The nprobe of one call, 0 for an exact index."""
+        if not self.widest:
+            return 0
+        chosen = self.nprobe if nprobe is None else nprobe
+        if not 1 <= chosen <= self.widest:
+            raise InputError(f"nprobe from 1 to {self.widest}", f"nprobe: {chosen}", "choose one in that range")
+        return chosen
 
     def _checked(self, xq: Vectors) -> Vectors:
         if xq.ndim != 2 or xq.shape[1] != self.dim:

@@ -11,6 +11,7 @@ from dataclasses import replace
 from lookup.errors import InputError
 from lookup.hit import Hit
 from lookup.search import Reader
+from lookup.where import Where
 
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 2
 # With lists of 2 k + 60, no product that both leave out could be among the k best: it would have less than
@@ -40,18 +41,20 @@ def search_late(
     category: str | None = None,
     k: int = 10,
     nprobe: int | None = None,
+    where: Where = (),
 ) -> list[Hit]:
     """The `k` best products by rank in two searches, one by the text and one by the photo; `score` is the rank sum.
 
-    A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60 counts as not in it.
+    A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60 counts as not in it. Of
+    both lists only what meets `where`, see `Reader.search`.
     """
     if text is None and image is None:
         raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
     if k < 1:
         raise InputError("k of at least 1", str(k), "ask for one hit or more")
     depth = 2 * k + _DEEPER
-    by_text = reader.search(text, None, category, depth, nprobe) if text is not None else []
-    by_photo = reader.search(None, image, category, depth, nprobe) if image is not None else []
+    by_text = reader.search(text, None, category, depth, nprobe, where) if text is not None else []
+    by_photo = reader.search(None, image, category, depth, nprobe, where) if image is not None else []
     hits = {hit.id: hit for hit in (*by_text, *by_photo)}
     merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in (by_text, by_photo)])
     return [replace(hits[one], score=score) for one, score in merged[:k]]

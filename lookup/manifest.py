@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, ClassVar
 
 from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -27,6 +27,8 @@ class Record(BaseModel):
     """A frozen piece of a manifest that refuses unknown fields."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
+
+    later: ClassVar[frozenset[str]] = frozenset()  # fields that a record of an earlier version may lack
 
 
 class FileRef(Record):
@@ -123,8 +125,47 @@ class Proof(Record):
     disk_bytes: float  # per vector: the FAISS file and the refine vectors
 
 
+class KindRecall(Record):
+    """recall@k of one kind of queries, `row` or `text`, with the 95% bootstrap interval of its mean."""
+
+    kind: str
+    queries: int
+    recall: float
+    low: float
+    high: float
+
+
+class TrainingFigures(Record):
+    """How well centroids and codes that were learned fit the rows of an index."""
+
+    rows: int
+    assignment_error: float  # mean |x - c|^2 of rows drawn from all, c the centroid of the list that x is in
+    imbalance: float  # of the lists, see Proof
+    nprobe: int  # the setting that the index was tuned to when it was trained, at which `recall` is measured
+    refine_factor: int
+    recall: float
+
+
+UNDECIDED = "index.retrain: always"  # the `reason` of a training where nothing was to be decided
+
+
+class Training(Record):
+    """Whose rows an index was learned from, and why: see index_builders/retrain.py."""
+
+    content: str  # the name that the index of these rows and settings has when it is trained on its own rows
+    settings: str  # 64 hex digits: of what decides a training, and under `type: auto` the choice
+    trained_by: str  # the name of the index whose rows it was learned from; its own, unless `reused`
+    reused: bool
+    reason: str  # the bound that decided, or that there was nothing to decide
+    then: TrainingFigures | None  # of `trained_by` when it was trained; None: nothing is learned
+    now: TrainingFigures | None  # of this index; those of `then`, unless `reused`
+
+
 class IndexRecord(Record):
     """One partition's index and its measured quality: written beside the index as its last file."""
+
+    # Fields that came later: a record without them is one of an index that is kept.
+    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training"})
 
     name: str
     type: str
@@ -136,7 +177,7 @@ class IndexRecord(Record):
     nprobe: int  # how widely to search, see lookup.index.PartitionIndex.widest; 0: the index is exact
     refine_factor: int  # candidates per hit that are re-ranked with the refine vectors; 0: none
     k: int  # the k of recall@k
-    recall: float
+    recall: float  # where more than one kind of queries was asked, of the kind that has the least
     recall_queries: int
     curve: tuple[CurvePoint, ...]
     p50_ms: float
@@ -145,6 +186,8 @@ class IndexRecord(Record):
     build_seconds: float
     proof: Proof | None = None  # None: an index of an earlier version
     considered: tuple[Considered, ...] = ()
+    recalls: tuple[KindRecall, ...] = ()  # of every kind of queries, the least first; empty: of rows alone
+    training: Training | None = None  # None: an index of an earlier version
 
 
 class PartitionEntry(Record):

@@ -30,7 +30,8 @@ def read_record(store: Store, name: str, kind: type[AnyRecord]) -> AnyRecord | N
     line, _, digest = store.read(name).partition(b"\n")
     if digest != blake3(line).hexdigest().encode() + b"\n":
         return None
-    if set(json.loads(line)) != set(kind.model_fields):
+    fields = set(json.loads(line))
+    if not set(kind.model_fields) - kind.later <= fields <= set(kind.model_fields):
         return None
     try:
         return kind.model_validate_json(line)

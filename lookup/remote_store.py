@@ -24,7 +24,7 @@ import fsspec
 
 from lookup.errors import InputError, LockedError
 from lookup.manifest import FileRef
-from lookup.store import HOLDER, Store, differs, digest_file, inside, locked, new_holder
+from lookup.store import HOLDER, PARTS, Store, differs, digest_file, inside, locked, new_holder
 
 # Their drivers hand `mode="create"` on to the service (read in s3fs 2026.9, gcsfs 2026.10, adlfs 2026.8 and fsspec's
 # memory). Others look first and then write, or overwrite, so that two runs would both have the lock.
@@ -101,8 +101,16 @@ class RemoteStore(Store):
                 for file in sorted(path.iterdir()):
                     self.put(file, f"{name}/{file.name}", rows=0)
 
+    def remove(self, folder: str) -> None:
+        """Drop `folder`, there or not, and this machine's copies."""
+        self.fs.invalidate_cache()
+        if self.fs.exists(self._object(folder)):
+            self.fs.rm(self._object(folder), recursive=True)
+        super().remove(folder)
+
     def sweep(self) -> None:
         """Drop what killed runs left in this machine's scratch a day ago or earlier; readers may be using the rest."""
+        self.remove(PARTS)
         for left in self.cache.glob(f"{_SCRATCH}*"):
             with suppress(FileNotFoundError):  # a reader's, which is done this moment
                 if left.stat().st_mtime < time.time() - _DEAD:

@@ -26,6 +26,7 @@ from lookup.errors import InputError, IntegrityError, LockedError
 from lookup.manifest import FileRef, Manifest
 
 HOLDER = "lock.json"  # who holds the lock, for the one who does not get it
+PARTS = "parts"  # of indexes in the making, which workers hand on to each other
 _CURRENT = "CURRENT"
 _SCRATCH = "tmp"
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
@@ -109,8 +110,15 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         yield path
 
+    def remove(self, folder: str) -> None:
+        """Drop `folder`, of files that no snapshot names, there or not."""
+        path = self.path(folder)
+        if path.is_dir():
+            shutil.rmtree(path)
+
     def sweep(self) -> None:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
+        self.remove(PARTS)
         for left in self.path(_SCRATCH).iterdir():
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)

@@ -17,6 +17,7 @@ from lookup.late import search_late
 from lookup.page import Answer, photo_of, write_page
 from lookup.query import read_photo
 from lookup.search import Reader
+from lookup.where import Condition
 
 
 @dataclass(frozen=True)
@@ -35,12 +36,13 @@ class Question:
 
 @dataclass(frozen=True)
 class Way:
-    """How questions are searched; `late` merges a search by text and one by photo by rank."""
+    """How questions are searched; `late` merges a search by text and one by photo by rank, `where` filters products."""
 
     category: str | None = None
     k: int = 10
     nprobe: int | None = None
     late: bool = False
+    where: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -74,7 +76,7 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
         photo = None if question.image is None else read_photo(question.image)
         started = time.perf_counter()
         try:
-            hits = search(question.text, photo, way.category, way.k, way.nprobe)
+            hits = search(question.text, photo, way.category, way.k, way.nprobe, way.where)
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         one = Answered(question, hits, time.perf_counter() - started)
@@ -83,8 +85,14 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
             found = [photo_of(hit, catalog.image_root, catalog.image_column) for hit in hits]
             page.append(Answer(question.title, photo, hits, one.seconds, found))
     if html is not None:
-        write_page(html, page, "Vitrine", f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products")
+        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
+        write_page(html, page, "Vitrine", note)
     return answered
+
+
+def filtered(where: Sequence[Condition]) -> str:
+    """What a filter lets through, to be put behind what is searched; empty where there is none."""
+    return f", where {' and '.join(map(str, where))}" if where else ""
 
 
 def read_questions(path: Path) -> list[Question]:

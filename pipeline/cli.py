@@ -46,6 +46,9 @@ def cli() -> None:
 _json = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
 _config = click.option("-c", "--config", "config", type=click.Path(), help="YAML file; see configs/.")
 _category = click.option("--category", help="Only this category: a partition of the catalog.")
+_memory = click.option(
+    "--memory", metavar="SIZE", help="Bytes that the run may hold, such as 4GB; the same as run.memory=SIZE."
+)
 _overrides = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 _store = click.argument("store")
 _count = click.IntRange(min=1)
@@ -84,19 +87,27 @@ def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
 
 
 @cli.command(
-    epilog=_example("vitrine plan -c configs/demo.yaml", "vitrine plan -c configs/demo.yaml --category Kitchen --json")
+    epilog=_example("vitrine plan -c configs/demo.yaml", "vitrine plan -c configs/demo.yaml --memory 2GB --json")
 )
 @_config
 @_overrides
 @_category
+@_memory
 @_json
-def plan(config: str | None, overrides: Sequence[str], category: str | None, as_json: bool) -> None:
-    """Show what a run would do, and find everything that makes it impossible, without doing any of it."""
+def plan(config: str | None, overrides: Sequence[str], category: str | None, memory: str | None, as_json: bool) -> None:
+    """Show what a run would do and take, and find everything that makes it impossible, without doing any of it.
+
+    Memory, disk and time are of a run that can use nothing of an earlier one.
+    """
     from pipeline import console
+    from pipeline.forecast import expected
+    from pipeline.history import encode_seconds
     from pipeline.plan import make_plan
 
-    loaded = _load(config, overrides)
-    console.plan(make_plan(loaded.config, category), category, as_json)
+    loaded = _load(config, overrides, memory)
+    made = make_plan(loaded.config, category)
+    found = expected(loaded.config, made, category)
+    console.plan(made, found, encode_seconds(loaded.config, made.rows), as_json)
 
 
 @cli.command(
@@ -110,9 +121,17 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, as_
 @_config
 @_overrides
 @_category
+@_memory
 @_json
 @click.pass_context
-def run(ctx: click.Context, config: str | None, overrides: Sequence[str], category: str | None, as_json: bool) -> None:
+def run(
+    ctx: click.Context,
+    config: str | None,
+    overrides: Sequence[str],
+    category: str | None,
+    memory: str | None,
+    as_json: bool,
+) -> None:
     """Encode what changed, build the indexes, and publish them if they pass the gates.
 
     What stands after -- goes to Beam's PipelineOptions. A run that was killed is run again: it goes on where it
@@ -120,7 +139,7 @@ def run(ctx: click.Context, config: str | None, overrides: Sequence[str], catego
     """
     from pipeline import console
 
-    loaded = _load(config, overrides)
+    loaded = _load(config, overrides, memory)
     console.logs(loaded.config.run.log_level)
     from pipeline.stages import Request
     from pipeline.stages import run as run_stages
@@ -195,6 +214,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
         "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
         "vitrine search demo/store --image photo.jpg --text blue --late",
+        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
     )
 )
 @_store
@@ -207,16 +227,20 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
 @click.option("-k", "k", type=_count, default=10, show_default=True, help="How many hits.")
 @click.option("--nprobe", type=_count, help="Inverted lists to look at, instead of the tuned number.")
 @click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
+@click.option(
+    "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @_json
 def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     """Find products by text, by photo, or by both."""
+    from lookup.where import parsed
     from pipeline import console
     from pipeline.ask import Way, ask, questions
 
-    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"])
+    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
     answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
-    console.answers(answered, html, as_json, many=asked["queries"] is not None)
+    console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
 
 
 @cli.group()
@@ -342,10 +366,11 @@ def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> 
     console.config(describe(_load(config, overrides)), as_json)
 
 
-def _load(path: str | None, overrides: Sequence[str], untrained: bool = False) -> Loaded:
+def _load(path: str | None, overrides: Sequence[str], memory: str | None = None, untrained: bool = False) -> Loaded:
     from pipeline.config import load_config
 
-    return load_config(path, overrides, untrained=untrained)
+    given = [] if memory is None else [f"run.memory={memory}"]
+    return load_config(path, [*overrides, *given], untrained=untrained)
 
 
 def main() -> None:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from encoders.base import EncoderSpec, encoder_spec
@@ -69,7 +69,9 @@ class CatalogConfig(Section):
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
-    attributes: tuple[Name, ...] = Field(("title",), description="canonical columns carried to each hit")
+    attributes: tuple[Name, ...] = Field(
+        ("title",), description="canonical columns carried to each hit, and filtered by"
+    )
     image_identity: Literal["stat", "bytes", "version"] = Field(
         "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"
     )
@@ -149,6 +151,17 @@ class RunConfig(Section):
         2, description="threads of the local runner, each with a unit in memory; they share one encoder"
     )
     photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
+    part_rows: Count = Field(
+        262_144,
+        description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
+        "parts, in parallel, and merged on disk",
+    )
+    memory: ByteSize | None = Field(
+        None,
+        gt=0,
+        description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
+        "refused; null: any",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
 
 

@@ -20,10 +20,12 @@ if TYPE_CHECKING:
     from encoders.training.fusion_trainer import TrainedFusion
     from encoders.training.trainer import Trained
     from lookup.manifest import Manifest
+    from lookup.where import Condition
     from pipeline.ask import Answered
     from pipeline.config import Row
     from pipeline.doctor import Check
     from pipeline.evaluate import Evaluation
+    from pipeline.forecast import Forecast
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.report import RunReport
@@ -133,9 +135,10 @@ class _Lines:
             _log.info("%s %d of %d", step, done, total)
 
 
-def plan(made: Plan, category: str | None, as_json: bool) -> None:
-    """A plan: totals, then partitions."""
-    chosen = made.partitions if category is None else {category: made.partitions[category]}
+def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: bool) -> None:
+    """A plan and what it will take: totals, then partitions."""
+    from pipeline.forecast_report import forecast_lines, forecast_table
+
     largest = max((unit.size for unit in made.units), default=0)
     totals = {
         "rows": made.rows,
@@ -145,13 +148,20 @@ def plan(made: Plan, category: str | None, as_json: bool) -> None:
         "largest_unit_bytes": largest,
     }
     if as_json:
-        document({**totals, "partitions": chosen})
+        taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
+        seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds}
+        rows = {name: one.rows for name, one in found.partitions.items()}
+        indexes = {name: asdict(one) for name, one in found.partitions.items()}
+        at_once = asdict(found.at_once)
+        document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
         return
     click.echo(
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
-    _table(["partition", "rows"], [[name, f"{rows:,}"] for name, rows in chosen.items()])
+    for line in forecast_lines(found, encode_seconds):
+        click.echo(line)
+    _table(*forecast_table(found))
 
 
 def report(made: RunReport, store: str, as_json: bool) -> None:
@@ -207,12 +217,15 @@ def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool)
     )
 
 
-def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) -> None:
-    """Hits of one question, or of `many`: a list then, also when there is one."""
+def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool) -> None:
+    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
+    from pipeline.ask import filtered
+
     if as_json:
         listed = [
             {
                 "query": asdict(one.question),
+                "where": [str(condition) for condition in where],
                 "ms": round(1000 * one.seconds, 3),
                 "hits": [asdict(hit) for hit in one.hits],
             }
@@ -221,12 +234,15 @@ def answers(answered: Sequence[Answered], html: Any, as_json: bool, many: bool) 
         document(listed if many else listed[0])
         return
     for one in answered:
-        click.secho(f"{one.question.title}  ({1000 * one.seconds:.1f} ms)", bold=True)
+        click.secho(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True)
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)
         ]
-        _table(["", "score", "id", "category", "attributes"], rows)
+        if rows:
+            _table(["", "score", "id", "category", "attributes"], rows)
+        else:
+            click.echo("nothing was found")
     if html is not None:
         click.echo(f"page of hits: {html}")
 
@@ -249,7 +265,7 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.index_report import index_table
+    from pipeline.index_report import index_table, training_table
 
     if as_json:
         document(
@@ -276,6 +292,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
             )
     click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
     _table(*index_table(manifest))
+    if training_table(manifest)[1]:
+        _table(*training_table(manifest))
     rejects = sorted(manifest.rejects().items())
     if rejects:
         _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])

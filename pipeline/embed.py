@@ -17,9 +17,10 @@ from blake3 import blake3
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
 from encoders.networks.device import distinct
-from encoders.photo import PhotoError, PhotoLimits
+from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
 from pipeline.config import Config
 from pipeline.photos import fetch
+from pipeline.pixel_room import PIXELS
 from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
@@ -212,13 +213,11 @@ def _prepared(
 
     def prepare(photo: dict[str, Any]) -> Any:
         try:
-            decoded = encoder.decode(fetch(photo, root, limits), limits)
+            raw = fetch(photo, root, limits)
         except PhotoError as err:
             return err
-        try:
-            return encoder.prepare(decoded)
-        except _REFUSALS as err:
-            return PhotoError(Reason.ENCODER_FAILED, str(err))
+        with PIXELS.hold(claimed_pixels(raw), limits.max_pixels):
+            return _decoded(raw, encoder, limits)
 
     size = encoder.micro_batch
     ahead: list[Future[Any]] = []
@@ -226,6 +225,18 @@ def _prepared(
         waiting = ahead or [pool.submit(prepare, photo) for photo in photos.slice(start, size).to_pylist()]
         ahead = [pool.submit(prepare, photo) for photo in photos.slice(start + size, size).to_pylist()]
         yield [future.result() for future in waiting]
+
+
+def _decoded(raw: bytes, encoder: ImageEncoder, limits: PhotoLimits) -> Any:
+    """A prepared photo, or why there is none."""
+    try:
+        decoded = encoder.decode(raw, limits)
+    except PhotoError as err:
+        return err
+    try:
+        return encoder.prepare(decoded)
+    except _REFUSALS as err:
+        return PhotoError(Reason.ENCODER_FAILED, str(err))
 
 
 def _encode(

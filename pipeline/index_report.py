@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lookup.manifest import IndexRecord, Manifest
+from lookup.manifest import UNDECIDED, IndexRecord, Manifest
 from lookup.page import put_page, render
 
 Table = tuple[list[str], list[list[str]]]
@@ -48,6 +48,26 @@ def considered_table(manifest: Manifest) -> Table:
     return columns, rows
 
 
+def training_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every index built with `index.retrain: auto`: whose training it has, and why."""
+    columns = ["partition", "training", "decided by"]
+    rows = []
+    for partition in manifest.partitions:
+        training = partition.index.training
+        if training is not None and training.now is not None and training.reason != UNDECIDED:
+            whose = f"of {training.trained_by[:12]}" if training.reused else "its own"
+            rows.append([partition.name, whose, training.reason])
+    return columns, rows
+
+
+def told_training(index: IndexRecord) -> str:
+    """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
+    training = index.training
+    if training is None or training.now is None or training.reason == UNDECIDED:
+        return ""
+    return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"
+
+
 def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
     """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
     html = render(
@@ -57,6 +77,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         note=[f"snapshot {snapshot}: {manifest.rows:,} products in {len(manifest.partitions)} partitions"],
         plots=[_plot(partition.name, partition.index) for partition in manifest.partitions],
         indexes=index_table(manifest),
+        trainings=training_table(manifest),
         considered=considered_table(manifest),
     )
     put_page(path, html, "indexes")
@@ -78,8 +99,10 @@ def _plot(name: str, index: IndexRecord) -> dict[str, Any]:
 
 
 def _recall(index: IndexRecord) -> str:
+    """Of the kind of queries that has the least, with its interval; then of each kind, where there are several."""
     within = "" if index.proof is None else f" {index.proof.recall_low:.3f}-{index.proof.recall_high:.3f}"
-    return f"@{index.k} {index.recall:.3f}{within}"
+    kinds = ", ".join(f"{one.kind} {one.recall:.3f}" for one in sorted(index.recalls, key=lambda one: one.kind))
+    return f"@{index.k} {index.recall:.3f}{within}{kinds and f' ({kinds})'}"
 
 
 def _proof(index: IndexRecord) -> list[str]:

@@ -60,6 +60,7 @@ class PartitionRow(Record):
     bytes: int
     build_seconds: float
     reused: bool
+    training: str = ""  # whose training a new index has, and what decided; empty where it stood before
 
 
 class RunReport(Record):

@@ -64,6 +64,17 @@ def options_of(arguments: Sequence[str], workers: int) -> PipelineOptions:
     return options
 
 
+def refuse_own_workers(arguments: Sequence[str]) -> None:
+    """InputError where Beam's options decide what a bound on memory has to: how many workers, and in which process."""
+    wrong = sorted(_given(arguments) & {"direct_num_workers", "direct_running_mode", "runner", "job_endpoint"})
+    if wrong:
+        raise InputError(
+            "a run with run.memory to choose its own workers, in this process",
+            f"--{', --'.join(wrong)} after --",
+            "leave them out, or drop run.memory",
+        )
+
+
 def runner_of(options: PipelineOptions) -> str | PipelineRunner:
     """The runner that `options` ask for; the local one unless `--runner` names another."""
     name = options.view_as(StandardOptions).runner

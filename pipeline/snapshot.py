@@ -23,13 +23,8 @@ def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
     mine: dict[str, Any] = _reading(config.model_dump(mode="json"), plan.image_root)
     theirs: dict[str, Any] = _reading(parent.config, parent.catalog.image_root)
-    encoders, fusion = config.encoders, config.fusion_spec
-    models = _models(
-        _encoder(encoders.text_spec), _encoder(encoders.image_spec), fusion.model_dump(mode="json"), fusion.identity
-    )
-    published = _models(parent.text, parent.image, parent.fusion, parent.fusion_identity)
-    for name in models:
-        mine[name], theirs[name] = _comparable(models[name], published[name])
+    for name, (model, published) in _compared_models(config, parent).items():
+        mine[name], theirs[name] = model, published
     mine["attributes"], theirs["attributes"] = config.catalog.attributes, parent.attributes
     mine["index.metric"], theirs["index.metric"] = config.index.metric.value, parent.metric  # merged hits need one
     differing = [name for name in mine if mine[name] != theirs[name]]
@@ -39,6 +34,21 @@ def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
             "; ".join(f"{name}: {mine[name]} instead of {theirs[name]}" for name in differing),
             "run the whole catalog once (without --category), or use the config of the snapshot",
         )
+
+
+def same_models(config: Config, parent: Manifest) -> bool:
+    """Whether `config` embeds a product as the parent's were embedded."""
+    return all(mine == theirs for mine, theirs in _compared_models(config, parent).values())
+
+
+def _compared_models(config: Config, parent: Manifest) -> dict[str, tuple[Any, Any]]:
+    """Encoders and fusion of both, as `_comparable` has them."""
+    encoders, fusion = config.encoders, config.fusion_spec
+    models = _models(
+        _encoder(encoders.text_spec), _encoder(encoders.image_spec), fusion.model_dump(mode="json"), fusion.identity
+    )
+    published = _models(parent.text, parent.image, parent.fusion, parent.fusion_identity)
+    return {name: _comparable(models[name], published[name]) for name in models}
 
 
 _Model = tuple[dict[str, Any] | None, str | None]  # fields, and the identity where it is known

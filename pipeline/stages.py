@@ -24,11 +24,13 @@ from pipeline import gates
 from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
+from pipeline.forecast import fitted
+from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
-from pipeline.runners import options_of, runner_of
+from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing
 
 _log = logging.getLogger(__name__)
@@ -67,6 +69,8 @@ class _State:
 
 def run(request: Request) -> RunReport:
     """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    if request.config.run.memory is not None:
+        refuse_own_workers(request.beam_arguments)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
     store = Store.create(request.config.store.path)
     with store.lock():
@@ -109,12 +113,13 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         state.parent_id = store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         plan = state.plan = make_plan(config, request.category)
+        fit = fitted(config, plan, request.category)
         if request.category is not None and state.parent is not None:
             refuse_mixing(config, plan, state.parent)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
     with steps.step("embed") as counts:
-        embedded = embed(store, config, plan, state.run, request.beam_arguments, request.progress)
+        embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)
         state.units_reused = embedded.reused
         counts.update(
             units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
@@ -122,7 +127,8 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     kept = state.parent if request.category is not None else None  # all of it but the category
     shards = merge_shards(kept.shards if kept else (), embedded.shards, request.category)
     with steps.step("build") as counts:
-        built = build_indexes(store, config, embedded.shards, state.run, request.beam_arguments, request.progress)
+        how = state.run, request.beam_arguments, request.progress, fit.build_threads
+        built = build_indexes(store, fit.building, embedded.shards, state.parent, *how)
         partitions = merge_partitions(kept.partitions if kept else (), built.partitions, request.category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
@@ -213,6 +219,7 @@ def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionR
             bytes=sum(file.bytes for file in index.files.values()),
             build_seconds=index.build_seconds,
             reused=partition.name in reused,
+            training=told_training(index) if partition.name not in reused else "",
         )
 
 

@@ -7,22 +7,23 @@ Beam reads batch types off the annotations, so this module must not postpone the
 """
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import apache_beam as beam
 import numpy as np
 import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
+from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.batch import BatchConverter
 
 from encoders.base import load_image, load_text
 from encoders.errors import VitrineError
 from encoders.photo import PhotoLimits
-from index_builders.sizing import IndexSettings
 from index_builders.threads import fair_share, threads
+from lookup.manifest import IndexRecord
 from lookup.store import Store
 from pipeline import catalog, fingerprints
 from pipeline.allocator import give_back
@@ -30,11 +31,13 @@ from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
 from pipeline.failures import told
-from pipeline.index_files import write_index
+from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.plan import Unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
+from pipeline.text_queries import text_queries
 
 _META = b"vitrine"
+OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
 
 
 class Done(NamedTuple):
@@ -52,16 +55,7 @@ class Row(NamedTuple):
     row: int
 
 
-class Task(NamedTuple):
-    """One partition's index to build: the segments are named in a file of the run, not carried."""
-
-    number: int
-    partition: str
-    name: str
-    path: str
-
-
-for element in (Unit, Done, Task):
+for element in (Unit, Done, Task, Part, Filled):
     coders.registry.register_coder(element, coders.RowCoder)
 
 
@@ -250,23 +244,53 @@ class EncodeFuseAndWrite(FuseAndWrite):
         return table
 
 
-class BuildIndex(beam.DoFn):  # type: ignore[misc]
-    """Task -> index in the store, and a reference to it."""
+class StoreDoFn(beam.DoFn):  # type: ignore[misc]
+    """What the steps of the build share: the store, and what asks for rows by their texts."""
 
-    def __init__(self, store: str, settings: IndexSettings, dim: int, at_once: int) -> None:
-        self.store_path, self.settings, self.dim = store, settings, dim
-        self.at_once = at_once  # builds that share this machine
+    def __init__(self, config: Config, dim: int, at_once: int, most_threads: int | None) -> None:
+        self.config, self.dim = config, dim
+        self.at_once, self.most_threads = at_once, most_threads  # builds that share this machine
 
     def setup(self) -> None:
-        """Open the store."""
-        self.store = Store.at(self.store_path)
+        """Open the store, and load the fusion where texts are asked."""
+        self.store = Store.at(self.config.store.path)
+        self.embed = text_queries(self.config)
 
-    def process(self, task: Task) -> Iterator[Done]:
-        """Build one partition's index."""
-        with told(), threads(fair_share(self.at_once)):
-            record = write_index(self.store, task.name, task.path, self.settings, self.dim)
+
+class BuildIndex(StoreDoFn):
+    """Task -> index in the store, and a reference to it; of a large partition only what is learned, and its parts."""
+
+    def process(self, task: Task) -> Iterator[Done | TaggedOutput[Literal["parts"], Part]]:
+        """Build one partition's index, or begin to."""
+        with told(), threads(fair_share(self.at_once, self.most_threads)):
+            found = started(self.store, task, self.config, self.dim, self.embed)
         give_back()
-        yield Done(task.number, record.name, record.rows, False)
+        if isinstance(found, IndexRecord):
+            yield Done(task.number, found.name, found.rows, False)
+        else:
+            yield from (TaggedOutput(OF_LARGE, part) for part in found)
+
+
+class FillPart(StoreDoFn):
+    """Part -> its file in the store, and a reference to it. On one thread: other parts are filled beside it."""
+
+    def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
+        """Fill one part."""
+        with told(), threads(1):
+            yield task_of(part), filled_part(self.store, part, self.config.index.metric)
+
+
+class MergeParts(StoreDoFn):
+    """Task and its parts -> index in the store, and a reference to it; nothing where another round is needed."""
+
+    def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
+        """Merge, tune, check and measure one partition's index."""
+        task, parts = filled
+        with told(), threads(fair_share(self.at_once, self.most_threads)):
+            record = merged(self.store, task, parts, self.config, self.dim, self.embed)
+        give_back()
+        if record is not None:
+            yield Done(task.number, record.name, record.rows, False)
 
 
 def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:

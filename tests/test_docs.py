@@ -262,7 +262,10 @@ def _masked(text: str) -> list[str]:
         (r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+", "ID"),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "WHEN"),
         (r"[0-9.]+ (?:ms|s)\b", "TIME"),
-        (r'"(?:ms|seconds)": [0-9.]+', "TIME"),
+        (r'"(?:ms|seconds|build_seconds)": [0-9.]+', "TIME"),
+        (r'"(build_threads|memory_bytes)": [0-9]+', r'"\1": CORES'),  # what a run takes follows from the cores
+        (r"memory [0-9,]+ MB \(embedding [0-9,]+, building [0-9,]+\)", "memory CORES"),
+        (r"on [0-9]+ threads each", "on CORES threads each"),
         (r'("score": [0-9]\.[0-9]{3})[0-9]+', r"\1"),  # other processors round otherwise
         (r"identity [0-9a-f]{16}", "identity"),  # follows the versions of torch and Pillow
         (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),

@@ -93,7 +93,8 @@ def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[
 def record_of(result: BuiltIndex) -> IndexRecord:
     """The record that a run writes of `result`: every field but name and files is there."""
     files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
-    return IndexRecord(**{**vars(result), "files": files, "name": "ab" * 32})
+    fields = {name: value for name, value in vars(result).items() if name != "learned"}
+    return IndexRecord(**{**fields, "files": files, "name": "ab" * 32})
 
 
 def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:
@@ -189,6 +190,7 @@ def test_sizes_keep_the_rules(rows: int, dim: int) -> None:
 def test_sizes_by_name() -> None:
     """A few sizes, worked out by hand."""
     assert nlist_for(1_000_000, 262_144) == 4096  # 4 * 1000 = 4000
+    assert nlist_for(1_000_000, 262_144, 1) == 1024  # 1 * 1000
     assert nlist_for(10_500, 10_000) == 256  # 4 * 102 = 410 asks for 512, 10,000 / 39 = 256.4 allows 256
     assert [m_for(dim) for dim in (16, 64, 96, 384, 768, 10, 97, 1)] == [4, 16, 24, 96, 192, 5, 97, 1]
 

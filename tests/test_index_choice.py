@@ -14,7 +14,9 @@ import pytest
 
 from index_builders import choose
 from index_builders import tune as tuning
+from index_builders.base import builder_spec
 from index_builders.build import BuiltIndex, build
+from index_builders.cost import cost_of
 from index_builders.evaluate import held_out
 from index_builders.sizing import IndexSettings
 from index_builders.trial import Rows
@@ -299,6 +301,42 @@ def test_float16_becomes_the_equal_float32() -> None:
     assert found.dtype == np.float32
     np.testing.assert_array_equal(found, finite.astype(np.float32))
     np.testing.assert_array_equal(np.signbit(found), np.signbit(finite))
+
+
+def test_codes_scanned_fast_get_a_quarter_of_the_lists() -> None:
+    """Of 200,000 rows: sqrt(rows) lists for one or two bits a dimension, 4 sqrt(rows) for the others, named or not."""
+    lists = {
+        str(fields): IndexSettings(large=fields).choose(200_000, 256).model_dump()["nlist"]  # type: ignore[union-attr]
+        for fields in (
+            {"type": "ivf_pq", "fast_scan": True},
+            {"type": "ivf_rabitq"},
+            {"type": "ivf_pq"},
+            {"type": "ivf_rabitq", "nbits": 4},
+            {"type": "ivf_sq8"},
+        )
+    }
+    assert list(lists.values()) == [512, 512, 2048, 2048, 2048]
+    weighed = [one.model_dump() for one in IndexSettings().candidates(200_000, 256)]
+    assert [(one["type"], one.get("m"), one["nlist"]) for one in weighed[:4]] == [
+        ("ivf_pq", 64, 512),
+        ("ivf_pq", 128, 512),
+        ("ivf_pq", 128, 512),
+        ("ivf_rabitq", None, 512),
+    ]
+
+
+def test_a_price_counts_lists_codes_and_candidates() -> None:
+    """More of any of them costs more, and whole vectors cost more than codes."""
+    fast, flat = (
+        cost_of(builder_spec({"type": name, "nlist": 8, **more}), 64)
+        for name, more in (("ivf_pq", {"m": 16, "nbits": 4, "fast_scan": True}), ("ivf_flat", {}))
+    )
+    least = (8, 1, 100.0, 10)
+    for cost in (fast, flat):
+        for more in ((16, 1, 100.0, 10), (8, 2, 100.0, 10), (8, 1, 200.0, 10), (8, 1, 100.0, 20)):
+            assert cost.microseconds(*more, "sq8") > cost.microseconds(*least, "sq8")
+        assert cost.microseconds(*least, "fp16") > cost.microseconds(*least, "sq8") > cost.microseconds(*least, "none")
+    assert flat.microseconds(*least, "none") > fast.microseconds(*least, "none")
 
 
 # --- rows that are not what one hopes for ---

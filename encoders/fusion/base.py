@@ -18,8 +18,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import EncoderSpec, Modality, Vectors, spec_class, types_in
+from encoders.base import EncoderSpec, Modality, Vectors, spec_class
 from encoders.identity import identity_of
+from encoders.named_types import types_in
 
 Mask = npt.NDArray[np.bool_]
 
@@ -125,7 +126,7 @@ class StatesFusion(Fusion):
 
 def fusion_types() -> list[str]:
     """The names that `fusion.type` can have."""
-    return types_in(encoders.fusion.__name__, list(encoders.fusion.__path__))
+    return types_in(encoders.fusion.__path__)
 
 
 def fusion_spec(fields: dict[str, Any]) -> FusionSpec:

@@ -132,7 +132,7 @@ def open_model(model: str, settings: str = "config.json") -> ModelFolder:
     `settings` says whose layout it must have: `config.json` is that of transformers and timm, OPEN_CLIP_CONFIG
     open_clip's.
     """
-    path = _located(model)
+    path = located(model)
     _refuse_other_layouts(path, settings)
     _refuse_pickles(path, (OPEN_CLIP_WEIGHTS,) if settings == OPEN_CLIP_CONFIG else (WEIGHTS, f"{WEIGHTS}.index.json"))
     for file in sorted(path.rglob("*config*.json")):
@@ -177,7 +177,8 @@ def digest_of(path: Path) -> str:
     return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
 
 
-def _located(model: str) -> Path:
+def located(model: str) -> Path:
+    """The folder of a model that a config names; nothing in it is read. InputError where there is none."""
     if model == BUILTIN:
         return Path(encoders.__file__).parent / BUILTIN
     if "/" in model or model.startswith((".", "~")):

@@ -1,0 +1,94 @@
+"""Where the rows of a partition lie in shards, and the columns of those that hits and filters need."""
+
+from __future__ import annotations
+
+import bisect
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import accumulate
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from lookup.errors import IntegrityError
+from lookup.index import PartitionIndex
+from lookup.manifest import FileRef, Segment, ShardEntry
+from lookup.recent import Recent
+from lookup.store import Store
+
+_KEPT = 64  # segments whose attributes stay in memory after a hit
+
+
+@dataclass(frozen=True)
+class Partition:
+    """An open index, and where the attributes of its positions lie."""
+
+    name: str
+    index: PartitionIndex
+    segments: tuple[tuple[ShardEntry, Segment], ...]
+    ends: tuple[int, ...]  # ends[i]: one past the last position of segment i
+
+    @classmethod
+    def of(cls, name: str, index: PartitionIndex, segments: Sequence[tuple[ShardEntry, Segment]]) -> Partition:
+        """`segments` are the live ones of the partition, in the order of positions."""
+        return cls(name, index, tuple(segments), tuple(accumulate(segment.rows for _, segment in segments)))
+
+    def locate(self, position: int) -> tuple[ShardEntry, Segment, int]:
+        """The segment of a position, and the row in it."""
+        at = bisect.bisect_right(self.ends, position)
+        shard, segment = self.segments[at]
+        return shard, segment, position - (self.ends[at] - segment.rows)
+
+
+@dataclass
+class _Shard:
+    """A shard that rows came from: one thread checks its digest, others wait for it or read other shards."""
+
+    path: Path | None = None  # None: not yet checked
+    lock: threading.Lock = field(default_factory=threading.Lock)
+
+
+class Segments:
+    """id, row, photo and attributes of segments, read when they are first needed. Threads may share it."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._lock = threading.Lock()  # of the shards' dict; never held while a file is read
+        self._shards: dict[str, _Shard] = {}
+        self._tables: Recent[tuple[str, int], pa.Table] = Recent(_KEPT)
+
+    def table(self, file: FileRef, row_group: int) -> pa.Table:
+        """What hits show of one row group of a shard, as a table of one chunk."""
+        return self._tables.get(
+            (file.path, row_group), lambda: self._read(file, row_group, ("id", "row", "photo", "attributes"))
+        )
+
+    def attribute(self, file: FileRef, segment: Segment, name: str) -> pa.Array:
+        """One attribute of a segment, read anew, nothing else with it; IntegrityError where the shard lacks it."""
+        # Parquet counts a struct's fields as columns of their own. `a` also names `a.b`: the field is taken by name.
+        table = self._read(file, segment.row_group, (f"attributes.{name}",))
+        structs = table.column("attributes").combine_chunks() if "attributes" in table.column_names else None
+        if structs is None or structs.type.get_field_index(name) < 0 or len(structs) != segment.rows:
+            raise IntegrityError(
+                f"{file.path} with the attribute {name} of {segment.rows} rows in row group {segment.row_group}",
+                "none" if structs is None else f"{len(structs)} rows of {structs.type}",
+                "run `vitrine verify STORE`; if the store is whole, run `vitrine run` on the whole catalog again",
+            )
+        return pc.struct_field(structs, structs.type.get_field_index(name))
+
+    def _read(self, file: FileRef, row_group: int, columns: Sequence[str]) -> pa.Table:
+        with pq.ParquetFile(self._verified(file), page_checksum_verification=True) as opened:
+            wanted = [name for name in columns if name.split(".")[0] in opened.schema_arrow.names]
+            return opened.read_row_group(row_group, columns=wanted).combine_chunks()
+
+    def _verified(self, file: FileRef) -> Path:
+        """The path of a shard whose digest was checked: once, not again for every segment."""
+        with self._lock:
+            shard = self._shards.setdefault(file.path, _Shard())
+        with shard.lock:
+            if shard.path is None:
+                shard.path = self._store.verified(file)
+            return shard.path

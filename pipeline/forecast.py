@@ -1,0 +1,231 @@
+"""What a run will take, said by `vitrine plan` before anything runs; and the run that fits a bound on its memory.
+
+Memory is what the process cannot do without: pages of files that are mapped come on top while there is room, and the
+kernel drops them when there is none. A bound (`run.memory`) decides only how much is done at once, never a result.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from encoders.base import EncoderSpec
+from encoders.errors import InputError
+from index_builders.forecast import IndexForecast, forecast
+from pipeline.catalog import file_columns, open_file
+from pipeline.config import Config
+from pipeline.embed import fusion_of, tower_dims
+from pipeline.plan import Plan, Unit
+
+_PROCESS_BYTES = 270e6  # Beam, Arrow and FAISS imported, their libraries' pages included
+_TORCH_BYTES = 750e6  # torch imported and warmed up
+_UNIT_BYTES = 30e6  # of a worker, whatever its unit
+_ROW_BYTES = 2_500  # of a row of a unit: its strings while they are cleaned and its fingerprints
+_NUMBER_BYTES = 16  # of each number of a row's vectors: float32 and float16 copies, the Parquet pages
+_PIXEL_BYTES = 16  # of a photo while it is decoded and made RGB: PNG and WebP with transparency, measured
+_PLAN_BYTES = 40  # of each row of the catalog: hashes of its id, in the plan and in the last gate
+_LEAST_PART = 32_768  # rows: smaller parts save no memory
+_EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
+_SHARD_ROW = 60  # fingerprints, row number, page headers
+
+
+@dataclass(frozen=True)
+class AtOnce:
+    """How much is done at the same time: workers while rows are embedded; builds, the threads of each, and the rows of
+    a part while indexes are built.
+    """
+
+    embed_workers: int
+    builds: int
+    build_threads: int
+    part_rows: int
+
+
+@dataclass(frozen=True)
+class Forecast:
+    """What a run takes that can use nothing of an earlier one. Bytes; `partitions` by name."""
+
+    at_once: AtOnce
+    embed_memory: int
+    build_memory: int
+    shard_bytes: int
+    partitions: dict[str, IndexForecast]
+
+    @property
+    def memory(self) -> int:
+        """Peak bytes of memory."""
+        return max(self.embed_memory, self.build_memory)
+
+    @property
+    def disk(self) -> tuple[int, int]:
+        """Bytes that the store will have more, at least and at most."""
+        each = self.partitions.values()
+        least, most = sum(one.least_disk_bytes for one in each), sum(one.most_disk_bytes for one in each)
+        return self.shard_bytes + least, self.shard_bytes + most
+
+    @property
+    def scratch(self) -> int:
+        """Bytes of scratch files at most, which are gone when the run has ended."""
+        return sum(sorted((one.scratch_bytes for one in self.partitions.values()), reverse=True)[: self.at_once.builds])
+
+    @property
+    def build_seconds(self) -> float:
+        """About how long the indexes take."""
+        lanes = self.at_once.builds * self.at_once.build_threads
+        each = [one.seconds for one in self.partitions.values()]
+        return max(sum(each) / lanes, max(each) / self.at_once.build_threads)
+
+
+def usual(config: Config, partitions: int) -> AtOnce:
+    """How much a run does at once that nothing bounds."""
+    workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
+    return AtOnce(workers, workers, share, config.run.part_rows)
+
+
+def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
+    """The forecast of a run of `plan`, within `run.memory` where that is set; InputError where it cannot be."""
+    bound = config.run.memory
+    first = _forecast(config, plan, usual(config, len(plan.partitions) if category is None else 1), category)
+    if bound is None or first.memory <= bound:
+        return first
+    embedding = next((one for one in _embedding(config, plan, first) if one.embed_memory <= bound), None)
+    building = next((one for one in _building(config, plan, first, category) if one.build_memory <= bound), None)
+    if embedding is not None and building is not None:
+        at_once = replace(building.at_once, embed_workers=embedding.at_once.embed_workers)
+        return replace(building, at_once=at_once, embed_memory=embedding.embed_memory)
+    raise _refusal(config, plan, first, category)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """The config of each step, so that together they keep within `run.memory`; and the threads of a build at most."""
+
+    embedding: Config
+    building: Config
+    build_threads: int | None  # None: its share of the cores
+
+
+def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
+    """How a run of `plan` keeps within `run.memory`; as the config says where that is null."""
+    if config.run.memory is None:
+        return Fitted(config, config, None)
+    at_once = expected(config, plan, category).at_once
+    embedding = {"workers": at_once.embed_workers}
+    building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
+    return Fitted(_with(config, embedding), _with(config, building), at_once.build_threads)
+
+
+def _with(config: Config, run: dict[str, int]) -> Config:
+    return config.model_copy(update={"run": config.run.model_copy(update=run)})
+
+
+def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None) -> Forecast:
+    dim = fusion_of(config).dim
+    wanted = plan.partitions if category is None else {category: plan.partitions[category]}
+    built = {
+        name: forecast(config.index, rows, dim, at_once.build_threads, at_once.part_rows)
+        for name, rows in wanted.items()
+    }
+    largest = sorted((one.memory_bytes for one in built.values()), reverse=True)[: at_once.builds]
+    parts = max(one.part_bytes for one in built.values()) * (at_once.builds - len(largest))
+    everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
+    return Forecast(
+        at_once=at_once,
+        embed_memory=_embed_memory(config, plan, at_once.embed_workers),
+        build_memory=round(everywhere + sum(largest) + parts),
+        shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
+        partitions=built,
+    )
+
+
+def _embed_memory(config: Config, plan: Plan, workers: int) -> int:
+    numbers = fusion_of(config).dim + sum(dim for dim in tower_dims(config) if dim)
+    units = sorted((_unit_bytes(unit, numbers) for unit in plan.units), reverse=True)[:workers]
+    # as many pixels as one photo may have are decoded at a time, see pixel_room.py
+    photos = 0 if config.encoders.image is None else config.catalog.max_photo_pixels * _PIXEL_BYTES
+    everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
+    return round(everywhere + sum(units) + photos)
+
+
+def _unit_bytes(unit: Unit, numbers: int) -> float:
+    return _UNIT_BYTES + unit.rows * (_ROW_BYTES + _NUMBER_BYTES * numbers) + 5.0 * unit.size
+
+
+def _embedding(config: Config, plan: Plan, first: Forecast) -> Iterator[Forecast]:
+    """Forecasts of embedding with less and less at once, the fastest first."""
+    for workers in range(first.at_once.embed_workers, 0, -1):
+        at_once = replace(first.at_once, embed_workers=workers)
+        yield replace(first, at_once=at_once, embed_memory=_embed_memory(config, plan, workers))
+
+
+def _building(config: Config, plan: Plan, first: Forecast, category: str | None) -> Iterator[Forecast]:
+    """Forecasts of building with less and less at once, the fastest first."""
+    for builds in range(first.at_once.builds, 0, -1):
+        for threads in range(max(1, _cores() // min(builds, len(first.partitions))), 0, -1):
+            for part in _part_sizes(first.at_once.part_rows):
+                at_once = replace(first.at_once, builds=builds, build_threads=threads, part_rows=part)
+                yield _forecast(config, plan, at_once, category)
+
+
+def _part_sizes(most: int) -> list[int]:
+    """`most`, and its halves down to the least that saves memory."""
+    return [most, *(most >> n for n in range(1, 32) if most >> n >= _LEAST_PART)]
+
+
+def _refusal(config: Config, plan: Plan, first: Forecast, category: str | None) -> InputError:
+    *_, least = _building(config, plan, first, category)
+    *_, slowest = _embedding(config, plan, first)
+    embed = slowest.embed_memory
+    needed = max(embed, least.build_memory)
+    name, worst = max(least.partitions.items(), key=lambda one: one[1].memory_bytes)
+    if embed >= least.build_memory:
+        why = "one unit at a time, and the largest photo that is allowed"
+        fix = "lower catalog.max_photo_pixels or shards.max_unit_bytes, or write the catalog in smaller row groups"
+    else:
+        why = f"the index of partition {name}, {worst.rows:,} rows, built alone on one thread"
+        fix = "lower index.max_train_rows, or name an index.large.type whose codes are smaller"
+    return InputError(
+        f"run.memory of at least {_shown(needed)}, for {why}", _shown(config.run.memory or 0), f"raise it, or {fix}"
+    )
+
+
+def _process_bytes(config: Config) -> float:
+    specs = [one for one in (config.encoders.text_spec, config.encoders.image_spec) if one is not None]
+    models = {folder for spec in specs for folder in _model_folders(spec)}
+    weights = sum(file.stat().st_size for folder in models for file in folder.rglob("*.safetensors"))
+    return _PROCESS_BYTES + (_TORCH_BYTES + 2.0 * weights if models else 0)
+
+
+def _model_folders(spec: EncoderSpec) -> Sequence[Path]:
+    named = spec.model_dump().get("model")
+    if named is None:
+        return []
+    from encoders.networks.folders import located
+
+    return [located(named)]
+
+
+def _shard_row_bytes(config: Config, plan: Plan, dim: int) -> float:
+    """Bytes of a shard's row: vectors, and what is carried of the catalog, as the first file has it compressed."""
+    vectors = _EMBEDDING * dim + (_TOWER * sum(one for one in tower_dims(config) if one) if config.shards.towers else 0)
+    path = plan.units[0].path
+    with open_file(path) as opened:
+        columns = file_columns(opened.schema_arrow, config.catalog, path)
+        photo = [config.catalog.image] if config.catalog.image else []
+        carried = {columns[name] for name in ("id", *config.catalog.attributes, *photo) if name in columns}
+        group = opened.metadata.row_group(plan.units[0].first_group)
+        parts = (group.column(i) for i in range(group.num_columns))
+        size = sum(c.total_compressed_size for c in parts if c.path_in_schema.split(".")[0] in carried)
+    return float(vectors + _SHARD_ROW + size / max(1, group.num_rows))
+
+
+def _cores() -> int:
+    import faiss
+
+    cores: int = faiss.omp_get_max_threads()
+    return cores
+
+
+def _shown(size: float) -> str:
+    return f"{size / 1e9:.2f} GB"

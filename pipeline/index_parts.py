@@ -1,0 +1,160 @@
+"""Large partitions in the store: what workers hand on to each other while an index is built as parts.
+
+    parts/<index name>/so-far-<round>.json     what rounds before this one found
+    parts/<index name>/<round>/learned.json    what is built in this round, and the digest of its trained index
+    parts/<index name>/<round>/learned.faiss   the trained index without rows
+    parts/<index name>/<round>/<part>.faiss    the same with the rows of one part
+
+All of it is dropped as soon as nobody needs it: after its round, at the end of the build step, and by the next run.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import faiss
+import numpy as np
+from blake3 import blake3
+
+from index_builders.asked import Embed
+from index_builders.filled import write_index as write_faiss
+from index_builders.parts import Learning, Partition, SoFar, fill, finish, learn, parts_of
+from lookup.errors import IntegrityError
+from lookup.manifest import FileRef, IndexRecord
+from lookup.metric import Metric
+from lookup.store import PARTS, Store
+from pipeline.config import Config
+from pipeline.index_files import commit, read_rows, read_task, reusable_index, write_index
+from pipeline.offers import Offer, earlier, training
+
+
+class Task(NamedTuple):
+    """One partition's index to build: the segments are named in a file of the run, not carried."""
+
+    number: int
+    partition: str
+    name: str
+    path: str
+    round: int
+
+
+class Part(NamedTuple):
+    """Some rows to be added to a copy of the index that was learned for a task."""
+
+    number: int
+    partition: str
+    name: str
+    path: str
+    round: int
+    part: int
+    first: int
+    end: int
+
+
+class Filled(NamedTuple):
+    """A part's file."""
+
+    part: int
+    path: str
+    bytes: int
+    rows: int
+    blake3: str
+
+
+def started(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> IndexRecord | list[Part]:
+    """Build the index of a task, or where it is large only learn it: the parts to fill."""
+    partition, _ = _partition(store, task, config, dim, embed)
+    parts = parts_of(partition, config.run.part_rows)
+    if not parts:
+        return write_index(store, task.name, task.path, config.index, dim, embed)
+    with store.scratch() as folder:
+        learning, empty = learn(partition, _so_far(store, task), folder)
+        write_faiss(empty, folder / "learned.faiss")
+        file = store.put(folder / "learned.faiss", f"{_folder(task)}/learned.faiss", rows=0)
+    learned = {"index": file.model_dump(), "learning": learning.fields()}
+    store.put_bytes(json.dumps(learned).encode(), f"{_folder(task)}/learned.json")
+    return [Part(*task, number, rows.start, rows.stop) for number, rows in enumerate(parts)]
+
+
+def task_of(part: Part) -> Task:
+    """The task that this is a part of. In worker processes elements have Beam's own types: the fields, no methods."""
+    return Task(part.number, part.partition, part.name, part.path, part.round)
+
+
+def filled_part(store: Store, part: Part, metric: Metric) -> Filled:
+    """Fill one part, its file in the store."""
+    task = task_of(part)
+    _, empty = _learned(store, task)
+    rows = range(part.first, part.end)
+    first, segments = read_rows(store, part.path, rows)
+    with store.scratch() as folder:
+        path = folder / "part.faiss"
+        fill(empty, segments, first, rows, metric, path)
+        file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
+    return Filled(part.part, file.path, file.bytes, file.rows, file.blake3)
+
+
+def merged(
+    store: Store, task: Task, parts: Iterable[Filled], config: Config, dim: int, embed: Embed | None
+) -> IndexRecord | None:
+    """Make the index of a task of all its parts; None where it falls short and another round is needed.
+
+    A runner may ask for this again when it was done: then the index stands, or the next round has its file.
+    """
+    if needs_round(store, task._replace(round=task.round + 1)):
+        return None
+    partition, offer = _partition(store, task, config, dim, embed)
+    record = reusable_index(store, task.name)
+    if record is None:
+        learning, empty = _learned(store, task)
+        files = [
+            FileRef(path=one.path, bytes=one.bytes, rows=one.rows, blake3=one.blake3)
+            for one in sorted(parts, key=lambda one: one.part)
+        ]
+        with store.scratch() as folder:
+            found = finish(partition, learning, empty, [store.verified(file) for file in files], folder)
+            if isinstance(found, SoFar):
+                store.put_bytes(json.dumps(found.fields()).encode(), _so_far_path(task._replace(round=task.round + 1)))
+            else:
+                record = commit(store, task.name, folder, found, training(task.name, offer, found, config.index))
+    store.remove(_folder(task))
+    return record
+
+
+def needs_round(store: Store, task: Task) -> bool:
+    """Whether the round before that of `task` fell short."""
+    return store.exists(_so_far_path(task))
+
+
+def _partition(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> tuple[Partition, Offer]:
+    segments, offer = read_task(store, task.path)
+    return Partition(segments, dim, config.index, embed, earlier(store, offer)), offer
+
+
+def _so_far(store: Store, task: Task) -> SoFar:
+    return SoFar.of(json.loads(store.read(_so_far_path(task)))) if task.round else SoFar()
+
+
+def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index]:
+    """What was learned for a task; not through the cache of a remote store, where nobody would drop it."""
+    learned: dict[str, Any] = json.loads(store.read(f"{_folder(task)}/learned.json"))
+    file = FileRef.model_validate(learned["index"])
+    raw = store.read(file.path)
+    found = blake3(raw).hexdigest()
+    if found != file.blake3:
+        expected = f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}"
+        raise IntegrityError(
+            expected, f"{len(raw)} bytes, blake3 {found}", "run `vitrine run` again: it is learned anew"
+        )
+    index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
+    return Learning.of(learned["learning"]), index
+
+
+def _folder(task: Task) -> str:
+    return f"{PARTS}/{task.name}/{task.round}"
+
+
+def _so_far_path(task: Task) -> str:
+    return f"{PARTS}/{task.name}/so-far-{task.round}.json"

@@ -1,0 +1,148 @@
+"""What `vitrine plan` says a run will take, held against what it took; and the bound on its memory."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import faiss
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from index_builders.base import builder_spec, builder_types
+from index_builders.filled import filled
+from index_builders.forecast import forecast
+from index_builders.sizing import IndexSettings
+from index_builders.training_set import TrainingSet
+from lookup.metric import Metric
+from tests.conftest import TITLES_ONLY, manifest_of, run_titles, told, vitrine, write_titles
+
+WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
+SMALL = ("index.exact_below=512", "index.held_out_queries=100")
+SHAPES: list[dict[str, Any]] = [
+    {"type": "flat"},
+    {"type": "ivf_flat", "nlist": 8},
+    {"type": "ivf_sq8", "nlist": 8},
+    {"type": "ivf_pq", "nlist": 8, "m": 16},
+    {"type": "ivf_pq", "nlist": 8, "m": 16, "nbits": 4, "fast_scan": True, "opq": True},
+    {"type": "ivf_rabitq", "nlist": 8},
+    {"type": "ivf_rabitq", "nlist": 8, "nbits": 4},
+    {"type": "hnsw", "m": 16, "ef_construction": 20},
+]
+
+
+@pytest.fixture(scope="module")
+def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """3,000 titles of four words, two thirds of them of one kind."""
+    rng = np.random.default_rng(0)
+    rows = [" ".join(rng.choice(WORDS, 4, replace=False)) + f" {number}" for number in range(3000)]
+    kinds = ["small" if number % 3 == 0 else "large" for number in range(3000)]
+    return write_titles(tmp_path_factory.mktemp("titles") / "catalog.parquet", rows, kind=kinds)
+
+
+def planned(catalog: Path, store: Path, *more: str) -> Any:
+    """`vitrine plan --json`."""
+    where = (f"catalog.path={catalog}", f"store.path={store}", "catalog.partition=kind")
+    done = vitrine("plan", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *SMALL, *more, "--json")
+    assert done.exit_code == 0, done.stderr
+    return json.loads(done.stdout)
+
+
+def test_every_type_is_shaped() -> None:
+    """A new index type is held against its bytes too."""
+    assert {shape["type"] for shape in SHAPES} == set(builder_types())
+
+
+@pytest.mark.parametrize("fields", SHAPES, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.mark.parametrize("dim", [48, 160])
+def test_bytes_are_those_of_the_file(fields: dict[str, Any], dim: int) -> None:
+    """What a type says that its rows and its learning take is what FAISS writes, within 2%."""
+    x = np.random.default_rng(1).standard_normal((6000, dim)).astype(np.float32)
+    spec = builder_spec(fields)
+    index = filled(spec.empty(TrainingSet(x[:2000], Metric.INNER_PRODUCT), dim, Metric.INNER_PRODUCT), [x])
+    written = len(faiss.serialize_index(index))
+    assert len(x) * spec.vector_bytes(dim) + spec.shared_bytes(dim) == pytest.approx(written, rel=0.02)
+
+
+def test_a_plan_says_what_the_run_then_takes(catalog: Path, tmp_path: Path) -> None:
+    """Bytes of each index lie in the range that was said, shards within a half; encoding is timed once it is known."""
+    store = tmp_path / "store"
+    before = planned(catalog, store)
+    assert before["encode_seconds"] is None
+    assert run_titles(catalog, store, "catalog.partition=kind", *SMALL).exit_code == 0
+    for partition in manifest_of(store).partitions:
+        said = before["indexes"][partition.name]
+        files = partition.index.files
+        refine = sum(file.bytes for role, file in files.items() if role.startswith("refine"))
+        assert 0.98 * said["least_bytes"] <= files["index"].bytes <= 1.02 * said["most_bytes"]
+        assert files["index"].bytes + refine <= 1.02 * said["most_disk_bytes"]
+    least, most = before["disk_bytes"]
+    took = sum(file.bytes for file in manifest_of(store).files())
+    assert 0.5 * least < took < 1.5 * most
+    assert planned(catalog, store)["encode_seconds"] > 0
+    other = planned(catalog, store, "encoders.text={type: hashed_text, dim: 64}")
+    assert other["encode_seconds"] is None  # of another encoder nobody knows
+
+
+def test_a_bound_that_cannot_hold_is_refused(catalog: Path, tmp_path: Path) -> None:
+    """Exit code 2 before any work, by plan and by run, and the bound that it names is enough."""
+    where = (f"catalog.path={catalog}", f"store.path={tmp_path}/s", "catalog.partition=kind", *SMALL)
+    asked = ("-c", "configs/weightless.yaml", *TITLES_ONLY, *where)
+    for command in ("plan", "run"):
+        done = vitrine(command, *asked, "--memory", "50MB")
+        assert done.exit_code == 2
+        expected, came, fix = told(done.stderr)
+        assert expected.startswith("run.memory of at least 0.")
+        assert came == "0.05 GB"
+        assert "raise it, or" in fix
+    assert not (tmp_path / "s" / "shards").exists()
+    enough = expected.split("at least ")[1].split(" GB")[0]
+    assert vitrine("plan", *asked, "--memory", f"{float(enough) + 0.01:.2f}GB").exit_code == 0
+    done = vitrine("plan", *asked, "--memory", "much")
+    assert done.exit_code == 2
+    assert "run.memory" in done.stderr
+
+
+def test_a_bound_changes_no_result(catalog: Path, tmp_path: Path) -> None:
+    """With just enough memory less is done at once, and the same snapshot comes out."""
+    free, bound = tmp_path / "free", tmp_path / "bound"
+    usual = planned(catalog, free)
+    least = usual["memory_bytes"] - 1_000_000
+    fitted = planned(catalog, bound, f"run.memory={least}")
+    assert fitted["memory_bytes"] <= least
+    assert fitted["at_once"] != usual["at_once"]
+    assert run_titles(catalog, free, "catalog.partition=kind", *SMALL).exit_code == 0
+    done = run_titles(catalog, bound, "catalog.partition=kind", *SMALL, f"run.memory={least}")
+    assert done.exit_code == 0, done.stderr
+    assert [file.blake3 for file in manifest_of(free).files()] == [file.blake3 for file in manifest_of(bound).files()]
+
+
+def test_workers_that_a_bound_would_choose_are_refused_by_hand(catalog: Path, tmp_path: Path) -> None:
+    """`--direct_num_workers` and a bound on memory would contradict each other."""
+    where = (f"catalog.path={catalog}", f"store.path={tmp_path}/s")
+    asked = ("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, "--memory", "4GB")
+    done = vitrine(*asked, "--", "--direct_num_workers=2")
+    assert done.exit_code == 2
+    assert "run.memory" in done.stderr
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.integers(1, 5_000_000),
+    dim=st.sampled_from([8, 64, 96, 512]),
+    kind=st.sampled_from(["auto", *builder_types()]),
+    threads=st.integers(1, 16),
+)
+def test_more_takes_more(rows: int, dim: int, kind: str, threads: int) -> None:
+    """More rows or threads take no less memory, smaller parts no more; every figure is positive."""
+    asked = IndexSettings(large={"type": kind})
+    one = forecast(asked, rows, dim, threads, 262_144)
+    assert min(one.least_bytes, one.memory_bytes, one.scratch_bytes) > 0
+    assert one.seconds >= 0
+    assert one.least_bytes <= one.most_bytes <= one.most_disk_bytes
+    assert forecast(asked, rows, dim, threads + 1, 262_144).memory_bytes >= one.memory_bytes
+    assert forecast(asked, rows, dim, threads, 65_536).memory_bytes <= one.memory_bytes
+    assert forecast(asked, 4 * rows, dim, threads, 262_144).memory_bytes >= 0.95 * one.memory_bytes

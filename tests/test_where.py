@@ -1,0 +1,220 @@
+"""Conditions on attributes: what they match, held against plain Python, and what they refuse."""
+
+from __future__ import annotations
+
+import datetime as dt
+import math
+import operator
+from collections.abc import Callable
+from decimal import Decimal
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lookup.errors import InputError
+from lookup.where import Condition, Operator, common_type, condition, parse, parsed
+
+# --- what matches ---
+
+ZONE = dt.timezone(dt.timedelta(hours=2))
+TIMES = st.datetimes(dt.datetime(1990, 1, 1), dt.datetime(2040, 1, 1))
+SOME = st.sampled_from  # few values, so that they meet
+VALUES: dict[str, tuple[pa.DataType, st.SearchStrategy[Any]]] = {
+    "string": (pa.string(), SOME(["", "a", "B", "b, c", 'q"uote', " led", "茶壶", "in"]) | st.text(max_size=3)),
+    "int8": (pa.int8(), st.integers(-128, 127)),
+    "int64": (pa.int64(), SOME([-1, 0, 1, 2**60]) | st.integers(-(2**63), 2**63 - 1)),
+    "uint64": (pa.uint64(), SOME([0, 2**63]) | st.integers(0, 2**64 - 1)),
+    "float64": (pa.float64(), SOME([0.0, -0.0, math.nan, 19.99, math.inf]) | st.floats()),
+    "float32": (pa.float32(), SOME([0.0, -0.0, math.nan]) | st.floats(width=32)),
+    "float16": (pa.float16(), st.floats(width=16)),
+    "bool": (pa.bool_(), st.booleans()),
+    "date": (pa.date32(), SOME([dt.date(2026, 11, 21), dt.date(2026, 11, 22)]) | TIMES.map(dt.datetime.date)),
+    "time": (pa.timestamp("us"), SOME([dt.datetime(2026, 11, 21, 8, 30)]) | TIMES),
+    "zoned": (pa.timestamp("us", "UTC"), TIMES.map(lambda one: one.replace(tzinfo=ZONE))),
+}
+COMPARED: dict[str, Callable[[Any, Any], bool]] = {
+    "=": operator.eq,
+    "!=": operator.ne,
+    "<": operator.lt,
+    "<=": operator.le,
+    ">": operator.gt,
+    ">=": operator.ge,
+}
+
+
+def matches(value: Any, how: str, values: list[Any]) -> bool:
+    """Plain Python: null and NaN match nothing."""
+    if value is None or value != value:
+        return False
+    if how == "in":
+        return value in values
+    if how == "between":
+        return bool(values[0] <= value <= values[1])
+    return COMPARED[how](value, values[0])
+
+
+@st.composite
+def questions(draw: st.DrawFn, name: str) -> tuple[pa.Array, list[Any], str, list[Any]]:
+    """A column, its values, an operator and what they are compared with, often values of the column."""
+    kind, one = VALUES[name]
+    values = draw(st.lists(one | st.none(), max_size=12))
+    known = [value for value in values if value is not None and value == value]
+    asked = (SOME(known) | one if known else one).filter(lambda value: value == value)
+    how = draw(SOME(["=", "!=", "in"] if name == "bool" else [*COMPARED, "in", "between"]))
+    counts = {"in": (1, 4), "between": (2, 2)}.get(how, (1, 1))
+    wanted = draw(st.lists(asked, min_size=counts[0], max_size=counts[1]))
+    return pa.array(values, kind), values, how, sorted(wanted) if how == "between" else wanted
+
+
+@pytest.mark.parametrize("name", VALUES)
+@given(drawn=st.data())
+def test_a_condition_matches_what_python_says(name: str, drawn: st.DataObject) -> None:
+    """Every operator on every type, built by hand and read from its text, on plain and on dictionary columns."""
+    column, values, how, wanted = drawn.draw(questions(name))
+    expected = [matches(value, how, wanted) for value in values]
+    by_hand = condition("x", how, *wanted)
+    for one in (by_hand, parse(str(by_hand))):
+        assert one.mask(column, column.type).tolist() == expected
+    if name in ("string", "int64"):
+        assert by_hand.mask(column.dictionary_encode(), column.type).tolist() == expected
+        sliced = pa.concat_arrays([column, column])[len(values) :]
+        assert by_hand.mask(sliced, column.type).tolist() == expected
+
+
+@given(values=st.lists(st.none() | st.integers(-5, 5)), bound=st.floats(-6, 6))
+def test_whole_numbers_and_fractions_compare(values: list[int | None], bound: float) -> None:
+    """Where some files have whole numbers and some fractions, both are compared as fractions."""
+    kind = common_type([pa.int32(), pa.null(), pa.float64()])
+    assert kind == pa.float64()
+    found = condition("x", "<", bound).mask(pa.array(values, pa.int32()), kind)
+    assert found.tolist() == [value is not None and value < bound for value in values]
+
+
+def test_types_that_do_not_compare_have_no_common_one() -> None:
+    """Text and numbers, times and numbers; a column without any value goes with all."""
+    assert common_type([pa.string(), pa.float64()]) is None
+    assert common_type([pa.bool_(), pa.int64()]) is None
+    assert common_type([pa.timestamp("us"), pa.timestamp("us", "UTC")]) is None
+    assert common_type([pa.null(), pa.string()]) == pa.string()
+    assert common_type([pa.null()]) == common_type([]) == pa.null()
+
+
+def test_a_column_without_values_matches_nothing() -> None:
+    """Type null: of a file where the column is empty."""
+    for how, values in (("=", [1]), ("!=", [1]), ("in", [1, 2]), ("between", [1, 2])):
+        for kind in (pa.float64(), pa.null()):
+            assert condition("x", how, *values).mask(pa.nulls(3), kind).tolist() == [False] * 3
+
+
+def test_values_of_python_are_taken_as_they_are() -> None:
+    """bool, numpy numbers, Decimal, dates: the text of each is read as the attribute's type."""
+    assert condition("x", "=", True) == parse("x = True")
+    assert condition("x", "<", np.float32(3.1)).mask(pa.array([3.0, 3.1, 3.2], pa.float32()), pa.float32()).sum() == 1
+    assert condition("x", "in", Decimal("1.50"), 2).mask(pa.array([1.5, 2.0, 3.0]), pa.float64()).sum() == 2
+    day = condition("x", ">=", dt.date(2026, 11, 21))
+    assert day.mask(pa.array([dt.datetime(2026, 11, 21), dt.datetime(2026, 11, 20, 23)]), pa.timestamp("us")).sum() == 1
+
+
+# --- how it is written ---
+
+
+@pytest.mark.parametrize(
+    ("text", "attribute", "how", "values"),
+    [
+        ("price < 20", "price", "<", ("20",)),
+        ("price<=20", "price", "<=", ("20",)),
+        ("  price   >=\t-1e3 ", "price", ">=", ("-1e3",)),
+        ("brand = Acme Tools", "brand", "=", ("Acme Tools",)),
+        ('brand = "Smith, Jones"', "brand", "=", ("Smith, Jones",)),
+        ('brand = " ""A"" "', "brand", "=", (' "A" ',)),
+        ('brand != ""', "brand", "!=", ("",)),
+        ('brand in Acme, "Smith, Jones" ,Zeta', "brand", "in", ("Acme", "Smith, Jones", "Zeta")),
+        ("price between 10, 20", "price", "between", ("10", "20")),
+        ('"unit price" = 5', "unit price", "=", ("5",)),
+        ('"unit price"in 5', "unit price", "in", ("5",)),
+        ("begin = in", "begin", "=", ("in",)),
+        ("in in in", "in", "in", ("in",)),
+        ('note = "two\nlines"', "note", "=", ("two\nlines",)),
+        ("标题 = 茶壶", "标题", "=", ("茶壶",)),
+    ],
+)
+def test_conditions_are_read(text: str, attribute: str, how: str, values: tuple[str, ...]) -> None:
+    """Spaces around do not count; quotes hold commas, spaces and doubled quotes."""
+    assert parse(text) == Condition(attribute, Operator(how), values)
+
+
+@given(
+    attribute=st.text(min_size=1),
+    how=SOME(list(Operator)),
+    values=st.lists(st.text(), min_size=2, max_size=2),
+)
+def test_a_condition_is_read_back_from_its_text(attribute: str, how: Operator, values: list[str]) -> None:
+    """Whatever stands in names and values."""
+    count = 2 if how in (Operator.IN, Operator.BETWEEN) else 1
+    one = Condition(attribute, how, tuple(values[:count]))
+    assert parse(str(one)) == one
+
+
+def test_one_condition_or_several() -> None:
+    """Callers may write one text, one condition, or a list of both."""
+    one = parse("price < 20")
+    assert parsed("price < 20") == parsed(one) == parsed([one]) == parsed(["price < 20"]) == (one,)
+    assert parsed(()) == ()
+
+
+# --- what is refused ---
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("", "price", "price <", "< 20", "price 20", "price ! 20", "price == 20", "price =< 20", "price inside"),
+        *("price in", "price in ,", "price in 1,,2", "price in 1,", "price between 1 20", "price between 1, 2, 3"),
+        *("brand = Acme, Zeta", 'brand = "Acme', 'brand = 5"', 'brand = "a" b', "unit price = 5", "brandin Acme"),
+    ],
+)
+def test_what_is_no_condition_is_refused(text: str) -> None:
+    """Each with what was expected, what came and what to do."""
+    with pytest.raises(InputError) as caught:
+        parse(text)
+    assert all((caught.value.expected, caught.value.came, caught.value.fix))
+
+
+@pytest.mark.parametrize(
+    ("kind", "text", "said"),
+    [
+        (pa.float64(), "x < cheap", "a number such as 19.99 for x, which is double"),
+        (pa.float64(), "x = nan", "a number"),
+        (pa.int64(), "x = 1.5", "a whole number"),
+        (pa.int8(), "x = 1000", "a whole number"),
+        (pa.bool_(), "x = yes", "true or false"),
+        (pa.bool_(), "x < true", "=, != or in"),
+        (pa.date32(), "x > yesterday", "a date such as"),
+        (pa.timestamp("us"), "x > 8:30", "a time such as"),
+        (pa.timestamp("us", "UTC"), "x > 2026-11-21T08:30:00", "08:30:00Z"),
+        (pa.string(), "x = \udcff", "a string"),
+        (pa.list_(pa.string()), "x = a", "an attribute of strings"),
+        (pa.float64(), "x between 20, 10", "the least value first"),
+        (pa.string(), "x between b, a", "the least value first"),
+    ],
+)
+def test_values_that_do_not_fit_are_refused(kind: pa.DataType, text: str, said: str) -> None:
+    """Also where no row has a value to compare with."""
+    for column in (pa.nulls(2, kind), pa.nulls(2), pa.nulls(0, kind)):
+        with pytest.raises(InputError) as caught:
+            parse(text).mask(column, kind)
+        assert said in caught.value.expected
+        assert caught.value.fix
+
+
+def test_values_of_python_that_are_none_are_refused() -> None:
+    """None, bytes and lists; and operators that there are not."""
+    for wrong in (None, b"a", [1]):
+        with pytest.raises(InputError, match="null matches nothing"):
+            condition("x", "=", wrong)
+    with pytest.raises(InputError, match="between"):
+        condition("x", "==", 1)
