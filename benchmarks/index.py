@@ -25,7 +25,7 @@ from typing import Any
 import faiss
 import numpy as np
 from measure import apart, publish
-from searches import TARGETS, Asks, by_vitrine, in_faiss, interleaved, targets, tuned, words
+from searches import TARGETS, Asks, Speed, by_vitrine, in_faiss, interleaved, targets, tuned, words
 from vectors import IP, QUERIES, K, Vectors, drawn
 
 from index_builders.choose import described
@@ -78,13 +78,26 @@ def _recall_and_scanned(index: Any, queries: HeldOut, nprobe: int) -> tuple[floa
     return float(queries.recalls(index.search(queries.xq, K)[1]).mean()), float(scanned)
 
 
-def search(vectors: Vectors, bounds: dict[str, float], repeats: int) -> list[list[str]]:
-    """Rows of a table: index, bytes, what its build took, best recall, and queries/s at each target recall."""
+def search(vectors: Vectors, bounds: dict[str, float], repeats: int) -> tuple[list[list[str]], str]:
+    """Rows of a table: index, bytes, what its build took, best recall, and queries/s at each target recall; and how
+    the last row, Vitrine's, compares with IVF,Flat and IVF,PQ.
+    """
     nlist, dim = nlist_for(len(vectors.kept), len(vectors.kept)), vectors.kept.dim
     entries = [_by_key(vectors, key) for key in (f"IVF{nlist},Flat", f"IVF{nlist},PQ{dim // 8}x8", f"IVF{nlist},SQ8")]
     entries.append(_by_vitrine(vectors, bounds))
     speeds = interleaved([asks for _, asks in entries], repeats)
-    return [[*head, *map(words, speed.values())] for (head, _), speed in zip(entries, speeds, strict=True)]
+    rows = [[*head, *map(words, speed.values())] for (head, _), speed in zip(entries, speeds, strict=True)]
+    ratios = [_ratio(speeds[-1][name], speeds[0][name]) for name in speeds[0]]
+    spent = [float(entries[-1][0][place]) / float(entries[1][0][place]) for place in (3, 4)]
+    return rows, (
+        f"Vitrine's index answers {ratios[0]} times the queries/s of IVF,Flat at recall {TARGETS[0]:.2f} and "
+        f"{ratios[1]} times at {TARGETS[1]:.2f} (goal: 1.5 with at most 64 bytes in memory and 320 in all), and took "
+        f"{spent[0]:.2f} of the CPU time and {spent[1]:.2f} of the wall time of IVF,PQ (goal: 0.5)."
+    )
+
+
+def _ratio(one: Speed | None, other: Speed | None) -> str:
+    return "never" if one is None or other is None else f"{one[1] / other[1]:.2f}"
 
 
 def _by_key(vectors: Vectors, key: str) -> tuple[list[str], Asks]:
@@ -149,13 +162,15 @@ def main() -> None:
     bounds = {"max_bytes_per_vector": given.bytes, "max_disk_bytes_per_vector": given.disk_bytes}
     with tempfile.TemporaryDirectory() as folder:
         vectors = drawn(given.rows, given.dim, given.photos, Path(folder))
-        found = search(vectors, bounds, given.repeats)  # first: builds use all cores
+        found, ratios = search(vectors, bounds, given.repeats)  # first: builds use all cores
         faiss.omp_set_num_threads(1)
         trained = coarse(vectors.kept, vectors.queries) + order(vectors.kept, vectors.group, vectors.queries)
-    _publish(given.name or f"index_{'photos' if given.photos else 'clustered'}", given, trained, found)
+    _publish(given.name or f"index_{'photos' if given.photos else 'clustered'}", given, trained, found, ratios)
 
 
-def _publish(name: str, given: argparse.Namespace, trained: list[list[str]], found: list[list[str]]) -> None:
+def _publish(
+    name: str, given: argparse.Namespace, trained: list[list[str]], found: list[list[str]], ratios: str
+) -> None:
     command = f"python benchmarks/index.py --rows {given.rows} --dim {given.dim} --repeats {given.repeats}"
     command += f" --bytes {given.bytes:g} --disk-bytes {given.disk_bytes:g}"
     command += " --photos FOLDER" if given.photos else ""
@@ -170,8 +185,8 @@ def _publish(name: str, given: argparse.Namespace, trained: list[list[str]], fou
         command,
         heads,
         found,
-        f"{given.rows:,} rows of {given.dim} dimensions, and {QUERIES:,} queries that are none of them. Builds in "
-        "processes of their own on all cores, their peak memory with the vectors, which FAISS alone is given as one "
+        f"{ratios}\n\n{given.rows:,} rows of {given.dim} dimensions, and {QUERIES:,} queries that are none of them. Builds "
+        "in processes of their own on all cores, their peak memory with the vectors, which FAISS alone is given as one "
         "float32 array, and Vitrine as a mapped float16 file. Searches on one thread; queries per second of CPU time, "
         f"median of {given.repeats} interleaved runs, with the range. Vitrine's build counts all candidates that it "
         f"weighed. Load of the machine at the end: {os.getloadavg()[1]:.1f} (mean of 5 minutes).\n\n"
