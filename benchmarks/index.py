@@ -185,11 +185,11 @@ def _publish(
         command,
         heads,
         found,
-        f"{ratios}\n\n{given.rows:,} rows of {given.dim} dimensions, and {QUERIES:,} queries that are none of them. Builds "
-        "in processes of their own on all cores, their peak memory with the vectors, which FAISS alone is given as one "
-        "float32 array, and Vitrine as a mapped float16 file. Searches on one thread; queries per second of CPU time, "
-        f"median of {given.repeats} interleaved runs, with the range. Vitrine's build counts all candidates that it "
-        f"weighed. Load of the machine at the end: {os.getloadavg()[1]:.1f} (mean of 5 minutes).\n\n"
+        f"{ratios}\n\n{given.rows:,} rows of {given.dim} dimensions, and {QUERIES:,} queries that are none of them. "
+        "Builds in processes of their own on all cores, their peak memory with the vectors, which FAISS alone is given "
+        "as one float32 array, and Vitrine as a mapped float16 file. Searches on one thread; queries per second of "
+        f"CPU time, median of {given.repeats} interleaved runs, with the range. Vitrine's build counts all candidates "
+        f"that it weighed. Load of the machine at the end: {os.getloadavg()[1]:.1f} (mean of 5 minutes).\n\n"
         + "\n".join(training)
         + "\n\nThe last two rows of this table are a catalog sorted by category, trained on its first rows or not.",
     )
