@@ -83,7 +83,7 @@ def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:
     assert "chosen" in html
     assert "ivf_rabitq 1 bits, refine sq8" in html
     shown = json.loads(vitrine("inspect", store, "--json").stdout)
-    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 6
+    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 7
 
 
 def test_a_page_that_cannot_be_written_is_refused(titles: Path, tmp_path: Path) -> None:
