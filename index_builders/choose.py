@@ -108,7 +108,7 @@ class Choice:
 
 
 def choose(
-    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None
+    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None = None
 ) -> tuple[Trial, tuple[Considered, ...]]:
     """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
 

@@ -71,7 +71,7 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Tex
     return Rows(kept, TrainingSet(kept.at(learned), kept.metric, kept.compute), asked(kept, own, k, texts), ids)
 
 
-def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None = None) -> Rows:
     """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `texts`."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
     return drawn(kept, nt, nq, settings.k, settings.seed, ids, texts)
