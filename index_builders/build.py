@@ -22,6 +22,7 @@ import pyarrow.parquet as pq
 
 from index_builders.asked import Embed, Texts, least, recalls_of_kinds
 from index_builders.choose import choose, refused, too_slow
+from index_builders.compute import compute_of
 from index_builders.evaluate import HeldOut, milliseconds, recalls
 from index_builders.kept import Kept, keep
 from index_builders.retrain import Earlier, Learned, figures, used_again
@@ -113,7 +114,8 @@ def finished(
     work = folder / "work"
     work.mkdir()
     with written_into(folder):
-        kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy")
+        compute = compute_of(settings.device)
+        kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy", compute)
         _write_ids(segments, work / IDS_FILE)
         texts = Texts(segments, embed) if embed is not None and settings.asks_texts(rows, dim) else None
         made, decided = make(kept, texts, work)

@@ -108,7 +108,7 @@ class Choice:
 
 
 def choose(
-    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None
+    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None = None
 ) -> tuple[Trial, tuple[Considered, ...]]:
     """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
 
@@ -234,7 +234,7 @@ def _sampled(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | N
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
     at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
-    few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric)
+    few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric, kept.compute)
     ids = folder / IDS_FILE
     pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
     return drawn_by(settings, few, ids, None if texts is None else texts.among(at))

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.compute import CPU, Compute
 from index_builders.threads import threads
 
 Vectors = npt.NDArray[np.float32]
@@ -19,12 +20,13 @@ Vectors = npt.NDArray[np.float32]
 _WRITE_BYTES = 1 << 20
 
 
-def filled(index: faiss.Index, blocks: Iterable[Vectors], first: int = 0) -> faiss.Index:
+def filled(index: faiss.Index, blocks: Iterable[Vectors], first: int = 0, compute: Compute = CPU) -> faiss.Index:
     """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order.
 
-    The first row is position `first` of the partition, which an index with lists keeps beside the row.
+    The first row is position `first` of the partition, which an index with lists keeps beside the row; `compute` finds
+    the lists.
     """
-    with threads(1):
+    with threads(1), compute.adding(index):
         for xb in blocks:
             if faiss.try_extract_index_ivf(index) is None:
                 index.add(xb)

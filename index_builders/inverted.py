@@ -18,6 +18,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.compute import CPU, Compute
 from index_builders.threads import threads
 from lookup.metric import Metric
 
@@ -28,12 +29,16 @@ POINTS = 64  # a centroid; 128 gave the same recall in twice the time (1M rows, 
 TWO_LEVEL_FROM = 1024  # lists; below, flat k-means takes about a second
 
 
-def coarse_centroids(xt: Vectors, nlist: int, metric: Metric, seed: int) -> Vectors:
+def coarse_centroids(xt: Vectors, nlist: int, metric: Metric, seed: int, compute: Compute = CPU) -> Vectors:
     """(nlist, d) float32 centroids of (nt, d) float32 `metric.stored` rows, nlist or more."""
-    return two_level(xt, nlist, metric, seed) if nlist >= TWO_LEVEL_FROM else kmeans(xt, nlist, metric, seed)
+    if nlist >= TWO_LEVEL_FROM:
+        return two_level(xt, nlist, metric, seed, compute)
+    return kmeans(xt, nlist, metric, seed, compute=compute)
 
 
-def kmeans(xt: Vectors, k: int, metric: Metric, seed: int, start: Vectors | None = None) -> Vectors:
+def kmeans(
+    xt: Vectors, k: int, metric: Metric, seed: int, start: Vectors | None = None, compute: Compute = CPU
+) -> Vectors:
     """The (k, d) float32 centroids of flat k-means over (nt, d) float32 rows; from (k, d) `start`, of one round."""
     clustering = faiss.Clustering(xt.shape[1], k)
     clustering.niter, clustering.seed = ROUNDS, seed
@@ -44,21 +49,22 @@ def kmeans(xt: Vectors, k: int, metric: Metric, seed: int, start: Vectors | None
     clustering.min_points_per_centroid = 1  # sizing.py sees to enough points; FAISS would only print to stderr
     clustering.max_points_per_centroid = POINTS
     with threads(1):
-        clustering.train(xt, faiss.IndexFlat(xt.shape[1], metric.faiss))
+        clustering.train(xt, compute.exact(xt.shape[1], metric))
     return np.asarray(faiss.vector_to_array(clustering.centroids).reshape(k, -1), dtype=np.float32)
 
 
-def two_level(xt: Vectors, k: int, metric: Metric, seed: int) -> Vectors:
+def two_level(xt: Vectors, k: int, metric: Metric, seed: int, compute: Compute = CPU) -> Vectors:
     """(k, d) float32 centroids: about sqrt(k) clusters, each divided into its share of k, and one round over all."""
-    tops = kmeans(xt, math.isqrt(k), metric, seed)
-    index = faiss.IndexFlat(xt.shape[1], metric.faiss)
+    tops = kmeans(xt, math.isqrt(k), metric, seed, compute=compute)
+    index = compute.exact(xt.shape[1], metric)
     index.add(tops)
     with threads(1):
-        cluster = index.assign(xt, 1).ravel()
+        cluster = index.search(xt, 1)[1].ravel()
     order = np.argsort(cluster, kind="stable")
     sizes = np.bincount(cluster, minlength=len(tops))
     parts = zip(np.split(order, np.cumsum(sizes)[:-1]), _shares(sizes, k), strict=True)
-    return kmeans(xt, k, metric, seed, np.concatenate([kmeans(xt[at], n, metric, seed) for at, n in parts if n]))
+    divided = [kmeans(xt[at], n, metric, seed, compute=compute) for at, n in parts if n]
+    return kmeans(xt, k, metric, seed, np.concatenate(divided), compute)
 
 
 def _shares(sizes: npt.NDArray[np.int64], k: int) -> list[int]:

@@ -17,6 +17,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.compute import CPU, Compute
 from index_builders.threads import in_order
 from lookup.errors import IntegrityError
 from lookup.metric import Metric
@@ -31,10 +32,11 @@ _NUMBERS = 1 << 22
 
 @dataclass(frozen=True)
 class Kept:
-    """(n, d) float16 rows, and how they are compared."""
+    """(n, d) float16 rows, how they are compared, and where their index is made."""
 
     rows: npt.NDArray[Any]
     metric: Metric
+    compute: Compute = CPU
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -83,12 +85,12 @@ class Kept:
         return scores
 
 
-def keep(blocks: Iterable[Vectors], rows: int, dim: int, metric: Metric, path: Path) -> Kept:
+def keep(blocks: Iterable[Vectors], rows: int, dim: int, metric: Metric, path: Path, compute: Compute = CPU) -> Kept:
     """Write the `rows` rows of `blocks`, (n, dim) float32, to `path` and open it; IntegrityError for other numbers."""
     with path.open("wb") as out:
         for _ in appended(map(_halves, blocks), (rows, dim), "<f2", out):
             pass
-    return Kept(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), metric)
+    return Kept(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), metric, compute)
 
 
 def _halves(block: Vectors) -> npt.NDArray[np.float16]:

@@ -25,6 +25,7 @@ from index_builders.asked import Embed, Texts
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
 from index_builders.choose import Choice, of_sample
+from index_builders.compute import compute_of
 from index_builders.filled import filled, write_index
 from index_builders.kept import Kept, Vectors, keep
 from index_builders.merge import merge
@@ -33,7 +34,6 @@ from index_builders.shards import SegmentRef, verified_blocks
 from index_builders.sizing import IndexSettings
 from index_builders.trial import held_out_by, learned_from_by, trial
 from lookup.index import IDS_FILE, INDEX_FILE
-from lookup.metric import Metric
 
 
 @dataclass(frozen=True)
@@ -115,7 +115,8 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
     """
     settings, rows, dim = partition.settings, partition.rows, partition.dim
     with written_into(folder):
-        whole = keep(verified_blocks(partition.segments), rows, dim, settings.metric, folder / "vectors.npy")
+        compute = compute_of(settings.device)
+        whole = keep(verified_blocks(partition.segments), rows, dim, settings.metric, folder / "vectors.npy", compute)
         if partition.earlier is not None and so_far.reason is None:
             empty, reason = near_enough(partition.earlier, whole, settings)
             if empty is not None:
@@ -133,15 +134,16 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
 
 
 def fill(
-    empty: faiss.Index, segments: Sequence[SegmentRef], first: int, rows: range, metric: Metric, path: Path
+    empty: faiss.Index, segments: Sequence[SegmentRef], first: int, rows: range, settings: IndexSettings, path: Path
 ) -> None:
     """Write to `path` the index `empty` with some `rows` of a partition: of `segments`, whose first row is row `first`.
 
     Segments are read whole, since their digests say nothing of less; IntegrityError where one differs.
     """
     with written_into(path.parent):
-        blocks = (metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
-        write_index(filled(empty, blocks, rows.start), path)
+        compute = compute_of(settings.device)
+        blocks = (settings.metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
+        write_index(filled(empty, blocks, rows.start, compute), path)
 
 
 def finish(

@@ -25,7 +25,7 @@ from index_builders.choose import described, refused
 from index_builders.cost import list_sizes
 from index_builders.evaluate import Vectors, recalls
 from index_builders.kept import Kept
-from index_builders.sizing import AUTO, IndexSettings
+from index_builders.sizing import AUTO, CPU_DEVICE, IndexSettings
 from index_builders.threads import threads
 from index_builders.trial import Rows, Trial, trial
 from lookup.errors import IntegrityError
@@ -74,6 +74,7 @@ def learned_under(settings: IndexSettings, texts: str | None, spec: BuilderSpec)
     """
     chosen = settings.large.get("type") == AUTO
     fields = {"metric", "seed", "max_train_rows", "k", *(_CHOSEN_BY if chosen else ())}
+    fields |= {"device"} if settings.device != CPU_DEVICE else set()  # as before there was a choice
     read = settings.model_dump(mode="json", include=fields)
     return identity_of({"format": FORMAT, "auto": chosen, "spec": spec.identity, "settings": read, "texts": texts})
 

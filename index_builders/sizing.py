@@ -17,6 +17,8 @@ from lookup.errors import InputError
 from lookup.identity import identity_of
 from lookup.metric import Metric
 
+DEVICE = r"^(cpu|cuda(:[0-9]+)?)$"
+CPU_DEVICE = "cpu"
 AUTO = "auto"  # the `type:` of index.large that is no module: measure candidates, take the cheapest
 POINTS_PER_CENTROID = 39  # FAISS, ClusteringParameters::min_points_per_centroid
 _LEARNED_FROM = 64  # training points per centroid: 128 gave the same recall in twice the time (1M rows, IVF4096)
@@ -61,6 +63,9 @@ class IndexSettings(BaseModel):
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the sample and of the clustering")
     text_queries: bool = Field(
         True, description="where products have text and photo: tune for queries by text alone too; needs shards.towers"
+    )
+    device: str = Field(
+        CPU_DEVICE, pattern=DEVICE, description="where lists are trained and rows find theirs: cpu, cuda or cuda:N"
     )
     retrain: Literal["always", "auto"] = Field(
         "always",
@@ -141,6 +146,8 @@ class IndexSettings(BaseModel):
         # What the first two decide is in the builders; of the third, only how many rows are trained on counts.
         bounds = {"max_bytes_per_vector", "max_disk_bytes_per_vector", "max_query_ms"}
         unread = bounds if rows < self.exact_below else set[str]()
+        if self.device == CPU_DEVICE or (chosen is not None and not chosen.trained):
+            unread |= {"device"}
         unread |= {name for name in type(self).model_fields if name.startswith("retrain")} | {"text_queries"}
         measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
         trained = self.train_rows(rows, dim)

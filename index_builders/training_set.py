@@ -14,6 +14,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.compute import CPU, Compute
 from index_builders.inverted import coarse_centroids
 from lookup.errors import InputError
 from lookup.metric import Metric
@@ -25,10 +26,11 @@ CODE_ROWS = 32_768  # 128 for each of 256 codewords; FAISS copies what codes are
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`xt` (nt, d) float32, `metric.stored` rows drawn at random."""
+    """`xt` (nt, d) float32, `metric.stored` rows drawn at random; clustered by `compute`."""
 
     xt: Vectors
     metric: Metric
+    compute: Compute = CPU
     _centroids: dict[tuple[int, int], Vectors] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # candidates on several threads ask at once
 
@@ -42,7 +44,7 @@ class TrainingSet:
 
     def none(self) -> TrainingSet:
         """No rows, for a type that is not trained."""
-        return TrainingSet(self.xt[:0], self.metric)
+        return TrainingSet(self.xt[:0], self.metric, self.compute)
 
     def some(self) -> Vectors:
         """At most `CODE_ROWS` of the rows, evenly spread: what codes are learned from."""
@@ -62,7 +64,7 @@ class TrainingSet:
         self.check(nlist, f"nlist: {nlist}")
         with self._lock:
             if (nlist, seed) not in self._centroids:
-                self._centroids[nlist, seed] = coarse_centroids(self.xt, nlist, self.metric, seed)
+                self._centroids[nlist, seed] = coarse_centroids(self.xt, nlist, self.metric, seed, self.compute)
             centroids = self._centroids[nlist, seed]
         quantizer = faiss.IndexFlat(self.dim, self.metric.faiss)
         quantizer.add(centroids if rotation is None else rotation.apply(centroids))

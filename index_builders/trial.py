@@ -68,10 +68,10 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Tex
     With `texts` the latter are asked for by their texts as well.
     """
     learned, own = _positions(len(kept), nt, nq, seed)
-    return Rows(kept, TrainingSet(kept.at(learned), kept.metric), asked(kept, own, k, texts), ids)
+    return Rows(kept, TrainingSet(kept.at(learned), kept.metric, kept.compute), asked(kept, own, k, texts), ids)
 
 
-def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None = None) -> Rows:
     """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `texts`."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
     return drawn(kept, nt, nq, settings.k, settings.seed, ids, texts)
@@ -81,13 +81,15 @@ def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | N
     """What `drawn_by` gives, but with no rows to learn from: these are not read."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
     _, own = _positions(len(kept), nt, nq, settings.seed)
-    return Rows(kept, TrainingSet(kept.at(own[:0]), kept.metric), asked(kept, own, settings.k, texts), ids)
+    return Rows(
+        kept, TrainingSet(kept.at(own[:0]), kept.metric, kept.compute), asked(kept, own, settings.k, texts), ids
+    )
 
 
 def learned_from_by(settings: IndexSettings, kept: Kept) -> TrainingSet:
     """What `drawn_by` gives to learn from, without queries, whose answers take a search of all rows."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
-    return TrainingSet(kept.at(_positions(len(kept), nt, nq, settings.seed)[0]), kept.metric)
+    return TrainingSet(kept.at(_positions(len(kept), nt, nq, settings.seed)[0]), kept.metric, kept.compute)
 
 
 def _positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
@@ -117,7 +119,7 @@ def trial(
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
         empty = spec.empty(learned_from, kept.dim, kept.metric) if learned is None else learned
-        write_index(filled(empty, kept.blocks()), files["index"])
+        write_index(filled(empty, kept.blocks(), compute=kept.compute), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)

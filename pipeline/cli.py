@@ -331,8 +331,8 @@ def verify(store: str, as_json: bool) -> None:
 @_json
 def doctor(device: str, as_json: bool) -> None:
     """Check this machine: Python, packages, FAISS, photo formats, disk, memory and the device."""
+    from index_builders.sizing import DEVICE
     from pipeline import console
-    from pipeline.config import DEVICE
     from pipeline.doctor import diagnose
 
     if not re.fullmatch(DEVICE, device):

@@ -19,7 +19,7 @@ from encoders.base import EncoderSpec, encoder_spec
 from encoders.fusion.base import FusionSpec, fusion_spec
 from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
-from index_builders.sizing import IndexSettings
+from index_builders.sizing import DEVICE, IndexSettings
 from pipeline import config_sources as sources
 from pipeline.config_sources import Problem, Tree, shown
 from pipeline.config_specs import (
@@ -31,8 +31,6 @@ from pipeline.config_specs import (
     fields_of,
     fusion_problems,
 )
-
-DEVICE = r"^(cpu|cuda(:[0-9]+)?)$"
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]

@@ -21,9 +21,9 @@ from blake3 import blake3
 from index_builders.asked import Embed
 from index_builders.filled import write_index as write_faiss
 from index_builders.parts import Learning, Partition, SoFar, fill, finish, learn, parts_of
+from index_builders.sizing import IndexSettings
 from lookup.errors import IntegrityError
 from lookup.manifest import FileRef, IndexRecord
-from lookup.metric import Metric
 from lookup.store import PARTS, Store
 from pipeline.config import Config
 from pipeline.index_files import commit, read_rows, read_task, reusable_index, write_index
@@ -83,7 +83,7 @@ def task_of(part: Part) -> Task:
     return Task(part.number, part.partition, part.name, part.path, part.round)
 
 
-def filled_part(store: Store, part: Part, metric: Metric) -> Filled:
+def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
     """Fill one part, its file in the store."""
     task = task_of(part)
     _, empty = _learned(store, task)
@@ -91,7 +91,7 @@ def filled_part(store: Store, part: Part, metric: Metric) -> Filled:
     first, segments = read_rows(store, part.path, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
-        fill(empty, segments, first, rows, metric, path)
+        fill(empty, segments, first, rows, settings, path)
         file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
     return Filled(part.part, file.path, file.bytes, file.rows, file.blake3)
 

@@ -277,7 +277,7 @@ class FillPart(StoreDoFn):
     def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
         """Fill one part."""
         with told(), threads(1):
-            yield task_of(part), filled_part(self.store, part, self.config.index.metric)
+            yield task_of(part), filled_part(self.store, part, self.config.index)
 
 
 class MergeParts(StoreDoFn):

@@ -133,7 +133,7 @@ def test_parts_of_the_real_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     learning, empty = learn(partition, SoFar(), tmp_path)
     parts = [tmp_path / f"part{number}" for number in range(2)]
     for part, inside in zip(parts, rows, strict=True):
-        fill(learn(partition, SoFar(), tmp_path)[1], segments, 0, inside, chosen.metric, part)
+        fill(learn(partition, SoFar(), tmp_path)[1], segments, 0, inside, chosen, part)
     found = finish(partition, learning, empty, parts, many)
     assert isinstance(found, build.BuiltIndex)
     for name in found.files.values():
