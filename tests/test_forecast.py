@@ -87,6 +87,18 @@ def test_a_plan_says_what_the_run_then_takes(catalog: Path, tmp_path: Path) -> N
     assert other["encode_seconds"] is None  # of another encoder nobody knows
 
 
+def test_snapshots_that_were_deleted_do_not_stop_a_plan(catalog: Path, tmp_path: Path) -> None:
+    """Runs outlive their snapshots, and strange files may lie among them: then encoding was never timed."""
+    store = tmp_path / "store"
+    assert run_titles(catalog, store).exit_code == 0
+    assert planned(catalog, store)["encode_seconds"] > 0
+    (store / "runs" / "zzz.txt").write_text("a note")  # sorts behind every run
+    assert planned(catalog, store)["encode_seconds"] > 0
+    for gone in (store / "CURRENT", *(store / "snapshots").iterdir()):
+        gone.unlink()
+    assert planned(catalog, store)["encode_seconds"] is None
+
+
 def test_a_bound_that_cannot_hold_is_refused(catalog: Path, tmp_path: Path) -> None:
     """Exit code 2 before any work, by plan and by run, and the bound that it names is enough."""
     where = (f"catalog.path={catalog}", f"store.path={tmp_path}/s", "catalog.partition=kind", *SMALL)
