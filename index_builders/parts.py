@@ -141,7 +141,7 @@ def fill(
     """
     with written_into(path.parent):
         blocks = (metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
-        write_index(filled(empty, blocks, rows.start), path)
+        write_index(filled(empty, blocks, rows.start, len(rows)), path)
 
 
 def finish(
