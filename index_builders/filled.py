@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
 import faiss
 import numpy as np
@@ -20,12 +21,15 @@ Vectors = npt.NDArray[np.float32]
 _WRITE_BYTES = 1 << 20
 
 
-def filled(index: faiss.Index, blocks: Iterable[Vectors], first: int = 0, compute: Compute = CPU) -> faiss.Index:
+def filled(
+    index: faiss.Index, blocks: Iterable[Vectors], first: int = 0, rows: int = 0, compute: Compute = CPU
+) -> faiss.Index:
     """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order.
 
     The first row is position `first` of the partition, which an index with lists keeps beside the row; `compute` finds
-    the lists.
+    the lists. Memory is spared where `rows` says how many will come.
     """
+    _reserve(index, rows)
     with threads(1), compute.adding(index):
         for xb in blocks:
             if faiss.try_extract_index_ivf(index) is None:
@@ -34,6 +38,16 @@ def filled(index: faiss.Index, blocks: Iterable[Vectors], first: int = 0, comput
                 index.add_with_ids(xb, np.arange(first, first + len(xb)))
             first += len(xb)
     return index
+
+
+def _reserve(index: faiss.Index, rows: int) -> None:
+    """Room for all `rows` of an index of whole vectors: one that grows block by block doubles, and while its vectors
+    move it holds them twice (measured: 285 MB for 154 MB of vectors).
+    """
+    flat: Any = faiss.downcast_index(index.storage) if isinstance(index, faiss.IndexHNSW) else index
+    if isinstance(flat, faiss.IndexFlat):
+        flat.codes.resize(rows * flat.code_size)  # FAISS wraps no `reserve`
+        flat.codes.resize(0)
 
 
 def write_index(index: faiss.Index, path: Path) -> None:

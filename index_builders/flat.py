@@ -24,6 +24,10 @@ class Spec(BuilderSpec):
         """See BuilderSpec.vector_bytes."""
         return 4.0 * dim
 
+    def filling_bytes(self, dim: int) -> float:
+        """See BuilderSpec.filling_bytes: room is made for all rows at once."""
+        return self.vector_bytes(dim)
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss

@@ -20,6 +20,7 @@ _CANDIDATE_BYTES = 24e6  # that tuning holds of each thread: scores and position
 _ROW_BYTES = 100  # of a row's id, its hash and its place while ids are compared
 _FIXED_BYTES = 30e6
 _SPEED = 2.0e10  # multiplications a second of one thread, AMD Zen 4: training, assigning, exact search
+_INDEX_SECONDS = 0.1  # of an index however small: files written and flushed, opened again, checked
 _TUNE_SECONDS = 0.5  # of an index, for each 64 dimensions
 _OPQ_SPEED = 5e-10  # seconds for each training row and squared dimension
 
@@ -48,6 +49,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
 
     `part_rows` is how many rows are added to an index that is held in memory; more are added in parts.
     """
+    part_rows = -(-part_rows // _BLOCK_ROWS) * _BLOCK_ROWS  # as parts.py has it
     chosen = settings.choose(rows, dim)
     specs = settings.candidates(rows, dim) if chosen is None else [chosen]
     memory = [one.shared_bytes(dim) + rows * one.vector_bytes(dim) for one in specs]
@@ -88,7 +90,7 @@ def _part_bytes(spec: BuilderSpec, rows: int, dim: int, part_rows: int) -> float
     """Of a part that is filled on one thread; nothing where there are none."""
     if rows <= part_rows or not spec.mergeable:
         return 0.0
-    return part_rows * spec.vector_bytes(dim) + spec.shared_bytes(dim) + _thread_bytes(dim)
+    return part_rows * spec.filling_bytes(dim) + spec.shared_bytes(dim) + _thread_bytes(dim)
 
 
 def _choice_bytes(specs: Sequence[BuilderSpec], settings: IndexSettings, rows: int, dim: int, threads: int) -> float:
@@ -99,7 +101,7 @@ def _choice_bytes(specs: Sequence[BuilderSpec], settings: IndexSettings, rows: i
 
 def _trial_bytes(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: int, held: int) -> float:
     learning = 2 * 4.0 * dim * min(settings.train_rows(rows, dim), CODE_ROWS) if spec.trained else 0.0
-    return max(learning, held * spec.vector_bytes(dim)) + spec.shared_bytes(dim)
+    return max(learning, held * spec.filling_bytes(dim)) + spec.shared_bytes(dim)
 
 
 def _thread_bytes(dim: int) -> float:
@@ -114,4 +116,4 @@ def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: i
     if spec.type == "hnsw":
         multiplied += rows * dim * 2.0 * fields["ef_construction"] * fields["m"]
     rotated = _OPQ_SPEED * min(learned, CODE_ROWS) * dim * dim if fields.get("opq") else 0.0
-    return multiplied / _SPEED + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
+    return _INDEX_SECONDS + multiplied / _SPEED + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)

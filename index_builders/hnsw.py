@@ -35,6 +35,10 @@ class Spec(BuilderSpec):
         """See BuilderSpec.vector_bytes: the row, where its links begin, twice m links and one, its level."""
         return 4 * dim + 8 + 4 * (2 * self.m + 1) + 4.0
 
+    def filling_bytes(self, dim: int) -> float:
+        """See BuilderSpec.filling_bytes: links are held twice while they move to a larger place."""
+        return self.vector_bytes(dim) + 4 * (2 * self.m + 1)
+
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """See BuilderSpec.empty; `learned_from` is not used."""
         import faiss

@@ -143,7 +143,7 @@ def fill(
     with written_into(path.parent):
         compute = compute_of(settings.device)
         blocks = (settings.metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
-        write_index(filled(empty, blocks, rows.start, compute), path)
+        write_index(filled(empty, blocks, rows.start, len(rows), compute), path)
 
 
 def finish(

@@ -119,7 +119,7 @@ def trial(
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
         empty = spec.empty(learned_from, kept.dim, kept.metric) if learned is None else learned
-        write_index(filled(empty, kept.blocks(), compute=kept.compute), files["index"])
+        write_index(filled(empty, kept.blocks(), rows=len(kept), compute=kept.compute), files["index"])
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)

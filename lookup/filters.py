@@ -27,7 +27,7 @@ class _Column:
     """An attribute of a partition: an array of each segment, strings as a dictionary; null where none has a value."""
 
     arrays: tuple[pa.Array, ...]
-    kinds: tuple[pa.DataType, ...]
+    kinds: tuple[pa.DataType, ...]  # each once
 
     @property
     def nbytes(self) -> int:
@@ -43,6 +43,8 @@ class Filters:
         self._attributes = tuple(attributes)
         self._columns: Recent[tuple[str, str], _Column] = Recent(_COLUMN_BYTES, lambda column: column.nbytes)
         self._kept: Recent[tuple[object, ...], Only] = Recent(_KEPT_BYTES, lambda only: only.nbytes)
+        # Of every column that was read, dropped or not: a filter that is kept must not read them again.
+        self._kinds: dict[tuple[str, str], tuple[pa.DataType, ...]] = {}
 
     def kept(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[Only]:
         """The rows of each of the partitions for which all conditions hold.
@@ -77,13 +79,19 @@ class Filters:
 
     def _kind(self, name: str, partitions: Sequence[Partition]) -> pa.DataType:
         """The type that an attribute is compared as in all of the partitions."""
-        kinds = {part.name: self._column(part, name).kinds for part in partitions}
+        kinds = {part.name: self._kinds_of(part, name) for part in partitions}
         kind = common_type([kind for several in kinds.values() for kind in several])
         if kind is None:
             came = "; ".join(f"{part}: {', '.join(sorted(set(map(str, several))))}" for part, several in kinds.items())
             fix = "search one category, or give the column one type in all files of the catalog and run it all again"
             raise InputError(f"the attribute {name} of one type in all that is searched", came, fix)
         return kind
+
+    def _kinds_of(self, partition: Partition, name: str) -> tuple[pa.DataType, ...]:
+        key = partition.name, name
+        if key not in self._kinds:
+            self._kinds[key] = self._column(partition, name).kinds
+        return self._kinds[key]
 
     def _column(self, partition: Partition, name: str) -> _Column:
         return self._columns.get((partition.name, name), lambda: self._read(partition, name))
@@ -97,4 +105,4 @@ class Filters:
                 array = pa.nulls(len(array))
             kinds.append(array.type)
             arrays.append(array.dictionary_encode() if pa.types.is_string(array.type) else array)
-        return _Column(tuple(arrays), tuple(kinds))
+        return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)))

@@ -33,10 +33,10 @@ class Recent(Generic[Key, Value]):
                     return self._used(key)
             try:
                 value = make()
+                self._keep(key, value)  # before the lock is gone, or who comes between makes it once more
             finally:
                 with self._lock:
                     self._making.pop(key, None)
-            self._keep(key, value)
         return value
 
     def _used(self, key: Key) -> Value:

@@ -317,6 +317,8 @@ def _problem(error: ErrorDetails, tree: Tree, origins: Mapping[str, str]) -> Pro
     said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         said = "one of what this key may be"
+    if error["type"].startswith("byte_size"):
+        said = "a size, such as 4GB or 800MB"
     if error["type"] == "tuple_type":
         said = "a list, such as [title]"
     if error["type"] in ("model_type", "dict_type"):

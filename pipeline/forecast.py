@@ -6,7 +6,8 @@ kernel drops them when there is none. A bound (`run.memory`) decides only how mu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -90,11 +91,11 @@ def expected(config: Config, plan: Plan, category: str | None = None) -> Forecas
     if bound is None or first.memory <= bound:
         return first
     embedding = next((one for one in _embedding(config, plan, first) if one.embed_memory <= bound), None)
-    building = next((one for one in _building(config, plan, first, category) if one.build_memory <= bound), None)
+    building = _building(config, plan, first, bound)
     if embedding is not None and building is not None:
         at_once = replace(building.at_once, embed_workers=embedding.at_once.embed_workers)
         return replace(building, at_once=at_once, embed_memory=embedding.embed_memory)
-    raise _refusal(config, plan, first, category)
+    raise _refusal(config, plan, first)
 
 
 @dataclass(frozen=True)
@@ -123,20 +124,31 @@ def _with(config: Config, run: dict[str, int]) -> Config:
 def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None) -> Forecast:
     dim = fusion_of(config).dim
     wanted = plan.partitions if category is None else {category: plan.partitions[category]}
-    built = {
-        name: forecast(config.index, rows, dim, at_once.build_threads, at_once.part_rows)
-        for name, rows in wanted.items()
-    }
-    largest = sorted((one.memory_bytes for one in built.values()), reverse=True)[: at_once.builds]
-    parts = max(one.part_bytes for one in built.values()) * (at_once.builds - len(largest))
-    everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
+    built = _built(config, wanted, at_once.build_threads, at_once.part_rows)
     return Forecast(
         at_once=at_once,
         embed_memory=_embed_memory(config, plan, at_once.embed_workers),
-        build_memory=round(everywhere + sum(largest) + parts),
+        build_memory=round(_everywhere(config, plan) + _held(built, at_once.builds)),
         shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
         partitions=built,
     )
+
+
+def _built(config: Config, partitions: Mapping[str, int], threads: int, part_rows: int) -> dict[str, IndexForecast]:
+    """What the partitions, rows by name, will be and take."""
+    dim = fusion_of(config).dim
+    return {name: forecast(config.index, rows, dim, threads, part_rows) for name, rows in partitions.items()}
+
+
+def _held(built: Mapping[str, IndexForecast], builds: int) -> float:
+    """Bytes of so many builds at once: the largest, and parts of one where there are fewer partitions."""
+    largest = sorted((one.memory_bytes for one in built.values()), reverse=True)[:builds]
+    return sum(largest) + max(one.part_bytes for one in built.values()) * (builds - len(largest))
+
+
+def _everywhere(config: Config, plan: Plan) -> float:
+    """Bytes of the process and of what is known of each row of the catalog, at every step."""
+    return _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
 
 
 def _embed_memory(config: Config, plan: Plan, workers: int) -> int:
@@ -144,8 +156,7 @@ def _embed_memory(config: Config, plan: Plan, workers: int) -> int:
     units = sorted((_unit_bytes(unit, numbers) for unit in plan.units), reverse=True)[:workers]
     # as many pixels as one photo may have are decoded at a time, see pixel_room.py
     photos = 0 if config.encoders.image is None else config.catalog.max_photo_pixels * _PIXEL_BYTES
-    everywhere = _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
-    return round(everywhere + sum(units) + photos)
+    return round(_everywhere(config, plan) + sum(units) + photos)
 
 
 def _unit_bytes(unit: Unit, numbers: int) -> float:
@@ -159,13 +170,37 @@ def _embedding(config: Config, plan: Plan, first: Forecast) -> Iterator[Forecast
         yield replace(first, at_once=at_once, embed_memory=_embed_memory(config, plan, workers))
 
 
-def _building(config: Config, plan: Plan, first: Forecast, category: str | None) -> Iterator[Forecast]:
-    """Forecasts of building with less and less at once, the fastest first."""
+def _building(config: Config, plan: Plan, first: Forecast, bound: int) -> Forecast | None:
+    """The fastest way to build the partitions of `first` within `bound`: with less and less at once. None: there is
+    none.
+    """
+    everywhere, sizes = _everywhere(config, plan), _part_sizes(first.at_once.part_rows)
+    least = _least(config, first)
     for builds in range(first.at_once.builds, 0, -1):
-        for threads in range(max(1, _cores() // min(builds, len(first.partitions))), 0, -1):
-            for part in _part_sizes(first.at_once.part_rows):
-                at_once = replace(first.at_once, builds=builds, build_threads=threads, part_rows=part)
-                yield _forecast(config, plan, at_once, category)
+        if everywhere + _held(least, builds) > bound:  # nothing takes less: no other way needs a look
+            continue
+        for threads in _halves(max(1, _cores() // min(builds, len(least)))):
+            for part in sizes:
+                built = _built(config, _rows(first), threads, part)
+                memory = round(everywhere + _held(built, builds))
+                if memory <= bound:
+                    at_once = replace(first.at_once, builds=builds, build_threads=threads, part_rows=part)
+                    return replace(first, at_once=at_once, build_memory=memory, partitions=built)
+    return None
+
+
+def _least(config: Config, first: Forecast) -> dict[str, IndexForecast]:
+    """The partitions of `first`, each built on one thread in the smallest parts."""
+    return _built(config, _rows(first), 1, _part_sizes(first.at_once.part_rows)[-1])
+
+
+def _rows(found: Forecast) -> dict[str, int]:
+    return {name: one.rows for name, one in found.partitions.items()}
+
+
+def _halves(most: int) -> list[int]:
+    """`most`, and its halves down to 1."""
+    return [most >> n for n in range(most.bit_length())]
 
 
 def _part_sizes(most: int) -> list[int]:
@@ -173,20 +208,20 @@ def _part_sizes(most: int) -> list[int]:
     return [most, *(most >> n for n in range(1, 32) if most >> n >= _LEAST_PART)]
 
 
-def _refusal(config: Config, plan: Plan, first: Forecast, category: str | None) -> InputError:
-    *_, least = _building(config, plan, first, category)
+def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
+    built = _least(config, first)
     *_, slowest = _embedding(config, plan, first)
-    embed = slowest.embed_memory
-    needed = max(embed, least.build_memory)
-    name, worst = max(least.partitions.items(), key=lambda one: one[1].memory_bytes)
-    if embed >= least.build_memory:
+    embed, build = slowest.embed_memory, round(_everywhere(config, plan) + _held(built, 1))
+    name, worst = max(built.items(), key=lambda one: one[1].memory_bytes)
+    if embed >= build:
         why = "one unit at a time, and the largest photo that is allowed"
         fix = "lower catalog.max_photo_pixels or shards.max_unit_bytes, or write the catalog in smaller row groups"
     else:
         why = f"the index of partition {name}, {worst.rows:,} rows, built alone on one thread"
         fix = "lower index.max_train_rows, or name an index.large.type whose codes are smaller"
+    needed = math.ceil(max(embed, build) / 1e7) / 100  # upwards, so that who sets what is named is let through
     return InputError(
-        f"run.memory of at least {_shown(needed)}, for {why}", _shown(config.run.memory or 0), f"raise it, or {fix}"
+        f"run.memory of at least {needed:.2f} GB, for {why}", f"{config.run.memory or 0:,} bytes", f"raise it, or {fix}"
     )
 
 
@@ -225,7 +260,3 @@ def _cores() -> int:
 
     cores: int = faiss.omp_get_max_threads()
     return cores
-
-
-def _shown(size: float) -> str:
-    return f"{size / 1e9:.2f} GB"

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pydantic import ValidationError
 
 from encoders.errors import VitrineError
-from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.report import RunReport
@@ -25,11 +24,12 @@ def encode_seconds(config: Config, rows: int) -> float | None:
         return None
     for name in sorted(names, reverse=True)[:_LOOKED_AT]:
         report = _report(store, name)
-        if report is None or report.snapshot is None or not _alike(store.manifest(report.snapshot), config):
+        if report is None:
             continue
         took = next((step for step in report.steps if step.name == "embed"), None)
         encoded = report.units - report.units_reused
-        if took is not None and 2 * encoded > report.units and report.rows_in:
+        # Manifests are large, so last: nights on which little changed are passed over without one.
+        if took is not None and 2 * encoded > report.units and report.rows_in and _alike(store, report, config):
             return took.seconds * report.units / encoded * rows / report.rows_in
     return None
 
@@ -37,11 +37,18 @@ def encode_seconds(config: Config, rows: int) -> float | None:
 def _report(store: Store, name: str) -> RunReport | None:
     try:
         return RunReport.model_validate_json(store.read(f"runs/{name}/run.json"))
-    except (FileNotFoundError, ValidationError):  # a run that was killed, or one of another version
+    except (FileNotFoundError, NotADirectoryError, ValidationError):  # killed, of another version, or no run at all
         return None
 
 
-def _alike(manifest: Manifest, config: Config) -> bool:
+def _alike(store: Store, report: RunReport, config: Config) -> bool:
+    """Whether a run published what was encoded as `config` says; not if that is gone, see docs/store.md on deleting."""
+    try:
+        manifest = None if report.snapshot is None else store.manifest(report.snapshot)
+    except VitrineError:
+        return False
+    if manifest is None:
+        return False
     specs = (config.encoders.text_spec, config.encoders.image_spec)
     made_by = [None if entry is None else entry.identity for entry in (manifest.text, manifest.image)]
     return made_by == [None if spec is None else spec.identity for spec in specs]

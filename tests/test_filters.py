@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import numpy as np
 import pyarrow as pa
@@ -22,7 +22,6 @@ import lookup
 from lookup.errors import InputError, IntegrityError
 from lookup.late import search_late
 from lookup.manifest import FileRef
-from lookup.recent import Recent
 from lookup.search import Reader
 from lookup.store import Store
 from lookup.where import condition, parse
@@ -353,6 +352,20 @@ def test_only_the_attribute_is_read_and_stays(mixed: Path, monkeypatch: pytest.M
     assert [pa.types.is_dictionary(array.type) for array in column.arrays] == [True] * 4 + [False]
 
 
+def test_a_filter_that_is_kept_reads_nothing(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where columns are too large to stay in memory: what the filter keeps is small."""
+    monkeypatch.setattr("lookup.filters._COLUMN_BYTES", 0)
+    reader = lookup.open(str(mixed))
+    read = Mock(side_effect=reader._segments.attribute)
+    monkeypatch.setattr(reader._segments, "attribute", read)
+    where = ["price < 50", "brand = Acme"]
+    first = reader.search("red", k=3, where=where)
+    assert read.called
+    read.reset_mock()
+    assert reader.search("red", k=3, where=where) == first
+    assert not read.called
+
+
 def test_threads_get_what_one_thread_gets(mixed: Path) -> None:
     """Eight threads that share a fresh reader find the same hits under filters of their own."""
     asked = [f"price < {bound}" for bound in range(5, 100, 5)] + [f"brand in {name}" for name in ("Acme", "茶")]
@@ -364,35 +377,3 @@ def test_threads_get_what_one_thread_gets(mixed: Path) -> None:
     expected = [ask(alone, one) for one in asked]
     with ThreadPoolExecutor(8) as pool:
         assert list(pool.map(lambda one: ask(shared, one), asked * 3)) == expected * 3
-
-
-def test_what_was_used_last_is_kept_up_to_a_size() -> None:
-    """Sizes sum to no more than was allowed; one value stays, however big; a failure keeps nothing."""
-    recent = Recent[str, int](10, lambda value: value)
-    assert [recent.get(name, lambda size=size: size) for name, size in (("a", 4), ("b", 5), ("a", 99))] == [4, 5, 4]
-    assert recent.get("c", lambda: 3) == 3  # b was not used for longest
-    assert recent.get("a", lambda: 98) == 4
-    assert recent.get("b", lambda: 97) == 97
-    assert recent.get("b", lambda: 96) == 97
-    with pytest.raises(ZeroDivisionError):
-        recent.get("d", lambda: 1 // 0)
-    assert recent.get("d", lambda: 2) == 2
-
-
-def test_what_many_threads_want_is_made_once() -> None:
-    """The others wait for it, and threads that want something else do not."""
-    recent, made, go_on, begun = Recent[str, int](10), list[str](), threading.Event(), threading.Event()
-
-    def slow() -> int:
-        made.append("slow")
-        begun.set()
-        assert go_on.wait(30)
-        return 1
-
-    with ThreadPoolExecutor(4) as pool:
-        waiting = [pool.submit(recent.get, "slow", slow) for _ in range(3)]
-        assert begun.wait(30)
-        assert pool.submit(recent.get, "quick", lambda: 2).result(30) == 2
-        go_on.set()
-        assert [one.result(30) for one in waiting] == [1, 1, 1]
-    assert made == ["slow"]
