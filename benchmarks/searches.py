@@ -46,7 +46,7 @@ def in_faiss(index: Any, queries: HeldOut) -> Search:
 
 
 def with_value(setting: str, value: int) -> str:
-    """`setting` with another nprobe, and an efSearch (of a graph, or of the centroids' graph) of as much; the rest stays."""
+    """`setting` with another nprobe, and an efSearch (of a graph, or of the centroids') of as much; the rest stays."""
     return re.sub(r"(?<![_A-Za-z])(nprobe|efSearch)=\d+", rf"\1={value}", setting)
 
 
