@@ -1,7 +1,7 @@
 """Build one partition's index: keep its vectors, choose, write, open again as readers do, check, tune, measure.
 
-Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which types that
-rotate hold once more, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
+Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which candidates
+share, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
 of a sample, and its vectors and training rows, are let go before all rows are built. Vectors lie in a scratch file
 (kept.py), two bytes a number; refine vectors go straight to disk. Large partitions are built as parts, see parts.py.
 """

@@ -18,6 +18,7 @@ from typing import Any
 
 import faiss
 import numpy as np
+from pydantic import ValidationError
 
 from index_builders.asked import least
 from index_builders.base import BuilderSpec, builder_spec
@@ -28,7 +29,7 @@ from index_builders.kept import Kept
 from index_builders.sizing import AUTO, CPU_DEVICE, IndexSettings
 from index_builders.threads import threads
 from index_builders.trial import Rows, Trial, trial
-from lookup.errors import IntegrityError
+from lookup.errors import InputError, IntegrityError
 from lookup.identity import identity_of
 from lookup.index import FORMAT
 from lookup.manifest import IndexRecord, TrainingFigures
@@ -93,7 +94,10 @@ def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim
         return f"the parent's index, {parent.type}, learned nothing"
     if (parent.dim, parent.metric) != (dim, settings.metric.value):
         return f"the parent's index is of {parent.dim} dimensions and {parent.metric}"
-    spec = spec_of(parent)
+    try:
+        spec = spec_of(parent)
+    except (InputError, ValidationError):  # a type that was taken away, or whose parameters are others by now
+        return f"the parent's index, {parent.type}, is of a type or of parameters that are not known here"
     specs = settings.candidates(rows, dim) if chosen is None else [chosen]
     if training.settings != learned_under(settings, texts, spec):
         return "other settings than those that the parent's index was trained and chosen under"

@@ -16,9 +16,8 @@ def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
     memory = f"memory {_mb(found.memory)} MB (embedding {_mb(found.embed_memory)}, building {_mb(found.build_memory)})"
     disk = f"disk {_range(*found.disk)} MB, and up to {_mb(found.scratch)} MB more while building"
     units = f"{at_once.embed_workers} units"
-    indexes = (
-        f"{at_once.builds} indexes, on {at_once.build_threads} threads each, in parts of {at_once.part_rows:,} rows"
-    )
+    threads = "1 thread" if at_once.build_threads == 1 else f"{at_once.build_threads} threads"
+    indexes = f"{at_once.builds} indexes, on {threads} each, in parts of {at_once.part_rows:,} rows"
     return [
         f"a run that finds nothing done takes {memory}; {disk}",
         f"time: encoding {encoding}, building about {duration(found.build_seconds)}",

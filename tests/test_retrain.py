@@ -18,7 +18,7 @@ from click.testing import Result
 
 from index_builders.base import builder_spec, builder_types
 from index_builders.filled import filled, write_index
-from index_builders.retrain import emptied
+from index_builders.retrain import emptied, why_anew
 from index_builders.sizing import IndexSettings
 from index_builders.training_set import TrainingSet
 from lookup.manifest import IndexRecord, Manifest, Training, TrainingFigures
@@ -259,6 +259,15 @@ def test_what_is_not_comparable_is_trained_anew(parent: Path, more: tuple[str, .
     assert not training.reused
     assert training.reason.startswith(reason)
     assert index.name == training.content
+
+
+@pytest.mark.parametrize("other", [{"type": "gone"}, {"parameters": {"nlist": 16, "strange": 1}}])
+def test_a_type_that_is_not_known_any_more_is_trained_anew(parent: Path, other: dict[str, Any]) -> None:
+    """An index type whose file was taken away, or whose parameters changed, stops no run."""
+    asked = IndexSettings(exact_below=512, large={"type": "ivf_sq8"})
+    reason = why_anew(index_of(parent).model_copy(update=other), asked, 1450, 32, None)
+    assert reason is not None
+    assert "not known here" in reason
 
 
 # --- names ---
