@@ -259,7 +259,8 @@ def _publish(given: argparse.Namespace, rows: list[list[str]], goals: list[str],
         f"(mean of 5 minutes, {os.cpu_count()} cores).\n\n## Goals\n\n"
         + "\n".join(f"- {line}" for line in goals)
         + "\n\n## A catalog sorted by category\n\n"
-        + f"autofaiss learns {ORDER_LISTS} lists from the first 100 rows for each; Vitrine from a random sample.\n\n"
+        + f"autofaiss learns {ORDER_LISTS} lists from the first 100 rows for each; Vitrine from a random sample."
+        f" Up to {100 * ORDER_LISTS:,} rows that is all of them, and the order makes no difference.\n\n"
         + "\n".join(table),
     )
 

@@ -158,7 +158,7 @@ def test_drift_is_measured_from_the_training(parent: Path) -> None:
 
 def test_a_choice_is_kept_with_its_training(tmp_path: Path) -> None:
     """With `type: auto` the parent's index type is taken without weighing others, while the settings are the same."""
-    options = (*SMALL, "index.retrain=auto")
+    options = (*SMALL, "index.retrain=auto", "index.max_bytes_per_vector=100")  # so that it is not flat
     assert night(tmp_path, titles(1500), *options).exit_code == 0
     chosen = index_of(tmp_path)
     assert len(chosen.considered) == 7
@@ -214,7 +214,7 @@ def test_a_bound_decides(parent: Path, rows: list[str], more: tuple[str, ...], r
 
 def test_bytes_out_of_bounds_decide(tmp_path: Path) -> None:
     """Where fewer rows share the centroids, so that the parent's choice no longer fits, others are weighed again."""
-    night(tmp_path, titles(1600), *AUTO)
+    night(tmp_path, titles(1600), *AUTO, "index.max_bytes_per_vector=100")  # so that it is not flat
     chosen = index_of(tmp_path)
     assert chosen.proof is not None
     bound = f"index.max_bytes_per_vector={chosen.proof.memory_bytes + 0.05}"
