@@ -20,6 +20,8 @@ _CANDIDATE_BYTES = 24e6  # that tuning holds of each thread: scores and position
 _ROW_BYTES = 100  # of a row's id, its hash and its place while ids are compared
 _FIXED_BYTES = 30e6
 _SPEED = 2.0e10  # multiplications a second of one thread, AMD Zen 4: training, assigning, exact search
+_SINGLE_SPEED = 4e9  # the same where a query alone is compared with every row: memory is the bound
+_PASSES = 4  # of held-out queries over all rows, many at a time, where all are compared: tuned, settled, proved, told
 _INDEX_SECONDS = 0.1  # of an index however small: files written and flushed, opened again, checked
 _TUNE_SECONDS = 0.5  # of an index, for each 64 dimensions
 _OPQ_SPEED = 5e-10  # seconds for each training row and squared dimension
@@ -115,5 +117,10 @@ def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: i
     multiplied = dim * (learned * rounds + rows * nlist + settings.held_out(rows) * rows)
     if spec.type == "hnsw":
         multiplied += rows * dim * 2.0 * fields["ef_construction"] * fields["m"]
+    exact = (
+        settings.held_out(rows) * rows * dim * (_PASSES / _SPEED + 1 / _SINGLE_SPEED) if spec.type == "flat" else 0.0
+    )
     rotated = _OPQ_SPEED * min(learned, CODE_ROWS) * dim * dim if fields.get("opq") else 0.0
-    return _INDEX_SECONDS + multiplied / _SPEED + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
+    return (
+        _INDEX_SECONDS + multiplied / _SPEED + exact + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
+    )

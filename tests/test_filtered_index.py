@@ -53,7 +53,7 @@ def _one_thread() -> Iterator[None]:
 
 def rows_of(folder: Path, metric: Metric = Metric.INNER_PRODUCT) -> Rows:
     kept = Kept(XB.astype(np.float16), metric)
-    return drawn_by(IndexSettings(exact_below=512, held_out_queries=200), kept, write_ids(folder, N))
+    return drawn_by(IndexSettings(exact_below=512, held_out_queries=200), kept, write_ids(folder, N), None)
 
 
 def made(name: str, rows: Rows, folder: Path) -> Trial:
