@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from index_builders.training_set import TrainingSet, Vectors
 
 # FAISS does 50 rounds on 65,536 points and begins with 40 of k-means, which takes minutes. A third of the time of 8
-# rounds on 16,384 points, from 40 of k-means, and within 0.007 of their share of true neighbours among 40, 80 and 160
+# rounds on 16,384 points, from 40 of k-means, and within 0.008 of their share of true neighbours among 40, 80 and 160
 # candidates: 60,000 clustered rows and photo crops, 128 and 256 dimensions, codes of 1 and 2 bits a dimension.
 _OPQ_ROUNDS = 8
 _OPQ_POINTS = 8_192
