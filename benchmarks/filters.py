@@ -51,7 +51,7 @@ def filters(x: np.ndarray, category: np.ndarray, own: np.ndarray) -> Iterator[tu
 def opened(kept: Kept, folder: Path) -> Iterator[tuple[str, PartitionIndex]]:
     """Each candidate of `type: auto`, exact search and a graph, tuned."""
     settings = IndexSettings(exact_below=512, target_recall=TARGET)
-    rows = drawn_by(settings, kept, folder / IDS_FILE)
+    rows = drawn_by(settings, kept, folder / IDS_FILE, None)
     specs = [*settings.candidates(len(kept), kept.dim), builder_spec({"type": "hnsw", "m": 16, "ef_construction": 100})]
     if all(spec.type != "flat" for spec in specs):
         specs.append(builder_spec({"type": "flat"}))
