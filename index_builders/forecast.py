@@ -51,7 +51,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
 
     `part_rows` is how many rows are added to an index that is held in memory; more are added in parts.
     """
-    part_rows = -(-part_rows // _BLOCK_ROWS) * _BLOCK_ROWS  # as parts.py has it
+    part_rows = whole_blocks(part_rows)
     chosen = settings.choose(rows, dim)
     specs = settings.candidates(rows, dim) if chosen is None else [chosen]
     memory = [one.shared_bytes(dim) + rows * one.vector_bytes(dim) for one in specs]
@@ -77,6 +77,11 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
         scratch_bytes=round(scratch),
         seconds=seconds,
     )
+
+
+def whole_blocks(part_rows: int) -> int:
+    """The rows of a part, as parts.py rounds them up."""
+    return -(-part_rows // _BLOCK_ROWS) * _BLOCK_ROWS
 
 
 def _build_bytes(

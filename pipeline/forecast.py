@@ -13,7 +13,7 @@ from pathlib import Path
 
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
-from index_builders.forecast import IndexForecast, forecast
+from index_builders.forecast import IndexForecast, forecast, whole_blocks
 from pipeline.catalog import file_columns, open_file
 from pipeline.config import Config
 from pipeline.embed import fusion_of, tower_dims
@@ -81,7 +81,7 @@ class Forecast:
 def usual(config: Config, partitions: int) -> AtOnce:
     """How much a run does at once that nothing bounds."""
     workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
-    return AtOnce(workers, workers, share, config.run.part_rows)
+    return AtOnce(workers, workers, share, whole_blocks(config.run.part_rows))
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
@@ -214,14 +214,18 @@ def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
     embed, build = slowest.embed_memory, round(_everywhere(config, plan) + _held(built, 1))
     name, worst = max(built.items(), key=lambda one: one[1].memory_bytes)
     if embed >= build:
-        why = "one unit at a time, and the largest photo that is allowed"
-        fix = "lower catalog.max_photo_pixels or shards.max_unit_bytes, or write the catalog in smaller row groups"
+        photos = config.encoders.image is not None
+        why = "one unit at a time" + (", and the largest photo that is allowed" if photos else "")
+        fix = "lower catalog.max_photo_pixels" if photos else "write the catalog in smaller row groups"
     else:
         why = f"the index of partition {name}, {worst.rows:,} rows, built alone on one thread"
-        fix = "lower index.max_train_rows, or name an index.large.type whose codes are smaller"
+        learned = set(worst.types) - {"flat", "hnsw"}
+        fix = "lower index.max_train_rows, or name an index.large.type of smaller codes" if learned else ""
     needed = math.ceil(max(embed, build) / 1e7) / 100  # upwards, so that who sets what is named is let through
     return InputError(
-        f"run.memory of at least {needed:.2f} GB, for {why}", f"{config.run.memory or 0:,} bytes", f"raise it, or {fix}"
+        f"run.memory of at least {needed:.2f} GB, for {why}",
+        f"{config.run.memory or 0:,} bytes",
+        "raise it" + (fix and f", or {fix}"),
     )
 
 

@@ -17,7 +17,10 @@ def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
     disk = f"disk {_range(*found.disk)} MB, and up to {_mb(found.scratch)} MB more while building"
     units = f"{at_once.embed_workers} units"
     threads = "1 thread" if at_once.build_threads == 1 else f"{at_once.build_threads} threads"
-    indexes = f"{at_once.builds} indexes, on {threads} each, in parts of {at_once.part_rows:,} rows"
+    builds = min(at_once.builds, len(found.partitions))
+    indexes = (
+        f"{builds} {'index' if builds == 1 else 'indexes'}, on {threads} each, in parts of {at_once.part_rows:,} rows"
+    )
     return [
         f"a run that finds nothing done takes {memory}; {disk}",
         f"time: encoding {encoding}, building about {duration(found.build_seconds)}",

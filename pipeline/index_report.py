@@ -54,7 +54,7 @@ def training_table(manifest: Manifest) -> Table:
     rows = []
     for partition in manifest.partitions:
         training = partition.index.training
-        if training is not None and training.now is not None and training.reason != UNDECIDED:
+        if training is not None and training.reason not in ("", UNDECIDED):
             whose = f"of {training.trained_by[:12]}" if training.reused else "its own"
             rows.append([partition.name, whose, training.reason])
     return columns, rows
@@ -63,7 +63,7 @@ def training_table(manifest: Manifest) -> Table:
 def told_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
-    if training is None or training.now is None or training.reason == UNDECIDED:
+    if training is None or training.reason in ("", UNDECIDED):
         return ""
     return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"
 

@@ -21,6 +21,7 @@ from encoders.errors import GateError, VitrineError
 from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline import gates
+from pipeline.allocator import share_heaps
 from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
@@ -72,6 +73,7 @@ def run(request: Request) -> RunReport:
     if request.config.run.memory is not None:
         refuse_own_workers(request.beam_arguments)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
+    share_heaps()
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()
