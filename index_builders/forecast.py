@@ -12,10 +12,10 @@ from dataclasses import dataclass
 
 from index_builders.base import BuilderSpec
 from index_builders.choose import CHOOSE_ROWS
+from index_builders.kept import ROWS, whole_blocks
 from index_builders.sizing import IndexSettings
 from index_builders.training_set import CODE_ROWS
 
-_BLOCK_ROWS = 16_384  # rows as float32 at a time, in each thread; see kept.py
 _CANDIDATE_BYTES = 24e6  # that tuning holds of each thread: scores and positions of 500 queries by 1,000 candidates
 _ROW_BYTES = 100  # of a row's id, its hash and its place while ids are compared
 _FIXED_BYTES = 30e6
@@ -79,11 +79,6 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
     )
 
 
-def whole_blocks(part_rows: int) -> int:
-    """The rows of a part, as parts.py rounds them up."""
-    return -(-part_rows // _BLOCK_ROWS) * _BLOCK_ROWS
-
-
 def _build_bytes(
     spec: BuilderSpec, settings: IndexSettings, rows: int, dim: int, threads: int, part_rows: int
 ) -> float:
@@ -112,7 +107,7 @@ def _trial_bytes(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: int
 
 
 def _thread_bytes(dim: int) -> float:
-    return 2 * 4.0 * dim * _BLOCK_ROWS + _CANDIDATE_BYTES
+    return 2 * 4.0 * dim * ROWS + _CANDIDATE_BYTES
 
 
 def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: int) -> float:

@@ -30,6 +30,11 @@ ROWS = 16_384  # rows as float32 at a time: 16 MB at 256 dimensions; part of wha
 _NUMBERS = 1 << 22
 
 
+def whole_blocks(rows: int) -> int:
+    """`rows` rounded up to blocks of `ROWS`: the size of a part, so that parts give the bytes of one go."""
+    return -(-rows // ROWS) * ROWS
+
+
 @dataclass(frozen=True)
 class Kept:
     """(n, d) float16 rows, how they are compared, and where their index is made."""

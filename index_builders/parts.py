@@ -104,7 +104,7 @@ def parts_of(partition: Partition, part_rows: int) -> list[range]:
     rows, spec = partition.rows, partition.settings.choose(partition.rows, partition.dim)
     if rows <= part_rows or (rows <= choose.CHOOSE_ROWS if spec is None else not spec.mergeable):
         return []
-    size = -(-part_rows // kept.ROWS) * kept.ROWS
+    size = kept.whole_blocks(part_rows)
     return [range(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 

@@ -13,7 +13,8 @@ from pathlib import Path
 
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
-from index_builders.forecast import IndexForecast, forecast, whole_blocks
+from index_builders.forecast import IndexForecast, forecast
+from index_builders.kept import whole_blocks
 from pipeline.catalog import file_columns, open_file
 from pipeline.config import Config
 from pipeline.embed import fusion_of, tower_dims
@@ -26,7 +27,7 @@ _ROW_BYTES = 2_500  # of a row of a unit: its strings while they are cleaned and
 _NUMBER_BYTES = 16  # of each number of a row's vectors: float32 and float16 copies, the Parquet pages
 _PIXEL_BYTES = 16  # of a photo while it is decoded and made RGB: PNG and WebP with transparency, measured
 _PLAN_BYTES = 40  # of each row of the catalog: hashes of its id, in the plan and in the last gate
-_LEAST_PART = 32_768  # rows: smaller parts save no memory
+_LEAST_PART = 32_768  # rows: smaller parts are not tried
 _EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
 _SHARD_ROW = 60  # fingerprints, row number, page headers
 
@@ -204,7 +205,7 @@ def _halves(most: int) -> list[int]:
 
 
 def _part_sizes(most: int) -> list[int]:
-    """`most`, and its halves down to the least that saves memory."""
+    """`most`, and its halves down to the least that is tried."""
     return [most, *(most >> n for n in range(1, 32) if most >> n >= _LEAST_PART)]
 
 

@@ -4,7 +4,8 @@ there.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import threading
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from hypothesis import settings
 
 from encoders.base import Vectors
 from encoders.hashed_text import HashedText
+from index_builders.threads import threads
 from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.cli import cli
@@ -46,6 +48,22 @@ def dirty(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("dirty") / "demo"
     write_demo_catalog(folder, DemoOptions(products=60, row_group_rows=25, dirty=True))
     return folder
+
+
+@pytest.fixture
+def one_faiss_thread() -> Iterator[None]:
+    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
+    with threads(1):
+        yield
+
+
+def at_once(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
+    """`work` on each of `parts`, a thread for each, to its end."""
+    each = [threading.Thread(target=work, args=(part,)) for part in parts]
+    for thread in each:
+        thread.start()
+    for thread in each:
+        thread.join()
 
 
 @pytest.fixture(scope="module")

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -21,6 +19,7 @@ from lookup.errors import InputError
 from lookup.index import PartitionIndex
 from lookup.metric import Metric
 from lookup.only import reach
+from tests.conftest import at_once
 from tests.test_index_builders import DIM, clustered
 from tests.test_index_reader import write_ids
 
@@ -42,18 +41,12 @@ XB = clustered(N)
 XQ = clustered(N + 60)[N:] + np.float32(0.05)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 def rows_of(folder: Path, metric: Metric = Metric.INNER_PRODUCT) -> Rows:
     kept = Kept(XB.astype(np.float16), metric)
-    return drawn_by(IndexSettings(exact_below=512, held_out_queries=200), kept, write_ids(folder, N), None)
+    return drawn_by(IndexSettings(exact_below=512, held_out_queries=200), kept, write_ids(folder, N))
 
 
 def made(name: str, rows: Rows, folder: Path) -> Trial:
@@ -233,9 +226,5 @@ def test_threads_do_not_disturb_each_other(indexes: dict[str, PartitionIndex]) -
                 if (index.search(XQ, K, only=only)[1] != alone[number]).any():
                     wrong.append(number)
 
-    threads = [threading.Thread(target=ask, args=(number,)) for number in (0, 1, 0, 1)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(ask, (0, 1, 0, 1))
     assert not wrong

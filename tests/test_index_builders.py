@@ -6,7 +6,6 @@ import math
 import resource
 import subprocess
 import sys
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -38,13 +37,7 @@ from lookup.metric import Metric
 DIM = 16
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 SMALL = IndexSettings(exact_below=512, held_out_queries=60, large={"type": "ivf_pq", "nlist": 16, "nbits": 4})

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import weakref
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
@@ -30,13 +29,7 @@ from tests.test_index_builders import DIM, built, clustered, kept, record_of, se
 AUTO = IndexSettings(exact_below=512, held_out_queries=100)
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 def within(**bounds: float) -> IndexSettings:

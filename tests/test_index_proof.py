@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import faiss
@@ -20,12 +19,7 @@ from lookup.metric import Metric
 from tests.test_index_builders import built, clustered, kept, record_of
 from tests.test_index_choice import brute_force
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    with threads(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 def test_swapped_refine_codes_are_found_beside_a_constant_dimension(tmp_path: Path) -> None:

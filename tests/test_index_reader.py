@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import subprocess
 import sys
-import threading
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -17,17 +15,12 @@ import pytest
 
 from lookup.errors import InputError, IntegrityError
 from lookup.index import PartitionIndex
+from tests.conftest import at_once
 
 N, DIM = 1200, 16
 
 
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    before = faiss.omp_get_max_threads()
-    faiss.omp_set_num_threads(1)
-    yield
-    faiss.omp_set_num_threads(before)
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 @dataclass(frozen=True)
@@ -229,11 +222,7 @@ def test_threads_do_not_disturb_each_other(coded: dict[str, Path]) -> None:
             if (index.search(XQ, 5, nprobe)[1] != alone[nprobe]).any():
                 wrong.append(nprobe)
 
-    threads = [threading.Thread(target=ask, args=(nprobe,)) for nprobe in (1, 8, 1, 8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
+    at_once(ask, (1, 8, 1, 8))
     assert not wrong
 
 

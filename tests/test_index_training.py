@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
 import faiss
 import numpy as np
 import pytest
@@ -15,12 +13,7 @@ from index_builders.threads import in_order, threads
 from lookup.metric import Metric
 from tests.test_index_builders import DIM, clustered
 
-
-@pytest.fixture(autouse=True)
-def _one_thread() -> Iterator[None]:
-    """FAISS with one thread: on small rows, threads that wait for each other take most of the time."""
-    with threads(1):
-        yield
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 def error(xb: np.ndarray, centroids: np.ndarray) -> float:
