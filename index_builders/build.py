@@ -122,7 +122,7 @@ def finished(
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
-    found = _measured(made, paths, made.index.rows, segments, settings)
+    found = _measured(made, paths, made.promised.rows, segments, settings)
     shutil.rmtree(work)
     return BuiltIndex(
         files={role: path.name for role, path in paths.items()},
@@ -170,7 +170,7 @@ def anew(made: Trial, considered: tuple[Considered, ...], reason: str, settings:
 
 def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
     """`made`, of a type that the config names; GateError where its bytes exceed a bound."""
-    error = refused(made, settings) if made.index.rows >= settings.exact_below else None
+    error = refused(made, settings) if made.promised.rows >= settings.exact_below else None
     if error is not None:
         raise error
     return made
@@ -192,7 +192,7 @@ def _measured(
 ) -> dict[str, Any]:
     """The checks and figures of the files in `paths`, opened as readers open them: fields of a BuiltIndex."""
     queries, point, folder = made.queries, made.tuned.point, str(paths["index"].parent)
-    promised = Unmeasured(folder, made.index.dim, rows, settings.metric.value, point.nprobe, point.refine_factor)
+    promised = Unmeasured(folder, made.promised.dim, rows, settings.metric.value, point.nprobe, point.refine_factor)
     index = PartitionIndex.open(paths, promised)
     check_ids(index, segments)
     proof = prove(index, made.spec, queries, (made.memory_bytes, made.disk_bytes))

@@ -132,7 +132,6 @@ def choose(
         choice = choice.after(made, settings)
         if choice.found(settings):
             return made, choice.considered(settings)
-        del made  # before its files, which it maps
         shutil.rmtree(into)
 
 
@@ -225,7 +224,6 @@ def _of_sample(
     into.mkdir()
     trials = _trials(_sampled(kept, settings, into, texts), settings, into)
     figures = [_of_all(_figures(one), spec, len(kept), kept.dim) for one, spec in zip(trials, specs, strict=True)]
-    del trials  # before their files, which they map
     shutil.rmtree(into)
     return figures
 
@@ -241,7 +239,7 @@ def _sampled(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | N
 
 
 def _figures(one: Trial) -> Weighed:
-    return Weighed(one.spec, one.index.rows, one.tuned.point, one.memory_bytes, one.disk_bytes)
+    return Weighed(one.spec, one.promised.rows, one.tuned.point, one.memory_bytes, one.disk_bytes)
 
 
 def _passing(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> list[int]:

@@ -27,7 +27,7 @@ _CALL = 3_000.0  # ns of a query, whatever it looks at
 _KEPT = 40.0  # ns to keep a candidate in order
 _ROW = 0.013  # ns of each dimension to compare a centroid, or a row of exact search: a product of matrices
 _ROTATED = 0.05  # ns of each of dim * dim numbers of a rotation
-_REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (70, 0.25), "fp16": (70, 0.5)}  # + per dim
+_REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (5, 0.3), "fp16": (10, 0.52)}  # + per dim
 
 
 @dataclass(frozen=True)

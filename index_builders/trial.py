@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -37,20 +38,6 @@ class Rows:
 
 
 @dataclass(frozen=True)
-class Trial:
-    """A tuned index: its files by role, and bytes per vector of the FAISS file, and of that with the refine vectors."""
-
-    spec: BuilderSpec
-    files: dict[str, Path]
-    index: PartitionIndex
-    tuned: Tuned
-    queries: HeldOut
-    train_rows: int
-    memory_bytes: float
-    disk_bytes: float
-
-
-@dataclass(frozen=True)
 class Unmeasured:
     """What the reader must know of an index that has no record yet."""
 
@@ -60,6 +47,25 @@ class Unmeasured:
     metric: str
     nprobe: int
     refine_factor: int
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A tuned index: its files by role, and bytes per vector of the FAISS file, and of that with the refine vectors."""
+
+    spec: BuilderSpec
+    files: dict[str, Path]
+    promised: Unmeasured
+    tuned: Tuned
+    queries: HeldOut
+    train_rows: int
+    memory_bytes: float
+    disk_bytes: float
+
+    @cached_property
+    def index(self) -> PartitionIndex:
+        """Opened when it is asked for: of candidates that lost no mapped page stays in memory."""
+        return PartitionIndex.open(self.files, self.promised)
 
 
 def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Texts | None = None) -> Rows:
@@ -128,7 +134,7 @@ def trial(
     tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
     memory = files["index"].stat().st_size / len(kept)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
-    return Trial(spec, files, index, tuned, rows.queries, len(learned_from), memory, memory + refine)
+    return Trial(spec, files, promised, tuned, rows.queries, len(learned_from), memory, memory + refine)
 
 
 def _write_refine(kept: Kept, spec: BuilderSpec, folder: Path) -> dict[str, Path]:

@@ -24,7 +24,7 @@ from lookup.metric import Metric
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-_NUMBERS = 1 << 20  # float32 numbers of candidates ranked at a time: 4 MB, which stays in the cache
+_NUMBERS = 1 << 19  # float32 numbers of candidates ranked at a time: 2 MB, which stays in the cache
 _TOP_CODE = 255
 _EXPONENTS_APART = np.float32(2.0**112)  # float16 counts exponents from -15, float32 from -127
 
@@ -66,7 +66,8 @@ class Refine:
         step = max(1, _NUMBERS // max(1, positions.shape[1] * self.codes.shape[1]))
         for start in range(0, len(xq), step):
             part = slice(start, start + step)
-            scores[part] = self._scores(xq[part], self.codes[np.maximum(positions[part], 0)])
+            # not self.codes[...], which takes twice as long
+            scores[part] = self._scores(xq[part], self.codes.take(np.maximum(positions[part], 0), axis=0))
         scores[positions < 0] = -np.inf
         return scores
 
