@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -36,6 +36,7 @@ from lookup.index import IDS_FILE
 from lookup.manifest import Considered, CurvePoint
 
 CHOOSE_ROWS = 65_536  # 0.5% of recall at 500 queries is noise; so many rows take seconds at 256 dimensions
+_KNOWN_TO = 1.05  # times a bound: bytes are known to 2% before an index is built
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,12 @@ def choose(
     built, and of those that fall short not even files.
     """
     if len(kept) <= CHOOSE_ROWS:
-        trials = _trials(drawn_by(settings, kept, ids, texts), settings, folder / "candidates")
-        figures = [_figures(one) for one in trials]
-        passing = _passing(figures, settings)
-        return trials[passing[0]], tuple(
-            _considered(one, "chosen" if place == passing[0] else _verdict(one, settings))
-            for place, one in enumerate(figures)
+        rows = drawn_by(settings, kept, ids, texts)
+        trials = _weighed(rows, settings.candidates(len(kept), kept.dim), len(kept), settings, folder / "candidates")
+        figures = {place: _figures(one) for place, one in trials.items()}
+        best = _passing(figures, settings)[0]
+        return trials[best], tuple(
+            _considered(one, "chosen" if place == best else _verdict(one, settings)) for place, one in figures.items()
         )
     choice = of_sample(kept, settings, folder, texts)
     rows = drawn_by(settings, kept, ids, texts)
@@ -138,7 +139,7 @@ def choose(
 def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Choice:
     """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
     figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, texts)
-    return Choice(tuple(figures), tuple(_passing(figures, settings, sampled=True)))
+    return Choice(tuple(figures.values()), tuple(_passing(figures, settings, sampled=True)))
 
 
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
@@ -186,44 +187,65 @@ def described(spec: BuilderSpec) -> str:
     fields = spec.model_dump()
     words = [spec.type]
     words += [name.replace("_", " ") for name in ("opq", "fast_scan") if fields.get(name)]
-    words += [f"{name} {fields[name]}" for name in ("m", "nbits") if fields.get(name)]
+    words += [f"{name} {fields[name]}" for name in ("pca", "m", "nbits") if fields.get(name)]
     kind = spec.refined[0]
     return ", ".join(words + ([f"refine {kind}"] if kind != "none" else []))
 
 
-def _trials(rows: Rows, settings: IndexSettings, folder: Path) -> list[Trial]:
-    """Every candidate, built and tuned, on as many threads as there are for this build.
+def _weighed(
+    rows: Rows, specs: Sequence[BuilderSpec], whole: int, settings: IndexSettings, folder: Path
+) -> dict[int, Trial]:
+    """The candidates by their place, in order; `specs` are those of all `whole` rows, of which `rows` may be a sample.
+
+    What would exceed a bound on bytes anyway is built only where nothing else meets the bounds: its recall says how far
+    a bound must move.
+    """
+    dim = rows.kept.dim
+    fitting = [place for place, spec in enumerate(specs) if _fits(spec, whole, dim, settings)]
+    trials = _trials(rows, fitting, settings, folder)
+    known = {place: _of_all(_figures(one), specs[place], whole, dim) for place, one in trials.items()}
+    if all(_shortfalls(one, settings) for one in known.values()):
+        trials |= _trials(rows, sorted(set(range(len(specs))) - set(fitting)), settings, folder)
+    return dict(sorted(trials.items()))
+
+
+def _fits(spec: BuilderSpec, rows: int, dim: int, settings: IndexSettings) -> bool:
+    """Whether the bytes of `spec` over `rows`, as far as they are known before it is built, are within the bounds."""
+    held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
+    both = ((held, settings.max_bytes_per_vector), (held + spec.refine_bytes(dim), settings.max_disk_bytes_per_vector))
+    return all(bound is None or size <= _KNOWN_TO * bound for size, bound in both)
+
+
+def _trials(rows: Rows, places: Sequence[int], settings: IndexSettings, folder: Path) -> dict[int, Trial]:
+    """The candidates of these places, built and tuned, on as many threads as there are for this build.
 
     Those that differ in the refine stage alone share a FAISS file.
     """
     specs = settings.candidates(len(rows.kept), rows.kept.dim)
     alike: dict[str, list[int]] = {}
-    for number, spec in enumerate(specs):
-        alike.setdefault(str(spec.model_dump(exclude={"refine", "refine_factor"})), []).append(number)
+    for place in places:
+        alike.setdefault(str(specs[place].model_dump(exclude={"refine", "refine_factor"})), []).append(place)
 
-    def tried(numbers: list[int]) -> list[Trial]:
-        made = list[Trial]()
-        for number in numbers:
-            into = folder / str(number)
+    def tried(alike: list[int]) -> dict[int, Trial]:
+        made = dict[int, Trial]()
+        for place in alike:
+            into = folder / str(place)
             into.mkdir(parents=True)
-            made.append(
-                trial(specs[number], rows, settings.target_recall, into, made[0].files["index"] if made else None)
-            )
+            built = made[alike[0]].files["index"] if made else None
+            made[place] = trial(specs[place], rows, settings.target_recall, into, built)
         return made
 
-    found = zip(alike.values(), in_order(tried, alike.values()), strict=True)
-    by_number = {number: one for numbers, made in found for number, one in zip(numbers, made, strict=True)}
-    return [by_number[number] for number in range(len(specs))]
+    return {place: one for made in in_order(tried, alike.values()) for place, one in made.items()}
 
 
 def _of_sample(
     kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, texts: Texts | None
-) -> list[Weighed]:
+) -> dict[int, Weighed]:
     """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
     into = folder / "sample"
     into.mkdir()
-    trials = _trials(_sampled(kept, settings, into, texts), settings, into)
-    figures = [_of_all(_figures(one), spec, len(kept), kept.dim) for one, spec in zip(trials, specs, strict=True)]
+    trials = _weighed(_sampled(kept, settings, into, texts), specs, len(kept), settings, into)
+    figures = {place: _of_all(_figures(one), specs[place], len(kept), kept.dim) for place, one in trials.items()}
     shutil.rmtree(into)
     return figures
 
@@ -242,11 +264,11 @@ def _figures(one: Trial) -> Weighed:
     return Weighed(one.spec, one.promised.rows, one.tuned.point, one.memory_bytes, one.disk_bytes)
 
 
-def _passing(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> list[int]:
+def _passing(figures: Mapping[int, Weighed], settings: IndexSettings, sampled: bool = False) -> list[int]:
     """The places of those that meet the bounds, the cheapest first; GateError where there is none."""
-    passing = [place for place, one in enumerate(figures) if not _shortfalls(one, settings)]
+    passing = [place for place, one in figures.items() if not _shortfalls(one, settings)]
     if not passing:
-        raise refusal(figures, settings, sampled)
+        raise refusal(list(figures.values()), settings, sampled)
     return sorted(passing, key=lambda place: _price(figures[place]))
 
 

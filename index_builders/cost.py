@@ -26,7 +26,7 @@ Vectors = npt.NDArray[np.float32]
 _CALL = 3_000.0  # ns of a query, whatever it looks at
 _KEPT = 40.0  # ns to keep a candidate in order
 _ROW = 0.013  # ns of each dimension to compare a centroid, or a row of exact search: a product of matrices
-_ROTATED = 0.05  # ns of each of dim * dim numbers of a rotation
+_ROTATED = 0.05  # ns of each number of a rotation
 _REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (5, 0.3), "fp16": (10, 0.52)}  # + per dim
 
 
@@ -37,19 +37,21 @@ class Cost:
     code: float  # ns to compare one code
     opened: float  # ns to begin a list: tables that a query needs for it, codes that are not in the cache
     rotated: float  # ns to rotate a query
+    centroid: float  # ns to compare one centroid
     dim: int
 
     def microseconds(self, centroids: int, lists: int, scanned: float, candidates: int, refine: RefineKind) -> float:
         """Of a query that compares `centroids`, scans `scanned` codes of `lists`, ranks `candidates` by `refine`."""
         fixed, per_dim = _REFINED[refine]
         again = candidates * (_KEPT + fixed + per_dim * self.dim)
-        coarse = self.rotated + centroids * _ROW * self.dim + lists * self.opened
+        coarse = self.rotated + centroids * self.centroid + lists * self.opened
         return (_CALL + coarse + scanned * self.code + again) / 1000
 
 
 def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     """The model of an index that `spec` builds over vectors of length `dim`."""
     fields = spec.model_dump()
+    coded = fields.get("pca") or dim
     m, fast, fine = fields.get("m", 0), bool(fields.get("fast_scan")), fields.get("nbits", 0) > 1
     codes = {
         "ivf_flat": 0.12 * dim,
@@ -61,11 +63,11 @@ def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     lists = {
         "ivf_flat": 400 + 5.5 * dim,
         "ivf_sq8": 400.0,
-        "ivf_pq": 450.0 if fast else 400 + 1.5 * dim,
+        "ivf_pq": 450.0 if fast else 400 + 1.5 * coded,
         "ivf_rabitq": 800 + 6.5 * dim,
     }
-    rotated = _ROTATED * dim * dim if spec.type == "ivf_rabitq" or fields.get("opq") else 0.0
-    return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, dim)
+    rotated = _ROTATED * dim * coded if spec.type == "ivf_rabitq" or fields.get("opq") or fields.get("pca") else 0.0
+    return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, _ROW * coded, dim)
 
 
 def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> float:

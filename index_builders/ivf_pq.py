@@ -4,7 +4,9 @@ Search, 2011).
 The codes alone rank coarsely (measured: recall@10 of 0.5 to 0.8), so candidates are ranked again with refine vectors.
 `fast_scan` holds 4-bit codes in the order that one instruction reads (Andre, Kermarrec, Le Scouarnec: Quicker ADC,
 2018); `opq` rotates rows so that sub-quantizers get equal shares of the variance (Ge et al.: Optimized Product
-Quantization, 2013).
+Quantization, 2013). `pca` keeps the first principal components only, turned at random so that each has an equal share
+of what is left: embeddings of real products have most of their variance in few directions, and the bits that the others
+would take tell more about these (FAISS's `PCAR`; with 4 bits for each component no rotation is left to be learned).
 """
 
 from __future__ import annotations
@@ -28,6 +30,7 @@ if TYPE_CHECKING:
 _OPQ_ROUNDS = 8
 _OPQ_POINTS = 8_192
 _OPQ_FIRST = 10
+_PCA_POINTS = 16_384
 
 
 class Spec(BuilderSpec):
@@ -41,6 +44,9 @@ class Spec(BuilderSpec):
     m: int = Field(ge=1, description="sub-quantizers: bytes of a code at 8 bits; must divide dim")
     nbits: int = Field(8, ge=4, le=8, description="bits of each sub-quantizer; 4 with fast_scan")
     opq: bool = Field(False, description="learn a rotation before the codes")
+    pca: int | None = Field(
+        None, ge=1, description="principal components that codes are made of, turned at random; m must divide it"
+    )
     fast_scan: bool = Field(False, description="4-bit codes that are scanned 32 at a time")
     refine: RefineKind = Field("fp16", description="vectors that rank candidates again, memory-mapped from disk")
     refine_factor: int | None = Field(
@@ -49,9 +55,11 @@ class Spec(BuilderSpec):
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of every clustering")
 
     @model_validator(mode="after")
-    def _four_bits(self) -> Self:
+    def _possible(self) -> Self:
         if self.fast_scan and self.nbits != 4:
             raise ValueError(f"nbits: 4 with fast_scan, not {self.nbits}")
+        if self.opq and self.pca is not None:
+            raise ValueError("opq or pca: each is a rotation of its own")
         return self
 
     @property
@@ -66,33 +74,54 @@ class Spec(BuilderSpec):
     def shared_bytes(self, dim: int) -> float:
         """See BuilderSpec.shared_bytes: centroids, codebooks, the rotation, half a block of 32 codes in each list."""
         unused = 16 * self.m / 2 if self.fast_scan else 0
-        return self.nlist * (4.0 * dim + unused) + 4 * dim * 2.0**self.nbits + (4 * dim * (dim + 1) if self.opq else 0)
+        coded = self.coded(dim)
+        turned = 4 * dim * (coded + 1) if self.opq else 4 * dim * coded if self.pca else 0
+        return self.nlist * (4.0 * coded + unused) + 4 * coded * 2.0**self.nbits + turned
+
+    def coded(self, dim: int) -> int:
+        """The length of what is coded of a vector of length `dim`."""
+        return self.pca or dim
 
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries."""
+        """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries, and as dim for a rotation."""
         import faiss
 
         from index_builders.inverted import trained
         from index_builders.threads import threads
 
-        if dim % self.m:
-            expected = f"m that divides {dim}, the length of the embeddings"
-            raise InputError(expected, f"m: {self.m}", "change or drop index.large.m")
+        coded = self._checked(dim)
         learned_from.check(max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
-        if self.opq and len(learned_from) < dim:  # FAISS 1.15 writes past the end of its memory
-            fix = "set index.large.opq=false, or raise index.max_train_rows or index.exact_below"
+        # With fewer FAISS 1.15 writes past the end of its memory for opq, and pca keeps directions that no row has.
+        if (self.opq or self.pca) and len(learned_from) < dim:
+            fix = "drop index.large.opq or pca, or raise index.max_train_rows or index.exact_below"
             came = f"{len(learned_from)} rows"
-            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq", came, fix)
+            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq or pca", came, fix)
         with threads(1):
-            rotation = self._rotation(learned_from.xt, dim) if self.opq else None
+            rotation = self._rotation(learned_from, dim)
             coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
         kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
-        ivf = kind(coarse, dim, self.nlist, self.m, self.nbits, metric.faiss)
+        ivf = kind(coarse, coded, self.nlist, self.m, self.nbits, metric.faiss)
         self._configure(ivf.pq)
         return trained(ivf, learned_from.some(), rotation)
 
-    def _rotation(self, xt: Vectors, dim: int) -> Any:
-        """A trained OPQMatrix."""
+    def _checked(self, dim: int) -> int:
+        """The length of what is coded; InputError where that is more than there is, or m does not divide it."""
+        coded = self.coded(dim)
+        if coded > dim:
+            came = f"pca: {self.pca}"
+            raise InputError(f"pca of at most {dim}, the length of the embeddings", came, "lower index.large.pca")
+        if coded % self.m:
+            what = "pca" if self.pca else "the length of the embeddings"
+            raise InputError(f"m that divides {coded}, {what}", f"m: {self.m}", "change or drop index.large.m")
+        return coded
+
+    def _rotation(self, learned_from: TrainingSet, dim: int) -> Any:
+        """A trained FAISS LinearTransform to `coded` dimensions, or None."""
+        if self.opq:
+            return self._opq(learned_from.xt, dim)
+        return None if self.pca is None else _principal(learned_from.some(), self.pca)
+
+    def _opq(self, xt: Vectors, dim: int) -> Any:
         import faiss
 
         opq, trial = faiss.OPQMatrix(dim, self.m), faiss.ProductQuantizer(dim, self.m, 4)
@@ -104,3 +133,20 @@ class Spec(BuilderSpec):
     def _configure(self, pq: Any) -> None:
         pq.cp.seed = self.seed
         pq.cp.min_points_per_centroid = 1  # sizing.py sees to enough points; FAISS would only print to stderr
+
+
+def _principal(xt: Vectors, components: int) -> Any:
+    """(n, d) float32 rows onto their first `components` principal axes, then turned at random: without a shift, so that
+    inner products and distances stay what they are but for the axes that are dropped.
+    """
+    import faiss
+    import numpy as np
+
+    dim, rows = xt.shape[1], xt[:: max(1, -(-len(xt) // _PCA_POINTS))]
+    axes = faiss.PCAMatrix(dim, components, 0, True)
+    axes.train(np.concatenate([rows, -rows]))  # whose mean is 0: nothing is subtracted
+    turned = faiss.LinearTransform(dim, components, False)
+    faiss.copy_array_to_vector(faiss.vector_to_array(axes.A), turned.A)
+    turned.set_is_orthonormal()
+    turned.is_trained = True
+    return turned

@@ -28,8 +28,11 @@ _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and npro
 # as much in less time, with fewer bytes of centroids: of 200,000 rows of 256 dimensions, at recall 0.95, PQ of 4 bits
 # took 68, 58, 57 and 74 us a query with 2,048, 1,024, 512 and 256 lists, 1-bit RaBitQ 128, 85, 84 and 80.
 _LISTS_OF_FAST_CODES = 1
+_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/indexes.md
+_LEAST_COMPONENTS = 16
+_SHARED = 1 / 8  # of the bytes that a vector may have, at most, for what vectors share: see BuilderSpec.shared_bytes
 _EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions
-_CHOICE = 4  # raised when another set of candidates, or another way to choose, may give another index
+_CHOICE = 5  # raised when another set of candidates, or another way to choose, may give another index
 
 
 class IndexSettings(BaseModel):
@@ -108,9 +111,12 @@ class IndexSettings(BaseModel):
         # With fewer training rows than dimensions there is no rotation to learn, see ivf_pq.py.
         fast = {"type": "ivf_pq", "opq": self._trainable(rows) >= dim, "fast_scan": True, "nbits": 4}
         finer = [{**fast, "m": dim // 2, "refine": kind} for kind in ("sq8", "fp16") if dim % 4 == 0]
+        pca = self._components(dim) if fast["opq"] else 0
+        fewer = [{**fast, "opq": False, "pca": pca, "refine": kind} for kind in ("sq8", "fp16") if pca]
         fields: list[dict[str, Any]] = [
             {**fast, "refine": "sq8"},
             *finer,
+            *fewer,
             {"type": "ivf_rabitq", "refine": "sq8"},
             {"type": "ivf_rabitq", "nbits": 4, "refine": "none"},
             {"type": "ivf_sq8"},
@@ -164,12 +170,24 @@ class IndexSettings(BaseModel):
             per_sqrt = _LISTS_OF_FAST_CODES if _scanned_fast(fields) else _LISTS_PER_SQRT_N
             rules |= {"nlist": self._nlist(rows, per_sqrt), "seed": self.seed}
         if fields["type"] == "ivf_pq":
-            rules["m"] = m_for(dim)
+            pca, fast = fields.get("pca"), fields.get("fast_scan")
+            rules["m"] = pca if pca and fast else m_for(pca or dim)
         if fields.get("fast_scan"):
             rules["nbits"] = 4
         if fields["type"] == "hnsw":
             rules["seed"] = self.seed
         return builder_spec({**rules, **fields})
+
+    def _components(self, dim: int) -> int:
+        """Principal components that codes of half a byte each are made of, a multiple of 8; 0: too few to find by.
+
+        As many as `max_bytes_per_vector` leaves room for beside FAISS's number of the row, whatever the rows.
+        """
+        most = _COMPONENTS * dim
+        if self.max_bytes_per_vector is not None:
+            most = min(most, 2 * ((1 - _SHARED) * self.max_bytes_per_vector - 8))
+        found = 8 * math.floor(most / 8)
+        return found if found >= _LEAST_COMPONENTS else 0
 
     def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))

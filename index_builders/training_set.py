@@ -66,6 +66,6 @@ class TrainingSet:
             if (nlist, seed) not in self._centroids:
                 self._centroids[nlist, seed] = coarse_centroids(self.xt, nlist, self.metric, seed, self.compute)
             centroids = self._centroids[nlist, seed]
-        quantizer = faiss.IndexFlat(self.dim, self.metric.faiss)
+        quantizer = faiss.IndexFlat(self.dim if rotation is None else rotation.d_out, self.metric.faiss)
         quantizer.add(centroids if rotation is None else rotation.apply(centroids))
         return quantizer

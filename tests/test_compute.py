@@ -25,6 +25,7 @@ SPECS: list[dict[str, Any]] = [
     {"type": "ivf_sq8", "nlist": 16},
     {"type": "ivf_pq", "nlist": 16, "m": 8},
     {"type": "ivf_pq", "nlist": 16, "m": 8, "nbits": 4, "fast_scan": True, "opq": True},
+    {"type": "ivf_pq", "nlist": 16, "m": 8, "nbits": 4, "fast_scan": True, "pca": 8},
     {"type": "ivf_rabitq", "nlist": 16},
 ]
 

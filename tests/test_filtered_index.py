@@ -32,6 +32,7 @@ TYPES: dict[str, dict[str, Any]] = {
     "ivf_sq8": CODED,
     "ivf_pq": {**CODED, "m": 8, "nbits": 4},
     "ivf_pq of fast_scan": {**CODED, "m": 8, "nbits": 4, "opq": True, "fast_scan": True, "refine": "sq8"},
+    "ivf_pq of pca": {**CODED, "m": 12, "nbits": 4, "pca": 12, "fast_scan": True, "refine": "fp16"},
     "ivf_rabitq": CODED,
     "ivf_rabitq of 4 bits": {**CODED, "nbits": 4, "refine": "none"},
 }

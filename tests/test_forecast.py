@@ -31,6 +31,7 @@ SHAPES: list[dict[str, Any]] = [
     {"type": "ivf_sq8", "nlist": 8},
     {"type": "ivf_pq", "nlist": 8, "m": 16},
     {"type": "ivf_pq", "nlist": 8, "m": 16, "nbits": 4, "fast_scan": True, "opq": True},
+    {"type": "ivf_pq", "nlist": 8, "m": 24, "nbits": 4, "fast_scan": True, "pca": 24},
     {"type": "ivf_rabitq", "nlist": 8},
     {"type": "ivf_rabitq", "nlist": 8, "nbits": 4},
     {"type": "hnsw", "m": 16, "ef_construction": 20},

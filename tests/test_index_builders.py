@@ -106,6 +106,7 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "ivf_flat": {"nlist": 8},
     "ivf_pq": {"nlist": 8, "m": 8, "nbits": 4},
     "ivf_pq of fast_scan": {"type": "ivf_pq", "nlist": 8, "m": 8, "nbits": 4, "opq": True, "fast_scan": True},
+    "ivf_pq of pca": {"type": "ivf_pq", "nlist": 8, "m": 6, "nbits": 4, "pca": 12, "fast_scan": True},
     "ivf_rabitq": {"nlist": 8},
     "ivf_rabitq of 4 bits": {"type": "ivf_rabitq", "nlist": 8, "nbits": 4, "refine": "fp16"},
     "ivf_sq8": {"nlist": 8},
@@ -277,7 +278,13 @@ def test_a_target_out_of_reach_is_reported(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize(
     ("large", "message"),
-    [({"m": 5}, "m that divides 16"), ({"nlist": 900}, "at least 900 training rows"), ({"nbits": 8, "nlist": 4}, None)],
+    [
+        ({"m": 5}, "m that divides 16"),
+        ({"pca": 17}, "pca of at most 16"),
+        ({"pca": 12, "m": 8}, "m that divides 12, pca"),
+        ({"nlist": 900}, "at least 900 training rows"),
+        ({"nbits": 8, "nlist": 4}, None),
+    ],
 )
 def test_settings_that_do_not_fit_are_refused(tmp_path: Path, large: dict[str, int], message: str | None) -> None:
     """An m that does not divide dim, or more centroids than rows, is named before FAISS runs."""

@@ -22,6 +22,7 @@ from index_builders.trial import Rows
 from index_builders.tune import settled, tune
 from lookup.errors import GateError, InputError
 from lookup.index import PartitionIndex
+from lookup.manifest import Considered
 from lookup.metric import Metric
 from lookup.refine import Refine, codes, ranges, widened
 from tests.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
@@ -40,6 +41,11 @@ def within(**bounds: float) -> IndexSettings:
 def refined(result: BuiltIndex) -> tuple[str, str]:
     """Type and refine stage of an index."""
     return result.type, result.parameters["refine"]
+
+
+def refined_type(one: Considered) -> tuple[str, str]:
+    """Type and refine stage of what was considered."""
+    return one.type, one.parameters.get("refine", "none")
 
 
 # --- the choice ---
@@ -71,6 +77,40 @@ def test_a_bound_on_memory_moves_vectors_to_disk(tmp_path: Path) -> None:
     assert "refine" in bound.files
 
 
+def test_what_a_bound_excludes_is_built_only_to_say_how_far_it_must_move(tmp_path: Path) -> None:
+    """Candidates that are larger by their type are not built, unless all others fall short: then the error has all."""
+    bound = {"max_bytes_per_vector": 24, "max_disk_bytes_per_vector": 45}
+    result, _ = built(tmp_path / "met", clustered(3000), within(**bound))
+    assert {refined_type(one) for one in result.considered} == {("ivf_pq", "sq8"), ("ivf_rabitq", "sq8")}
+    with pytest.raises(GateError) as refused:
+        built(tmp_path / "missed", clustered(3000), within(target_recall=1, **bound))
+    assert refused.value.came.count(": recall") == 7
+    assert re.search(r"raise index\.max_disk_bytes_per_vector to \d+ ", refused.value.fix)
+
+
+def test_few_directions_are_coded_where_rows_have_few(tmp_path: Path) -> None:
+    """Rows that vary in a quarter of their dimensions, far from the origin, are coded by principal components."""
+    rng = np.random.default_rng(5)
+    axes = np.linalg.qr(rng.standard_normal((64, 17)))[0]
+    rows = 3 * axes[:, :1].T + rng.standard_normal((3000, 16)) @ axes[:, 1:].T + 0.02 * rng.standard_normal((3000, 64))
+    xb = rows.astype(np.float16).astype(np.float32)
+    result, index = built(tmp_path, xb, within(max_bytes_per_vector=48))
+    assert (result.type, result.parameters["pca"], result.parameters["m"]) == ("ivf_pq", 24, 24)
+    assert (index.dim, index.ivf.d) == (64, 24)
+    assert result.recall >= 0.95
+
+
+@pytest.mark.parametrize("dim", [128, 256, 768, 1024])
+@pytest.mark.parametrize("bound", [24, 32, 64, 96])
+def test_components_fit_the_bound_on_bytes(dim: int, bound: int) -> None:
+    """Whatever the length of the embeddings, codes of principal components come within the bound, and not far below."""
+    specs = within(max_bytes_per_vector=bound).candidates(1_000_000, dim)
+    [one] = [spec for spec in specs if spec.model_dump().get("pca") and spec.refined[0] == "sq8"]
+    each = one.vector_bytes(dim) + one.shared_bytes(dim) / 1_000_000
+    assert each <= bound
+    assert each >= 0.75 * bound or one.model_dump()["pca"] == 3 * dim // 8
+
+
 def test_the_choice_does_not_look_at_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """With a clock that goes wild and another number of threads, the same index with the same settings and bytes."""
     one, _ = built(tmp_path / "one", clustered(1500), AUTO)
@@ -93,9 +133,9 @@ def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: py
     """Beyond CHOOSE_ROWS candidates are built of a sample, and the winner of all rows, and measured again."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
     result, index = built(tmp_path, clustered(3000), within(max_bytes_per_vector=24))
-    assert [one.rows for one in result.considered] == [1000] * 7 + [3000]
+    assert [one.rows for one in result.considered] == [1000] * 4 + [3000]  # three are known to be larger
     assert result.considered[-1].verdict == "chosen"
-    [judged] = [one for one in result.considered[:7] if (one.type, one.parameters.get("refine")) == refined(result)]
+    [judged] = [one for one in result.considered[:4] if (one.type, one.parameters.get("refine")) == refined(result)]
     assert judged.memory_bytes == pytest.approx(result.proof.memory_bytes, rel=0.05)  # reckoned for all rows
     assert (result.rows, index.rows) == (3000, 3000)
     assert result.recall >= 0.95
@@ -310,10 +350,10 @@ def test_codes_scanned_fast_get_a_quarter_of_the_lists() -> None:
     }
     assert list(lists.values()) == [512, 512, 2048, 2048, 2048]
     weighed = [one.model_dump() for one in IndexSettings().candidates(200_000, 256)]
-    assert [(one["type"], one.get("m"), one["nlist"]) for one in weighed[:4]] == [
+    assert [(one["type"], one.get("m"), one["nlist"]) for one in weighed[:6]] == [
         ("ivf_pq", 64, 512),
-        ("ivf_pq", 128, 512),
-        ("ivf_pq", 128, 512),
+        *2 * [("ivf_pq", 128, 512)],
+        *2 * [("ivf_pq", 96, 512)],
         ("ivf_rabitq", None, 512),
     ]
 

@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from index_builders.inverted import _shares, kmeans, two_level
+from index_builders.ivf_pq import _principal
 from index_builders.threads import in_order, threads
 from lookup.metric import Metric
 from tests.test_index_builders import DIM, clustered
@@ -44,6 +45,22 @@ def test_two_levels_do_not_depend_on_threads() -> None:
 def test_two_levels_stand_equal_rows() -> None:
     """Rows that are all equal still give as many centroids as were asked for."""
     assert two_level(np.tile(clustered(1), (300, 1)), 64, Metric.INNER_PRODUCT, 1).shape == (64, DIM)
+
+
+def test_components_keep_inner_products() -> None:
+    """Rows that span few directions, far from the origin, keep lengths and inner products, and so do their distances;
+    of other rows as much is kept as numpy's eigenvectors of the same products keep.
+    """
+    rng = np.random.default_rng(2)
+    axes = np.linalg.qr(rng.standard_normal((32, 9)))[0]
+    rows = 5 * axes[:, 0] + rng.standard_normal((800, 8)) @ axes[:, 1:].T
+    few = rows.astype(np.float32)
+    turned = _principal(few, 9).apply(few)
+    np.testing.assert_allclose(turned @ turned.T, rows @ rows.T, atol=1e-3)
+    noisy = (rows + 0.3 * rng.standard_normal((800, 32))).astype(np.float32)
+    kept = (_principal(noisy, 9).apply(noisy).astype(np.float64) ** 2).sum()
+    values = np.linalg.eigvalsh(noisy.astype(np.float64).T @ noisy)
+    assert kept == pytest.approx(values[-9:].sum(), rel=1e-5)
 
 
 @given(st.lists(st.integers(0, 500), min_size=1, max_size=40), st.integers(1, 400))

@@ -25,6 +25,7 @@ SPECS: list[dict[str, Any]] = [
     {"type": "flat"},
     *({"type": name, "nlist": 8} for name in ("ivf_flat", "ivf_sq8")),
     {"type": "ivf_pq", "nlist": 8, "m": 5, "opq": True},
+    {"type": "ivf_pq", "nlist": 8, "m": 5, "pca": 10},
     *({"type": "ivf_pq", "nlist": 8, "m": m, "nbits": 4, "fast_scan": True} for m in (5, 10)),
     *({"type": "ivf_rabitq", "nlist": 8, "nbits": bits} for bits in (1, 4, 9)),
 ]
