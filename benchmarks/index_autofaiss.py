@@ -52,6 +52,7 @@ from lookup.index import INDEX_FILE
 
 PEER = str(Path(__file__).with_name("autofaiss_peer.py"))
 GIVEN_UP = 0.01  # recall: what the fewest lists may lose against the setting that is shipped
+ABOVE, HIGHEST = 0.002, 0.999  # recall: what Vitrine, tuned on other queries, is to reach beyond what is shipped
 GOAL_FASTER, GOAL_BUILD = 10, 0.5
 ORDER_KEY, ORDER_LISTS = "IVF512,Flat", 512  # autofaiss learns 512 lists from 51,200 rows
 
@@ -114,7 +115,9 @@ def compared(
     print(peer, flush=True)
     key, setting = str(peer["key"]), str(peer["setting"])
     direct = apart(BUILD, str(vectors.folder), str(folder / "direct"), key)
-    settings = {"target_recall": TARGETS[-1], "exact_below": 512}
+    with peer_search(python, vectors, folder / "peer.faiss") as asked:
+        reached = float(vectors.queries.recalls(asked(setting)[1]).mean())
+    settings = {"target_recall": min(HIGHEST, max(TARGETS[-1], reached + ABOVE)), "exact_below": 512}
     settings |= {"max_bytes_per_vector": float(peer["memory_bytes"])}
     ours = apart(BUILD, str(vectors.folder), str(folder / "vitrine"), json.dumps(settings))
     faiss.omp_set_num_threads(1)
@@ -251,8 +254,9 @@ def _publish(given: argparse.Namespace, rows: list[list[str]], goals: list[str],
         rows,
         f"{given.rows:,} rows of {given.dim} dimensions and {QUERIES:,} queries that are none of them, the same for "
         "all. autofaiss 2.18.0 with FAISS 1.8.0 chose the key and the setting for the budget; Vitrine was given the "
-        "bytes of what it ships as `max_bytes_per_vector`, and a target recall of 0.95. Builds in processes of their "
-        "own on all cores; peak memory with the vectors, which FAISS and autofaiss were given as one float32 array, "
+        f"bytes of what it ships as `max_bytes_per_vector`, and a target recall of {TARGETS[-1]:.2f}, or {ABOVE:g} "
+        f"more than the recall of what it ships ({HIGHEST:g} at most). Builds in processes of their own on all cores; "
+        "peak memory with the vectors, which FAISS and autofaiss were given as one float32 array, "
         "Vitrine as a mapped float16 file. Refine vectors, the difference of bytes in memory and in all, lie on disk, "
         "memory-mapped. Searches of all queries at once on one thread; queries per second of CPU time, median of "
         f"{given.repeats} interleaved runs, with the range. Load of the machine at the end: {os.getloadavg()[1]:.1f} "
