@@ -49,6 +49,7 @@ _COMPARED: dict[Operator, Callable[[Any, Any], Any]] = {
     Operator.MORE: pc.greater,
     Operator.AT_LEAST: pc.greater_equal,
 }
+_WHOLE = pa.decimal128(20, 0)  # holds every int64 and every uint64
 _UNORDERED = (Operator.EQUAL, Operator.NOT_EQUAL, Operator.IN)
 # The name ends where the operator begins; in quotes it may hold anything, a quote is doubled. So are values read.
 _CONDITION = re.compile(
@@ -182,6 +183,9 @@ def common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
 
     A catalog's files may differ: whole numbers here and fractions there, or, as type null, no value at all.
     """
+    given = {kind for kind in kinds if not pa.types.is_null(kind)}
+    if pa.uint64() in given and any(map(pa.types.is_signed_integer, given)) and all(map(pa.types.is_integer, given)):
+        return _WHOLE  # Arrow would take int64, in which the largest of uint64 are negative
     try:
         fields = [pa.schema([("", kind)]) for kind in kinds]
         return pa.unify_schemas(fields, promote_options="permissive").field(0).type if fields else pa.null()
@@ -213,7 +217,7 @@ def _quoted(value: str) -> str:
 
 def _example(kind: pa.DataType) -> str:
     """What a value of this type looks like."""
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(kind) or kind == _WHOLE:
         return "a whole number"
     if pa.types.is_boolean(kind):
         return "true or false"
