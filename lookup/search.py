@@ -16,7 +16,7 @@ from lookup.hit import Hit
 from lookup.index import PartitionIndex
 from lookup.manifest import Manifest, PartitionEntry
 from lookup.only import Only
-from lookup.query import QueryEncoder
+from lookup.query import QueryEncoder, check_asked, check_k
 from lookup.segments import Partition, Segments
 from lookup.store import Store
 from lookup.where import Where, parsed
@@ -76,6 +76,7 @@ class Reader:
         `where` are conditions on attributes, see lookup/where.py: only products for which all hold are searched and
         returned, `k` of them where there are so many.
         """
+        check_asked(text, image, k)
         conditions = parsed(where)  # before a query is embedded
         return self.search_vector(self._queries.embed(text=text, image=image), category, k, nprobe, conditions)
 
@@ -88,8 +89,7 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
-        if k < 1:
-            raise InputError("k of at least 1", str(k), "ask for one hit or more")
+        check_k(k)
         if nprobe is not None and nprobe < 1:
             raise InputError("nprobe of at least 1", str(nprobe), "leave it out for the tuned one")
         names = self.categories if category is None else [_known(category, self._partitions) and category]
