@@ -27,13 +27,16 @@ _NO_LEVEL = "_none"  # the partition of products without a category
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none."""
+    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none; `note` says why
+    nothing was found.
+    """
 
     title: str
     query_photo: bytes | None
     hits: Sequence[Hit]
     seconds: float
     photos: Sequence[bytes | None]
+    note: str = ""
 
 
 def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str) -> None:
@@ -127,6 +130,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "not_found": sum(
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
         ),
+        "note": answer.note,
         "cards": [_card(hit, photo) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
     }
 

@@ -242,7 +242,7 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
         if rows:
             _table(["", "score", "id", "category", "attributes"], rows)
         else:
-            click.echo("nothing was found")
+            click.echo("nothing was found" + (f": {_printable(one.note)}" if one.note else ""))
     if html is not None:
         click.echo(f"page of hits: {html}")
 
