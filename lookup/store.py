@@ -208,7 +208,7 @@ class Store:
             raise IntegrityError(
                 "CURRENT to hold one line, the id of a file of snapshots/",
                 repr(raw[:80]),
-                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them, oldest first",
+                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them, but write it without .json",
             )
         return name
 
