@@ -96,11 +96,8 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A local folder, on the store's own disk, for files in the making; gone afterwards."""
-        folder = Path(tempfile.mkdtemp(dir=self.path(_SCRATCH)))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=self.path(_SCRATCH), ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
     @contextmanager
     def folder(self, name: str) -> Iterator[Path]:
@@ -208,7 +205,7 @@ class Store:
             raise IntegrityError(
                 "CURRENT to hold one line, the id of a file of snapshots/",
                 repr(raw[:80]),
-                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them, but write it without .json",
+                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them: leave out .json",
             )
         return name
 

@@ -57,4 +57,4 @@ def test_a_name_with_its_ending_is_refused(tmp_path: Path) -> None:
     assert done.exit_code == 4
     _, came, fix = told(done.stderr)
     assert name in came
-    assert "without .json" in fix
+    assert "leave out .json" in fix
