@@ -59,23 +59,28 @@ class Filters:
         """
         for one in where:
             self._check(one.attribute)
-        named = [one for one in where if one.attribute == self._partition]
-        inside = [part for part in partitions if all(_meets(part, one) for one in named)]
+        inside = self._inside(partitions, where)
         rest = tuple(one for one in where if one.attribute != self._partition)
         kinds = tuple(self._kind(one.attribute, inside) for one in rest)
         return [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
 
     def told(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
-        """How many products a filter keeps, and each of its conditions alone; of one that keeps none what may have
-        been meant.
+        """How many products a filter keeps, and each of its conditions alone, on an attribute in the categories that
+        the filter names; of one that keeps none what may have been meant.
         """
-        each = []
+        each, inside = [], self._inside(partitions, where)
         for one in where:
-            count = self._count(partitions, [one])
-            hint = "" if count else self._hint(partitions, one)
-            each.append(f"{one}: {count:,}{hint and f', {hint}'}")
+            if among := partitions if one.attribute == self._partition else inside:
+                count = self._count(among, [one])
+                hint = "" if count else self._hint(among, one)
+                each.append(f"{one}: {count:,}{hint and f', {hint}'}")
         rows = sum(part.index.rows for part in partitions)
         return f"{self._count(partitions, where):,} of {rows:,} products meet the filter ({'; '.join(each)})"
+
+    def _inside(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[Partition]:
+        """The partitions whose names meet the conditions on them."""
+        named = [one for one in where if one.attribute == self._partition]
+        return [part for part in partitions if all(_meets(part, one) for one in named)]
 
     def _count(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> int:
         return sum(part.index.rows if only is None else len(only) for part, only in self.kept(partitions, where))

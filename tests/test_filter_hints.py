@@ -7,6 +7,8 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import Mock
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import lookup
@@ -108,6 +110,8 @@ def test_a_category_that_is_an_attribute_is_compared_as_it_is_carried(store: Pat
         (["price > 5", "brand = Acme"], "(price > 5: 1; brand = Acme: 2)"),
         (["brand = Acme or brand = Zeta's"], "there is no `or`"),
         (["brand = Nobody"], "(brand = Nobody: 0)"),
+        (["kind = Home", "brand = zeta's"], "(kind = Home: 1; brand = zeta's: 0)"),
+        (["kind = home", "brand = zeta's"], "(kind = home: 0, did you mean kind = Home?)"),
         (["brand = ?"], "(brand = ?: 0)"),
     ],
 )
@@ -121,6 +125,32 @@ def test_what_a_filter_that_keeps_nothing_may_have_meant(store: Path, where: lis
         assert line.startswith("nothing was found: 0 of 6 products meet the filter (")
         assert said in line
     assert json.loads(vitrine("search", store, "--text", "red", *given, "--json").stdout)["hits"] == []
+
+
+def test_types_of_other_categories_do_not_matter(tmp_path: Path) -> None:
+    """A price is text in one category and a number in the other: of one of them alone it can be asked, also in vain."""
+    for name, price in (("a", "cheap"), ("b", 3.0)):
+        path = write_titles(tmp_path / "c" / f"{name}.parquet", ["red"], price=[price], kind=[name])
+        pq.write_table(pq.read_table(path).set_column(0, "id", pa.array([name])), path)
+    named = ("catalog.partition=kind", "catalog.attributes=[price]")
+    assert run_titles(tmp_path / "c", tmp_path / "store", *named).exit_code == 0
+    given = [word for one in ("kind = b", "price > 3") for word in ("--where", one)]
+    done = vitrine("search", tmp_path / "store", "--text", "red", *given)
+    assert done.exit_code == 0, done.stderr
+    assert "0 of 2 products meet the filter (kind = b: 1; price > 3: 0)" in done.stdout
+    assert vitrine("search", tmp_path / "store", "--text", "red", *given[2:]).exit_code == 2
+
+
+def test_signed_and_unsigned_shards_compare(tmp_path: Path) -> None:
+    """int64 in one file of the catalog and uint64 in the next: values that are no int64 are as large as they are."""
+    for name, stock in (("a", pa.array([-5, 7], pa.int64())), ("b", pa.array([7, 2**64 - 1], pa.uint64()))):
+        path = write_titles(tmp_path / "c" / f"{name}.parquet", ["red", "blue"], stock=stock)
+        pq.write_table(pq.read_table(path).set_column(0, "id", pa.array([f"{name}0", f"{name}1"])), path)
+    assert run_titles(tmp_path / "c", tmp_path / "store", "catalog.attributes=[stock]").exit_code == 0
+    reader = lookup.open(str(tmp_path / "store"))
+    assert found(reader, "stock > 7") == found(reader, f"stock = {2**64 - 1}") == {"b1"}
+    assert found(reader, "stock in 7") == {"a1", "b0"}
+    assert found(reader, "stock < 0") == {"a0"}
 
 
 def test_the_hint_is_a_condition_that_finds(reader: Reader) -> None:
