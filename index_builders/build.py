@@ -17,13 +17,12 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 
 from index_builders.asked import Embed, Texts, least, recalls_of_kinds
 from index_builders.choose import choose, refused, too_slow
 from index_builders.compute import compute_of
 from index_builders.evaluate import HeldOut, milliseconds, recalls
+from index_builders.ids import write_ids
 from index_builders.kept import Kept, keep
 from index_builders.retrain import Earlier, Learned, figures, used_again
 from index_builders.shards import FORMAT as SHARD_FORMAT
@@ -116,7 +115,7 @@ def finished(
     with written_into(folder):
         compute = compute_of(settings.device)
         kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy", compute)
-        _write_ids(segments, work / IDS_FILE)
+        write_ids(map(read_ids, segments), work / IDS_FILE)
         texts = Texts(segments, embed) if embed is not None and settings.asks_texts(rows, dim) else None
         made, decided = make(kept, texts, work)
         paths = {role: folder / path.name for role, path in made.files.items()}
@@ -217,10 +216,3 @@ def _measured(
 
 def _times(index: PartitionIndex, queries: HeldOut) -> list[float]:
     return milliseconds(index, queries, index.nprobe or None, len(queries.xq))
-
-
-def _write_ids(segments: Sequence[SegmentRef], path: Path) -> None:
-    schema = pa.schema([pa.field("id", pa.string(), nullable=False)])
-    with pq.ParquetWriter(path, schema, compression="zstd", use_dictionary=False, write_page_checksum=True) as writer:
-        for ref in segments:
-            writer.write_table(pa.Table.from_arrays([read_ids(ref)], schema=schema))

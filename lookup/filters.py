@@ -1,13 +1,15 @@
 """Which rows of each partition a filter keeps: attributes are read from the shards when a filter first asks for them.
 
 An index holds no attributes, so that it is kept when a price changes. Its rows are those of its segments, in order.
+The column that makes the partitions can be asked for too: an attribute where it is one, else the partitions' names.
 """
 
 from __future__ import annotations
 
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -16,10 +18,11 @@ from lookup.errors import InputError
 from lookup.only import Only
 from lookup.recent import Recent
 from lookup.segments import Partition, Segments
-from lookup.where import Condition, common_type
+from lookup.where import APART, Condition, Operator, common_type, is_joined, squashed
 
 _COLUMN_BYTES = 256 << 20  # of columns that stay in memory; 10 million prices are 80 MB
 _KEPT_BYTES = 64 << 20  # of what filters keep
+_LIST = "list it in catalog.attributes and run again"
 
 
 @dataclass(frozen=True)
@@ -37,25 +40,72 @@ class _Column:
 class Filters:
     """The filters of an open snapshot. Threads may share it."""
 
-    def __init__(self, segments: Segments, attributes: Sequence[str]) -> None:
-        """`attributes` are those of the snapshot."""
+    def __init__(self, segments: Segments, attributes: Sequence[str], catalog: Mapping[str, Any]) -> None:
+        """`attributes` are those of the snapshot, `catalog` is that section of its config."""
         self._segments = segments
         self._attributes = tuple(attributes)
+        self._catalog = catalog
+        self._partition = catalog.get("partition") if catalog.get("partition") not in attributes else None
         self._columns: Recent[tuple[str, str], _Column] = Recent(_COLUMN_BYTES, lambda column: column.nbytes)
         self._kept: Recent[tuple[object, ...], Only] = Recent(_KEPT_BYTES, lambda only: only.nbytes)
         # Of every column that was read, dropped or not: a filter that is kept must not read them again.
         self._kinds: dict[tuple[str, str], tuple[pa.DataType, ...]] = {}
 
-    def kept(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[Only]:
-        """The rows of each of the partitions for which all conditions hold.
+    def kept(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[tuple[Partition, Only | None]]:
+        """Those of the partitions that may have rows for which all conditions hold, and these rows; None: all.
 
         InputError for an attribute that the snapshot does not have, or that these partitions have as types which do
         not compare, and for a value that is none of its type. Files are read where their attribute is not kept.
         """
         for one in where:
             self._check(one.attribute)
-        kinds = tuple(self._kind(one.attribute, partitions) for one in where)
-        return [self._of(part, tuple(where), kinds) for part in partitions]
+        inside = self._inside(partitions, where)
+        rest = tuple(one for one in where if one.attribute != self._partition)
+        kinds = tuple(self._kind(one.attribute, inside) for one in rest)
+        return [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
+
+    def told(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
+        """How many products a filter keeps, and each of its conditions alone, on an attribute in the categories that
+        the filter names; of one that keeps none what may have been meant.
+        """
+        each, inside = [], self._inside(partitions, where)
+        for one in where:
+            if among := partitions if one.attribute == self._partition else inside:
+                count = self._count(among, [one])
+                hint = "" if count else self._hint(among, one)
+                each.append(f"{one}: {count:,}{hint and f', {hint}'}")
+        rows = sum(part.index.rows for part in partitions)
+        return f"{self._count(partitions, where):,} of {rows:,} products meet the filter ({'; '.join(each)})"
+
+    def _inside(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[Partition]:
+        """The partitions whose names meet the conditions on them."""
+        named = [one for one in where if one.attribute == self._partition]
+        return [part for part in partitions if all(_meets(part, one) for one in named)]
+
+    def _count(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> int:
+        return sum(part.index.rows if only is None else len(only) for part, only in self.kept(partitions, where))
+
+    def _hint(self, partitions: Sequence[Partition], where: Condition) -> str:
+        """What may have been meant by a condition that keeps nothing: values that are there and differ from its own in
+        case and marks only (`in Smith, Jones` may be one value with a comma), or several conditions. Else empty.
+        """
+        if where.operator not in (Operator.EQUAL, Operator.IN):
+            return ""
+        wanted = {*map(squashed, where.values), squashed("".join(where.values))} - {""}
+        there = sorted(value for value in self._strings(partitions, where.attribute) if squashed(value) in wanted)
+        if there:
+            operator = Operator.IN if len(there) > 1 else Operator.EQUAL
+            return f"did you mean {Condition(where.attribute, operator, tuple(there))}?"
+        return APART if any(map(is_joined, where.values)) else ""
+
+    def _strings(self, partitions: Sequence[Partition], name: str) -> set[str]:
+        """Every value of an attribute of strings."""
+        if name == self._partition:
+            return {part.name for part in partitions}
+        arrays = [array for part in partitions for array in self._column(part, name).arrays]
+        return {
+            value for array in arrays if pa.types.is_dictionary(array.type) for value in array.dictionary.to_pylist()
+        }
 
     def _of(self, partition: Partition, where: tuple[Condition, ...], kinds: tuple[pa.DataType, ...]) -> Only:
         return self._kept.get((partition.name, where, kinds), lambda: self._only(partition, where, kinds))
@@ -68,14 +118,31 @@ class Filters:
         return partition.index.only(mask)
 
     def _check(self, name: str) -> None:
-        if name in self._attributes:
+        if self._has(name):
             return
+        renamed = {theirs: mine for mine, theirs in self._catalog.get("columns", {}).items()}
+        if self._has(renamed.get(name, name)):
+            raise InputError("a column as the config calls it", repr(name), f"call it {renamed[name]}")
+        if name in {*self._roles(), *renamed, *renamed.values()}:
+            came = f"{name!r}, a column of the catalog that the snapshot does not carry"
+            raise InputError("an attribute of the snapshot", came, _LIST)
         near = difflib.get_close_matches(name, self._attributes, n=3, cutoff=0.4) or list(self._attributes)
         if not near:
-            fix = "list it in catalog.attributes and run again"
-            raise InputError("a snapshot with attributes to filter by", f"{name!r}, and it has none", fix)
+            raise InputError("a snapshot with attributes to filter by", f"{name!r}, and it has none", _LIST)
         expected = f"an attribute of the snapshot, such as {', '.join(map(repr, near))}"
-        raise InputError(expected, repr(name), "correct the condition, or list it in catalog.attributes and run again")
+        fix = f"correct the condition, or {_LIST}"
+        if name in ("category", "partition"):
+            fix = "search one by --category" + (f", or several by {self._partition} in ..." if self._partition else "")
+        raise InputError(expected, repr(name), fix)
+
+    def _has(self, name: str) -> bool:
+        """Whether there is something to compare: an attribute, or the partitions' names."""
+        return name in self._attributes or name == self._partition
+
+    def _roles(self) -> set[str]:
+        """The columns that the catalog is known to have: those that the config uses."""
+        one = [self._catalog.get(role) for role in ("image", "more_images", "version_column")]
+        return {"id", *self._catalog.get("text", ()), *filter(None, one)}
 
     def _kind(self, name: str, partitions: Sequence[Partition]) -> pa.DataType:
         """The type that an attribute is compared as in all of the partitions."""
@@ -106,3 +173,8 @@ class Filters:
             kinds.append(array.type)
             arrays.append(array.dictionary_encode() if pa.types.is_string(array.type) else array)
         return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)))
+
+
+def _meets(partition: Partition, where: Condition) -> bool:
+    """Whether the name of a partition meets a condition."""
+    return bool(where.mask(pa.array([partition.name]), pa.string())[0])

@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lookup.errors import InputError
 from lookup.hit import Hit
+from lookup.query import check_asked
 from lookup.search import Reader
 from lookup.where import Where
 
@@ -48,10 +48,7 @@ def search_late(
     A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60 counts as not in it. Of
     both lists only what meets `where`, see `Reader.search`.
     """
-    if text is None and image is None:
-        raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
-    if k < 1:
-        raise InputError("k of at least 1", str(k), "ask for one hit or more")
+    check_asked(text, image, k)
     depth = 2 * k + _DEEPER
     by_text = reader.search(text, None, category, depth, nprobe, where) if text is not None else []
     by_photo = reader.search(None, image, category, depth, nprobe, where) if image is not None else []

@@ -183,7 +183,7 @@ class IndexRecord(Record):
     p50_ms: float
     p99_ms: float
     train_rows: int
-    build_seconds: float
+    build_seconds: float  # to build, check and measure it; of one built as parts the sum over all steps
     proof: Proof | None = None  # None: an index of an earlier version
     considered: tuple[Considered, ...] = ()
     recalls: tuple[KindRecall, ...] = ()  # of every kind of queries, the least first; empty: of rows alone

@@ -1,6 +1,6 @@
 """One offline HTML file of hits, photos included: no script, no network, any title safe to show.
 
-`render`, `put_page` and `replace_file` also make the pages of pipeline/, so that all look alike.
+`render` and `put_page` also make the pages of pipeline/, so that all look alike.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
+from encoders.disk import replace_file
 from lookup.errors import InputError
 from lookup.hit import Hit
 
@@ -26,13 +27,16 @@ _NO_LEVEL = "_none"  # the partition of products without a category
 
 @dataclass(frozen=True)
 class Answer:
-    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none."""
+    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none; `note` says why
+    nothing was found.
+    """
 
     title: str
     query_photo: bytes | None
     hits: Sequence[Hit]
     seconds: float
     photos: Sequence[bytes | None]
+    note: str = ""
 
 
 def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str) -> None:
@@ -78,19 +82,6 @@ def render(template: str, styles: Sequence[str], extra_style: str = "", **values
     # Markup: our own CSS; the hash holds only for the very same characters.
     page = environment.get_template(template).render(style=Markup(style), style_hash=f"sha256-{digest}", **values)
     return page.encode("utf-8", "replace")
-
-
-def replace_file(path: Path, raw: bytes) -> None:
-    """Write `raw` to `path` so that a reader sees the old file or the new one, never half of one."""
-    scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
-    try:
-        with scratch.open("wb") as out:
-            out.write(raw)
-            out.flush()
-            os.fsync(out.fileno())
-        scratch.replace(path)
-    finally:
-        scratch.unlink(missing_ok=True)
 
 
 def put_page(path: Path, html: bytes, what: str) -> None:
@@ -139,6 +130,7 @@ def _shown(answer: Answer) -> dict[str, Any]:
         "not_found": sum(
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
         ),
+        "note": answer.note,
         "cards": [_card(hit, photo) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
     }
 

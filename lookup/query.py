@@ -43,8 +43,7 @@ class QueryEncoder:
 
     def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
-        if text is None and image is None:
-            raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
+        check_asked(text, image)
         asked_text, asked_image = self._encoded(text, image)
         text_vector = asked_text.vectors if asked_text else None
         image_vector = asked_image.vectors if asked_image else None
@@ -93,6 +92,19 @@ class QueryEncoder:
         if isinstance(self.fusion, StatesFusion):
             return encoder.encode_prepared_states(prepared)
         return Encoded(encoder.encode_prepared(prepared), [])
+
+
+def check_asked(text: str | None, image: bytes | None, k: int = 1) -> None:
+    """InputError unless a query asks for a text, a photo or both, and for one hit or more."""
+    if text is None and image is None:
+        raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
+    check_k(k)
+
+
+def check_k(k: int) -> None:
+    """InputError unless one hit or more is asked for."""
+    if k < 1:
+        raise InputError("k of at least 1", str(k), "ask for one hit or more")
 
 
 def read_photo(path: str) -> bytes:

@@ -85,11 +85,8 @@ class RemoteStore(Store):
     def scratch(self) -> Iterator[Path]:
         """A local folder for files in the making; gone afterwards."""
         self.prepare()
-        folder = Path(tempfile.mkdtemp(prefix=_SCRATCH, dir=self.cache))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(prefix=_SCRATCH, dir=self.cache, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
     @contextmanager
     def folder(self, name: str) -> Iterator[Path]:

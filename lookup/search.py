@@ -15,8 +15,7 @@ from lookup.filters import Filters
 from lookup.hit import Hit
 from lookup.index import PartitionIndex
 from lookup.manifest import Manifest, PartitionEntry
-from lookup.only import Only
-from lookup.query import QueryEncoder
+from lookup.query import QueryEncoder, check_asked, check_k
 from lookup.segments import Partition, Segments
 from lookup.store import Store
 from lookup.where import Where, parsed
@@ -49,7 +48,7 @@ class Reader:
         chosen = [_known(name, known) for name in partitions] if partitions is not None else list(known.values())
         opened = {partition.name: _open_partition(store, manifest, partition) for partition in chosen}
         segments = Segments(store)
-        filters = Filters(segments, manifest.attributes)
+        filters = Filters(segments, manifest.attributes, manifest.config["catalog"])
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
 
     @property
@@ -76,6 +75,7 @@ class Reader:
         `where` are conditions on attributes, see lookup/where.py: only products for which all hold are searched and
         returned, `k` of them where there are so many.
         """
+        check_asked(text, image, k)
         conditions = parsed(where)  # before a query is embedded
         return self.search_vector(self._queries.embed(text=text, image=image), category, k, nprobe, conditions)
 
@@ -88,17 +88,11 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
-        if k < 1:
-            raise InputError("k of at least 1", str(k), "ask for one hit or more")
+        check_k(k)
         if nprobe is not None and nprobe < 1:
             raise InputError("nprobe of at least 1", str(nprobe), "leave it out for the tuned one")
-        names = self.categories if category is None else [_known(category, self._partitions) and category]
-        partitions, conditions = [self._partitions[name] for name in names], parsed(where)
-        kept: Sequence[Only | None] = [None] * len(partitions)
-        if conditions:
-            kept = self._filters.kept(partitions, conditions)
         found: list[tuple[float, str, int]] = []
-        for partition, only in zip(partitions, kept, strict=True):
+        for partition, only in self._filters.kept(self._searched(category), parsed(where)):
             index = partition.index
             widest = min(nprobe, index.widest) if nprobe and index.widest else None
             scores, positions = index.search(xq, min(k, index.rows), widest, only)
@@ -107,6 +101,16 @@ class Reader:
             ]
         best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[:k]
         return [self._hit(score, name, position) for score, name, position in best]
+
+    def told(self, where: Where, category: str | None = None) -> str:
+        """How many products meet `where`, for people, and what may have been meant where none does; errors are those
+        of `search`.
+        """
+        return self._filters.told(self._searched(category), parsed(where))
+
+    def _searched(self, category: str | None) -> list[Partition]:
+        """The partitions of a search; InputError where there is no such category."""
+        return list(self._partitions.values()) if category is None else [_known(category, self._partitions)]
 
     def _hit(self, score: float, name: str, position: int) -> Hit:
         partition = self._partitions[name]

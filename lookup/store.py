@@ -21,6 +21,7 @@ from pathlib import Path
 from blake3 import blake3
 from filelock import FileLock, Timeout
 
+from encoders.disk import sync
 from lookup import manifest as manifests
 from lookup.errors import InputError, IntegrityError, LockedError
 from lookup.manifest import FileRef, Manifest
@@ -95,11 +96,8 @@ class Store:
     @contextmanager
     def scratch(self) -> Iterator[Path]:
         """A local folder, on the store's own disk, for files in the making; gone afterwards."""
-        folder = Path(tempfile.mkdtemp(dir=self.path(_SCRATCH)))
-        try:
-            yield folder
-        finally:
-            shutil.rmtree(folder, ignore_errors=True)
+        with tempfile.TemporaryDirectory(dir=self.path(_SCRATCH), ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
 
     @contextmanager
     def folder(self, name: str) -> Iterator[Path]:
@@ -130,12 +128,12 @@ class Store:
         target = self.path(name)
         new_folder = not target.parent.is_dir()
         target.parent.mkdir(parents=True, exist_ok=True)
-        _sync(source)
+        sync(source)
         digest, size = digest_file(source)
         os.replace(source, target)
-        _sync(target.parent)
+        sync(target.parent)
         if new_folder:
-            _sync(target.parent.parent)
+            sync(target.parent.parent)
         return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
 
     def local(self, file: FileRef) -> Path | None:
@@ -207,7 +205,7 @@ class Store:
             raise IntegrityError(
                 "CURRENT to hold one line, the id of a file of snapshots/",
                 repr(raw[:80]),
-                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them, oldest first",
+                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them: leave out .json",
             )
         return name
 
@@ -284,12 +282,3 @@ def inside(name: str) -> str:
         fix = "the manifest was not written by vitrine: do not use this store"
         raise IntegrityError("a path inside the store", repr(name), fix)
     return name
-
-
-def _sync(path: Path) -> None:
-    """Wait until a file's bytes, or a folder's names, are on the disk."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)

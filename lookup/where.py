@@ -49,6 +49,7 @@ _COMPARED: dict[Operator, Callable[[Any, Any], Any]] = {
     Operator.MORE: pc.greater,
     Operator.AT_LEAST: pc.greater_equal,
 }
+_WHOLE = pa.decimal128(20, 0)  # holds every int64 and every uint64
 _UNORDERED = (Operator.EQUAL, Operator.NOT_EQUAL, Operator.IN)
 # The name ends where the operator begins; in quotes it may hold anything, a quote is doubled. So are values read.
 _CONDITION = re.compile(
@@ -62,6 +63,10 @@ _FORM = (
     "a condition such as 'price < 20', 'price between 10, 20', 'brand in Acme, Zeta' or 'brand = \"Smith, Jones\"' "
     "(= != < <= > >= in between)"
 )
+# How other languages write a comparison. The word behind a name that is no operator here.
+_MEANT = {"==": "=", "=<": "<=", "=>": ">=", "<>": "!="}
+_WORD = re.compile(r'\s*(?:"(?:[^"]|"")+"|[^\s"=!<>]+)\s*(?P<word>[=!<>]{2,}|(?<=\s)[a-z]+(?=[\s"]))', re.IGNORECASE)
+_JOINED = re.compile(r"\s(?:and|or|&&|\|\|)\s", re.IGNORECASE)
 _QUOTE = 'put a name or value with spaces at its ends, commas or quotes into "", and double a quote inside'
 
 
@@ -134,14 +139,16 @@ class Condition:
             if pa.types.is_floating(kind) and np.isnan(value.as_py()):
                 raise pa.ArrowInvalid("NaN is equal to nothing")
         except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeEncodeError) as err:
+            fix = APART if is_joined(text) else _FIX
             raise InputError(
-                f"{_example(kind)} for {self.attribute}, which is {kind}", f"{text!r} ({err})", _FIX
+                f"{_example(kind)} for {self.attribute}, which is {kind}", f"{text!r} ({err})", fix
             ) from err
         return value
 
 
 Where = str | Condition | Sequence[str | Condition]  # all of them must hold; none: every product
 _FIX = "correct the value in the condition"
+APART = "give conditions one by one, all of which must hold; there is no `or`, but `in` takes a set of values"
 
 
 def condition(attribute: str, operator: str, *values: object) -> Condition:
@@ -158,13 +165,13 @@ def parse(text: str) -> Condition:
     """The condition that is written in `text`; InputError where there is none."""
     found = _CONDITION.fullmatch(text)
     if found is None:
-        raise InputError(_FORM, repr(text), _QUOTE)
+        raise InputError(_FORM, repr(text), _meant(text))
     values, rest = list[str](), found["values"].rstrip()
     at, more = 0, ","
     while more:
         value = _VALUE.match(rest, at)
         if value is None:
-            raise InputError(_FORM, f"{text!r}, of which {rest[at:]!r} is not a value", _QUOTE)
+            raise InputError(_FORM, f"{text!r}, of which {rest[at:]!r} is not a value", _meant(text))
         values.append(value["plain"] if value["quoted"] is None else value["quoted"].replace('""', '"'))
         at, more = value.end(), value["more"]
     name = found["name"] or found["quoted"].replace('""', '"')
@@ -182,11 +189,39 @@ def common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
 
     A catalog's files may differ: whole numbers here and fractions there, or, as type null, no value at all.
     """
+    given = {kind for kind in kinds if not pa.types.is_null(kind)}
+    if pa.uint64() in given and any(map(pa.types.is_signed_integer, given)) and all(map(pa.types.is_integer, given)):
+        return _WHOLE  # Arrow would take int64, in which the largest of uint64 are negative
     try:
         fields = [pa.schema([("", kind)]) for kind in kinds]
         return pa.unify_schemas(fields, promote_options="permissive").field(0).type if fields else pa.null()
     except (pa.ArrowTypeError, pa.ArrowInvalid):
         return None
+
+
+def squashed(text: str) -> str:
+    """What is left of a value when case, spaces, commas, quotes and other marks do not count."""
+    return "".join(filter(str.isalnum, text.casefold()))
+
+
+def is_joined(text: str) -> bool:
+    """Whether `text` looks like several conditions with `and` or `or` between them."""
+    return _JOINED.search(text) is not None
+
+
+def _meant(text: str) -> str:
+    """What to do about a condition that cannot be read."""
+    found = _WORD.match(text)
+    word = "" if found is None else found["word"].lower()
+    if word in _MEANT or word in list(Operator):
+        return f"write `{_MEANT.get(word, word)}`"
+    if word in ("like", "ilike", "contains", "matches"):
+        return f"there is no `{word}`: values are compared whole; to look for words, search by --text"
+    if word == "not":
+        return "write `!=`, one condition for each value: all of them must hold"
+    if word == "is":
+        return "there is no `is`: write = or !=, which a product without the value never meets"
+    return APART if is_joined(text) else _QUOTE
 
 
 def _text(value: object) -> str:
@@ -213,7 +248,7 @@ def _quoted(value: str) -> str:
 
 def _example(kind: pa.DataType) -> str:
     """What a value of this type looks like."""
-    if pa.types.is_integer(kind):
+    if pa.types.is_integer(kind) or kind == _WHOLE:
         return "a whole number"
     if pa.types.is_boolean(kind):
         return "true or false"

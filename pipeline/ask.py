@@ -47,11 +47,12 @@ class Way:
 
 @dataclass(frozen=True)
 class Answered:
-    """A question, its hits and the seconds it took."""
+    """A question, its hits and the seconds it took; `note` says why a filter let none through."""
 
     question: Question
     hits: list[Hit]
     seconds: float
+    note: str = ""
 
 
 def questions(text: str | None, image: str | None, queries: str | None) -> list[Question]:
@@ -79,11 +80,12 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
             hits = search(question.text, photo, way.category, way.k, way.nprobe, way.where)
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
-        one = Answered(question, hits, time.perf_counter() - started)
+        seconds = time.perf_counter() - started
+        one = Answered(question, hits, seconds, reader.told(way.where, way.category) if way.where and not hits else "")
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column) for hit in hits]
-            page.append(Answer(question.title, photo, hits, one.seconds, found))
+            page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
         write_page(html, page, "Vitrine", note)

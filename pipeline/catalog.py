@@ -109,12 +109,18 @@ def read_unit(
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        wanted = sorted(set(names.values()))
-        pieces = _pieces(file, path, groups, wanted, max_bytes)
-        table = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
-        if table is None:
-            table = file.schema_arrow.empty_table().select(wanted)
+        table = _unit_table(file, path, groups, first_row, sorted(set(names.values())), max_bytes)
     return _clean(_Columns(table, names), first_row, duplicates, settings)
+
+
+def read_names(
+    path: str, groups: Sequence[int], first_row: int, settings: CatalogConfig, max_bytes: int
+) -> tuple[pa.Array, pa.Array]:
+    """(ids, partitions), strings, of the rows that `read_unit` gives of the same; ids as the plan sees them."""
+    with open_file(path) as file:
+        names = file_columns(file.schema_arrow, settings, path)
+        table = _unit_table(file, path, groups, first_row, _name_columns(names, settings), max_bytes)
+    return _names(table, names, settings)
 
 
 class Piece(NamedTuple):
@@ -130,15 +136,10 @@ def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Ite
     """The pieces of every row group of a file, in order."""
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        wanted = sorted({names[name] for name in ("id", settings.partition) if name})
+        wanted = _name_columns(names, settings)
         for group in range(file.num_row_groups):
             for number, table in enumerate(_pieces(file, path, [group], wanted, shards.max_unit_bytes)):
-                ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
-                partitions = columns.repeat(ONE_PARTITION, len(ids))
-                if settings.partition:
-                    values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
-                    partitions = columns.partitions(values, settings.partition_levels)
-                yield Piece(group, number * PIECE_ROWS, ids, partitions)
+                yield Piece(group, number * PIECE_ROWS, *_names(table, names, settings))
 
 
 def nearest_category(category: str, known: Sequence[str]) -> InputError:
@@ -151,6 +152,29 @@ def nearest_category(category: str, known: Sequence[str]) -> InputError:
 
 
 # --- inside ---
+
+
+def _name_columns(names: dict[str, str], settings: CatalogConfig) -> list[str]:
+    """The columns of a file that ids and partitions are read from."""
+    return sorted({names[name] for name in ("id", settings.partition) if name})
+
+
+def _names(table: pa.Table, names: dict[str, str], settings: CatalogConfig) -> tuple[pa.Array, pa.Array]:
+    """(ids, partitions) of `table`, strings; an id that is null, blank or not UTF-8 is null."""
+    ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
+    if not settings.partition:
+        return ids, columns.repeat(ONE_PARTITION, len(ids))
+    values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
+    return ids, columns.partitions(values, settings.partition_levels)
+
+
+def _unit_table(
+    file: pq.ParquetFile, path: str, groups: Sequence[int], first_row: int, names: Sequence[str], max_bytes: int
+) -> pa.Table:
+    """Some columns of a unit: at most PIECE_ROWS rows of `groups` from `first_row` on."""
+    pieces = _pieces(file, path, groups, names, max_bytes)
+    table = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
+    return file.schema_arrow.empty_table().select(names) if table is None else table
 
 
 def _pieces(

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal, NamedTuple
 
-from pydantic import AfterValidator, BaseModel, ByteSize, ConfigDict, Field, PlainValidator, ValidationError
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
 from encoders.base import EncoderSpec, encoder_spec
@@ -21,6 +21,7 @@ from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
 from index_builders.sizing import DEVICE, IndexSettings
 from pipeline import config_sources as sources
+from pipeline.byte_sizes import Bytes
 from pipeline.config_sources import Problem, Tree, shown
 from pipeline.config_specs import (
     SPECS,
@@ -75,7 +76,9 @@ class CatalogConfig(Section):
     )
     version_column: Name | None = Field(None, description="canonical column whose value changes with the photo")
     # 20 MB and 50 MP: caps under which none of 7,500 damaged or hostile photos exhausted a worker.
-    max_photo_bytes: Count = Field(20_000_000, description="bytes of a photo file; larger ones are rejected")
+    max_photo_bytes: Bytes = Field(
+        20_000_000, description="bytes of a photo file, such as 20MB; larger ones are rejected"
+    )
     max_photo_pixels: Count = Field(
         50_000_000, description="width x height that a photo may claim; larger ones are not decoded"
     )
@@ -117,8 +120,9 @@ class ShardsConfig(Section):
     """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
 
     unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group; at most 32,768 count")
-    max_unit_bytes: Count = Field(
-        268_435_456, description="bytes of a unit's used columns once decoded; more are refused, over 1 GiB always"
+    max_unit_bytes: Bytes = Field(
+        268_435_456,
+        description="bytes of a unit's used columns once decoded, such as 256MiB; more are refused, over 1 GiB always",
     )
     towers: Switch = Field(
         True, description="keep the vectors of both towers beside the embedding, for whoever reads shards"
@@ -154,9 +158,8 @@ class RunConfig(Section):
         description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
         "parts, in parallel, and merged on disk",
     )
-    memory: ByteSize | None = Field(
+    memory: Bytes | None = Field(
         None,
-        gt=0,
         description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
         "refused; null: any",
     )
@@ -317,8 +320,6 @@ def _problem(error: ErrorDetails, tree: Tree, origins: Mapping[str, str]) -> Pro
     said = error["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
     if error["type"] == "string_pattern_mismatch":
         said = "one of what this key may be"
-    if error["type"].startswith("byte_size"):
-        said = "a size, such as 4GB or 800MB"
     if error["type"] == "tuple_type":
         said = "a list, such as [title]"
     if error["type"] in ("model_type", "dict_type"):

@@ -151,7 +151,7 @@ def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: boo
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
         seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds}
         rows = {name: one.rows for name, one in found.partitions.items()}
-        indexes = {name: asdict(one) for name, one in found.partitions.items()}
+        indexes = {name: {**asdict(one), "ids_bytes": found.ids[name]} for name, one in found.partitions.items()}
         at_once = asdict(found.at_once)
         document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
         return
@@ -242,7 +242,7 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
         if rows:
             _table(["", "score", "id", "category", "attributes"], rows)
         else:
-            click.echo("nothing was found")
+            click.echo("nothing was found" + (f": {_printable(one.note)}" if one.note else ""))
     if html is not None:
         click.echo(f"page of hits: {html}")
 

@@ -11,11 +11,15 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.compute as pc
+
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
 from index_builders.forecast import IndexForecast, forecast
+from index_builders.ids import ids_bytes
 from index_builders.kept import whole_blocks
-from pipeline.catalog import file_columns, open_file
+from pipeline.catalog import file_columns, open_file, read_names
 from pipeline.config import Config
 from pipeline.embed import fusion_of, tower_dims
 from pipeline.plan import Plan, Unit
@@ -28,6 +32,7 @@ _NUMBER_BYTES = 16  # of each number of a row's vectors: float32 and float16 cop
 _PIXEL_BYTES = 16  # of a photo while it is decoded and made RGB: PNG and WebP with transparency, measured
 _PLAN_BYTES = 40  # of each row of the catalog: hashes of its id, in the plan and in the last gate
 _LEAST_PART = 32_768  # rows: smaller parts are not tried
+_ID_ROWS, _ID_UNITS = 65_536, 16  # whose ids are written for a trial, at most
 _EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
 _SHARD_ROW = 60  # fingerprints, row number, page headers
 
@@ -46,12 +51,13 @@ class AtOnce:
 
 @dataclass(frozen=True)
 class Forecast:
-    """What a run takes that can use nothing of an earlier one. Bytes; `partitions` by name."""
+    """What a run takes that can use nothing of an earlier one. Bytes; `partitions`, and `ids` beside each, by name."""
 
     at_once: AtOnce
     embed_memory: int
     build_memory: int
     shard_bytes: int
+    ids: dict[str, int]
     partitions: dict[str, IndexForecast]
 
     @property
@@ -64,7 +70,8 @@ class Forecast:
         """Bytes that the store will have more, at least and at most."""
         each = self.partitions.values()
         least, most = sum(one.least_disk_bytes for one in each), sum(one.most_disk_bytes for one in each)
-        return self.shard_bytes + least, self.shard_bytes + most
+        others = self.shard_bytes + sum(self.ids.values())
+        return others + least, others + most
 
     @property
     def scratch(self) -> int:
@@ -131,6 +138,7 @@ def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None)
         embed_memory=_embed_memory(config, plan, at_once.embed_workers),
         build_memory=round(_everywhere(config, plan) + _held(built, at_once.builds)),
         shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
+        ids=_ids_bytes(config, plan, wanted),
         partitions=built,
     )
 
@@ -258,6 +266,31 @@ def _shard_row_bytes(config: Config, plan: Plan, dim: int) -> float:
         parts = (group.column(i) for i in range(group.num_columns))
         size = sum(c.total_compressed_size for c in parts if c.path_in_schema.split(".")[0] in carried)
     return float(vectors + _SHARD_ROW + size / max(1, group.num_rows))
+
+
+def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dict[str, int]:
+    """Bytes of ids.parquet beside the index of each of `partitions`, rows by name.
+
+    Ids of up to 16 units, at equal distances in the catalog, are written as an index has them, a row group for each
+    unit, and nowhere: what comes of a row is taken for that of every row of the partition, and the mean over all
+    partitions where none of its rows was among them. Parquet's statistics say less: how many bytes ids have as the
+    catalog is compressed, of all partitions together.
+    """
+    apart = max(math.ceil(plan.rows / _ID_ROWS), math.ceil(len(plan.units) / _ID_UNITS))
+    segments: dict[str, list[pa.Array]] = {}
+    for unit in plan.units[::apart]:
+        groups, limit = range(unit.first_group, unit.end_group), config.shards.max_unit_bytes
+        ids, names = read_names(unit.path, groups, unit.first_row, config.catalog, limit)
+        for name in partitions.keys() & set(names.unique().to_pylist()):
+            segments.setdefault(name, []).append(ids.filter(pc.equal(names, name)).drop_null())
+    tried = {name: (ids_bytes(several), sum(map(len, several))) for name, several in segments.items()}
+    every = sum(size for size, _ in tried.values()), sum(rows for _, rows in tried.values())
+
+    def of(name: str, rows: int) -> int:
+        size, of_rows = tried.get(name, every)
+        return round(rows * size / max(1, of_rows))
+
+    return {name: of(name, rows) for name, rows in partitions.items()}
 
 
 def _cores() -> int:

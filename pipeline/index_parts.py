@@ -1,6 +1,6 @@
 """Large partitions in the store: what workers hand on to each other while an index is built as parts.
 
-    parts/<index name>/so-far-<round>.json     what rounds before this one found
+    parts/<index name>/so-far-<round>.json     what rounds before this one found, and took
     parts/<index name>/<round>/learned.json    what is built in this round, and the digest of its trained index
     parts/<index name>/<round>/learned.faiss   the trained index without rows
     parts/<index name>/<round>/<part>.faiss    the same with the rows of one part
@@ -11,7 +11,9 @@ All of it is dropped as soon as nobody needs it: after its round, at the end of 
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import faiss
@@ -54,26 +56,30 @@ class Part(NamedTuple):
 
 
 class Filled(NamedTuple):
-    """A part's file."""
+    """A part's file, and the seconds that it took."""
 
     part: int
     path: str
     bytes: int
     rows: int
     blake3: str
+    seconds: float
 
 
 def started(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> IndexRecord | list[Part]:
     """Build the index of a task, or where it is large only learn it: the parts to fill."""
+    began = time.perf_counter()
     partition, _ = _partition(store, task, config, dim, embed)
     parts = parts_of(partition, config.run.part_rows)
     if not parts:
         return write_index(store, task.name, task.path, config.index, dim, embed)
+    so_far, before = _so_far(store, task)
     with store.scratch() as folder:
-        learning, empty = learn(partition, _so_far(store, task), folder)
+        learning, empty = learn(partition, so_far, folder)
         write_faiss(empty, folder / "learned.faiss")
         file = store.put(folder / "learned.faiss", f"{_folder(task)}/learned.faiss", rows=0)
-    learned = {"index": file.model_dump(), "learning": learning.fields()}
+    seconds = before + time.perf_counter() - began
+    learned = {"index": file.model_dump(), "learning": learning.fields(), "seconds": seconds}
     store.put_bytes(json.dumps(learned).encode(), f"{_folder(task)}/learned.json")
     return [Part(*task, number, rows.start, rows.stop) for number, rows in enumerate(parts)]
 
@@ -85,15 +91,15 @@ def task_of(part: Part) -> Task:
 
 def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
     """Fill one part, its file in the store."""
-    task = task_of(part)
-    _, empty = _learned(store, task)
+    began, task = time.perf_counter(), task_of(part)
+    _, empty, _ = _learned(store, task)
     rows = range(part.first, part.end)
     first, segments = read_rows(store, part.path, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
         fill(empty, segments, first, rows, settings, path)
         file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
-    return Filled(part.part, file.path, file.bytes, file.rows, file.blake3)
+    return Filled(part.part, file.path, file.bytes, file.rows, file.blake3, time.perf_counter() - began)
 
 
 def merged(
@@ -101,23 +107,25 @@ def merged(
 ) -> IndexRecord | None:
     """Make the index of a task of all its parts; None where it falls short and another round is needed.
 
+    Its `build_seconds` are those of all steps together: of learning, of each part and of merging, in every round.
     A runner may ask for this again when it was done: then the index stands, or the next round has its file.
     """
     if needs_round(store, task._replace(round=task.round + 1)):
         return None
+    began, parts = time.perf_counter(), sorted(parts, key=lambda one: one.part)
     partition, offer = _partition(store, task, config, dim, embed)
     record = reusable_index(store, task.name)
     if record is None:
-        learning, empty = _learned(store, task)
-        files = [
-            FileRef(path=one.path, bytes=one.bytes, rows=one.rows, blake3=one.blake3)
-            for one in sorted(parts, key=lambda one: one.part)
-        ]
+        learning, empty, before = _learned(store, task)
+        files = [FileRef(path=one.path, bytes=one.bytes, rows=one.rows, blake3=one.blake3) for one in parts]
         with store.scratch() as folder:
             found = finish(partition, learning, empty, [store.verified(file) for file in files], folder)
+            seconds = before + sum(one.seconds for one in parts) + time.perf_counter() - began
             if isinstance(found, SoFar):
-                store.put_bytes(json.dumps(found.fields()).encode(), _so_far_path(task._replace(round=task.round + 1)))
+                short = {"so_far": found.fields(), "seconds": seconds}
+                store.put_bytes(json.dumps(short).encode(), _so_far_path(task._replace(round=task.round + 1)))
             else:
+                found = replace(found, build_seconds=seconds)
                 record = commit(store, task.name, folder, found, training(task.name, offer, found, config.index))
     store.remove(_folder(task))
     return record
@@ -133,12 +141,18 @@ def _partition(store: Store, task: Task, config: Config, dim: int, embed: Embed 
     return Partition(segments, dim, config.index, embed, earlier(store, offer)), offer
 
 
-def _so_far(store: Store, task: Task) -> SoFar:
-    return SoFar.of(json.loads(store.read(_so_far_path(task)))) if task.round else SoFar()
+def _so_far(store: Store, task: Task) -> tuple[SoFar, float]:
+    """What rounds before found, and the seconds of all their steps."""
+    if not task.round:
+        return SoFar(), 0.0
+    short = json.loads(store.read(_so_far_path(task)))
+    return SoFar.of(short["so_far"]), short["seconds"]
 
 
-def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index]:
-    """What was learned for a task; not through the cache of a remote store, where nobody would drop it."""
+def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index, float]:
+    """What was learned for a task, and the seconds until then; not through the cache of a remote store, where nobody
+    would drop it.
+    """
     learned: dict[str, Any] = json.loads(store.read(f"{_folder(task)}/learned.json"))
     file = FileRef.model_validate(learned["index"])
     raw = store.read(file.path)
@@ -149,7 +163,7 @@ def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index]:
             expected, f"{len(raw)} bytes, blake3 {found}", "run `vitrine run` again: it is learned anew"
         )
     index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
-    return Learning.of(learned["learning"]), index
+    return Learning.of(learned["learning"]), index, learned["seconds"]
 
 
 def _folder(task: Task) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from lookup.manifest import UNDECIDED, IndexRecord, Manifest
+from lookup.manifest import UNDECIDED, CurvePoint, IndexRecord, Manifest
 from lookup.page import put_page, render
 
 Table = tuple[list[str], list[list[str]]]
@@ -91,11 +91,18 @@ def _plot(name: str, index: IndexRecord) -> dict[str, Any]:
             "x": round(_WIDTH * point.ms / slowest, 1),
             "y": round(_HEIGHT * (1 - point.recall), 1),
             "chosen": (point.nprobe, point.refine_factor) == (index.nprobe, index.refine_factor),
-            "said": f"nprobe {point.nprobe}, refine {point.refine_factor}: {point.recall:.3f} in {point.ms:.2f} ms",
+            "said": f"{_setting(point)}: {point.recall:.3f} in {point.ms:.2f} ms",
         }
         for point in index.curve
     ]
     return {"name": name, "type": index.type, "k": index.k, "dots": dots, "slowest": f"{slowest:.2g}"}
+
+
+def _setting(point: CurvePoint) -> str:
+    """How a search goes; an index that compares every row has neither nprobe nor candidates to rank again."""
+    words = [f"nprobe {point.nprobe}"] if point.nprobe else []
+    words += [f"refine {point.refine_factor}"] if point.refine_factor else []
+    return ", ".join(words) or "exact"
 
 
 def _recall(index: IndexRecord) -> str:

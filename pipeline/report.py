@@ -16,8 +16,9 @@ from typing import Any, Literal
 
 from pydantic import ConfigDict
 
+from encoders.disk import replace_file
 from lookup.manifest import Record
-from lookup.page import duration, render, replace_file
+from lookup.page import duration, render
 
 log = logging.getLogger(__name__)
 

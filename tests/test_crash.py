@@ -22,6 +22,7 @@ import pytest
 from blake3 import blake3
 
 import lookup
+from encoders import disk
 from lookup import store as stores
 from lookup.manifest import FileRef
 from lookup.store import Store
@@ -155,7 +156,9 @@ def check_crashes(small_nights: Path, tmp_path: Path, monkeypatch: pytest.Monkey
         at += 1
         store = Path(shutil.copytree(small_nights / "old", tmp_path / str(at)))
         with monkeypatch.context() as patch:
-            patch.setattr(stores, "os", Steps(at).os())
+            stepped = Steps(at).os()
+            for module in (stores, disk):
+                patch.setattr(module, "os", stepped)
             try:
                 done = run_titles(new, store, *UNITS)
             except Crash:

@@ -11,6 +11,8 @@ from typing import Any
 
 import faiss
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -124,6 +126,45 @@ def test_a_plan_says_what_the_run_then_takes(catalog: Path, tmp_path: Path) -> N
     assert planned(catalog, store)["encode_seconds"] > 0
     other = planned(catalog, store, "encoders.text={type: hashed_text, dim: 64}")
     assert other["encode_seconds"] is None  # of another encoder nobody knows
+
+
+@pytest.mark.parametrize("kind", ["numbered", "random", "numbers"])
+@pytest.mark.parametrize("group_rows", [1000, 40])
+def test_ids_take_what_is_said(tmp_path: Path, kind: str, group_rows: int) -> None:
+    """ids.parquet of each partition is within a tenth of what was planned, read whole or in some of 75 units; also of
+    a partition of which no unit was looked at. The disk that is planned has them in it.
+    """
+    rng, rows = np.random.default_rng(0), 3000
+    ids: dict[str, Any] = {
+        "numbered": [f"shop-{number:08d}" for number in range(rows)],
+        "random": [raw.hex() for raw in rng.integers(0, 2**63, (rows, 2)).astype(">u8").view("V16").ravel().tolist()],
+        "numbers": np.arange(10_000_000, 10_000_000 + rows),
+    }
+    names = ["rare" if 41 <= number < 80 else "small" if number % 3 == 0 else "large" for number in range(rows)]
+    table = pa.table({"id": ids[kind], "title": [f"red dress {number}" for number in range(rows)], "kind": names})
+    pq.write_table(table, tmp_path / "c.parquet", row_group_size=group_rows)
+    how = ("shards.unit_rows=40",) if group_rows == 40 else ()
+    said = planned(tmp_path / "c.parquet", tmp_path / "store", *how)
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store", "catalog.partition=kind", *SMALL, *how)
+    assert done.exit_code == 0, done.stderr
+    for partition in manifest_of(tmp_path / "store").partitions:
+        size = partition.index.files["ids"].bytes
+        off = 0.1 if partition.name != "rare" or not how else 0.2
+        assert said["indexes"][partition.name]["ids_bytes"] == pytest.approx(size, rel=off)
+
+
+def test_ids_are_in_the_disk_that_is_planned(tmp_path: Path) -> None:
+    """Longer ids of the same titles need the more room, in shards and beside the index."""
+    said = []
+    for name, length in (("short", 0), ("long", 500)):
+        ids = [raw.hex() for raw in map(np.random.default_rng(0).bytes, [8 + length] * 400)]
+        catalog = pa.table({"id": ids, "title": ["red dress"] * 400, "kind": ["a"] * 400})
+        pq.write_table(catalog, tmp_path / f"{name}.parquet", compression="none", use_dictionary=False)
+        said.append(planned(tmp_path / f"{name}.parquet", tmp_path / "store"))
+    more = said[1]["indexes"]["a"]["ids_bytes"] - said[0]["indexes"]["a"]["ids_bytes"]
+    assert more == pytest.approx(400 * 500, rel=0.1)  # random hexadecimal digits, by zstd half of their 400 * 1,000
+    grown = said[1]["disk_bytes"][0] - said[0]["disk_bytes"][0]
+    assert grown == pytest.approx(400 * 1000 + more, rel=0.05)  # shards are said to be as compressed as the catalog
 
 
 def test_snapshots_that_were_deleted_do_not_stop_a_plan(catalog: Path, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -84,6 +85,22 @@ def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:
     assert "ivf_rabitq 1 bits, refine sq8" in html
     shown = json.loads(vitrine("inspect", store, "--json").stdout)
     assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 7
+
+
+def test_an_exact_index_has_no_nprobe(published: Path, titles: Path, tmp_path: Path) -> None:
+    """Neither the table nor the page shows a 0: a dot of an exact index says so, one of lists what it looked at."""
+    page = tmp_path / "indexes.html"
+    done = vitrine("inspect", published, "--html", page)
+    assert done.exit_code == 0
+    rows = [line.split() for line in done.stdout.splitlines() if " flat " in line]
+    assert [row[3:5] for row in rows] == [["-", "-"]] * len(manifest_of(published).partitions)
+    said = re.findall(r"<title>(.*?): [01]\.\d{3} in [0-9.]+ ms</title>", page.read_text())
+    assert said == ["exact"] * len(rows)
+    large = ("index.large={type: ivf_sq8, nlist: 8}", "gates.min_recall=0")
+    assert run_titles(titles, tmp_path / "store", *SMALL, *large).exit_code == 0
+    assert vitrine("inspect", tmp_path / "store", "--html", page).exit_code == 0
+    assert re.findall(r"<title>(nprobe \d+): ", page.read_text())
+    assert "refine 0" not in page.read_text()
 
 
 def test_a_page_that_cannot_be_written_is_refused(titles: Path, tmp_path: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 from conftest import vitrine
@@ -14,6 +16,7 @@ from hypothesis import strategies as st
 import lookup
 from lookup.errors import InputError
 from lookup.late import reciprocal_rank_fusion, search_late
+from lookup.query import QueryEncoder
 from lookup.search import Reader
 
 ranked = st.lists(st.sampled_from([f"P{number}" for number in range(40)]), unique=True, max_size=40)
@@ -75,11 +78,23 @@ def test_search_takes_late(demo: Path, published: Path, reader: Reader) -> None:
     assert [hit["id"] for hit in json.loads(early.stdout)["hits"]] != [one for one, _ in found]
 
 
-def test_late_refuses_what_search_refuses(reader: Reader) -> None:
-    """Nothing asked, no hit wanted, no such category."""
-    with pytest.raises(InputError, match="neither"):
-        search_late(reader)
-    with pytest.raises(InputError, match="k of at least 1"):
-        search_late(reader, "blue", k=0)
+@pytest.mark.parametrize(
+    "asked", [{}, {"k": 0}, {"text": "blue", "k": 0}, {"text": "blue", "k": -1000}, {"image": b"no photo", "k": 0}]
+)
+def test_late_refuses_what_search_refuses(
+    reader: Reader, monkeypatch: pytest.MonkeyPatch, asked: dict[str, Any]
+) -> None:
+    """Nothing asked and no hit wanted, in the same words, before anything is embedded."""
+    monkeypatch.setattr(QueryEncoder, "_encoded", lambda *_: pytest.fail("embedded"))
+    told = []
+    for search in (partial(search_late, reader), reader.search):
+        with pytest.raises(InputError) as caught:
+            search(**asked)
+        told.append(str(caught.value))
+    assert told[0] == told[1]
+
+
+def test_late_refuses_a_category_that_is_not_there(reader: Reader) -> None:
+    """As search does."""
     with pytest.raises(InputError, match="'Clothing'"):
         search_late(reader, "blue", category="Clothin")

@@ -94,6 +94,24 @@ def test_whole_numbers_and_fractions_compare(values: list[int | None], bound: fl
     assert found.tolist() == [value is not None and value < bound for value in values]
 
 
+BIG = [-(2**63), -1, 0, 2**63 - 1, 2**63, 2**64 - 1]  # some fit into int64 alone, some into uint64 alone
+
+
+@pytest.mark.parametrize("signed", [pa.int64(), pa.int32()])
+@pytest.mark.parametrize("how", [*COMPARED, "in"])
+def test_signed_and_unsigned_whole_numbers_compare(signed: pa.DataType, how: str) -> None:
+    """A shard of int64 beside one of uint64, whose values over 2^63 - 1 are no int64: as Python compares them."""
+    kind = common_type([signed, pa.null(), pa.uint64()])
+    assert kind is not None
+    least = -(2 ** (signed.bit_width - 1))
+    for column in (pa.array([x for x in BIG if least <= x < -least], signed), pa.array(BIG[2:], pa.uint64())):
+        for value in BIG:
+            found = condition("x", how, value).mask(column, kind).tolist()
+            assert found == [matches(one, how, [value]) for one in column.to_pylist()]
+    with pytest.raises(InputError, match="a whole number for x"):
+        condition("x", how, 1.5).mask(column, kind)
+
+
 def test_types_that_do_not_compare_have_no_common_one() -> None:
     """Text and numbers, times and numbers; a column without any value goes with all."""
     assert common_type([pa.string(), pa.float64()]) is None

@@ -15,7 +15,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import tempfile
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass
 from functools import lru_cache
@@ -28,6 +27,7 @@ from packaging.version import Version
 from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 import encoders
+from encoders.disk import replace_file
 from encoders.errors import InputError
 
 LOCK = "models.lock"
@@ -88,11 +88,7 @@ class Lock(BaseModel):
 
     def write(self, folder: Path) -> None:
         """Replace the lock of a models folder at once."""
-        with tempfile.NamedTemporaryFile("w", encoding="utf-8", dir=folder, prefix=f".{LOCK}.", delete=False) as file:
-            file.write(self.model_dump_json(indent=2) + "\n")
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(file.name, folder / LOCK)
+        replace_file(folder / LOCK, (self.model_dump_json(indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)

@@ -15,8 +15,9 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
+from encoders.disk import sync
 from encoders.errors import InputError, LockedError
-from encoders.training.state import CURVE, Checkpoints, State, sync
+from encoders.training.state import CURVE, Checkpoints, State
 
 if TYPE_CHECKING:
     import torch

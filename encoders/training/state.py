@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from encoders.disk import replace_file, sync
 from encoders.errors import InputError
 
 if TYPE_CHECKING:
@@ -108,18 +109,7 @@ class Checkpoints:
         """Drop what a killed training wrote after its last checkpoint: those steps come again."""
         lines = self.curve.read_text(encoding="utf-8").splitlines(keepends=True)
         kept = [line for line in lines if line.endswith("\n") and json.loads(line)["step"] <= step]
-        partial = self.curve.with_suffix(_PARTIAL)
-        partial.write_text("".join(kept), encoding="utf-8")
-        os.replace(partial, self.curve)
-
-
-def sync(path: Path) -> None:
-    """Make a file, or the names in a folder, survive a power cut."""
-    handle = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(handle)
-    finally:
-        os.close(handle)
+        replace_file(self.curve, "".join(kept).encode())
 
 
 def _trained(model: torch.nn.Module) -> dict[str, Any]:
