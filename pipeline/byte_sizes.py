@@ -1,4 +1,7 @@
-"""Sizes in bytes as a config says them: 10485760, 10MB, 10 MiB, 1.5GB."""
+"""Sizes in bytes as a config says them: 10485760, 10MB, 10 MiB, 1.5GB.
+
+Not pydantic's ByteSize (2.14), which reads as much of a text as it understands: `1,000` as one byte, `4GB each` as 4GB.
+"""
 
 from __future__ import annotations
 
