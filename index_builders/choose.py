@@ -142,6 +142,13 @@ def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | 
     return Choice(tuple(figures.values()), tuple(_passing(figures, settings, sampled=True)))
 
 
+def fits(spec: BuilderSpec, rows: int, dim: int, settings: IndexSettings) -> bool:
+    """Whether `spec` over `rows` may come within the bounds on bytes, as far as they are known before it is built."""
+    held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
+    both = ((held, settings.max_bytes_per_vector), (held + spec.refine_bytes(dim), settings.max_disk_bytes_per_vector))
+    return all(bound is None or size <= _KNOWN_TO * bound for size, bound in both)
+
+
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
     """What to say where nothing meets the bounds: what was reached, and for each bound how far it must move."""
     fixes = []
@@ -201,19 +208,12 @@ def _weighed(
     a bound must move.
     """
     dim = rows.kept.dim
-    fitting = [place for place, spec in enumerate(specs) if _fits(spec, whole, dim, settings)]
+    fitting = [place for place, spec in enumerate(specs) if fits(spec, whole, dim, settings)]
     trials = _trials(rows, fitting, settings, folder)
     known = {place: _of_all(_figures(one), specs[place], whole, dim) for place, one in trials.items()}
     if all(_shortfalls(one, settings) for one in known.values()):
         trials |= _trials(rows, sorted(set(range(len(specs))) - set(fitting)), settings, folder)
     return dict(sorted(trials.items()))
-
-
-def _fits(spec: BuilderSpec, rows: int, dim: int, settings: IndexSettings) -> bool:
-    """Whether the bytes of `spec` over `rows`, as far as they are known before it is built, are within the bounds."""
-    held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
-    both = ((held, settings.max_bytes_per_vector), (held + spec.refine_bytes(dim), settings.max_disk_bytes_per_vector))
-    return all(bound is None or size <= _KNOWN_TO * bound for size, bound in both)
 
 
 def _trials(rows: Rows, places: Sequence[int], settings: IndexSettings, folder: Path) -> dict[int, Trial]:

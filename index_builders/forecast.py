@@ -11,7 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from index_builders.base import BuilderSpec
-from index_builders.choose import CHOOSE_ROWS
+from index_builders.choose import CHOOSE_ROWS, fits
+from index_builders.ivf_pq import OPQ_POINTS
 from index_builders.kept import ROWS, whole_blocks
 from index_builders.sizing import IndexSettings
 from index_builders.training_set import CODE_ROWS
@@ -24,7 +25,7 @@ _SINGLE_SPEED = 4e9  # the same where a query alone is compared with every row: 
 _PASSES = 4  # of held-out queries over all rows, many at a time, where all are compared: tuned, settled, proved, told
 _INDEX_SECONDS = 0.1  # of an index however small: files written and flushed, opened again, checked
 _TUNE_SECONDS = 0.5  # of an index, for each 64 dimensions
-_OPQ_SPEED = 5e-10  # seconds for each training row and squared dimension
+_OPQ_SECONDS = 0.035  # of each sub-quantizer; see ivf_pq.py for on how many rows
 
 
 @dataclass(frozen=True)
@@ -53,7 +54,9 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
     """
     part_rows = whole_blocks(part_rows)
     chosen = settings.choose(rows, dim)
-    specs = settings.candidates(rows, dim) if chosen is None else [chosen]
+    weighed = settings.candidates(rows, dim) if chosen is None else [chosen]
+    within = [place for place, one in enumerate(weighed) if fits(one, rows, dim, settings)]
+    specs = [weighed[place] for place in within] or weighed
     memory = [one.shared_bytes(dim) + rows * one.vector_bytes(dim) for one in specs]
     disk = [held + rows * one.refine_bytes(dim) for held, one in zip(memory, specs, strict=True)]
     peak = max(_build_bytes(one, settings, rows, dim, threads, part_rows) for one in specs)
@@ -63,7 +66,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
         few = min(rows, CHOOSE_ROWS)
         trials = settings.candidates(few, dim)
         peak = max(peak, _choice_bytes(trials, settings, few, dim, threads) + (2.0 * few * dim if few < rows else 0))
-        seconds += sum(_build_seconds(one, settings, few, dim) for one in trials)
+        seconds += sum(_build_seconds(trials[place], settings, few, dim) for place in within or range(len(trials)))
         scratch += sum(few * (one.vector_bytes(dim) + one.refine_bytes(dim)) for one in trials)
     return IndexForecast(
         rows=rows,
@@ -120,7 +123,7 @@ def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: i
     exact = (
         settings.held_out(rows) * rows * dim * (_PASSES / _SPEED + 1 / _SINGLE_SPEED) if spec.type == "flat" else 0.0
     )
-    rotated = _OPQ_SPEED * min(learned, CODE_ROWS) * dim * dim if fields.get("opq") else 0.0
+    rotated = _OPQ_SECONDS * fields["m"] * min(1.0, learned / OPQ_POINTS) if fields.get("opq") else 0.0
     return (
         _INDEX_SECONDS + multiplied / _SPEED + exact + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
     )

@@ -28,7 +28,7 @@ if TYPE_CHECKING:
 # rounds on 16,384 points, from 40 of k-means, and within 0.008 of their share of true neighbours among 40, 80 and 160
 # candidates: 60,000 clustered rows and photo crops, 128 and 256 dimensions, codes of 1 and 2 bits a dimension.
 _OPQ_ROUNDS = 8
-_OPQ_POINTS = 8_192
+OPQ_POINTS = 8_192
 _OPQ_FIRST = 10
 _PCA_POINTS = 16_384
 
@@ -126,7 +126,7 @@ class Spec(BuilderSpec):
 
         opq, trial = faiss.OPQMatrix(dim, self.m), faiss.ProductQuantizer(dim, self.m, 4)
         self._configure(trial)
-        opq.pq, opq.niter, opq.niter_pq_0, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_FIRST, _OPQ_POINTS
+        opq.pq, opq.niter, opq.niter_pq_0, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_FIRST, OPQ_POINTS
         opq.train(xt)
         return opq
 

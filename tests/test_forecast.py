@@ -238,3 +238,14 @@ def test_more_takes_more(rows: int, dim: int, kind: str, threads: int) -> None:
     assert forecast(asked, rows, dim, threads + 1, 262_144).memory_bytes >= one.memory_bytes
     assert forecast(asked, rows, dim, threads, 65_536).memory_bytes <= one.memory_bytes
     assert forecast(asked, 4 * rows, dim, threads, 262_144).memory_bytes >= 0.95 * one.memory_bytes
+
+
+def test_what_a_bound_excludes_is_not_forecast() -> None:
+    """With a bound on bytes no larger index is expected, nor its memory; where nothing fits, all are."""
+    free, bound, none = (
+        forecast(IndexSettings(max_bytes_per_vector=most), 1_000_000, 256, 2, 262_144) for most in (None, 64, 1)
+    )
+    assert bound.most_bytes <= 1.05 * 64 * 1_000_000 < free.most_bytes
+    assert bound.memory_bytes < free.memory_bytes
+    assert bound.seconds < free.seconds
+    assert none.most_bytes == free.most_bytes
