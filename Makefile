@@ -69,7 +69,7 @@ index: setup ## run one category: make index CATEGORY=Shoes CONFIG=configs/night
 	$(BIN)/vitrine run -c $(or $(CONFIG),configs/demo.yaml) --category '$(CATEGORY)'
 
 test: setup ## the tests, without those marked nightly
-	$(BIN)/pytest -m 'not nightly' -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/pytest -m 'not nightly' -n logical --maxprocesses 4 --dist loadfile
 
 test-nightly: setup ## the tests that take minutes
 	$(BIN)/pytest -m nightly
