@@ -21,6 +21,9 @@ PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "
 PACKAGES := pipeline encoders index_builders lookup
 QUERY    := $(BIN)/vitrine search demo/store
 
+# Where this is set, each of the many processes that tests and demo start would compile Beam and torch anew, 2 s of each.
+unexport PYTHONDONTWRITEBYTECODE
+
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
 .PHONY: help setup demo test test-nightly check bench builtin-model index locks clean
@@ -66,7 +69,7 @@ index: setup ## run one category: make index CATEGORY=Shoes CONFIG=configs/night
 	$(BIN)/vitrine run -c $(or $(CONFIG),configs/demo.yaml) --category '$(CATEGORY)'
 
 test: setup ## the tests, without those marked nightly
-	$(BIN)/pytest -m 'not nightly'
+	$(BIN)/pytest -m 'not nightly' -n logical --maxprocesses 4 --dist loadfile
 
 test-nightly: setup ## the tests that take minutes
 	$(BIN)/pytest -m nightly

@@ -4,6 +4,8 @@ there.
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -32,6 +34,26 @@ settings.load_profile("vitrine")
 
 COMMIT = "a" * 40  # of the models of `hub`
 GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_setupnodes() -> None:
+    """Tests on several cores: threads of torch and FAISS in each process would only wait for those of the others. They
+    read this as they are loaded, and processes inherit it; a test of several threads sets their number itself.
+    """
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _seldom_collected() -> Iterator[None]:
+    """Python looks for unreachable cycles less often: walking over what Beam and torch made takes 8% of a run's time.
+    Those that are left end with the last test, and what their end raises fails it; later, in a process of `pytest -n`,
+    nobody would be told.
+    """
+    gc.freeze()
+    gc.set_threshold(20_000, 50, 20)
+    yield
+    gc.collect()
 
 
 @pytest.fixture(scope="session")

@@ -8,7 +8,6 @@ import os
 import random
 import resource
 import shutil
-import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +29,7 @@ from pipeline import progress
 from pipeline.shard_files import count_marks, mark_unit
 from pipeline.verify import verify_store
 from tests.conftest import digests, overrides, run_titles, told, vitrine, write_titles
+from tests.killed_runs import killed_after, runs_to_kill
 
 LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "run.photo_threads=1")
 OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
@@ -67,32 +67,22 @@ def two_nights(demo: Path, dirty: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-def kill_at_random(command: list[str], rng: random.Random, seconds: float) -> bool:
-    """Start a run, kill it some time after its first log line; whether it was still running."""
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
-        assert process.stderr is not None
-        process.stderr.readline()
-        time.sleep(rng.uniform(0, seconds))
-        process.kill()
-        process.stderr.read()
-    return process.returncode == -signal.SIGKILL
-
-
 def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: int) -> None:
     allowed = [contents(two_nights / name) for name in ("old", "new")]
     rng = random.Random(seed)
     killed = 0
-    for number in range(kills):
-        store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
-        arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
-        for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
-            killed += kill_at_random([sys.executable, "-m", "pipeline", *arguments], rng, seconds=1.5)
-            check_one_whole_snapshot(store, allowed)
-        done = vitrine(*arguments)
-        assert done.exit_code == 0, done.stderr
-        assert contents(store) == allowed[1]
-        check_scratch_is_empty(store)
-        shutil.rmtree(store)
+    with runs_to_kill() as runs:
+        for number in range(kills):
+            store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
+            arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
+            for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
+                killed += killed_after(runs, arguments, rng.uniform(0, 1.5))
+                check_one_whole_snapshot(store, allowed)
+            done = vitrine(*arguments)
+            assert done.exit_code == 0, done.stderr
+            assert contents(store) == allowed[1]
+            check_scratch_is_empty(store)
+            shutil.rmtree(store)
     assert killed >= kills // 2
 
 

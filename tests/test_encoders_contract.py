@@ -78,11 +78,16 @@ def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
     return {path.name: str(path) for path in made}
 
 
+def made(fields: dict[str, Any], tiny: dict[str, str]) -> EncoderSpec:
+    """The spec of a case."""
+    return encoder_spec({**fields, **({"model": tiny[fields["model"]]} if "model" in fields else {})})
+
+
 @pytest.fixture(params=CASES)
 def case(request: pytest.FixtureRequest, tiny: dict[str, str]) -> tuple[EncoderSpec, Modality]:
     """A spec of each type, and what is encoded with it."""
     modality, fields = CASES[request.param]
-    return encoder_spec({**fields, **({"model": tiny[fields["model"]]} if "model" in fields else {})}), modality
+    return made(fields, tiny), modality
 
 
 @pytest.fixture
@@ -124,11 +129,32 @@ def encode(
     return encoder.encode(rows, role) if isinstance(encoder, TextEncoder) else encoder.encode(rows)
 
 
-def write_vectors(fields: dict[str, Any], modality: Modality, path: str) -> str:
-    """What another process computes from the same fields; its spec's identity."""
-    spec = encoder_spec(fields)
-    np.save(path, encode(spec, modality, inputs(modality)))
-    return spec.identity
+def write_vectors(asked: list[tuple[dict[str, Any], Modality]], folder: str) -> str:
+    """What another process computes from the same fields, in <type>-<modality>.npy; the identities, a word each."""
+    specs = [(encoder_spec(fields), modality) for fields, modality in asked]
+    for spec, modality in specs:
+        np.save(f"{folder}/{spec.type}-{modality}.npy", encode(spec, modality, inputs(modality)))
+    return " ".join(f"{spec.type}-{modality}={spec.identity}" for spec, modality in specs)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, np.ndarray]]:
+    """By type and modality, the identity and vectors of all cases in one process with another hash seed and one thread:
+    it takes longer to load the networks' libraries than to encode.
+    """
+    folder = tmp_path_factory.mktemp("elsewhere")
+    asked = [(made(fields, tiny).model_dump(mode="json"), modality) for modality, fields in CASES.values()]
+    call = f"write_vectors({asked!r}, {str(folder)!r})"
+    ran = subprocess.run(
+        [sys.executable, "-c", f"from tests.test_encoders_contract import write_vectors; print({call})"],
+        env={"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1"},
+        cwd=Path(__file__).parent.parent,
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    told = (word.split("=") for word in ran.stdout.splitlines()[-1].split())
+    return {name: (identity, np.load(folder / f"{name}.npy")) for name, identity in told}
 
 
 def test_the_walk_finds_the_encoders() -> None:
@@ -166,22 +192,14 @@ def test_a_row_does_not_depend_on_its_batch(spec: EncoderSpec, modality: Modalit
     np.testing.assert_allclose(encode(spec, modality, rows[::-1], micro_batch)[::-1], whole, atol=TOLERANCE, rtol=0)
 
 
-def test_another_process_computes_the_same(spec: EncoderSpec, modality: Modality, tmp_path: Path) -> None:
+def test_another_process_computes_the_same(
+    spec: EncoderSpec, modality: Modality, elsewhere: dict[str, tuple[str, np.ndarray]]
+) -> None:
     """A spawned process with another hash seed and one thread gives an equal identity; weightless, equal bytes."""
-    fields, path = spec.model_dump(mode="json"), tmp_path / "vectors.npy"
-    call = f"write_vectors({fields!r}, {modality!r}, {str(path)!r})"
-    ran = subprocess.run(
-        [sys.executable, "-c", f"from tests.test_encoders_contract import write_vectors; print({call})"],
-        env={"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1"},
-        cwd=Path(__file__).parent.parent,
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    assert ran.stdout.split()[-1] == spec.identity
+    identity, vectors = elsewhere[f"{spec.type}-{modality}"]
+    assert identity == spec.identity
     tolerance = 0 if spec.type in WEIGHTLESS else TOLERANCE
-    expected = encode(spec, modality, inputs(modality))
-    np.testing.assert_allclose(np.load(path), expected, atol=tolerance, rtol=0)
+    np.testing.assert_allclose(vectors, encode(spec, modality, inputs(modality)), atol=tolerance, rtol=0)
 
 
 def test_threads_share_one_encoder(spec: EncoderSpec, modality: Modality) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import pickle
 import subprocess
 import sys
@@ -51,11 +50,15 @@ def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     return {kind: random_fusion(root / kind, kind, DIM) for kind in LEARNED}
 
 
+def made(case: str, folders: dict[str, Path]) -> FusionSpec:
+    """The spec of a case."""
+    return fusion_spec({**fields_of(case), **({"model": str(folders[case])} if case in folders else {})})
+
+
 @pytest.fixture(params=CASES)
 def spec(request: pytest.FixtureRequest, folders: dict[str, Path]) -> FusionSpec:
     """A spec of each case."""
-    model = {"model": str(folders[request.param])} if request.param in folders else {}
-    return fusion_spec({**fields_of(request.param), **model})
+    return made(request.param, folders)
 
 
 def load(spec: FusionSpec) -> Fusion:
@@ -114,11 +117,24 @@ def computed(fields: dict[str, Any]) -> tuple[str, list[npt.NDArray[Any]]]:
     return spec.identity, [fusion.items(text, photo, has_text, has_photo), *asked(fusion, query, query)]
 
 
-def write_computed(fields: str, path: str) -> str:
-    """Called in another process, with the fields as JSON."""
-    identity, vectors = computed(json.loads(fields))
-    np.save(path, np.vstack(vectors))
-    return identity
+def write_computed(asked: list[dict[str, Any]], folder: str) -> str:
+    """Called in another process: <place>.npy of each of `asked`; their identities, a word each."""
+    found = [computed(fields) for fields in asked]
+    for place, (_, vectors) in enumerate(found):
+        np.save(f"{folder}/{place}.npy", np.vstack(vectors))
+    return " ".join(identity for identity, _ in found)
+
+
+@pytest.fixture(scope="module")
+def elsewhere(folders: dict[str, Path], tmp_path_factory: pytest.TempPathFactory) -> dict[str, npt.NDArray[Any]]:
+    """The vectors of all cases in a fresh process, by the identity that it told."""
+    folder = tmp_path_factory.mktemp("elsewhere")
+    call = f"write_computed({[made(case, folders).model_dump(mode='json') for case in CASES]!r}, {str(folder)!r})"
+    code = f"from tests.test_fusion_contract import write_computed; print({call})"
+    ran = subprocess.run(
+        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
+    )
+    return {identity: np.load(folder / f"{place}.npy") for place, identity in enumerate(ran.stdout.split())}
 
 
 def test_the_walk_finds_the_fusions() -> None:
@@ -193,17 +209,10 @@ def test_what_stands_under_a_false_mask_does_not_count(spec: FusionSpec) -> None
     np.testing.assert_array_equal(fusion.items(text, photo, has_text, has_photo), clean)
 
 
-def test_another_process_computes_the_same(spec: FusionSpec, tmp_path: Path) -> None:
+def test_another_process_computes_the_same(spec: FusionSpec, elsewhere: dict[str, npt.NDArray[Any]]) -> None:
     """A fresh process gives equal vectors and an equal identity."""
-    fields, path = spec.model_dump(mode="json"), str(tmp_path / "vectors.npy")
-    call = f"write_computed({json.dumps(fields)!r}, {path!r})"
-    code = f"from tests.test_fusion_contract import write_computed; print({call})"
-    ran = subprocess.run(
-        [sys.executable, "-c", code], cwd=Path(__file__).parent.parent, capture_output=True, text=True, check=True
-    )
-    identity, vectors = computed(fields)
-    assert ran.stdout.strip() == identity
-    np.testing.assert_allclose(np.load(path), np.vstack(vectors), atol=tolerance(spec), rtol=0)
+    identity, vectors = computed(spec.model_dump(mode="json"))
+    np.testing.assert_allclose(elsewhere[identity], np.vstack(vectors), atol=tolerance(spec), rtol=0)
 
 
 def test_a_spec_survives_pickling_and_yaml_and_shows_every_change(spec: FusionSpec) -> None:

@@ -26,6 +26,7 @@ from pipeline.embed_stage import Embed
 from pipeline.plan import Unit, make_plan
 
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
+PROCESS = (PROCESSES[0], "--direct_num_workers=1")  # each takes seconds to start, in every pipeline again
 PORTABLE = ("--runner=PortableRunner", "--job_endpoint=embed", "--environment_type=LOOPBACK")
 IN_MEMORY = ("--direct_running_mode=in_memory",)
 TOO_MANY_LISTS = ("index.exact_below=512", "index.large={type: ivf_pq, nlist: 500}")
@@ -225,7 +226,7 @@ def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, t
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), IN_MEMORY, PORTABLE, PROCESSES], ids=["threads", "memory", "portable", "procs"]
+    "arguments", [(), IN_MEMORY, PORTABLE, PROCESS], ids=["threads", "memory", "portable", "process"]
 )
 def test_a_failure_arrives_in_three_parts_on_every_runner(
     texts: Path, tmp_path: Path, arguments: tuple[str, ...]

@@ -1,0 +1,48 @@
+"""Runs in processes of their own that are killed while they work, without waiting for what each would import."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import sys
+
+# Of each line on stdin, [seconds, words]: runs the command in a process of its own, which is killed so long after
+# its first log line; prints the exit code. Forked from one that has imported what a run imports, which takes seconds.
+RUN_AND_KILL = """
+import json, os, signal, sys, time
+import encoders.hashed_text, encoders.photo_descriptors, pipeline.stages, pipeline.transforms
+from pipeline.cli import main
+
+for line in sys.stdin:
+    seconds, words = json.loads(line)
+    ours, theirs = os.pipe()
+    child = os.fork()
+    if child == 0:
+        os.dup2(theirs, 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv[1:] = words
+        main()
+    os.close(theirs)
+    with open(ours) as said:
+        said.readline()
+        time.sleep(seconds)
+        os.kill(child, signal.SIGKILL)
+        said.read()
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), flush=True)
+"""
+
+
+def runs_to_kill() -> subprocess.Popen[str]:
+    """The process that the runs are forked from; it ends when its stdin is closed."""
+    words = [sys.executable, "-c", RUN_AND_KILL]
+    return subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+
+
+def killed_after(runs: subprocess.Popen[str], words: list[str], seconds: float) -> bool:
+    """Run the command `words` and kill it that long after its first log line; whether it was still running."""
+    assert runs.stdin is not None
+    assert runs.stdout is not None
+    runs.stdin.write(json.dumps([seconds, words]) + "\n")
+    runs.stdin.flush()
+    return int(runs.stdout.readline()) == -signal.SIGKILL
