@@ -53,6 +53,7 @@ def _seldom_collected() -> Iterator[None]:
     gc.freeze()
     gc.set_threshold(20_000, 50, 20)
     yield
+    gc.unfreeze()
     gc.collect()
 
 
