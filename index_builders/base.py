@@ -52,6 +52,10 @@ class BuilderSpec(BaseModel):
         """How candidates are ranked again, and how many per hit; None: as many as the target recall asks for."""
         return "none", None
 
+    def coded(self, dim: int) -> int:
+        """The length of what lists compare of a vector of length `dim`: less where the type keeps some directions."""
+        return dim
+
     @abstractmethod
     def vector_bytes(self, dim: int) -> float:
         """Bytes of the FAISS file that each row of length `dim` adds."""

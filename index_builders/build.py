@@ -1,9 +1,9 @@
 """Build one partition's index: keep its vectors, choose, write, open again as readers do, check, tune, measure.
 
 Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which candidates
-share, and a few blocks of rows. While candidates are weighed, also the indexes that were made; those
-of a sample, and its vectors and training rows, are let go before all rows are built. Vectors lie in a scratch file
-(kept.py), two bytes a number; refine vectors go straight to disk. Large partitions are built as parts, see parts.py.
+share, and a few blocks of rows. While candidates are weighed, one such index on each thread; a sample's vectors and
+training rows are let go before all rows are built. Vectors lie in a scratch file (kept.py), two bytes a number; refine
+vectors go straight to disk. Large partitions are built as parts, see parts.py.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Which index a partition gets, of the few that `sizing.candidates` names: measured on its own rows.
 
-Each candidate is built, tuned to `index.target_recall` on held-out queries, and priced by cost.py. Of those that reach
-the target within `max_bytes_per_vector` (the FAISS file) and `max_disk_bytes_per_vector` (with refine vectors), the one
-whose query costs least wins; of equal ones the smaller. Nothing here looks at a clock, so that the same rows always get
-the same index; `max_query_ms` is a bound that a built index is held against, not a way to choose.
+Each candidate that may come within the bounds on bytes is built, tuned to `index.target_recall` on held-out queries,
+and priced by cost.py. Of those that reach the target within `max_bytes_per_vector` (the FAISS file) and
+`max_disk_bytes_per_vector` (with refine vectors), the one whose query costs least wins; of equal ones the smaller.
+Nothing here looks at a clock, so that the same rows always get the same index; `max_query_ms` is a bound that a built
+index is held against, not a way to choose.
 
 Partitions of more than `CHOOSE_ROWS` rows are judged by a random sample of so many, with as many lists as the rule
 gives those, and bytes per vector reckoned for all rows. Fewer rows lie farther apart, so a sample flatters codes: who
@@ -36,7 +37,7 @@ from lookup.index import IDS_FILE
 from lookup.manifest import Considered, CurvePoint
 
 CHOOSE_ROWS = 65_536  # 0.5% of recall at 500 queries is noise; so many rows take seconds at 256 dimensions
-_KNOWN_TO = 1.05  # times a bound: bytes are known to 2% before an index is built
+KNOWN_TO = 1.05  # times a bound: bytes are known to 2% before an index is built
 
 
 @dataclass(frozen=True)
@@ -142,13 +143,6 @@ def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | 
     return Choice(tuple(figures.values()), tuple(_passing(figures, settings, sampled=True)))
 
 
-def fits(spec: BuilderSpec, rows: int, dim: int, settings: IndexSettings) -> bool:
-    """Whether `spec` over `rows` may come within the bounds on bytes, as far as they are known before it is built."""
-    held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
-    both = ((held, settings.max_bytes_per_vector), (held + spec.refine_bytes(dim), settings.max_disk_bytes_per_vector))
-    return all(bound is None or size <= _KNOWN_TO * bound for size, bound in both)
-
-
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
     """What to say where nothing meets the bounds: what was reached, and for each bound how far it must move."""
     fixes = []
@@ -208,20 +202,20 @@ def _weighed(
     a bound must move.
     """
     dim = rows.kept.dim
-    fitting = [place for place, spec in enumerate(specs) if fits(spec, whole, dim, settings)]
-    trials = _trials(rows, fitting, settings, folder)
+    fitting = [place for place, spec in enumerate(specs) if settings.fits(spec, whole, dim, KNOWN_TO)]
+    trials = _trials(rows, whole, fitting, settings, folder)
     known = {place: _of_all(_figures(one), specs[place], whole, dim) for place, one in trials.items()}
     if all(_shortfalls(one, settings) for one in known.values()):
-        trials |= _trials(rows, sorted(set(range(len(specs))) - set(fitting)), settings, folder)
+        trials |= _trials(rows, whole, sorted(set(range(len(specs))) - set(fitting)), settings, folder)
     return dict(sorted(trials.items()))
 
 
-def _trials(rows: Rows, places: Sequence[int], settings: IndexSettings, folder: Path) -> dict[int, Trial]:
+def _trials(rows: Rows, whole: int, places: Sequence[int], settings: IndexSettings, folder: Path) -> dict[int, Trial]:
     """The candidates of these places, built and tuned, on as many threads as there are for this build.
 
     Those that differ in the refine stage alone share a FAISS file.
     """
-    specs = settings.candidates(len(rows.kept), rows.kept.dim)
+    specs = settings.candidates(len(rows.kept), rows.kept.dim, whole)
     alike: dict[str, list[int]] = {}
     for place in places:
         alike.setdefault(str(specs[place].model_dump(exclude={"refine", "refine_factor"})), []).append(place)

@@ -51,7 +51,7 @@ class Cost:
 def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     """The model of an index that `spec` builds over vectors of length `dim`."""
     fields = spec.model_dump()
-    coded = fields.get("pca") or dim
+    coded = spec.coded(dim)
     m, fast, fine = fields.get("m", 0), bool(fields.get("fast_scan")), fields.get("nbits", 0) > 1
     codes = {
         "ivf_flat": 0.12 * dim,
@@ -66,7 +66,8 @@ def cost_of(spec: BuilderSpec, dim: int) -> Cost:
         "ivf_pq": 450.0 if fast else 400 + 1.5 * coded,
         "ivf_rabitq": 800 + 6.5 * dim,
     }
-    rotated = _ROTATED * dim * coded if spec.type == "ivf_rabitq" or fields.get("opq") or fields.get("pca") else 0.0
+    rotates = spec.type == "ivf_rabitq" or fields.get("opq") or coded < dim
+    rotated = _ROTATED * dim * coded if rotates else 0.0
     return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, _ROW * coded, dim)
 
 

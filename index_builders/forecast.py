@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from index_builders.base import BuilderSpec
-from index_builders.choose import CHOOSE_ROWS, fits
+from index_builders.choose import CHOOSE_ROWS, KNOWN_TO
 from index_builders.ivf_pq import OPQ_POINTS
 from index_builders.kept import ROWS, whole_blocks
 from index_builders.sizing import IndexSettings
@@ -55,7 +55,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
     part_rows = whole_blocks(part_rows)
     chosen = settings.choose(rows, dim)
     weighed = settings.candidates(rows, dim) if chosen is None else [chosen]
-    within = [place for place, one in enumerate(weighed) if fits(one, rows, dim, settings)]
+    within = [place for place, one in enumerate(weighed) if settings.fits(one, rows, dim, KNOWN_TO)]
     specs = [weighed[place] for place in within] or weighed
     memory = [one.shared_bytes(dim) + rows * one.vector_bytes(dim) for one in specs]
     disk = [held + rows * one.refine_bytes(dim) for held, one in zip(memory, specs, strict=True)]
@@ -64,7 +64,7 @@ def forecast(settings: IndexSettings, rows: int, dim: int, threads: int, part_ro
     scratch = 2.0 * rows * dim + max(disk)
     if chosen is None:
         few = min(rows, CHOOSE_ROWS)
-        trials = settings.candidates(few, dim)
+        trials = settings.candidates(few, dim, rows)
         peak = max(peak, _choice_bytes(trials, settings, few, dim, threads) + (2.0 * few * dim if few < rows else 0))
         seconds += sum(_build_seconds(trials[place], settings, few, dim) for place in within or range(len(trials)))
         scratch += sum(few * (one.vector_bytes(dim) + one.refine_bytes(dim)) for one in trials)
@@ -117,7 +117,7 @@ def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: i
     fields = spec.model_dump()
     nlist, learned = int(fields.get("nlist", 0)), settings.train_rows(rows, dim)
     rounds = 10 * nlist**0.5 + nlist if nlist else 0
-    multiplied = dim * (learned * rounds + rows * nlist + settings.held_out(rows) * rows)
+    multiplied = dim * (learned * rounds + settings.held_out(rows) * rows) + spec.coded(dim) * rows * nlist
     if spec.type == "hnsw":
         multiplied += rows * dim * 2.0 * fields["ef_construction"] * fields["m"]
     exact = (

@@ -41,11 +41,11 @@ class Spec(BuilderSpec):
 
     type: Literal["ivf_pq"] = "ivf_pq"
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
-    m: int = Field(ge=1, description="sub-quantizers: bytes of a code at 8 bits; must divide dim")
+    m: int = Field(ge=1, description="sub-quantizers: bytes of a code at 8 bits; must divide dim, or pca")
     nbits: int = Field(8, ge=4, le=8, description="bits of each sub-quantizer; 4 with fast_scan")
     opq: bool = Field(False, description="learn a rotation before the codes")
     pca: int | None = Field(
-        None, ge=1, description="principal components that codes are made of, turned at random; m must divide it"
+        None, ge=1, description="principal components that codes are made of, turned at random; null: all dimensions"
     )
     fast_scan: bool = Field(False, description="4-bit codes that are scanned 32 at a time")
     refine: RefineKind = Field("fp16", description="vectors that rank candidates again, memory-mapped from disk")
@@ -79,7 +79,7 @@ class Spec(BuilderSpec):
         return self.nlist * (4.0 * coded + unused) + 4 * coded * 2.0**self.nbits + turned
 
     def coded(self, dim: int) -> int:
-        """The length of what is coded of a vector of length `dim`."""
+        """See BuilderSpec.coded."""
         return self.pca or dim
 
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:

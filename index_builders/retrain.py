@@ -26,7 +26,7 @@ from index_builders.choose import described, refused
 from index_builders.cost import list_sizes
 from index_builders.evaluate import Vectors, recalls
 from index_builders.kept import Kept
-from index_builders.sizing import AUTO, CPU_DEVICE, IndexSettings
+from index_builders.sizing import AUTO, CHOICE, CPU_DEVICE, IndexSettings
 from index_builders.threads import threads
 from index_builders.trial import Rows, Trial, trial
 from lookup.errors import InputError, IntegrityError
@@ -77,7 +77,8 @@ def learned_under(settings: IndexSettings, texts: str | None, spec: BuilderSpec)
     fields = {"metric", "seed", "max_train_rows", "k", *(_CHOSEN_BY if chosen else ())}
     fields |= {"device"} if settings.device != CPU_DEVICE else set()  # as before there was a choice
     read = settings.model_dump(mode="json", include=fields)
-    return identity_of({"format": FORMAT, "auto": chosen, "spec": spec.identity, "settings": read, "texts": texts})
+    auto = CHOICE if chosen else False
+    return identity_of({"format": FORMAT, "auto": auto, "spec": spec.identity, "settings": read, "texts": texts})
 
 
 def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim: int, texts: str | None) -> str | None:
@@ -158,17 +159,27 @@ def emptied(path: Path) -> faiss.Index:
 
 
 def assignment_error(index: faiss.Index, x: Vectors) -> float:
-    """Mean squared distance of (n, d) float32 `stored` rows to the centroids of their lists, after the rotation.
+    """Mean squared distance of (n, d) float32 `stored` rows to the centroids of their lists, where the index rotates
+    after that; what it drops of a row, because it keeps some directions only, is part of the distance.
 
     For rows and centroids of unit length that is twice the inner product that is lost.
     """
+    dropped = 0.0
     ivf: Any = faiss.try_extract_index_ivf(index)
     with threads(1):
         if isinstance(index, faiss.IndexPreTransform):
-            x = faiss.downcast_VectorTransform(index.chain.at(0)).apply(x)  # type: ignore[attr-defined]  # the stubs' list
+            turned = faiss.downcast_VectorTransform(index.chain.at(0)).apply(x)  # type: ignore[attr-defined]  # stubs
+            if ivf.d < index.d:
+                dropped = _squared(x) - _squared(turned)
+            x = turned
         _, lists = ivf.quantizer.search(x, 1)
         centroids = ivf.quantizer.reconstruct_batch(lists[:, 0])
-    return float(((x - centroids).astype(np.float64) ** 2).sum(axis=1).mean())
+    return _squared(x - centroids) + dropped
+
+
+def _squared(x: Vectors) -> float:
+    """The mean squared length of (n, d) rows."""
+    return float((x.astype(np.float64) ** 2).sum(axis=1).mean())
 
 
 def sampled(kept: Kept, seed: int) -> Vectors:

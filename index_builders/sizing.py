@@ -30,9 +30,10 @@ _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and npro
 _LISTS_OF_FAST_CODES = 1
 _COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/indexes.md
 _LEAST_COMPONENTS = 16
-_SHARED = 1 / 8  # of the bytes that a vector may have, at most, for what vectors share: see BuilderSpec.shared_bytes
+_KNOWN = 0.02  # bytes of an index are known before it is built, but for such a share
 _EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions
-_CHOICE = 5  # raised when another set of candidates, or another way to choose, may give another index
+CHOICE = 5  # raised when another set of candidates, or another way to choose, may give another index
+_PRICES = 2  # raised when what cost.py counts may give another nprobe or refine factor
 
 
 class IndexSettings(BaseModel):
@@ -101,8 +102,9 @@ class IndexSettings(BaseModel):
             raise InputError(f"type: one of {types}", f"type: {self.large.get('type')!r}", "name one of them")
         return self._ruled(self.large, rows, dim)
 
-    def candidates(self, rows: int, dim: int) -> list[BuilderSpec]:
-        """What `auto` weighs for `rows` vectors of length `dim`, each with its rules filled in.
+    def candidates(self, rows: int, dim: int, of: int | None = None) -> list[BuilderSpec]:
+        """What `auto` weighs for `rows` vectors of length `dim`, each with its rules filled in; place by place the same
+        kinds as for the `of` rows that these are a sample of.
 
         Codes that find candidates, ranked again by vectors on disk; codes good enough alone; whole vectors. Codes of
         less than half a byte a dimension are not weighed alone: PQ of an eighth of a byte reached recall 0.43 on photo
@@ -111,7 +113,7 @@ class IndexSettings(BaseModel):
         # With fewer training rows than dimensions there is no rotation to learn, see ivf_pq.py.
         fast = {"type": "ivf_pq", "opq": self._trainable(rows) >= dim, "fast_scan": True, "nbits": 4}
         finer = [{**fast, "m": dim // 2, "refine": kind} for kind in ("sq8", "fp16") if dim % 4 == 0]
-        pca = self._components(dim) if fast["opq"] else 0
+        pca = self._components(of or rows, dim) if fast["opq"] else 0
         fewer = [{**fast, "opq": False, "pca": pca, "refine": kind} for kind in ("sq8", "fp16") if pca]
         fields: list[dict[str, Any]] = [
             {**fast, "refine": "sq8"},
@@ -157,8 +159,10 @@ class IndexSettings(BaseModel):
         unread |= {name for name in type(self).model_fields if name.startswith("retrain")} | {"text_queries"}
         measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
         trained = self.train_rows(rows, dim)
-        choice = _CHOICE if chosen is None else 0
+        choice = CHOICE if chosen is None else 0
         named: dict[str, Any] = {"builders": [one.identity for one in builders], "choice": choice}
+        if chosen is None or chosen.trained:
+            named["prices"] = _PRICES
         if texts is not None and self.asks_texts(rows, dim):
             named["texts"] = texts
         return identity_of({**named, "measured": measured, "train_rows": trained})
@@ -170,24 +174,31 @@ class IndexSettings(BaseModel):
             per_sqrt = _LISTS_OF_FAST_CODES if _scanned_fast(fields) else _LISTS_PER_SQRT_N
             rules |= {"nlist": self._nlist(rows, per_sqrt), "seed": self.seed}
         if fields["type"] == "ivf_pq":
-            pca, fast = fields.get("pca"), fields.get("fast_scan")
-            rules["m"] = pca if pca and fast else m_for(pca or dim)
+            pca = fields.get("pca")  # as it was written: the spec checks it below
+            coded = pca if isinstance(pca, int) and pca > 0 else dim
+            rules["m"] = coded if coded == pca and fields.get("fast_scan") else m_for(coded)
         if fields.get("fast_scan"):
             rules["nbits"] = 4
         if fields["type"] == "hnsw":
             rules["seed"] = self.seed
         return builder_spec({**rules, **fields})
 
-    def _components(self, dim: int) -> int:
+    def fits(self, spec: BuilderSpec, rows: int, dim: int, times: float = 1.0) -> bool:
+        """Whether `spec` over `rows` is within `times` the bounds on bytes, as far as is known before it is built."""
+        held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
+        sizes = ((held, self.max_bytes_per_vector), (held + spec.refine_bytes(dim), self.max_disk_bytes_per_vector))
+        return all(bound is None or size <= times * bound for size, bound in sizes)
+
+    def _components(self, rows: int, dim: int) -> int:
         """Principal components that codes of half a byte each are made of, a multiple of 8; 0: too few to find by.
 
-        As many as `max_bytes_per_vector` leaves room for beside FAISS's number of the row, whatever the rows.
+        As many as the bounds on bytes leave room for.
         """
-        most = _COMPONENTS * dim
-        if self.max_bytes_per_vector is not None:
-            most = min(most, 2 * ((1 - _SHARED) * self.max_bytes_per_vector - 8))
-        found = 8 * math.floor(most / 8)
-        return found if found >= _LEAST_COMPONENTS else 0
+        for pca in range(8 * math.floor(_COMPONENTS * dim / 8), _LEAST_COMPONENTS - 1, -8):
+            fields = {"type": "ivf_pq", "fast_scan": True, "pca": pca, "refine": "sq8"}
+            if self.fits(self._ruled(fields, rows, dim), rows, dim, 1 - _KNOWN):
+                return pca
+        return 0
 
     def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))

@@ -2,6 +2,7 @@
 
 Rotations keep lengths and angles, so that k-means of rotated rows is the rotated k-means of the rows: candidates that
 rotate take the same centroids as those that do not, and a partition is clustered once, not once for each candidate.
+Those that keep some directions only take what these centroids have of them.
 """
 
 from __future__ import annotations

@@ -61,7 +61,10 @@ class Filters:
             self._check(one.attribute)
         inside = self._inside(partitions, where)
         rest = tuple(one for one in where if one.attribute != self._partition)
-        kinds = tuple(self._kind(one.attribute, inside) for one in rest)
+        kinds = tuple(self._kind(one.attribute, inside or partitions) for one in rest)
+        if not inside:  # there are no rows to read values for, but what is none of its type is told all the same
+            for one, kind in zip(rest, kinds, strict=True):
+                one.mask(pa.nulls(0), kind)
         return [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
 
     def told(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
@@ -126,14 +129,14 @@ class Filters:
         if name in {*self._roles(), *renamed, *renamed.values()}:
             came = f"{name!r}, a column of the catalog that the snapshot does not carry"
             raise InputError("an attribute of the snapshot", came, _LIST)
-        near = difflib.get_close_matches(name, self._attributes, n=3, cutoff=0.4) or list(self._attributes)
-        if not near:
-            raise InputError("a snapshot with attributes to filter by", f"{name!r}, and it has none", _LIST)
-        expected = f"an attribute of the snapshot, such as {', '.join(map(repr, near))}"
-        fix = f"correct the condition, or {_LIST}"
+        known = [*self._attributes, *filter(None, [self._partition])]
+        fix = f"correct the condition, or {_LIST}" if known else _LIST
         if name in ("category", "partition"):
             fix = "search one by --category" + (f", or several by {self._partition} in ..." if self._partition else "")
-        raise InputError(expected, repr(name), fix)
+        if not known:
+            raise InputError("a snapshot with attributes to filter by", f"{name!r}, and it has none", fix)
+        near = difflib.get_close_matches(name, known, n=3, cutoff=0.4) or known
+        raise InputError(f"an attribute of the snapshot, such as {', '.join(map(repr, near))}", repr(name), fix)
 
     def _has(self, name: str) -> bool:
         """Whether there is something to compare: an attribute, or the partitions' names."""

@@ -35,7 +35,7 @@ Positions = npt.NDArray[np.int64]
 
 # ns, of single queries on one thread (AMD Zen 4, FAISS 1.15.1, 64 and 256 dimensions): to score a row by refine
 # vectors and put it in order, fixed and per dimension; to look at a row of a list, and at a list; to keep a candidate.
-_SQ8, _FP16 = (20.0, 0.25), (10.0, 1.5)
+_SQ8, _FP16 = (15.0, 0.3), (15.0, 0.5)
 _ROW, _LIST, _KEPT = 8.0, 400.0, 300.0
 _CALL, _CENTROID = 50_000.0, 0.14  # a call of FAISS; per dimension to compare a centroid
 _CROWDED = 2.0  # crowding from which on nothing more is gained by looking wider
@@ -121,7 +121,7 @@ def reach(index: PartitionIndex, only: Only, k: int, nprobe: int) -> Reach:
     fixed, per_dim = _FP16 if index.refine.range is None else _SQ8
     row = fixed + per_dim * index.dim
     looked = lists * (_LIST + _ROW * only.listed / len(only.lists))
-    found = _CALL + _CENTROID * index.dim * index.nlist + looked + candidates * (_KEPT + row)
+    found = _CALL + _CENTROID * index.ivf.d * index.nlist + looked + candidates * (_KEPT + row)
     return Reach(0, m) if m * row <= found else Reach(lists, candidates)
 
 

@@ -212,8 +212,9 @@ def is_joined(text: str) -> bool:
 def _meant(text: str) -> str:
     """What to do about a condition that cannot be read."""
     found = _WORD.match(text)
-    word = "" if found is None else found["word"].lower()
-    if word in _MEANT or word in list(Operator):
+    said = "" if found is None else found["word"]
+    word = said.lower()
+    if word in _MEANT or (word in list(Operator) and said != word):
         return f"write `{_MEANT.get(word, word)}`"
     if word in ("like", "ilike", "contains", "matches"):
         return f"there is no `{word}`: values are compared whole; to look for words, search by --text"

@@ -33,6 +33,7 @@ _PIXEL_BYTES = 16  # of a photo while it is decoded and made RGB: PNG and WebP w
 _PLAN_BYTES = 40  # of each row of the catalog: hashes of its id, in the plan and in the last gate
 _LEAST_PART = 32_768  # rows: smaller parts are not tried
 _ID_ROWS, _ID_UNITS = 65_536, 16  # whose ids are written for a trial, at most
+_ID_LEAST = 8  # rows seen of a partition, below which the frame of a file would weigh more than its ids
 _EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
 _SHARD_ROW = 60  # fingerprints, row number, page headers
 
@@ -273,7 +274,7 @@ def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dic
 
     Ids of up to 16 units, at equal distances in the catalog, are written as an index has them, a row group for each
     unit, and nowhere: what comes of a row is taken for that of every row of the partition, and the mean over all
-    partitions where none of its rows was among them. Parquet's statistics say less: how many bytes ids have as the
+    partitions where few of its rows were among them. Parquet's statistics say less: how many bytes ids have as the
     catalog is compressed, of all partitions together.
     """
     apart = max(math.ceil(plan.rows / _ID_ROWS), math.ceil(len(plan.units) / _ID_UNITS))
@@ -288,6 +289,8 @@ def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dic
 
     def of(name: str, rows: int) -> int:
         size, of_rows = tried.get(name, every)
+        if of_rows < min(rows, _ID_LEAST):
+            size, of_rows = every
         return round(rows * size / max(1, of_rows))
 
     return {name: of(name, rows) for name, rows in partitions.items()}

@@ -12,9 +12,9 @@ import pytest
 from click.testing import Result
 
 from index_builders import kept
+from index_builders.sizing import IndexSettings
 from index_builders.threads import threads
 from lookup.manifest import IndexRecord
-from lookup.metric import Metric
 from lookup.store import Store
 from pipeline import transforms
 from pipeline.index_parts import Filled, Part
@@ -60,9 +60,9 @@ def watched_parts(monkeypatch: pytest.MonkeyPatch) -> list[range]:
     """The rows of each part that gets filled, growing while the test runs."""
     seen, real = list[range](), transforms.filled_part
 
-    def watched(store: Store, part: Part, metric: Metric) -> Filled:
+    def watched(store: Store, part: Part, settings: IndexSettings) -> Filled:
         seen.append(range(part.first, part.end))
-        return real(store, part, metric)
+        return real(store, part, settings)
 
     monkeypatch.setattr(transforms, "filled_part", watched)
     return seen

@@ -131,6 +131,12 @@ def test_specs_are_ready_to_load() -> None:
     assert load("fusion.type=weighted_sum").config.fusion_spec.type == "weighted_sum"
 
 
+@pytest.mark.parametrize("pca", ["abc", "96.5", "-8", "0", "[8]"])
+def test_components_that_are_no_number_are_refused(pca: str) -> None:
+    """The rule that takes other fields from it does not stumble over what it cannot be."""
+    assert "index.large.pca" in refusal(f"index.large={{type: ivf_pq, pca: {pca}}}").came
+
+
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     """Problems of every layer, of specs and of combinations come in one error, each under its key."""
     path = written(

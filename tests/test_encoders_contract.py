@@ -139,7 +139,7 @@ def write_vectors(asked: list[tuple[dict[str, Any], Modality]], folder: str) -> 
 
 @pytest.fixture(scope="module")
 def elsewhere(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, np.ndarray]]:
-    """By type and modality, the identity and vectors of all cases in one process with another hash seed and one thread:
+    """By type and modality, the identity and vectors of all cases in one process of two threads and another hash seed:
     it takes longer to load the networks' libraries than to encode.
     """
     folder = tmp_path_factory.mktemp("elsewhere")
@@ -147,7 +147,7 @@ def elsewhere(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
     call = f"write_vectors({asked!r}, {str(folder)!r})"
     ran = subprocess.run(
         [sys.executable, "-c", f"from tests.test_encoders_contract import write_vectors; print({call})"],
-        env={"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "1"},
+        env={"PYTHONHASHSEED": "123", "OMP_NUM_THREADS": "2"},
         cwd=Path(__file__).parent.parent,
         capture_output=True,
         text=True,
@@ -195,7 +195,7 @@ def test_a_row_does_not_depend_on_its_batch(spec: EncoderSpec, modality: Modalit
 def test_another_process_computes_the_same(
     spec: EncoderSpec, modality: Modality, elsewhere: dict[str, tuple[str, np.ndarray]]
 ) -> None:
-    """A spawned process with another hash seed and one thread gives an equal identity; weightless, equal bytes."""
+    """A spawned process with another hash seed and two threads gives an equal identity; weightless, equal bytes."""
     identity, vectors = elsewhere[f"{spec.type}-{modality}"]
     assert identity == spec.identity
     tolerance = 0 if spec.type in WEIGHTLESS else TOLERANCE

@@ -173,6 +173,7 @@ def test_the_hint_is_a_condition_that_finds(reader: Reader) -> None:
         ("note", "'note', a column of the catalog", "list it in catalog.attributes"),
         ("maker", "'maker'", "call it brand"),
         ("category", "'category'", "search one by --category, or several by kind in ..."),
+        ("kinds", "'kinds'", "correct the condition"),
         ("prise", "'prise'", "correct the condition, or list it in catalog.attributes and run again"),
     ],
 )
@@ -198,6 +199,8 @@ def test_a_name_that_is_no_attribute_is_told_apart(store: Path, name: str, came:
         ("brand is null", "there is no `is`"),
         ('brand = "Acme" or brand = "Zeta"', "there is no `or`, but `in` takes a set of values"),
         ("unit price = 5", "put a name or value"),
+        ('brand in Acme, say "hi"', "put a name or value"),
+        ("brand in ", "put a name or value"),
         ("price", "put a name or value"),
     ],
 )
@@ -206,6 +209,13 @@ def test_what_other_languages_write_is_told_how_to_write_here(text: str, fix: st
     with pytest.raises(InputError, match=r"= != < <= > >= in between") as caught:
         parse(text)
     assert fix in caught.value.fix
+
+
+def test_a_value_is_read_also_where_no_category_is_left(reader: Reader) -> None:
+    """A condition on categories that none meets does not hide a value that is no number."""
+    assert found(reader, "kind = Typo", "price < 3") == set()
+    with pytest.raises(InputError, match="abc"):
+        found(reader, "kind = Typo", "price < abc")
 
 
 def test_conditions_in_one_text_are_told_apart(reader: Reader) -> None:

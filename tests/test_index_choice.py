@@ -22,7 +22,6 @@ from index_builders.trial import Rows
 from index_builders.tune import settled, tune
 from lookup.errors import GateError, InputError
 from lookup.index import PartitionIndex
-from lookup.manifest import Considered
 from lookup.metric import Metric
 from lookup.refine import Refine, codes, ranges, widened
 from tests.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
@@ -43,11 +42,6 @@ def refined(result: BuiltIndex) -> tuple[str, str]:
     return result.type, result.parameters["refine"]
 
 
-def refined_type(one: Considered) -> tuple[str, str]:
-    """Type and refine stage of what was considered."""
-    return one.type, one.parameters.get("refine", "none")
-
-
 # --- the choice ---
 
 
@@ -61,54 +55,6 @@ def test_the_cheapest_that_reaches_the_target_is_taken(tmp_path: Path) -> None:
     assert chosen[0].cost_us == min(one.cost_us for one in reaching)
     assert result.recall >= 0.95
     assert result.proof.recall_low <= result.recall <= result.proof.recall_high
-
-
-def test_a_bound_on_memory_moves_vectors_to_disk(tmp_path: Path) -> None:
-    """With few bytes a vector, codes find candidates and refine vectors on disk find the answer, within the bound."""
-    free, _ = built(tmp_path / "free", clustered(2000, dim=32), AUTO)
-    assert free.proof.memory_bytes > 36
-    bound, index = built(tmp_path / "bound", clustered(2000, dim=32), within(max_bytes_per_vector=36))
-    assert bound.recall >= 0.95
-    assert bound.proof.memory_bytes <= 36
-    file = (tmp_path / "bound" / "out" / "index.faiss").stat().st_size
-    assert bound.proof.memory_bytes == file / 2000
-    assert bound.refine_factor >= 1
-    assert index.refine is not None
-    assert "refine" in bound.files
-
-
-def test_what_a_bound_excludes_is_built_only_to_say_how_far_it_must_move(tmp_path: Path) -> None:
-    """Candidates that are larger by their type are not built, unless all others fall short: then the error has all."""
-    bound = {"max_bytes_per_vector": 24, "max_disk_bytes_per_vector": 45}
-    result, _ = built(tmp_path / "met", clustered(3000), within(**bound))
-    assert {refined_type(one) for one in result.considered} == {("ivf_pq", "sq8"), ("ivf_rabitq", "sq8")}
-    with pytest.raises(GateError) as refused:
-        built(tmp_path / "missed", clustered(3000), within(target_recall=1, **bound))
-    assert refused.value.came.count(": recall") == 7
-    assert re.search(r"raise index\.max_disk_bytes_per_vector to \d+ ", refused.value.fix)
-
-
-def test_few_directions_are_coded_where_rows_have_few(tmp_path: Path) -> None:
-    """Rows that vary in a quarter of their dimensions, far from the origin, are coded by principal components."""
-    rng = np.random.default_rng(5)
-    axes = np.linalg.qr(rng.standard_normal((64, 17)))[0]
-    rows = 3 * axes[:, :1].T + rng.standard_normal((3000, 16)) @ axes[:, 1:].T + 0.02 * rng.standard_normal((3000, 64))
-    xb = rows.astype(np.float16).astype(np.float32)
-    result, index = built(tmp_path, xb, within(max_bytes_per_vector=48))
-    assert (result.type, result.parameters["pca"], result.parameters["m"]) == ("ivf_pq", 24, 24)
-    assert (index.dim, index.ivf.d) == (64, 24)
-    assert result.recall >= 0.95
-
-
-@pytest.mark.parametrize("dim", [128, 256, 768, 1024])
-@pytest.mark.parametrize("bound", [24, 32, 64, 96])
-def test_components_fit_the_bound_on_bytes(dim: int, bound: int) -> None:
-    """Whatever the length of the embeddings, codes of principal components come within the bound, and not far below."""
-    specs = within(max_bytes_per_vector=bound).candidates(1_000_000, dim)
-    [one] = [spec for spec in specs if spec.model_dump().get("pca") and spec.refined[0] == "sq8"]
-    each = one.vector_bytes(dim) + one.shared_bytes(dim) / 1_000_000
-    assert each <= bound
-    assert each >= 0.75 * bound or one.model_dump()["pca"] == 3 * dim // 8
 
 
 def test_the_choice_does_not_look_at_the_clock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -141,23 +87,6 @@ def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: py
     assert result.recall >= 0.95
 
 
-def test_bounds_on_bytes_are_not_held_against_a_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A bound that the index of all rows meets and that of the sample exceeds refuses nothing."""
-    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
-    made, sizes = choose.trial, dict[int, float]()
-
-    def watched(*given: object) -> choose.Trial:
-        one = made(*given)  # type: ignore[arg-type]  # handed on as they came
-        if one.spec.type == "ivf_pq":
-            sizes[one.promised.rows] = one.memory_bytes
-        return one
-
-    monkeypatch.setattr(choose, "trial", watched)
-    result, _ = built(tmp_path, clustered(4000, dim=32), within(max_bytes_per_vector=19))
-    assert result.type == "ivf_pq"
-    assert sizes[4000] == result.proof.memory_bytes <= 19 < sizes[1000]
-
-
 def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the sample's winner falls short on all rows, the next one is built, and both are recorded."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
@@ -186,30 +115,6 @@ def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest
     result, _ = built(tmp_path, clustered(3000), AUTO)
     assert [one.verdict for one in result.considered[7:]] == ["short on all rows: recall 0.500", "chosen"]
     assert result.type == seen[1]
-
-
-def test_bounds_that_nothing_meets_are_named_with_what_would_do(tmp_path: Path) -> None:
-    """Exit code 3; moving the named bound to the named value is enough, and a little less is not."""
-    xb = clustered(2000, dim=32)
-    bounds = {"target_recall": 0.9995, "max_bytes_per_vector": 60, "max_disk_bytes_per_vector": 60}
-    with pytest.raises(GateError, match=r"in at most 60 bytes a vector") as refused:
-        built(tmp_path / "a", xb, within(**bounds))
-    assert refused.value.exit_code == 3
-    moved = {name: float(to) for name, to in re.findall(r"index\.(\w+) to ([\d.]+)", refused.value.fix)}
-    recall = moved.pop("target_recall")
-    assert 0.9 < recall < 0.9995
-    assert built(tmp_path / "b", xb, within(**{**bounds, "target_recall": recall}))[0].recall >= recall
-    assert moved
-    assert built(tmp_path / "c", xb, within(**{**bounds, **moved}))[0].recall >= 0.9995
-    with pytest.raises(GateError):
-        built(tmp_path / "d", xb, within(**{**bounds, **{name: to - 1 for name, to in moved.items()}}))
-
-
-def test_advice_of_a_sample_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A refusal that no index of all rows stands behind names the sample's size."""
-    monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
-    with pytest.raises(GateError, match=r"a sample of 1,000 rows; all rows will give less"):
-        built(tmp_path, clustered(2000), within(max_bytes_per_vector=2))
 
 
 def test_what_readers_do_not_get_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -70,12 +70,15 @@ def test_parts_make_the_index_of_one_go(catalog: Path, tmp_path: Path, kind: str
     assert sorted(filled, key=lambda rows: rows.start) == expected
 
 
-@pytest.mark.parametrize(("rows", "workers", "metric"), [(1, 1, "cosine"), (1000, 3, "l2"), (2499, 2, "cosine")])
+@pytest.mark.parametrize(
+    ("rows", "workers", "metric", "rotation"),
+    [(1, 1, "cosine", "opq: true"), (1000, 3, "l2", "pca: 16"), (2499, 2, "cosine", "pca: 16")],
+)
 def test_any_parts_and_workers_make_it(
-    catalog: Path, tmp_path: Path, rows: int, workers: int, metric: str, filled: list[range]
+    catalog: Path, tmp_path: Path, rows: int, workers: int, metric: str, rotation: str, filled: list[range]
 ) -> None:
     """Parts of one block or of nearly all rows, filled by one worker or three, in whatever order: the same index."""
-    how = (*SMALL, "index.large={type: ivf_pq, fast_scan: true, opq: true, refine: sq8}", f"index.metric={metric}")
+    how = (*SMALL, f"index.large={{type: ivf_pq, fast_scan: true, {rotation}, refine: sq8}}", f"index.metric={metric}")
     check_ended_well(run_titles(catalog, tmp_path / "one", *how), tmp_path / "one")
     given = (f"run.part_rows={rows}", f"run.workers={workers}")
     check_ended_well(run_titles(catalog, tmp_path / "parts", *how, *given), tmp_path / "parts")

@@ -17,8 +17,8 @@ from typing import Any
 import pytest
 
 from index_builders import choose
+from index_builders.sizing import IndexSettings
 from lookup.manifest import FileRef, IndexRecord
-from lookup.metric import Metric
 from lookup.store import Store
 from pipeline import index_parts, transforms
 from pipeline.index_parts import Filled, Part, Task
@@ -56,8 +56,8 @@ def test_a_damaged_part_is_refused(catalog: Path, tmp_path: Path, monkeypatch: p
     check_ended_well(run_titles(catalog, tmp_path / "one", *SMALL, RABITQ), tmp_path / "one")
     real, store = transforms.filled_part, tmp_path / "parts"
 
-    def damaging(into: Store, part: Part, metric: Metric) -> Filled:
-        done = real(into, part, metric)
+    def damaging(into: Store, part: Part, settings: IndexSettings) -> Filled:
+        done = real(into, part, settings)
         raw = bytearray(into.path(done.path).read_bytes())
         raw[-1] ^= 1
         into.path(done.path).write_bytes(raw)

@@ -46,6 +46,7 @@ TRAINED = [
     {"type": "ivf_rabitq", "nlist": 8, "nbits": 4},
     {"type": "ivf_pq", "nlist": 8, "m": 8},
     {"type": "ivf_pq", "nlist": 8, "m": 8, "nbits": 4, "opq": True, "fast_scan": True},
+    {"type": "ivf_pq", "nlist": 8, "m": 12, "nbits": 4, "pca": 12, "fast_scan": True},
 ]
 
 
