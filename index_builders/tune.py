@@ -1,8 +1,9 @@
 """The cheapest setting of an index that reaches a recall: how many lists, and how many candidates ranked again.
 
 nprobe is doubled from 1 (for hnsw from k + 1); for each, one search gives the recall of every refine factor, since
-fewer candidates are the first of more. Then the gap below the best nprobe is halved to an eighth of it. What was
-measured is kept: the settings that no other one beats in both recall and cost are the curve of the manifest.
+fewer candidates are the first of more; once a setting reaches the target, those that cost over twice as much are left
+out. Then the gap below the best nprobe is halved to an eighth of it. What was measured is kept: the settings that no
+other one beats in both recall and cost are the curve of the manifest.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from lookup.manifest import CurvePoint
 
 _CANDIDATES = 1000  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
 _FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
+_DEARER = 2  # times what reaches the target already: settings that cost more are not measured
 _TIMED = 20  # queries timed at each point of the curve
 
 
@@ -67,22 +69,22 @@ def clocked(index: PartitionIndex, queries: HeldOut, curve: Sequence[CurvePoint]
 def _measured(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: float) -> list[CurvePoint]:
     cost = cost_of(spec, index.dim)
     if not index.widest:
-        return _points(index, spec, queries, cost, 0)
+        return _points(index, spec, queries, cost, 0, np.inf)
     # hnsw is asked for k + 1 rows at least: a search that keeps fewer gets lost near where it began
     nprobe = 1 if index.nlist else min(queries.k + 1, index.widest)
     points, cheapest, recalls_by_nprobe = list[CurvePoint](), np.inf, list[float]()
     while True:
-        points += _points(index, spec, queries, cost, nprobe)
+        points += _points(index, spec, queries, cost, nprobe, cheapest)
         recalls_by_nprobe.append(max(point.recall for point in points if point.nprobe == nprobe))
         cheapest = min((point.cost_us for point in points if point.recall >= target), default=np.inf)
         narrowest = min(point.cost_us for point in points if point.nprobe == nprobe)
         if nprobe == index.widest or narrowest > cheapest:
             break
-        if _hopeless(recalls_by_nprobe, np.log2(index.widest / nprobe), target):
+        if cheapest == np.inf and _hopeless(recalls_by_nprobe, np.log2(index.widest / nprobe), target):
             break
         nprobe = min(2 * nprobe, index.widest)
     if cheapest < np.inf:
-        points += _between(index, spec, queries, cost, points, target)
+        points += _between(index, spec, queries, cost, points, target, cheapest)
     return points
 
 
@@ -99,7 +101,13 @@ def _hopeless(recalls_by_nprobe: Sequence[float], doublings: float, target: floa
 
 
 def _between(
-    index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Cost, points: Sequence[CurvePoint], target: float
+    index: PartitionIndex,
+    spec: BuilderSpec,
+    queries: HeldOut,
+    cost: Cost,
+    points: Sequence[CurvePoint],
+    target: float,
+    cheapest: float,
 ) -> list[CurvePoint]:
     """The points of the halved gaps below the cheapest nprobe that reaches the target."""
     high = min((p for p in points if p.recall >= target), key=lambda p: (p.cost_us, p.nprobe)).nprobe
@@ -107,26 +115,34 @@ def _between(
     step = max(1, (high - low) // 8)
     while high - low > step:
         middle = (low + high) // 2
-        found += _points(index, spec, queries, cost, middle)
+        found += _points(index, spec, queries, cost, middle, cheapest)
         reached = any(point.recall >= target for point in found if point.nprobe == middle)
         low, high = (low, middle) if reached else (middle, high)
     return found
 
 
-def _points(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Cost, nprobe: int) -> list[CurvePoint]:
-    """One search with `nprobe`, and what each refine factor makes of it."""
-    refine, hits = spec.refined[0], queries.k + 1
-    factors = refine_factors(spec, queries.k)
+def _points(
+    index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Cost, nprobe: int, cheapest: float
+) -> list[CurvePoint]:
+    """One search with `nprobe`, and what each refine factor makes of it that costs little more than `cheapest`."""
+    hits, seen = queries.k + 1, scanned(index, queries.xq, nprobe)
+    lists = nprobe if index.nlist else 0
+
+    def spent(factor: int) -> float:
+        few = index.candidates_for(hits, factor)
+        return cost.microseconds(index.nlist, lists, seen, few, spec.refined[0])
+
+    first, *more = refine_factors(spec, queries.k)
+    factors = [first, *(factor for factor in more if spent(factor) <= _DEARER * cheapest)]
     most = index.candidates_for(hits, factors[-1])
     found = list(in_order(lambda xq: _ranked(index, xq, most, nprobe or None), queries.parts()))
     scores, positions = np.concatenate([part[0] for part in found]), np.concatenate([part[1] for part in found])
-    seen, points = scanned(index, queries.xq, nprobe), []
+    points = []
     for factor in factors:
         few = index.candidates_for(hits, factor)
         answers = best(scores[:, :few], positions[:, :few], hits)[1]
         recall = least(queries, queries.recalls(answers))
-        spent = cost.microseconds(index.nlist, nprobe if index.nlist else 0, seen, few, refine)
-        points.append(CurvePoint(nprobe=nprobe, refine_factor=factor, recall=recall, cost_us=spent, ms=0.0))
+        points.append(CurvePoint(nprobe=nprobe, refine_factor=factor, recall=recall, cost_us=spent(factor), ms=0.0))
     return points
 
 

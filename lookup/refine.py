@@ -62,13 +62,16 @@ class Refine:
 
     def scores(self, xq: Vectors, positions: Positions) -> Vectors:
         """(nq, c) float32 scores of `stored` queries (nq, d) with the rows at `positions`; -inf where that is -1."""
-        scores = np.empty(positions.shape, dtype=np.float32)
-        step = max(1, _NUMBERS // max(1, positions.shape[1] * self.codes.shape[1]))
+        scores = np.full(positions.shape, -np.inf, dtype=np.float32)
+        there = positions >= 0
+        # FAISS fills up with -1 at the end: where few lists are looked at, that is most of many candidates
+        width = int(np.flatnonzero(there.any(axis=0)).max(initial=-1)) + 1
+        step = max(1, _NUMBERS // max(1, width * self.codes.shape[1]))
         for start in range(0, len(xq), step):
-            part = slice(start, start + step)
+            part = slice(start, start + step), slice(width)
             # not self.codes[...], which takes twice as long
-            scores[part] = self._scores(xq[part], self.codes.take(np.maximum(positions[part], 0), axis=0))
-        scores[positions < 0] = -np.inf
+            found = self._scores(xq[part[0]], self.codes.take(np.maximum(positions[part], 0), axis=0))
+            scores[part] = np.where(there[part], found, -np.inf)
         return scores
 
     def _scores(self, xq: Vectors, codes: npt.NDArray[Any]) -> Vectors:

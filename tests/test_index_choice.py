@@ -335,3 +335,20 @@ def test_what_was_proved_is_in_the_record(tmp_path: Path) -> None:
     assert proof.found_itself == 100
     assert 0.9 < proof.recall_low <= result.recall <= proof.recall_high <= 1
     assert isinstance(index, PartitionIndex)
+
+
+@pytest.mark.parametrize("kind", ["fp16", "sq8"])
+def test_missing_candidates_score_minus_infinity(kind: str) -> None:
+    """Wherever a position is -1, also in every place of a query, or of all: the others' scores do not change."""
+    rng = np.random.default_rng(8)
+    xb = rng.standard_normal((50, DIM)).astype(np.float16).astype(np.float32)
+    span = ranges([xb], DIM) if kind == "sq8" else None
+    refine = Refine(Metric.INNER_PRODUCT, xb.astype(np.float16) if span is None else codes(xb, span), span)
+    truth = xb if span is None else codes(xb, span) * span[1] + span[0]
+    positions = rng.integers(0, 50, (6, 9))
+    positions[:, 7:], positions[2, 3], positions[4] = -1, -1, -1
+    scores = refine.scores(xb[:6], positions)
+    assert np.isneginf(scores[positions < 0]).all()
+    expected = np.einsum("qd,qcd->qc", xb[:6], truth[np.maximum(positions, 0)])
+    np.testing.assert_allclose(scores[positions >= 0], expected[positions >= 0], atol=1e-4)
+    assert np.isneginf(refine.scores(xb[:6], np.full((6, 3), -1))).all()
