@@ -45,7 +45,10 @@ class Spec(BuilderSpec):
     nbits: int = Field(8, ge=4, le=8, description="bits of each sub-quantizer; 4 with fast_scan")
     opq: bool = Field(False, description="learn a rotation before the codes")
     pca: int | None = Field(
-        None, ge=1, description="principal components that codes are made of, turned at random; null: all dimensions"
+        None,
+        ge=1,
+        description="principal components that codes are made of, turned at random, which as many training rows as "
+        "dimensions are needed for; null: all dimensions",
     )
     fast_scan: bool = Field(False, description="4-bit codes that are scanned 32 at a time")
     refine: RefineKind = Field("fp16", description="vectors that rank candidates again, memory-mapped from disk")
@@ -93,7 +96,9 @@ class Spec(BuilderSpec):
         learned_from.check(max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
         # With fewer FAISS 1.15 writes past the end of its memory for opq, and pca keeps directions that no row has.
         if (self.opq or self.pca) and len(learned_from) < dim:
-            fix = "drop index.large.opq or pca, or raise index.max_train_rows or index.exact_below"
+            fix = (
+                "drop index.large.opq or pca, or raise index.exact_below (and index.max_train_rows where that is less)"
+            )
             came = f"{len(learned_from)} rows"
             raise InputError(f"at least {dim} training rows, as many as dimensions, for opq or pca", came, fix)
         with threads(1):

@@ -124,7 +124,7 @@ class IndexSettings(BaseModel):
             {"type": "ivf_sq8"},
             {"type": "flat"} if rows <= _EXACT_UP_TO else {"type": "ivf_flat"},
         ]
-        return [self._ruled(one, rows, dim) for one in fields]
+        return list(dict.fromkeys(self._ruled(one, rows, dim) for one in fields))  # 136 / 2 is also the rule's m
 
     def held_out(self, rows: int) -> int:
         """How many rows of a partition are queries: at most a quarter, so that small partitions can still train."""
@@ -192,13 +192,15 @@ class IndexSettings(BaseModel):
     def _components(self, rows: int, dim: int) -> int:
         """Principal components that codes of half a byte each are made of, a multiple of 8; 0: too few to find by.
 
-        As many as the bounds on bytes leave room for.
+        As many as the bounds on bytes leave room for; the fewest where there is none: what they take says how far a
+        bound must move.
         """
-        for pca in range(8 * math.floor(_COMPONENTS * dim / 8), _LEAST_COMPONENTS - 1, -8):
+        numbers = range(8 * math.floor(_COMPONENTS * dim / 8), _LEAST_COMPONENTS - 1, -8)
+        for pca in numbers:
             fields = {"type": "ivf_pq", "fast_scan": True, "pca": pca, "refine": "sq8"}
             if self.fits(self._ruled(fields, rows, dim), rows, dim, 1 - _KNOWN):
                 return pca
-        return 0
+        return numbers[-1] if numbers else 0
 
     def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))

@@ -99,6 +99,10 @@ class Filters:
         if there:
             operator = Operator.IN if len(there) > 1 else Operator.EQUAL
             return f"did you mean {Condition(where.attribute, operator, tuple(there))}?"
+        if where.attribute == self._partition and len(where.values) == 1:
+            names = {part.name.casefold(): part.name for part in partitions}
+            if near := difflib.get_close_matches(where.values[0].casefold(), names, n=1):
+                return f"did you mean {Condition(where.attribute, Operator.EQUAL, (names[near[0]],))}?"
         return APART if any(map(is_joined, where.values)) else ""
 
     def _strings(self, partitions: Sequence[Partition], name: str) -> set[str]:

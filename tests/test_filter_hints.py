@@ -211,6 +211,12 @@ def test_what_other_languages_write_is_told_how_to_write_here(text: str, fix: st
     assert fix in caught.value.fix
 
 
+def test_a_slip_in_a_category_is_seen(reader: Reader) -> None:
+    """As with --category, the nearest one is named."""
+    assert reader.search("red", k=3, where=("kind = Kitchn",)) == []
+    assert "did you mean kind = Kitchen?" in reader.told(("kind = Kitchn",), None)
+
+
 def test_a_value_is_read_also_where_no_category_is_left(reader: Reader) -> None:
     """A condition on categories that none meets does not hide a value that is no number."""
     assert found(reader, "kind = Typo", "price < 3") == set()
