@@ -18,7 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.asked import Embed, Texts, least, recalls_of_kinds
+from index_builders.asked import Alone, Embed, least, recalls_of_kinds
 from index_builders.choose import choose, refused, too_slow
 from index_builders.compute import compute_of
 from index_builders.evaluate import HeldOut, milliseconds, recalls
@@ -83,7 +83,7 @@ def build(
 ) -> BuiltIndex:
     """Build, check and measure the index of `segments` (embeddings of length `dim`), leaving its files in `folder`.
 
-    With `embed`, rows are also asked for by their texts, unless every row is compared in any case. The training of
+    With `embed`, rows are also asked for by one tower alone, unless every row is compared in any case. The training of
     `earlier`, which `why_anew` found nothing against, is used again while it fits. InputError for settings that do not
     fit the rows; GateError when no index meets the bounds; IntegrityError when a file does not hold what went in;
     VitrineError for a full disk, or when a vector does not find itself.
@@ -91,8 +91,8 @@ def build(
     returned, and a gate decides.
     """
 
-    def make(kept: Kept, texts: Texts | None, work: Path) -> Made:
-        return _made(kept, settings, work, texts, earlier)
+    def make(kept: Kept, alone: Alone | None, work: Path) -> Made:
+        return _made(kept, settings, work, alone, earlier)
 
     return finished(segments, dim, settings, folder, embed, make)
 
@@ -103,7 +103,7 @@ def finished(
     settings: IndexSettings,
     folder: Path,
     embed: Embed | None,
-    make: Callable[[Kept, Texts | None, Path], Made],
+    make: Callable[[Kept, Alone | None, Path], Made],
 ) -> BuiltIndex:
     """See `build`; `make` gives the tuned index of all rows, made in a folder that has their ids in `IDS_FILE`."""
     started = time.perf_counter()
@@ -116,8 +116,8 @@ def finished(
         compute = compute_of(settings.device)
         kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy", compute)
         write_ids(map(read_ids, segments), work / IDS_FILE)
-        texts = Texts(segments, embed) if embed is not None and settings.asks_texts(rows, dim) else None
-        made, decided = make(kept, texts, work)
+        alone = Alone(segments, embed) if embed is not None and settings.asks_alone(rows, dim) else None
+        made, decided = make(kept, alone, work)
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
@@ -149,15 +149,15 @@ def written_into(folder: Path) -> Iterator[None]:
         ) from err
 
 
-def _made(kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None, earlier: Earlier | None) -> Made:
+def _made(kept: Kept, settings: IndexSettings, work: Path, alone: Alone | None, earlier: Earlier | None) -> Made:
     """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`."""
     reason, ids = "", work / IDS_FILE
     if earlier is not None:
-        again, learned = used_again(earlier, held_out_by(settings, kept, ids, texts), settings, work / "earlier")
+        again, learned = used_again(earlier, held_out_by(settings, kept, ids, alone), settings, work / "earlier")
         if again is not None:
             return again, {"considered": (), "learned": learned}
         reason = learned.reason
-    made, considered = _trained(kept, settings, work, texts)
+    made, considered = _trained(kept, settings, work, alone)
     return anew(made, considered, reason, settings)
 
 
@@ -176,13 +176,13 @@ def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
 
 
 def _trained(
-    kept: Kept, settings: IndexSettings, work: Path, texts: Texts | None
+    kept: Kept, settings: IndexSettings, work: Path, alone: Alone | None
 ) -> tuple[Trial, tuple[Considered, ...]]:
     """The index of the type that the config names, or the best of the candidates."""
     spec = settings.choose(len(kept), kept.dim)
     if spec is None:
-        return choose(kept, work / IDS_FILE, settings, work, texts)
-    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, texts), settings.target_recall, work)
+        return choose(kept, work / IDS_FILE, settings, work, alone)
+    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, alone), settings.target_recall, work)
     return within_bytes(made, settings), ()
 
 

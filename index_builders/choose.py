@@ -26,7 +26,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from index_builders.asked import Texts
+from index_builders.asked import Alone
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
@@ -110,23 +110,23 @@ class Choice:
 
 
 def choose(
-    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, texts: Texts | None = None
+    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, alone: Alone | None = None
 ) -> tuple[Trial, tuple[Considered, ...]]:
     """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
 
-    With `texts`, rows are also asked for by their texts. Of a sample nothing but figures is held while all rows are
+    With `alone`, rows are also asked for by one tower alone. Of a sample nothing but figures is held while all rows are
     built, and of those that fall short not even files.
     """
     if len(kept) <= CHOOSE_ROWS:
-        rows = drawn_by(settings, kept, ids, texts)
+        rows = drawn_by(settings, kept, ids, alone)
         trials = _weighed(rows, settings.candidates(len(kept), kept.dim), len(kept), settings, folder / "candidates")
         figures = {place: _figures(one) for place, one in trials.items()}
         best = _passing(figures, settings)[0]
         return trials[best], tuple(
             _considered(one, "chosen" if place == best else _verdict(one, settings)) for place, one in figures.items()
         )
-    choice = of_sample(kept, settings, folder, texts)
-    rows = drawn_by(settings, kept, ids, texts)
+    choice = of_sample(kept, settings, folder, alone)
+    rows = drawn_by(settings, kept, ids, alone)
     while True:
         into = folder / f"all-{len(choice.tried)}"
         into.mkdir()
@@ -137,9 +137,9 @@ def choose(
         shutil.rmtree(into)
 
 
-def of_sample(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Choice:
+def of_sample(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | None) -> Choice:
     """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
-    figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, texts)
+    figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, alone)
     return Choice(tuple(figures.values()), tuple(_passing(figures, settings, sampled=True)))
 
 
@@ -233,25 +233,25 @@ def _trials(rows: Rows, whole: int, places: Sequence[int], settings: IndexSettin
 
 
 def _of_sample(
-    kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, texts: Texts | None
+    kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, alone: Alone | None
 ) -> dict[int, Weighed]:
     """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
     into = folder / "sample"
     into.mkdir()
-    trials = _weighed(_sampled(kept, settings, into, texts), specs, len(kept), settings, into)
+    trials = _weighed(_sampled(kept, settings, into, alone), specs, len(kept), settings, into)
     figures = {place: _of_all(_figures(one), specs[place], len(kept), kept.dim) for place, one in trials.items()}
     shutil.rmtree(into)
     return figures
 
 
-def _sampled(kept: Kept, settings: IndexSettings, folder: Path, texts: Texts | None) -> Rows:
+def _sampled(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | None) -> Rows:
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
     at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
     few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric, kept.compute)
     ids = folder / IDS_FILE
     pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
-    return drawn_by(settings, few, ids, None if texts is None else texts.among(at))
+    return drawn_by(settings, few, ids, None if alone is None else alone.among(at))
 
 
 def _figures(one: Trial) -> Weighed:

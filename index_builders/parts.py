@@ -21,7 +21,7 @@ import faiss
 import numpy as np
 
 from index_builders import choose, kept
-from index_builders.asked import Embed, Texts
+from index_builders.asked import Alone, Embed
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
 from index_builders.choose import Choice, of_sample
@@ -52,10 +52,10 @@ class Partition:
         return sum(ref.rows for ref in self.segments)
 
     @property
-    def texts(self) -> Texts | None:
-        """How rows are asked by their texts; None where they are not."""
-        wanted = self.embed is not None and self.settings.asks_texts(self.rows, self.dim)
-        return Texts(self.segments, self.embed) if wanted and self.embed is not None else None
+    def alone(self) -> Alone | None:
+        """How rows are asked by one tower alone; None where they are not."""
+        wanted = self.embed is not None and self.settings.asks_alone(self.rows, self.dim)
+        return Alone(self.segments, self.embed) if wanted and self.embed is not None else None
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,7 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
             so_far = replace(so_far, reason=reason)
         spec = settings.choose(rows, dim)
         if spec is None:
-            choice = so_far.choice or of_sample(whole, settings, folder, partition.texts)
+            choice = so_far.choice or of_sample(whole, settings, folder, partition.alone)
             spec, so_far = choice.next(settings, whole), replace(so_far, choice=choice)
     learned_from = learned_from_by(settings, whole)
     if not spec.trained:  # as a candidate: settings see to a type that is named
@@ -155,9 +155,9 @@ def finish(
     """
     settings, so_far = partition.settings, learning.so_far
 
-    def make(whole: Kept, texts: Texts | None, work: Path) -> Made:
+    def make(whole: Kept, alone: Alone | None, work: Path) -> Made:
         merge(empty, parts, work / INDEX_FILE)
-        rows = held_out_by(settings, whole, work / IDS_FILE, texts)
+        rows = held_out_by(settings, whole, work / IDS_FILE, alone)
         made = trial(learning.spec, rows, settings.target_recall, work, built=work / INDEX_FILE)
         made = replace(made, train_rows=learning.train_rows)
         if learning.earlier and partition.earlier is not None:

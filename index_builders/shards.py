@@ -145,17 +145,22 @@ def read_embeddings(ref: SegmentRef) -> Vectors:
     return np.concatenate(list(_segment_blocks(ref)))
 
 
-def read_text_vectors(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> Vectors:
-    """The text vectors, (m, dt) float32, of those of the segment's `rows`, rising row numbers, that have a text."""
+def read_tower_vectors(ref: SegmentRef, tower: str, rows: npt.NDArray[np.int64]) -> Vectors:
+    """The vectors, (m, dt) float32, that a tower, `text` or `image`, made of those of the segment's `rows`, rising row
+    numbers, that have what it reads.
+    """
     with _reading(ref.path) as file:
-        length = _metadata(file, ref.path).get("text_dim")
+        length = _metadata(file, ref.path).get(f"{tower}_dim")
         if length is None:
-            raise _damaged(ref.path, "no column text_vector")
+            raise _damaged(ref.path, f"no column {tower}_vector")
         _check_rows(file, ref)
         found, start = [np.empty((0, length), dtype=np.float16)], 0
         try:
             for batch in file.iter_batches(
-                max(1, _READ_NUMBERS // length), row_groups=[ref.row_group], columns=["text_vector"], use_threads=False
+                max(1, _READ_NUMBERS // length),
+                row_groups=[ref.row_group],
+                columns=[f"{tower}_vector"],
+                use_threads=False,
             ):
                 inside = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
                 raw = b"".join(batch.column(0).take(pa.array(inside)).drop_null().to_pylist())

@@ -68,6 +68,9 @@ class IndexSettings(BaseModel):
     text_queries: bool = Field(
         True, description="where products have text and photo: tune for queries by text alone too; needs shards.towers"
     )
+    photo_queries: bool = Field(
+        True, description="where products have text and photo: tune for queries by photo alone too; needs shards.towers"
+    )
     device: str = Field(
         CPU_DEVICE, pattern=DEVICE, description="where lists are trained and rows find theirs: cpu, cuda or cuda:N"
     )
@@ -137,17 +140,17 @@ class IndexSettings(BaseModel):
             return 0
         return min(self._trainable(rows), _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
 
-    def asks_texts(self, rows: int, dim: int) -> bool:
-        """Whether a partition is tuned for texts, where there are any: not if every row is compared in any case."""
+    def asks_alone(self, rows: int, dim: int) -> bool:
+        """Whether a partition is tuned for queries by one tower, where there are any: not if every row is compared."""
         chosen = self.choose(rows, dim)
-        return self.text_queries and (chosen is None or chosen.type != "flat")
+        return (self.text_queries or self.photo_queries) and (chosen is None or chosen.type != "flat")
 
     def identity(self, rows: int, dim: int, texts: str | None = None) -> str:
         """64 hex digits: equal exactly when the same vectors get the same index, tuned and measured the same way.
 
-        `texts` tells apart what queries by text alone are made by; None: there are none. A setting that changes nothing
-        for this partition, such as an `exact_below` that it is still under, keeps its identity. `retrain` is none of
-        it: whose training an index has is a matter of its name.
+        `texts` tells apart what queries by text or photo alone are made by; None: there are none. A setting that
+        changes nothing for this partition, such as an `exact_below` that it is still under, keeps its identity.
+        `retrain` is none of it: whose training an index has is a matter of its name.
         """
         chosen = self.choose(rows, dim)
         builders = self.candidates(rows, dim) if chosen is None else [chosen]
@@ -156,14 +159,15 @@ class IndexSettings(BaseModel):
         unread = bounds if rows < self.exact_below else set[str]()
         if self.device == CPU_DEVICE or (chosen is not None and not chosen.trained):
             unread |= {"device"}
-        unread |= {name for name in type(self).model_fields if name.startswith("retrain")} | {"text_queries"}
+        unread |= {name for name in type(self).model_fields if name.startswith("retrain")}
+        unread |= {"text_queries", "photo_queries"}  # `texts` says what they come to
         measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
         trained = self.train_rows(rows, dim)
         choice = CHOICE if chosen is None else 0
         named: dict[str, Any] = {"builders": [one.identity for one in builders], "choice": choice}
         if chosen is None or chosen.trained:
             named["prices"] = _PRICES
-        if texts is not None and self.asks_texts(rows, dim):
+        if texts is not None and self.asks_alone(rows, dim):
             named["texts"] = texts
         return identity_of({**named, "measured": measured, "train_rows": trained})
 

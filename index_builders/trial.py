@@ -12,7 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from index_builders.asked import Texts, asked
+from index_builders.asked import Alone, asked
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut
 from index_builders.filled import filled, write_index
@@ -68,27 +68,27 @@ class Trial:
         return PartitionIndex.open(self.files, self.promised)
 
 
-def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, texts: Texts | None = None) -> Rows:
+def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, alone: Alone | None = None) -> Rows:
     """Random rows of `kept`: `nt` to train on and `nq` to ask for, drawn together and split at random.
 
-    With `texts` the latter are asked for by their texts as well.
+    With `alone` the latter are asked for by one tower alone as well.
     """
     learned, own = _positions(len(kept), nt, nq, seed)
-    return Rows(kept, TrainingSet(kept.at(learned), kept.metric, kept.compute), asked(kept, own, k, texts), ids)
+    return Rows(kept, TrainingSet(kept.at(learned), kept.metric, kept.compute), asked(kept, own, k, alone), ids)
 
 
-def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None = None) -> Rows:
-    """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `texts`."""
+def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, alone: Alone | None = None) -> Rows:
+    """As many random rows of `kept` as the settings want; their ids are in `ids`. See `drawn` for `alone`."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
-    return drawn(kept, nt, nq, settings.k, settings.seed, ids, texts)
+    return drawn(kept, nt, nq, settings.k, settings.seed, ids, alone)
 
 
-def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, texts: Texts | None) -> Rows:
+def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, alone: Alone | None) -> Rows:
     """What `drawn_by` gives, but with no rows to learn from: these are not read."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
     _, own = _positions(len(kept), nt, nq, settings.seed)
     return Rows(
-        kept, TrainingSet(kept.at(own[:0]), kept.metric, kept.compute), asked(kept, own, settings.k, texts), ids
+        kept, TrainingSet(kept.at(own[:0]), kept.metric, kept.compute), asked(kept, own, settings.k, alone), ids
     )
 
 

@@ -18,7 +18,7 @@ from pipeline.config import Config
 from pipeline.index_files import Located, reusable_index
 from pipeline.offers import Offer
 from pipeline.snapshot import same_models
-from pipeline.text_queries import texts_identity
+from pipeline.tower_queries import tower_queries_identity
 
 
 @dataclass(frozen=True)
@@ -34,7 +34,7 @@ class Retraining:
 
     def __init__(self, store: Store, config: Config, dim: int, parent: Manifest | None) -> None:
         self.store, self.settings, self.dim = store, config.index, dim
-        self.texts = texts_identity(config)
+        self.texts = tower_queries_identity(config)
         self.parents = {entry.name: entry.index for entry in parent.partitions} if parent else {}
         self.comparable = parent is not None and same_models(config, parent)
 

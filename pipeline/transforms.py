@@ -34,7 +34,7 @@ from pipeline.failures import told
 from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.plan import Unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
-from pipeline.text_queries import text_queries
+from pipeline.tower_queries import tower_queries
 
 _META = b"vitrine"
 OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
@@ -254,7 +254,7 @@ class StoreDoFn(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Open the store, and load the fusion where texts are asked."""
         self.store = Store.at(self.config.store.path)
-        self.embed = text_queries(self.config)
+        self.embed = tower_queries(self.config)
 
 
 class BuildIndex(StoreDoFn):

@@ -1,4 +1,4 @@
-"""Indexes of products with text and photo are tuned for queries by text alone too, and say what each kind finds."""
+"""Indexes of products with text and photo are tuned for queries by one of them too, and say what each kind finds."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from encoders.base import Vectors
 from encoders.fusion.base import StatesFusion
 from index_builders import asked as asking
 from index_builders import choose
-from index_builders.asked import NO_ROW, Texts, asked, by_kind, is_row
+from index_builders.asked import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, is_row
 from index_builders.build import build
 from index_builders.shards import SegmentRef, shard_schema, write_shard
 from index_builders.sizing import IndexSettings
 from lookup.manifest import IndexRecord
-from pipeline import text_queries as making
+from pipeline import tower_queries as making
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from tests.conftest import config_for, manifest_of, overrides, vitrine
 from tests.test_index_builders import clustered, kept
@@ -83,29 +83,37 @@ def test_both_kinds_reach_the_target_as_numpy_counts(catalog: Path, store: Path,
         store = tmp_path / "store"
         assert run(catalog, store, f"fusion={fusion}").exit_code == 0
     index = index_of(store)
-    assert {one.kind for one in index.recalls} == {"row", "text"}
+    assert {one.kind for one in index.recalls} == {"row", "text", "photo"}
     assert (index.recall, index.recall_queries) == (index.recalls[0].recall, index.recalls[0].queries)
     assert all(one.recall >= index.recall >= 0.95 for one in index.recalls)
     assert all(one.low <= one.recall <= one.high for one in index.recalls)
     assert index.proof is not None
     assert (index.proof.recall_low, index.proof.recall_high) == (index.recalls[0].low, index.recalls[0].high)
     x, texts, has_text = vectors_of(store)
+    _, photos, has_photo = vectors_of(store, "image_vector")
     own = drawn_for(len(x))
-    own_with_text = own[has_text[own]]
-    asked_by_text = np.zeros((len(own_with_text), x.shape[1]))
+    own_with_text, own_with_photo = own[has_text[own]], own[has_photo[own]]
+    asked_by_text, asked_by_photo = (np.zeros((len(some), x.shape[1])) for some in (own_with_text, own_with_photo))
     factor = np.sqrt(2) if "concat" in fusion else 1  # what half the weight is divided by
     asked_by_text[:, : texts.shape[1]] = factor * texts[own_with_text]
+    if "concat" in fusion:  # the other one turns photos towards texts, and adds them up in the same dimensions
+        asked_by_photo[:, texts.shape[1] :] = factor * photos[own_with_photo]
     counted = {one.kind: (one.queries, one.recall) for one in index.recalls}
     assert counted["row"] == pytest.approx((len(own), recall(store, x, x[own], own)), abs=1e-9)
     by_text = recall(store, x, asked_by_text, np.full(len(own_with_text), -5))
     assert counted["text"] == pytest.approx((len(own_with_text), by_text), abs=0.002)  # a tie
     assert 0 < len(own_with_text) < len(own)
+    assert counted["photo"][0] == len(own_with_photo)
+    if "concat" in fusion:
+        by_photo = recall(store, x, asked_by_photo, np.full(len(own_with_photo), -5))
+        assert counted["photo"][1] == pytest.approx(by_photo, abs=0.002)
 
 
 def test_rows_alone_would_miss_what_texts_ask(catalog: Path, store: Path, tmp_path: Path) -> None:
     """Tuned for rows alone, the same index searches less widely, and finds less of what is asked by text."""
     shutil.copytree(store / "shards", tmp_path / "store" / "shards")
-    assert run(catalog, tmp_path / "store", "index.text_queries=false").exit_code == 0
+    neither = ("index.text_queries=false", "index.photo_queries=false")
+    assert run(catalog, tmp_path / "store", *neither).exit_code == 0
     alone, both = index_of(tmp_path / "store"), index_of(store)
     assert alone.recalls == ()
     assert alone.nprobe < both.nprobe
@@ -120,16 +128,23 @@ def test_rows_alone_would_miss_what_texts_ask(catalog: Path, store: Path, tmp_pa
 
 def test_the_switch_is_part_of_the_name(catalog: Path, store: Path, tmp_path: Path) -> None:
     """Turned off, the index has the name of its rows alone; on, one that fusion and text encoder make."""
-    off, on = (config_for(catalog, tmp_path, *OPTIONS, f"index.text_queries={switch}") for switch in ("false", "true"))
-    assert making.texts_identity(off) is None
+    off, on = (
+        config_for(catalog, tmp_path, *OPTIONS, f"index.text_queries={switch}", f"index.photo_queries={switch}")
+        for switch in ("false", "true")
+    )
+    texts, photos = (config_for(catalog, tmp_path, *OPTIONS, f"index.{one}_queries=false") for one in ("photo", "text"))
+    assert list(making.tower_queries(texts) or ()) == [TEXT]
+    assert list(making.tower_queries(photos) or ()) == [PHOTO]
+    assert len({making.tower_queries_identity(config) for config in (off, on, texts, photos)}) == 4
+    assert making.tower_queries_identity(off) is None
     rows, dim = index_of(store).rows, index_of(store).dim
     plain = off.index.identity(rows, dim)
     assert on.index.identity(rows, dim, None) == plain
-    assert on.index.identity(rows, dim, making.texts_identity(on)) != plain
+    assert on.index.identity(rows, dim, making.tower_queries_identity(on)) != plain
     seeded = config_for(catalog, tmp_path, *OPTIONS, "encoders.text.dim=512")
-    assert making.texts_identity(seeded) not in (None, making.texts_identity(on))
+    assert making.tower_queries_identity(seeded) not in (None, making.tower_queries_identity(on))
     # A partition whose every row is compared is not asked, whatever there is.
-    assert on.index.identity(100, dim, making.texts_identity(on)) == on.index.identity(100, dim)
+    assert on.index.identity(100, dim, making.tower_queries_identity(on)) == on.index.identity(100, dim)
 
 
 @pytest.mark.parametrize(
@@ -146,8 +161,8 @@ def test_the_switch_is_part_of_the_name(catalog: Path, store: Path, tmp_path: Pa
 def test_texts_are_not_asked_where_they_cannot_be(catalog: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
     """One tower, towers that are not kept, a fusion of one modality: no queries by text, and names that say nothing."""
     config = config_for(catalog, tmp_path, *OPTIONS, *more)
-    assert making.text_queries(config) is None
-    assert making.texts_identity(config) is None
+    assert making.tower_queries(config) is None
+    assert making.tower_queries_identity(config) is None
 
 
 def test_rows_alone_are_asked_then(catalog: Path, tmp_path: Path) -> None:
@@ -172,7 +187,7 @@ def test_a_fusion_of_states_is_not_asked(catalog: Path, tmp_path: Path, monkeypa
             raise NotImplementedError
 
     monkeypatch.setattr(making, "fusion_of", lambda config: Reads())
-    assert making.text_queries(config_for(catalog, tmp_path, *OPTIONS)) is None
+    assert making.tower_queries(config_for(catalog, tmp_path, *OPTIONS)) is None
 
 
 def test_small_partitions_are_not_asked(published: Path) -> None:
@@ -184,11 +199,11 @@ def test_inspect_shows_both_kinds(store: Path, tmp_path: Path) -> None:
     """In the table and on the page, the recall of each kind stands beside the least."""
     done = vitrine("inspect", store, "--html", tmp_path / "page.html")
     kinds = {one.kind: one.recall for one in index_of(store).recalls}
-    said = f"(row {kinds['row']:.3f}, text {kinds['text']:.3f})"
+    said = f"(photo {kinds['photo']:.3f}, row {kinds['row']:.3f}, text {kinds['text']:.3f})"
     assert said in done.stdout
     assert said in (tmp_path / "page.html").read_text()
     shown = json.loads(vitrine("inspect", store, "--json").stdout)
-    assert len(shown["manifest"]["partitions"][0]["index"]["recalls"]) == 2
+    assert len(shown["manifest"]["partitions"][0]["index"]["recalls"]) == 3
 
 
 # --- the parts ---
@@ -198,21 +213,23 @@ def test_texts_of_chosen_rows(tmp_path: Path) -> None:
     """The texts of given rows, across segments and in order, without those that have none, also of a sample."""
     xb = clustered(500)
     missing = {3, 250, 499}
-    texts = Texts(segments_with_texts(tmp_path, xb, missing), lambda vectors: 2 * vectors)
+    texts = Alone(segments_with_texts(tmp_path, xb, missing), {TEXT: lambda vectors: 2 * vectors})
     at = np.array([3, 4, 199, 200, 250, 480, 499])
-    np.testing.assert_array_equal(texts.queries(at, 16), 2 * xb[[4, 199, 200, 480]])
+    np.testing.assert_array_equal(texts.queries(TEXT, at, 16), 2 * xb[[4, 199, 200, 480]])
     sample = np.arange(1, 500, 2)
-    np.testing.assert_array_equal(texts.among(sample).queries(np.array([0, 1, 100]), 16), 2 * xb[[1, 201]])
-    np.testing.assert_array_equal(texts.among(sample).among(np.array([5, 7])).queries(np.array([1]), 16), 2 * xb[[15]])
-    assert texts.queries(np.array([3, 499]), 16).shape == (0, 16)
+    np.testing.assert_array_equal(texts.among(sample).queries(TEXT, np.array([0, 1, 100]), 16), 2 * xb[[1, 201]])
+    np.testing.assert_array_equal(
+        texts.among(sample).among(np.array([5, 7])).queries(TEXT, np.array([1]), 16), 2 * xb[[15]]
+    )
+    assert texts.queries(TEXT, np.array([3, 499]), 16).shape == (0, 16)
 
 
 def test_a_row_is_an_answer_to_its_own_text(tmp_path: Path) -> None:
     """Asked by text, the row itself counts among the answers; asked as a row, it does not."""
     xb = clustered(400)
     own = np.arange(0, 400, 10)
-    queries = asked(kept(xb), own, 10, Texts(segments_with_texts(tmp_path, xb, set()), lambda vectors: vectors))
-    assert queries.own.tolist() == own.tolist() + [NO_ROW] * 40
+    queries = asked(kept(xb), own, 10, Alone(segments_with_texts(tmp_path, xb, set()), {TEXT: lambda vectors: vectors}))
+    assert queries.own.tolist() == own.tolist() + [NO_ROW[TEXT]] * 40
     assert is_row(queries).sum() == 40
     scores = xb.astype(np.float64) @ xb[own].astype(np.float64).T
     best = np.argsort(-scores, axis=0)[:11].T  # the row itself is first: all are of unit length
@@ -230,16 +247,16 @@ def test_a_sample_is_asked_by_its_texts_too(tmp_path: Path, monkeypatch: pytest.
     xb = clustered(1600)
     refs = segments_with_texts(tmp_path, xb, set())
     wanted: list[np.ndarray] = []
-    read = asking.read_text_vectors
+    read = asking.read_tower_vectors
 
-    def watched(ref: SegmentRef, rows: np.ndarray) -> Vectors:
+    def watched(ref: SegmentRef, tower: str, rows: np.ndarray) -> Vectors:
         wanted.append(rows)
-        return read(ref, rows)
+        return read(ref, tower, rows)
 
-    monkeypatch.setattr(asking, "read_text_vectors", watched)
+    monkeypatch.setattr(asking, "read_tower_vectors", watched)
     (tmp_path / "out").mkdir()
     chosen = IndexSettings(exact_below=512, held_out_queries=60)
-    made = build(refs, 16, chosen, tmp_path / "out", lambda vectors: vectors)
+    made = build(refs, 16, chosen, tmp_path / "out", {TEXT: lambda vectors: vectors})
     assert sum(map(len, wanted)) >= 120  # 60 of the sample, 60 of each index of all rows
     assert {one.kind: one.queries for one in made.recalls} == {"row": 60, "text": 60}
     assert [one.rows for one in made.considered][:6] == [800] * 6
@@ -269,11 +286,11 @@ def segments_with_texts(folder: Path, xb: Vectors, missing: set[int]) -> list[Se
     return refs
 
 
-def vectors_of(store: Path) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """(n, d) embeddings and (n, dt) text vectors as float64, by position, and (n,) bool of who has a text."""
+def vectors_of(store: Path, tower: str = "text_vector") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """(n, d) embeddings and (n, dt) vectors of a tower as float64, by position, and (n,) bool of who has one."""
     parts = [store / shard.record.file.path for shard in manifest_of(store).shards if shard.record.file]
-    table = pa.concat_tables([pq.read_table(path, columns=["embedding", "text_vector"]) for path in parts])
-    raw = table.column("text_vector").to_pylist()
+    table = pa.concat_tables([pq.read_table(path, columns=["embedding", tower]) for path in parts])
+    raw = table.column(tower).to_pylist()
     length = next(len(one) for one in raw if one)
     texts = np.array([np.frombuffer(one or bytes(length), "<f2") for one in raw], dtype=np.float64)
     return np.array(table.column("embedding").to_pylist()), texts, np.array([one is not None for one in raw])
