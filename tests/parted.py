@@ -7,7 +7,6 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 from click.testing import Result
 
@@ -19,8 +18,8 @@ from lookup.store import Store
 from pipeline import transforms
 from pipeline.index_parts import Filled, Part
 from tests.conftest import manifest_of, write_titles
+from tests.nights import titles
 
-WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
 ROWS, BLOCK = 2500, 350
 SMALL = ("index.exact_below=512", "index.held_out_queries=60", "gates.min_recall=0", "shards.unit_rows=900")
 RABITQ, SQ8 = "index.large={type: ivf_rabitq}", "index.large={type: ivf_sq8}"
@@ -36,14 +35,9 @@ def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         yield
 
 
-def titles(first: int = 0) -> list[str]:
-    rng = np.random.default_rng(first)
-    return [" ".join(rng.choice(WORDS, 4, replace=False)) + f" {number}" for number in range(first, first + ROWS)]
-
-
 def write_catalog(folder: Path) -> Path:
     """2,500 titles, which become segments of 1,000, 1,000 and 500 rows: parts begin and end inside of them."""
-    return write_titles(folder / "catalog.parquet", titles())
+    return write_titles(folder / "catalog.parquet", titles(ROWS))
 
 
 def index_of(store: Path) -> IndexRecord:

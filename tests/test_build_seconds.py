@@ -11,14 +11,13 @@ from typing import Any
 
 import pytest
 
-from index_builders import choose, kept
-from index_builders.threads import threads
+from index_builders import choose
 from pipeline import index_parts
-from tests.conftest import manifest_of, run_titles, write_titles
+from tests.conftest import run_titles
+from tests.parted import PARTS, SMALL, index_of, small_blocks, write_catalog
 
-ROWS, PARTS, BLOCK = 2500, 4, 350
+COUNT = 4  # parts of at most 700 of 2,500 rows
 LEARNING, FILLING, MERGING = 100.0, 10.0, 5.0  # seconds, by the clock below
-SMALL = ("index.exact_below=512", "index.held_out_queries=60", "gates.min_recall=0", "run.part_rows=700")
 
 
 class Clock(threading.local):
@@ -36,29 +35,26 @@ class Clock(threading.local):
 
 @pytest.fixture(autouse=True)
 def _clock(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Blocks of 350 rows, so that 2,500 rows are 4 parts of 700 or less; steps of fixed length; FAISS on one thread."""
+    """Steps of fixed length."""
     clock = Clock()
-    monkeypatch.setattr(kept, "ROWS", BLOCK)
     monkeypatch.setattr(index_parts, "time", SimpleNamespace(perf_counter=lambda: clock.now))
     for name, seconds in (("learn", LEARNING), ("fill", FILLING), ("finish", MERGING)):
         monkeypatch.setattr(index_parts, name, clock.passing(getattr(index_parts, name), seconds))
-    with threads(1):
+    with small_blocks(monkeypatch):
         yield
 
 
 @pytest.fixture(scope="module")
 def catalog(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """2,500 titles."""
-    titles = [f"{colour} {kind} {n}" for n in range(ROWS // 10) for colour in ("red", "blue") for kind in "abcde"]
-    return write_titles(tmp_path_factory.mktemp("titles") / "catalog.parquet", titles)
+    return write_catalog(tmp_path_factory.mktemp("titles"))
 
 
 def test_all_steps_of_an_index_count(catalog: Path, tmp_path: Path) -> None:
     """Learning, every part and merging: in the manifest and in the report."""
-    done = run_titles(catalog, tmp_path / "store", *SMALL, "index.large={type: ivf_sq8}", "run.workers=2")
+    done = run_titles(catalog, tmp_path / "store", *SMALL, *PARTS, "index.large={type: ivf_sq8}", "run.workers=2")
     assert done.exit_code == 0, done.stderr
-    expected = LEARNING + PARTS * FILLING + MERGING
-    assert manifest_of(tmp_path / "store").partitions[0].index.build_seconds == expected
+    expected = LEARNING + COUNT * FILLING + MERGING
+    assert index_of(tmp_path / "store").build_seconds == expected
     assert f"{expected:.1f} s" in done.stdout
     run = sorted((tmp_path / "store" / "runs").iterdir())[-1]
     assert json.loads((run / "run.json").read_text())["partitions"][0]["build_seconds"] == expected
@@ -69,7 +65,7 @@ def test_a_round_that_fell_short_counts_too(catalog: Path, tmp_path: Path, monke
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
     real = choose.Choice.found
     monkeypatch.setattr(choose.Choice, "found", lambda self, given: len(self.tried) > 1 and real(self, given))
-    done = run_titles(catalog, tmp_path / "store", *SMALL)
+    done = run_titles(catalog, tmp_path / "store", *SMALL, *PARTS)
     assert done.exit_code == 0, done.stderr
-    index = manifest_of(tmp_path / "store").partitions[0].index
-    assert index.build_seconds == 2 * (LEARNING + PARTS * FILLING + MERGING)
+    index = index_of(tmp_path / "store")
+    assert index.build_seconds == 2 * (LEARNING + COUNT * FILLING + MERGING)

@@ -19,6 +19,7 @@ from lookup.store import Store
 from pipeline import transforms
 from pipeline.index_parts import Filled, Part, Task
 from tests.conftest import run_titles, told, write_titles
+from tests.nights import WORDS, titles
 from tests.parted import (
     BLOCK,
     PARTS,
@@ -27,12 +28,10 @@ from tests.parted import (
     SMALL,
     SQ8,
     TIMES,
-    WORDS,
     check_ended_well,
     index_of,
     proved,
     small_blocks,
-    titles,
     watched_parts,
     write_catalog,
 )
@@ -235,7 +234,7 @@ def test_an_earlier_training_serves_or_not_as_in_one_go(
     bounds = ("index.retrain_max_error=100", f"index.retrain_max_imbalance={100 if loss else 1}")
     assert run_titles(catalog, tmp_path / "one", *how, *bounds).exit_code == 0
     shutil.copytree(tmp_path / "one", tmp_path / "parts")
-    changed = write_titles(tmp_path / "changed.parquet", titles(100)[:1900])
+    changed = write_titles(tmp_path / "changed.parquet", titles(1900, first=100))
     for name, rows in (("one", 10**6), ("parts", 700)):
         store = tmp_path / name
         check_ended_well(run_titles(changed, store, *how, *bounds, f"run.part_rows={rows}"), store)

@@ -77,7 +77,7 @@ def index_of(store: Path) -> IndexRecord:
 
 
 @pytest.mark.parametrize("fusion", ["{type: concat}", "{type: weighted_sum, text_weight: 0.5}"])
-def test_both_kinds_reach_the_target_as_numpy_counts(catalog: Path, store: Path, tmp_path: Path, fusion: str) -> None:
+def test_every_kind_reaches_the_target_as_numpy_counts(catalog: Path, store: Path, tmp_path: Path, fusion: str) -> None:
     """Held-out rows, and their texts by what the fusion makes of them, found among all rows by brute force."""
     if "concat" not in fusion:  # which is the other store's
         store = tmp_path / "store"
@@ -195,7 +195,7 @@ def test_small_partitions_are_not_asked(published: Path) -> None:
     assert all(entry.index.recalls == () for entry in manifest_of(published).partitions)
 
 
-def test_inspect_shows_both_kinds(store: Path, tmp_path: Path) -> None:
+def test_inspect_shows_every_kind(store: Path, tmp_path: Path) -> None:
     """In the table and on the page, the recall of each kind stands beside the least."""
     done = vitrine("inspect", store, "--html", tmp_path / "page.html")
     kinds = {one.kind: one.recall for one in index_of(store).recalls}
