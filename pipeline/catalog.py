@@ -23,7 +23,7 @@ import pyarrow.parquet as pq
 
 from encoders.errors import InputError, VitrineError
 from pipeline import columns
-from pipeline.config import CatalogConfig, ShardsConfig
+from pipeline.config_sections import CatalogConfig, ShardsConfig
 from pipeline.files import filesystem, is_local
 from pipeline.reasons import Reason
 

@@ -14,7 +14,8 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 from encoders.identity import identity_of
 from encoders.photo import PhotoError, PhotoLimits
 from index_builders.shards import FORMAT
-from pipeline.config import CatalogConfig, Config
+from pipeline.config import Config
+from pipeline.config_sections import CatalogConfig
 from pipeline.photos import fetch, photo_stamp
 
 FINGERPRINT = pa.binary(16)

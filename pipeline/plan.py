@@ -25,7 +25,8 @@ from pipeline.catalog import (
     open_file,
     plan_pieces,
 )
-from pipeline.config import Config, ShardsConfig
+from pipeline.config import Config
+from pipeline.config_sections import ShardsConfig
 from pipeline.embed import towers
 from pipeline.fingerprints import encoding_identity, id_hashes
 from pipeline.photos import existing_root

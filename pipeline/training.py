@@ -25,7 +25,8 @@ from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
 from pipeline.catalog import read_unit
-from pipeline.config import CatalogConfig, Config
+from pipeline.config import Config
+from pipeline.config_sections import CatalogConfig
 from pipeline.photos import fetch, image_root
 from pipeline.plan import Plan, Unit, make_plan
 from pipeline.progress import Progress

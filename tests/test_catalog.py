@@ -17,7 +17,8 @@ from encoders.errors import InputError, VitrineError
 from encoders.text import clean_text
 from pipeline import columns
 from pipeline.catalog import list_files, open_file, read_unit
-from pipeline.config import CatalogConfig, load_config
+from pipeline.config import load_config
+from pipeline.config_sections import CatalogConfig
 from pipeline.photos import image_root
 from tests.units import fused_units, write_catalog
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from lookup.store import Store
-from pipeline.config import CatalogConfig, Config
+from pipeline.config import Config
+from pipeline.config_sections import CatalogConfig
 from pipeline.fingerprints import encoding_identity, id_hashes, photo_fingerprints, shard_name, text_fingerprints
 from pipeline.stages import Request, run
 from tests.conftest import config_for

@@ -13,7 +13,7 @@ from encoders.errors import InputError
 from lookup.page import photo_of
 from pipeline import catalog, plan
 from pipeline.catalog import PIECE_ROWS, read_unit
-from pipeline.config import CatalogConfig
+from pipeline.config_sections import CatalogConfig
 from tests.units import write_catalog
 
 LIMIT = 2**28  # bytes of a unit

@@ -1,0 +1,144 @@
+"""The sections of the config: frozen, every key with its type, default and meaning. config.py loads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+
+from encoders.base import EncoderSpec, encoder_spec
+from index_builders.sizing import DEVICE
+from pipeline.byte_sizes import Bytes
+from pipeline.config_specs import Fields, checked_tower
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Name = Annotated[str, Field(min_length=1)]
+Switch = Annotated[bool, Field(strict=True)]
+
+
+class Section(BaseModel):
+    """A frozen part of the config that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+class CatalogConfig(Section):
+    """The input table, its columns, and where its photos are."""
+
+    path: Name = Field(
+        description="Parquet file, folder or glob; local (relative to the current directory) or an fsspec URL"
+    )
+    image_root: Name | None = Field(
+        None, description="folder that photo paths are relative to and stay inside; null: the catalog's folder"
+    )
+    columns: dict[Name, Name] = Field(
+        {}, description="canonical column: its name in the file; columns not listed keep their names"
+    )
+    text: tuple[Name, ...] = Field(
+        ("title", "description"), description="canonical columns joined, in order, for the text tower"
+    )
+    image: Name | None = Field(
+        "image_link", description="canonical column of the first photo: path, URI, bytes or {bytes, path}"
+    )
+    more_images: Name | None = Field(
+        None, description="canonical column of further photos, such as additional_image_link"
+    )
+    partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
+    partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
+    attributes: tuple[Name, ...] = Field(
+        ("title",), description="canonical columns carried to each hit, and filtered by"
+    )
+    image_identity: Literal["stat", "bytes", "version"] = Field(
+        "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"
+    )
+    version_column: Name | None = Field(None, description="canonical column whose value changes with the photo")
+    # 20 MB and 50 MP: caps under which none of 7,500 damaged or hostile photos exhausted a worker.
+    max_photo_bytes: Bytes = Field(
+        20_000_000, description="bytes of a photo file, such as 20MB; larger ones are rejected"
+    )
+    max_photo_pixels: Count = Field(
+        50_000_000, description="width x height that a photo may claim; larger ones are not decoded"
+    )
+    max_text_chars: Count = Field(
+        10_000, description="characters of cleaned text that reach the text tower; the rest is cut"
+    )
+    max_partitions: Count = Field(
+        256, description="partitions beyond which the partition column is taken for a mistake"
+    )
+
+
+class EncodersConfig(Section):
+    """The towers; each may be null, not both. A tower is the fields of a spec, completed with its defaults."""
+
+    device: str = Field("cpu", pattern=DEVICE, description="where encoders run: cpu, cuda or cuda:N")
+    text: Annotated[Fields | None, PlainValidator(checked_tower("text"))] = Field(
+        {"type": "hashed_text", "dim": 256},
+        validate_default=True,
+        description="encoder of texts, by type; null: no text tower",
+    )
+    image: Annotated[Fields | None, PlainValidator(checked_tower("image"))] = Field(
+        {"type": "photo_descriptors"},
+        validate_default=True,
+        description="encoder of photos, by type; null: no image tower",
+    )
+
+    @property
+    def text_spec(self) -> EncoderSpec | None:
+        """The spec that `text` describes."""
+        return None if self.text is None else encoder_spec(self.text)
+
+    @property
+    def image_spec(self) -> EncoderSpec | None:
+        """The spec that `image` describes."""
+        return None if self.image is None else encoder_spec(self.image)
+
+
+class ShardsConfig(Section):
+    """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
+
+    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group; at most 32,768 count")
+    max_unit_bytes: Bytes = Field(
+        268_435_456,
+        description="bytes of a unit's used columns once decoded, such as 256MiB; more are refused, over 1 GiB always",
+    )
+    towers: Switch = Field(
+        True, description="keep the vectors of both towers beside the embedding, for whoever reads shards"
+    )
+
+
+class GatesConfig(Section):
+    """What a snapshot must satisfy to be published. Shares are of 1."""
+
+    max_reject_share: Share = Field(0.05, description="rejected rows, share of the rows read")
+    max_degraded_share: Share = Field(
+        0.3, description="rows indexed without one of their modalities, share of the rows embedded"
+    )
+    max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
+    min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
+
+
+class StoreConfig(Section):
+    """Where snapshots are published."""
+
+    path: Name = Field(description="folder of the store, relative to the current directory; made where it is absent")
+
+
+class RunConfig(Section):
+    """How the machine is used; no value here changes a result."""
+
+    workers: Count = Field(
+        2, description="threads of the local runner, each with a unit in memory; they share one encoder"
+    )
+    photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
+    part_rows: Count = Field(
+        262_144,
+        description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
+        "parts, in parallel, and merged on disk",
+    )
+    memory: Bytes | None = Field(
+        None,
+        description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
+        "refused; null: any",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
