@@ -1,0 +1,48 @@
+"""Files whose names come from outside: a pipe or a device is told as what it is, at once, by every reader."""
+
+from __future__ import annotations
+
+import os
+import socket
+from pathlib import Path
+
+import pytest
+
+from encoders.regular import IrregularFileError, OversizedFileError, open_regular, read_regular
+
+
+def test_a_regular_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
+    """As many bytes as the bound are read, one more is an error that says both, links are followed unless refused."""
+    path, link = tmp_path / "file", tmp_path / "link"
+    path.write_bytes(b"0123456789")
+    link.symlink_to(path)
+    assert read_regular(path, 10) == read_regular(link, 10) == b"0123456789"
+    with pytest.raises(OversizedFileError, match="file: 10 bytes or more, at most 9 are read"):
+        read_regular(path, 9)
+    with pytest.raises(OSError, match="symbolic links"):
+        read_regular(link, 10, follow_links=False)
+    with pytest.raises(FileNotFoundError):
+        read_regular(tmp_path / "none", 10)
+
+
+def test_what_is_no_regular_file_is_told_as_what_it_is(tmp_path: Path) -> None:
+    """A pipe without a writer, an endless device, a folder and a socket: an error that names the kind, without a wait,
+    and no handle left open.
+    """
+    os.mkfifo(tmp_path / "pipe")
+    server = socket.socket(socket.AF_UNIX)
+    before = len(os.listdir("/proc/self/fd"))
+    server.bind(str(tmp_path / "socket"))
+    kinds = {"pipe": "a pipe", "socket": "a socket", ".": "a folder", "/dev/zero": "a device"}
+    for name, kind in kinds.items():
+        with pytest.raises(IrregularFileError, match=f"{kind}, not a regular file") as caught:
+            open_regular(tmp_path / name)
+        assert caught.value.kind == kind
+    assert len(os.listdir("/proc/self/fd")) == before
+    server.close()
+
+
+def test_a_file_that_says_it_is_empty_is_bounded_too() -> None:
+    """What says it has 0 bytes is read no further than the bound."""
+    with pytest.raises(OversizedFileError):
+        read_regular("/proc/self/status", 10)
