@@ -19,7 +19,9 @@ from encoders.errors import InputError
 from index_builders.forecast import IndexForecast, forecast
 from index_builders.ids import ids_bytes
 from index_builders.kept import whole_blocks
-from pipeline.catalog import file_columns, open_file, read_names
+from pipeline.catalog.files import open_file
+from pipeline.catalog.rows import read_names
+from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
 from pipeline.embed import fusion_of, tower_dims
 from pipeline.plan import Plan, Unit

@@ -16,15 +16,11 @@ import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
-from pipeline.catalog import (
-    PIECE_ROWS,
-    CatalogFile,
-    file_columns,
-    list_files,
-    nearest_category,
-    open_file,
-    plan_pieces,
-)
+from pipeline.catalog.categories import nearest_category
+from pipeline.catalog.files import CatalogFile, list_files, open_file
+from pipeline.catalog.pieces import PIECE_ROWS
+from pipeline.catalog.rows import plan_pieces
+from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
 from pipeline.config_sections import ShardsConfig
 from pipeline.embed import towers

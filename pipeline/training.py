@@ -24,7 +24,7 @@ from encoders.photo import PhotoError, PhotoLimits, decode
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
-from pipeline.catalog import read_unit
+from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
 from pipeline.photos import fetch, image_root

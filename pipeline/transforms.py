@@ -25,8 +25,9 @@ from encoders.photo import PhotoLimits
 from index_builders.threads import fair_share, threads
 from lookup.manifest import IndexRecord
 from lookup.store import Store
-from pipeline import catalog, fingerprints
+from pipeline import fingerprints
 from pipeline.allocator import give_back
+from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
 from pipeline.embed_states import StatesPath, embed_and_fuse
@@ -298,7 +299,7 @@ def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     duplicates = np.frombuffer(unit.duplicates, dtype=np.int32).tolist()
     groups = range(unit.first_group, unit.end_group)
     limit = config.shards.max_unit_bytes
-    table = catalog.read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
+    table = read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
     if unit.category:
         table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
     photos, versions = table.column("photos"), table.column("version")

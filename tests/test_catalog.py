@@ -15,8 +15,9 @@ from hypothesis import strategies as st
 
 from encoders.errors import InputError, VitrineError
 from encoders.text import clean_text
-from pipeline import columns
-from pipeline.catalog import list_files, open_file, read_unit
+from pipeline.catalog import columns
+from pipeline.catalog.files import list_files, open_file
+from pipeline.catalog.rows import read_unit
 from pipeline.config import load_config
 from pipeline.config_sections import CatalogConfig
 from pipeline.photos import image_root

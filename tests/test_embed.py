@@ -15,7 +15,7 @@ from PIL import Image
 from encoders.base import ImageEncoder, Photo, Role, TextEncoder, Vectors
 from encoders.fusion.concat import Spec as Concat
 from encoders.photo import PhotoLimits
-from pipeline.columns import PHOTO
+from pipeline.catalog.columns import PHOTO
 from pipeline.embed import embed_photos, embed_texts, fuse, split
 
 LIMITS = PhotoLimits()

@@ -11,8 +11,10 @@ from conftest import config_for, run
 import lookup
 from encoders.errors import InputError
 from lookup.page import photo_of
-from pipeline import catalog, plan
-from pipeline.catalog import PIECE_ROWS, read_unit
+from pipeline import plan
+from pipeline.catalog import pieces, rows
+from pipeline.catalog.pieces import PIECE_ROWS
+from pipeline.catalog.rows import read_unit
 from pipeline.config_sections import CatalogConfig
 from tests.units import write_catalog
 
@@ -66,7 +68,7 @@ def test_a_hit_of_a_piece_is_its_row_of_the_file(demo: Path, tmp_path: Path, mon
     photos = pa.array([(demo / path).read_bytes() for path in table["image_link"].to_pylist()])
     place = table.column_names.index("image_link")
     path = write_catalog(tmp_path / "one.parquet", table.set_column(place, "image_link", photos), len(table))
-    for module in (catalog, plan):
+    for module in (pieces, rows, plan):
         monkeypatch.setattr(module, "PIECE_ROWS", 50)
     attributes = "catalog.attributes=[title]"
     run(config_for(demo, tmp_path / "store", f"catalog.path={path}", attributes))

@@ -16,8 +16,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.errors import InputError
-from pipeline import catalog
 from pipeline import plan as plan_module
+from pipeline.catalog import pieces
+from pipeline.catalog import rows as catalog_rows
 from pipeline.config import Config, load_config
 from pipeline.plan import Plan, make_plan
 from tests.units import fused_units, write_catalog
@@ -62,9 +63,9 @@ IDS = st.lists(st.sampled_from(["a", "b", "c", "d", "e", "茶", "", " ", None]) 
 def pieces_of(rows: int) -> Iterator[None]:
     """Row groups are cut at so many rows, as if they were large."""
     with pytest.MonkeyPatch.context() as patch:
-        for module in (catalog, plan_module):
+        for module in (pieces, catalog_rows, plan_module):
             patch.setattr(module, "PIECE_ROWS", rows)
-        patch.setattr(catalog, "_BATCH_ROWS", 3)
+        patch.setattr(pieces, "_BATCH_ROWS", 3)
         yield
 
 

@@ -1,0 +1,1 @@
+"""The catalog: its files, their columns, and units of clean rows."""

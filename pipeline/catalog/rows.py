@@ -1,0 +1,153 @@
+"""One unit of the catalog as a clean batch of rows, and the ids and partitions that the plan needs.
+
+A file's columns are renamed to canonical names (`catalog.columns`), made plain (columns.py) and cleaned. A bad row is
+marked with a reason and kept to be counted; only a catalog that cannot be read at all is an error.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import NamedTuple
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from pipeline.catalog import columns
+from pipeline.catalog.files import open_file
+from pipeline.catalog.pieces import PIECE_ROWS, pieces_of, unit_table
+from pipeline.catalog.schema import file_columns
+from pipeline.config_sections import CatalogConfig, ShardsConfig
+from pipeline.reasons import Reason
+
+ONE_PARTITION = "all"
+
+
+def read_unit(
+    path: str, groups: Sequence[int], first_row: int, duplicates: Sequence[int], settings: CatalogConfig, max_bytes: int
+) -> pa.Table:
+    """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
+
+    Columns: row int32, id string, partition string, text string (null: none), photos list<struct<bytes, path>> (null:
+    none), version string, attributes struct, reject string (null: a good row). Rows, also `duplicates`, whose id came
+    before, are counted from the first of `groups`. InputError where they have more than `max_bytes` once read.
+    """
+    with open_file(path) as file:
+        names = file_columns(file.schema_arrow, settings, path)
+        table = unit_table(file, path, groups, first_row, sorted(set(names.values())), max_bytes)
+    return _clean(_Columns(table, names), first_row, duplicates, settings)
+
+
+def read_names(
+    path: str, groups: Sequence[int], first_row: int, settings: CatalogConfig, max_bytes: int
+) -> tuple[pa.Array, pa.Array]:
+    """(ids, partitions), strings, of the rows that `read_unit` gives of the same; ids as the plan sees them."""
+    with open_file(path) as file:
+        names = file_columns(file.schema_arrow, settings, path)
+        table = unit_table(file, path, groups, first_row, _name_columns(names, settings), max_bytes)
+    return _names(table, names, settings)
+
+
+class Piece(NamedTuple):
+    """What the plan sees of at most PIECE_ROWS rows of a row group; an id that is null, blank or not UTF-8 is null."""
+
+    group: int
+    first_row: int  # of the row group
+    ids: pa.Array  # strings
+    partitions: pa.Array  # strings
+
+
+def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
+    """The pieces of every row group of a file, in order."""
+    with open_file(path) as file:
+        names = file_columns(file.schema_arrow, settings, path)
+        wanted = _name_columns(names, settings)
+        for group in range(file.num_row_groups):
+            for number, table in enumerate(pieces_of(file, path, [group], wanted, shards.max_unit_bytes)):
+                yield Piece(group, number * PIECE_ROWS, *_names(table, names, settings))
+
+
+# --- inside ---
+
+
+def _name_columns(names: dict[str, str], settings: CatalogConfig) -> list[str]:
+    """The columns of a file that ids and partitions are read from."""
+    return sorted({names[name] for name in ("id", settings.partition) if name})
+
+
+def _names(table: pa.Table, names: dict[str, str], settings: CatalogConfig) -> tuple[pa.Array, pa.Array]:
+    """(ids, partitions) of `table`, strings; an id that is null, blank or not UTF-8 is null."""
+    ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
+    if not settings.partition:
+        return ids, columns.repeat(ONE_PARTITION, len(ids))
+    values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
+    return ids, columns.partitions(values, settings.partition_levels)
+
+
+class _Columns:
+    """The plain columns of a unit by canonical name; it notes in which rows a string that counts was not UTF-8."""
+
+    def __init__(self, table: pa.Table, names: dict[str, str]) -> None:
+        self.rows = table.num_rows
+        self.not_utf8 = columns.repeat(False, self.rows)
+        self.plain = {name: columns.plain(table.column(column)) for name, column in names.items()}
+
+    def strings(self, name: str) -> pa.Array:
+        """The column as strings."""
+        values, wrong = columns.strings(self.plain[name])
+        self.not_utf8 = pc.or_(self.not_utf8, wrong)
+        return values
+
+    def attribute(self, name: str) -> pa.Array:
+        """The column as hits carry it."""
+        return columns.attribute(self.plain[name])
+
+
+def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
+    n, ids = unit.rows, unit.strings("id")
+    cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
+    # What is searched is carried as it was cleaned.
+    carried = {name: cleaned[name] if name in cleaned else unit.attribute(name) for name in settings.attributes}
+    texts = columns.joined(list(cleaned.values()), n)
+    photos = columns.photo_lists([unit.plain[name] for name in (settings.image, settings.more_images) if name], n)
+    version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
+    partition = (
+        columns.partitions(unit.strings(settings.partition), settings.partition_levels)
+        if settings.partition
+        else columns.repeat(ONE_PARTITION, n)
+    )
+    rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
+    faults = {
+        Reason.INVALID_TEXT: unit.not_utf8,
+        Reason.MISSING_ID: pc.is_null(_known_ids(ids)),
+        Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
+        Reason.NO_MODALITY: pc.and_(pc.is_null(texts), pc.is_null(photos)),
+    }
+    return pa.table(
+        {
+            "row": rows,
+            "id": ids,
+            "partition": partition,
+            "text": texts,
+            "photos": photos,
+            "version": version,
+            "attributes": _struct(carried, n),
+            "reject": _first_fault(faults, n),
+        }
+    )
+
+
+def _known_ids(ids: pa.Array) -> pa.Array:
+    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(ids), ""), None, ids)
+
+
+def _struct(carried: dict[str, pa.Array], n: int) -> pa.StructArray:
+    if not carried:
+        return pa.array([{}] * n, pa.struct([]))
+    fields = [pa.field(name, array.type) for name, array in carried.items()]
+    return pa.StructArray.from_arrays(list(carried.values()), fields=fields)
+
+
+def _first_fault(faults: dict[Reason, pa.Array], n: int) -> pa.Array:
+    """The reason of each row, string: the first fault that it has; null where it has none."""
+    return pc.case_when(pc.make_struct(*faults.values()), *(columns.repeat(reason.value, n) for reason in faults))

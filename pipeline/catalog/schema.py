@@ -1,0 +1,60 @@
+"""Which column of a file is which canonical column (`catalog.columns`), and whether its type fits its roles."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable
+
+import pyarrow as pa
+
+from encoders.errors import InputError
+from pipeline.catalog import columns
+from pipeline.config_sections import CatalogConfig
+
+Role = tuple[str, Callable[[pa.DataType], bool]]  # what a column is for, and the test that its type must pass
+
+
+def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[str, str]:
+    """Canonical name -> column of this file, for every column in use; InputError lists all that are missing or
+    mistyped.
+    """
+    wanted = _roles(settings)
+    names = {name: settings.columns.get(name, name) for name, _ in wanted}
+    problems = [problem for name, role in wanted if (problem := _problem(schema, names[name], role))]
+    if problems:
+        raise InputError(
+            f"columns {', '.join(names.values())}",
+            f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(schema.names)}",
+            "correct the keys of catalog that ask for them, or rename: catalog.columns.title=name",
+        )
+    return names
+
+
+# --- inside ---
+
+
+def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
+    """(canonical name, role) of every column in use; a column can have several roles."""
+    name, version = ("an id or a category", columns.is_name), ("a version", columns.is_version)
+    text, photo, attribute = ("text", columns.is_text), ("a photo", columns.is_photo), columns.is_attribute
+    given: list[tuple[str | None, Role]] = [
+        ("id", name),
+        *((column, text) for column in settings.text),
+        *((column, photo) for column in (settings.image, settings.more_images)),
+        (settings.partition, name),
+        (settings.version_column, version),
+        *((column, ("an attribute", attribute)) for column in settings.attributes),
+    ]
+    return [(column, role) for column, role in given if column is not None]
+
+
+def _problem(schema: pa.Schema, column: str, role: Role) -> str | None:
+    """What is wrong with a column in a role; None when it fits."""
+    what, fits = role
+    if column not in schema.names:
+        near = difflib.get_close_matches(column, schema.names, n=1)
+        return f"no column {column!r}" + (f" (nearest: {near[0]!r})" if near else "")
+    if schema.names.count(column) > 1:
+        return f"column {column!r} is there {schema.names.count(column)} times"
+    kind = schema.field(column).type
+    return None if fits(kind) else f"column {column!r} has the type {kind}, which cannot be {what}"
