@@ -42,7 +42,7 @@ class Encoded(NamedTuple):
 class EncoderSpec(BaseModel):
     """What makes two encoders the same: frozen, its fields are its YAML keys, pickled, hashed."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     modalities: ClassVar[frozenset[Modality]]
     version: ClassVar[int] = 1  # raised when the code computes other numbers from the same fields

@@ -34,7 +34,7 @@ _GROWING = 1.6
 class BuilderSpec(BaseModel):
     """What makes two indexes of the same vectors the same: frozen; fields are YAML keys, hashed into index names."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
     trained: ClassVar[bool]  # whether empty() wants a training sample

@@ -39,7 +39,7 @@ _PRICES = 2  # raised when what cost.py counts may give another nprobe or refine
 class IndexSettings(BaseModel):
     """The `index:` section of a config: how big a partition must be for which index, and how good that has to be."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     metric: Metric = Field(
         Metric.INNER_PRODUCT, description="what a score is: inner_product, cosine, or l2 (minus the squared distance)"

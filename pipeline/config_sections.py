@@ -20,7 +20,7 @@ Switch = Annotated[bool, Field(strict=True)]
 class Section(BaseModel):
     """A frozen part of the config that refuses unknown keys."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CatalogConfig(Section):

@@ -6,32 +6,23 @@ Nothing here knows which keys exist: `pipeline.config` validates what comes out.
 from __future__ import annotations
 
 import difflib
-import json
+import errno
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import yaml
-
 from encoders.errors import InputError
+from encoders.regular import OversizedFileError, read_regular
+from pipeline.config_yaml import MOST_BYTES, Problem, parse, shown
 
 ENV_PREFIX = "VITRINE_"
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
+_MOST_PARTS = 16  # of a dotted key; the longest of ours has four
+
 Tree = dict[str, Any]
-
-
-@dataclass(frozen=True)
-class Problem:
-    """One thing wrong with a config: where, what came, what was expected there, what to do."""
-
-    key: str
-    came: str
-    expected: str
-    fix: str
 
 
 def refuse(problems: Sequence[Problem]) -> InputError:
@@ -51,12 +42,14 @@ def refuse(problems: Sequence[Problem]) -> InputError:
 def read_yaml(path: str) -> tuple[Tree, list[Problem]]:
     """The mapping in the YAML file at `path`, and what is wrong with its writing."""
     try:
-        raw = Path(path).read_bytes()
+        raw = read_regular(path, MOST_BYTES)
+    except ValueError as err:  # a NUL in the path
+        return {}, [
+            Problem(shown(path), str(err), "the path of a YAML file", "give the path of a config file: -c FILE")
+        ]
     except OSError as err:
-        near = nearest(Path(path).name, _yaml_files_beside(Path(path)))
-        fix = f"did you mean {Path(path).with_name(near)}?" if near else "give the path of a config file: -c FILE"
-        return {}, [Problem(path, err.strerror or str(err), "a YAML file that can be read", fix)]
-    value, problems = _parse(raw, path)
+        return {}, [_unread(Path(path), err)]
+    value, problems = parse(raw, path)
     if value is None:
         return {}, problems
     if not isinstance(value, dict):
@@ -136,76 +129,20 @@ def nearest(word: str, known: Iterable[str]) -> str | None:
     return close[0] if close else None
 
 
-def shown(value: Any) -> str:
-    """`value` as a message shows it: as YAML has it, cut when long."""
-    text = json.dumps(value, ensure_ascii=False, default=repr)
-    return text if len(text) <= 120 else f"{text[:117]}..."
-
-
 # --- inside ---
 
 _OVERRIDE = re.compile(r"[^\s.=]+(\.[^\s.=]+)*=.*", re.DOTALL)
-
-
-class _Loader(yaml.SafeLoader):
-    """Safe YAML with the scalars of YAML 1.2's core schema, and an ear for duplicate keys.
-
-    YAML 1.1, which PyYAML reads by default, takes `no` for false, `2026-11-21` for a date and `1e-3` for a string.
-    """
-
-    yaml_implicit_resolvers: dict[str, list[tuple[str, re.Pattern[str]]]] = {}  # noqa: RUF012 - PyYAML's own attribute
-
-    def __init__(self, raw: bytes | str) -> None:
-        super().__init__(raw)
-        self.duplicates: list[tuple[str, int]] = []
-
-    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
-        seen = set()
-        for key, _ in node.value:
-            if key.value in seen:
-                self.duplicates.append((str(key.value), key.start_mark.line + 1))
-            seen.add(key.value if isinstance(key.value, str) else id(key))
-        return super().construct_mapping(node, deep)
-
-
-# https://yaml.org/spec/1.2.2/#103-core-schema, without octal and hexadecimal numbers
-_CORE_SCHEMA = {
-    "null": (r"~|null|Null|NULL|", ["~", "n", "N", ""]),
-    "bool": (r"true|True|TRUE|false|False|FALSE", list("tTfF")),
-    "int": (r"[-+]?(0|[1-9][0-9]*)", list("-+0123456789")),
-    "float": (r"[-+]?(\.[0-9]+|[0-9]+\.[0-9]*)([eE][-+]?[0-9]+)?|[-+]?[0-9]+[eE][-+]?[0-9]+", list("-+.0123456789")),
-    "merge": (r"<<", ["<"]),
-}
-for _tag, (_pattern, _first) in _CORE_SCHEMA.items():
-    _Loader.add_implicit_resolver(f"tag:yaml.org,2002:{_tag}", re.compile(f"^(?:{_pattern})$"), _first)
-
-
-def _parse(raw: bytes | str, where: str) -> tuple[Any, list[Problem]]:
-    """The value of YAML text, and what is wrong with its writing."""
-    try:
-        loader = _Loader(raw)
-        value = loader.get_single_data()
-    except yaml.MarkedYAMLError as err:
-        mark = err.problem_mark or err.context_mark
-        line = f", line {mark.line + 1}" if mark else ""
-        came = err.problem or err.context or str(err)
-        return None, [
-            Problem(f"{where}{line}", came, "YAML", "correct the writing there; indent with spaces, quote `: ` and `#`")
-        ]
-    except yaml.YAMLError as err:
-        return None, [Problem(where, " ".join(str(err).split()), "YAML in UTF-8", "save the file as plain UTF-8 text")]
-    twice = [
-        Problem(f"{where}, line {line}", f"{key} a second time", f"{key} once", "keep one of the two")
-        for key, line in loader.duplicates
-    ]
-    return value, twice
 
 
 def _assigned(assignments: Sequence[tuple[str, list[str], str]]) -> tuple[list[tuple[str, Tree]], list[Problem]]:
     layers: list[tuple[str, Tree]] = []
     problems: list[Problem] = []
     for origin, parts, text in assignments:
-        value, wrong = _parse(text, f"{'.'.join(parts)} ({origin})")
+        if len(parts) > _MOST_PARTS:
+            came = f"{len(parts):,} parts: {shown('.'.join(parts[:_MOST_PARTS]))} and so on"
+            problems.append(Problem(origin, came, f"a key of at most {_MOST_PARTS} parts", "correct the key"))
+            continue
+        value, wrong = parse(text, f"{'.'.join(parts)} ({origin})")
         problems.extend(wrong)
         if not wrong:
             tree: Tree = {parts[-1]: value}
@@ -215,8 +152,14 @@ def _assigned(assignments: Sequence[tuple[str, list[str], str]]) -> tuple[list[t
     return layers, problems
 
 
-def _yaml_files_beside(path: Path) -> list[str]:
-    return sorted(file.name for file in path.parent.glob("*.y*ml"))
+def _unread(path: Path, err: OSError) -> Problem:
+    fix = "give the path of a config file: -c FILE"
+    if isinstance(err, OversizedFileError):
+        fix = "name the config: this file holds something else"
+    elif err.errno == errno.ENOENT:
+        near = nearest(path.name, sorted(file.name for file in path.parent.glob("*.y*ml")))
+        fix = f"did you mean {path.with_name(near)}?" if near else fix
+    return Problem(str(path), err.strerror or str(err), "a YAML file that can be read", fix)
 
 
 def _type(value: Any) -> Any:

@@ -236,7 +236,7 @@ def test_a_config_that_is_not_there(tmp_path: Path) -> None:
     """A path without a file is an error that names the file probably meant; a folder is no file."""
     written(tmp_path, "")
     assert f"did you mean {tmp_path / 'c.yaml'}?" in refusal(path=tmp_path / "cc.yaml").came
-    assert "Is a directory" in refusal(path=tmp_path).came
+    assert "a folder, not a regular file" in refusal(path=tmp_path).came
 
 
 def test_a_section_whose_keys_are_commented_out_says_nothing(tmp_path: Path) -> None:

@@ -50,7 +50,7 @@ class Tower:
 class FusionSpec(BaseModel):
     """What makes two fusions the same: frozen, its fields are its YAML keys, hashed into fingerprints."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: ClassVar[int] = 1
     places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these

@@ -40,7 +40,7 @@ _SCALE, _MOST_SCALE = math.log(1 / 0.07), math.log(100)  # CLIP's first scale of
 class FusionTrainSettings(BaseModel):
     """How a fusion is trained; the fields are keys of `train_fusion:` in a config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     width: int = Field(128, ge=8, description="of the network's tokens; a multiple of heads")
     layers: int = Field(1, ge=1, le=3, description="of the network")

@@ -36,7 +36,7 @@ _MOST_SCALE = math.log(100)  # CLIP's bound on the logits' scale, against instab
 class TrainSettings(BaseModel):
     """How a model is trained; the fields are keys of `train:` in a config."""
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     loss: Literal["sigmoid", "softmax"] = Field("sigmoid", description="SigLIP's or CLIP's contrastive loss")
     epochs: float = Field(10.0, gt=0, description="how often each product is seen")
