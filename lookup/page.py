@@ -14,11 +14,15 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from encoders.disk import replace_file
+from encoders.regular import open_regular, read_regular
 from lookup.errors import InputError
 from lookup.hit import Hit
+
+if TYPE_CHECKING:
+    from encoders.photo import PhotoLimits
 
 THUMBNAIL = 240  # pixels of the longer side; a card is at most about that wide
 _LONGEST = 300  # characters of a title or attribute that a card shows
@@ -39,21 +43,24 @@ class Answer:
     note: str = ""
 
 
-def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str) -> None:
-    """Write the page of hits to `path`, in one step also where one stands; InputError where it cannot be written."""
-    shown = [_shown(answer) for answer in answers]
+def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str, limits: PhotoLimits) -> None:
+    """Write the page of hits to `path`, in one step also where one stands; InputError where it cannot be written.
+
+    Photos are shown within the `limits` of the run, so that what was indexed is seen.
+    """
+    shown = [_shown(answer, limits) for answer in answers]
     html = render("lookup/page.html", ["lookup/page.css"], heading=heading, note=note, answers=shown)
     put_page(path, html, "hits")
 
 
-def photo_of(hit: Hit, image_root: str | None, image_column: str | None) -> bytes | None:
+def photo_of(hit: Hit, image_root: str | None, image_column: str | None, limits: PhotoLimits) -> bytes | None:
     """The bytes of the hit's photo, from the catalog's folder of photos or Parquet column; None where it is not there.
 
     The catalog may have moved since the snapshot was made, and its paths are not trusted: what lies outside
     `image_root` after resolving links counts as not there, and nothing is fetched over a network.
     """
     if hit.photo is not None:
-        return None if image_root is None else _photo_in_folder(Path(image_root), hit.photo)
+        return None if image_root is None else _photo_in_folder(Path(image_root), hit.photo, limits)
     return None if image_column is None else _photo_in_parquet(hit.source, image_column)
 
 
@@ -121,21 +128,21 @@ def _language(text: str) -> str:
 # --- hits as the template wants them ---
 
 
-def _shown(answer: Answer) -> dict[str, Any]:
+def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
     return {
         "title": _clipped(answer.title),
         "asked_photo": answer.query_photo is not None,
-        "photo": _thumbnail(answer.query_photo),
+        "photo": _thumbnail(answer.query_photo, limits),
         "seconds": answer.seconds,
         "not_found": sum(
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
         ),
         "note": answer.note,
-        "cards": [_card(hit, photo) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
+        "cards": [_card(hit, photo, limits) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
     }
 
 
-def _card(hit: Hit, photo: bytes | None) -> dict[str, Any]:
+def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
     title = _words(hit.attributes.get("title"))
     others = [(name, _words(value)) for name, value in hit.attributes.items() if name != "title"]
     return {
@@ -144,7 +151,7 @@ def _card(hit: Hit, photo: bytes | None) -> dict[str, Any]:
         "category": "no category" if hit.partition == _NO_LEVEL else _clipped(hit.partition),
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), words) for name, words in others if words],
-        "photo": _thumbnail(photo),
+        "photo": _thumbnail(photo, limits),
     }
 
 
@@ -163,16 +170,16 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _thumbnail(raw: bytes | None) -> str | None:
+def _thumbnail(raw: bytes | None, limits: PhotoLimits) -> str | None:
     """A photo as a data URI of a small JPEG; None, which the page draws as `no photo`, where it cannot be decoded."""
     from PIL import Image
 
-    from encoders.photo import PhotoError, PhotoLimits, decode
+    from encoders.photo import PhotoError, decode
 
     if raw is None:
         return None
     try:
-        photo = Image.fromarray(decode(raw, PhotoLimits()))
+        photo = Image.fromarray(decode(raw, limits))
     except PhotoError:
         return None
     photo.thumbnail((THUMBNAIL, THUMBNAIL))
@@ -184,11 +191,11 @@ def _thumbnail(raw: bytes | None) -> str | None:
 # --- where photos lie ---
 
 
-def _photo_in_folder(root: Path, name: str) -> bytes | None:
+def _photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
     try:
         home = os.path.realpath(root)
         path = Path(os.path.realpath(os.path.join(home, name)))
-        return path.read_bytes() if path.is_relative_to(home) and path.is_file() else None
+        return read_regular(path, limits.max_bytes) if path.is_relative_to(home) else None
     except (OSError, ValueError):  # a name too long, no permission; a NUL in the name
         return None
 
@@ -199,7 +206,7 @@ def _photo_in_parquet(source: tuple[str, int, int], column: str) -> bytes | None
 
     file, row_group, row = source
     try:
-        with pq.ParquetFile(file) as catalog:
+        with open_regular(file) as opened, pq.ParquetFile(opened) as catalog:
             groups = catalog.metadata.num_row_groups
             while row_group < groups and row >= catalog.metadata.row_group(row_group).num_rows:
                 row -= catalog.metadata.row_group(row_group).num_rows
@@ -211,7 +218,7 @@ def _photo_in_parquet(source: tuple[str, int, int], column: str) -> bytes | None
                 if row < batch.num_rows:
                     return _first_bytes(batch.column(0)[row].as_py())
                 row -= batch.num_rows
-    except (OSError, pa.ArrowException):  # gone, or no longer the Parquet file that it was
+    except (OSError, ValueError, pa.ArrowException):  # gone, or no longer the Parquet file that it was
         return None
     return None
 

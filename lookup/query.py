@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +12,7 @@ from pydantic import ValidationError
 from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
 from encoders.photo import PhotoError, PhotoLimits
+from encoders.regular import OversizedFileError, read_regular
 from encoders.text import clean_text
 from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
@@ -37,9 +37,8 @@ class QueryEncoder:
     def of(cls, manifest: Manifest, device: str = "cpu") -> QueryEncoder:
         """The query side of `manifest`."""
         fusion = load_fusion(_fusion(manifest), _tower(manifest.text), _tower(manifest.image), device)
-        catalog = manifest.config["catalog"]
-        limits = PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"])
-        return cls(manifest.text, manifest.image, fusion, catalog["max_text_chars"], limits, device)
+        most_chars = manifest.config["catalog"]["max_text_chars"]
+        return cls(manifest.text, manifest.image, fusion, most_chars, photo_limits(manifest), device)
 
     def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
@@ -94,6 +93,12 @@ class QueryEncoder:
         return Encoded(encoder.encode_prepared(prepared), [])
 
 
+def photo_limits(manifest: Manifest) -> PhotoLimits:
+    """The limits that the run had: a query photo, or one that a page shows, may be what a product's may."""
+    catalog = manifest.config["catalog"]
+    return PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"])
+
+
 def check_asked(text: str | None, image: bytes | None, k: int = 1) -> None:
     """InputError unless a query asks for a text, a photo or both, and for one hit or more."""
     if text is None and image is None:
@@ -107,14 +112,18 @@ def check_k(k: int) -> None:
         raise InputError("k of at least 1", str(k), "ask for one hit or more")
 
 
-def read_photo(path: str) -> bytes:
-    """The bytes of a query photo; InputError when there is no such file."""
+def read_photo(path: str, most_bytes: int) -> bytes:
+    """The bytes of a query photo; InputError when there is no such file, or one of more than `most_bytes`."""
     if "://" in path:
         raise InputError("the file of a query photo", f"{path}, a URL: nothing is fetched", "save the photo to a file")
     try:
-        return Path(path).read_bytes()
-    except OSError as err:
-        raise InputError("the file of a query photo", f"{path}: {err.strerror}", "correct the path") from err
+        return read_regular(path, most_bytes)
+    except OversizedFileError as err:
+        fix = "give a smaller photo, or run with a larger catalog.max_photo_bytes"
+        raise InputError(f"a query photo of at most {most_bytes:,} bytes", str(err), fix) from err
+    except (OSError, ValueError) as err:  # ValueError: a NUL in the path
+        came = f"{path}: {err.strerror if isinstance(err, OSError) else err}"
+        raise InputError("the file of a query photo", came, "correct the path") from err
 
 
 def _tower(entry: EncoderEntry | None) -> Tower | None:

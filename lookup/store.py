@@ -22,6 +22,7 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from encoders.disk import sync
+from encoders.regular import read_regular
 from lookup import manifest as manifests
 from lookup.errors import InputError, IntegrityError, LockedError
 from lookup.manifest import FileRef, Manifest
@@ -29,6 +30,7 @@ from lookup.manifest import FileRef, Manifest
 HOLDER = "lock.json"  # who holds the lock, for the one who does not get it
 PARTS = "parts"  # of indexes in the making, which workers hand on to each other
 _CURRENT = "CURRENT"
+_MOST_BYTES = 2**30  # of a manifest, record or note: a million segments have 250 MB
 _SCRATCH = "tmp"
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 
@@ -86,7 +88,7 @@ class Store:
 
     def read(self, name: str) -> bytes:
         """The bytes of a small file."""
-        return self.path(name).read_bytes()
+        return read_regular(self.path(name), _MOST_BYTES)
 
     def names(self, folder: str) -> list[str]:
         """The names of what lies directly in `folder`, sorted; none where it is absent."""

@@ -12,10 +12,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError
+from encoders.regular import open_regular
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.page import Answer, photo_of, write_page
-from lookup.query import read_photo
+from lookup.query import photo_limits, read_photo
 from lookup.search import Reader
 from lookup.where import Condition
 
@@ -71,10 +72,11 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
     reader = Reader.open(store, None if way.category is None else [way.category])
     search = partial(search_late, reader) if way.late else reader.search
     catalog = reader.manifest.catalog
+    limits = photo_limits(reader.manifest)
     answered: list[Answered] = []
     page: list[Answer] = []
     for question in asked:
-        photo = None if question.image is None else read_photo(question.image)
+        photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
         try:
             hits = search(question.text, photo, way.category, way.k, way.nprobe, way.where)
@@ -84,11 +86,11 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
         one = Answered(question, hits, seconds, reader.told(way.where, way.category) if way.where and not hits else "")
         answered.append(one)
         if html is not None:
-            found = [photo_of(hit, catalog.image_root, catalog.image_column) for hit in hits]
+            found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
             page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
-        write_page(html, page, "Vitrine", note)
+        write_page(html, page, "Vitrine", note, limits)
     return answered
 
 
@@ -100,8 +102,9 @@ def filtered(where: Sequence[Condition]) -> str:
 def read_questions(path: Path) -> list[Question]:
     """The rows of a queries file, in order; photo paths are relative to its folder."""
     try:
-        table = pq.read_table(path)
-    except (OSError, pa.ArrowInvalid) as err:
+        with open_regular(path) as file:
+            table = pq.read_table(file)
+    except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
         raise InputError("a Parquet file of queries", str(err), "correct --queries") from err
     asking = [field for field in table.schema if field.name in ("text", "image")]
     if not asking:

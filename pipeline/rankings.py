@@ -13,7 +13,7 @@ from encoders.errors import InputError
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.metric import Metric
-from lookup.query import QueryEncoder, read_photo
+from lookup.query import QueryEncoder, photo_limits, read_photo
 from lookup.search import Reader
 from pipeline.exact import Numbers, Part, has_column, rank
 from pipeline.judged import Asked
@@ -64,11 +64,11 @@ def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], dept
 
 def _answer(reader: Reader, asked: Sequence[Asked], depth: int, late: bool) -> _Answers:
     encoder = QueryEncoder.of(reader.manifest)
-    answers = _Answers()
+    answers, limits = _Answers(), photo_limits(reader.manifest)
     for i, one in enumerate(asked):
         question, numbers = one.judged.question, one.numbers
         with _about(question.name):
-            image = None if question.image is None else read_photo(question.image)
+            image = None if question.image is None else read_photo(question.image, limits.max_bytes)
             text_vector, image_vector = encoder.towers(question.text, image)
             answers.fused[i] = encoder.embed(question.text, image)
         if text_vector is not None:

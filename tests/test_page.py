@@ -20,6 +20,7 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from encoders.photo import PhotoLimits
 from lookup.errors import InputError
 from lookup.hit import Hit
 from lookup.page import THUMBNAIL, Answer, duration, photo_of, write_page
@@ -29,6 +30,7 @@ from tests.conftest import vitrine
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "img", "ol", "li"}
 TAGS |= {"h1", "h2", "h3", "p", "b", "span", "code", "dl", "dt", "dd"}
+LIMITS = PhotoLimits()
 VOID = {"meta", "img", "rect", "circle", "path"}
 
 
@@ -93,7 +95,7 @@ def picture(width: int, height: int, form: str = "JPEG", orientation: int = 1) -
 
 def page_of(folder: Path, *hits: Hit, photos: list[bytes | None] | None = None, title: str = "red dress") -> Page:
     answer = Answer(title, None, hits, 0.0123, photos if photos is not None else [None] * len(hits))
-    write_page(folder / "hits.html", [answer], "Vitrine", "2,000 products")
+    write_page(folder / "hits.html", [answer], "Vitrine", "2,000 products", LIMITS)
     return Page(folder / "hits.html")
 
 
@@ -112,7 +114,7 @@ def test_a_card_shows_rank_score_id_category_title_and_attributes(tmp_path: Path
 def test_the_question_its_count_and_time_are_shown(tmp_path: Path) -> None:
     """Each answer says what was asked, how many hits came and how long it took; none is said in words."""
     answers = [Answer("red dress", None, [hit()], 0.0123, [None]), Answer("nothing", None, [], 2.0, [])]
-    write_page(tmp_path / "hits.html", answers, "Two queries", "note of the page")
+    write_page(tmp_path / "hits.html", answers, "Two queries", "note of the page", LIMITS)
     text = " ".join(Page(tmp_path / "hits.html").text.split())
     assert "Two queries" in text
     assert "note of the page" in text
@@ -204,8 +206,8 @@ def test_a_photo_that_is_absent_or_broken_is_drawn_as_no_photo(tmp_path: Path) -
 
 def test_the_photo_that_was_asked_is_shown(tmp_path: Path) -> None:
     """A photo query shows its photo with an alternative text; a text query shows no placeholder."""
-    write_page(tmp_path / "a.html", [Answer("shoe.jpg", picture(8, 8), [], 0.1, [])], "h", "n")
-    write_page(tmp_path / "b.html", [Answer("shoe", None, [], 0.1, [])], "h", "n")
+    write_page(tmp_path / "a.html", [Answer("shoe.jpg", picture(8, 8), [], 0.1, [])], "h", "n", LIMITS)
+    write_page(tmp_path / "b.html", [Answer("shoe", None, [], 0.1, [])], "h", "n", LIMITS)
     asked, plain = Page(tmp_path / "a.html"), Page(tmp_path / "b.html")
     assert [one["alt"] for one in asked.all("img")] == ["the photo that was asked: shoe.jpg"]
     assert not plain.all("img") + plain.all("svg")
@@ -257,10 +259,10 @@ def test_photos_are_read_only_inside_the_image_root(tmp_path: Path) -> None:
     outside = ["../secret", str(tmp_path / "secret"), "link.jpg", "self", "deep", "", "gone.jpg", "a\0b", "x" * 5000]
     outside += ["https://example.org/in.jpg", "file:///etc/hostname"]
     for name, raw in inside.items():
-        assert photo_of(hit(photo=name), str(root), None) == raw
+        assert photo_of(hit(photo=name), str(root), None, LIMITS) == raw
     for name in outside:
-        assert photo_of(hit(photo=name), str(root), "image") is None, name
-    assert photo_of(hit(photo="deep/in.jpg"), None, None) is None
+        assert photo_of(hit(photo=name), str(root), "image", LIMITS) is None, name
+    assert photo_of(hit(photo="deep/in.jpg"), None, None, LIMITS) is None
 
 
 PHOTOS = [f"photo {row}".encode() for row in range(250)]
@@ -279,9 +281,9 @@ def test_photos_are_found_in_the_catalog_column(tmp_path: Path, kind: str) -> No
     table = pa.table({"other": pa.nulls(250), "image": COLUMNS[kind]})
     pq.write_table(table, path, row_group_size=100)
     for group, row in [(0, 0), (0, 99), (0, 100), (0, 249), (1, 0), (1, 70), (1, 149), (2, 49)]:
-        assert photo_of(hit(source=(str(path), group, row)), None, "image") == PHOTOS[100 * group + row]
+        assert photo_of(hit(source=(str(path), group, row)), None, "image", LIMITS) == PHOTOS[100 * group + row]
     for group, row in [(0, 250), (2, 50), (3, 0)]:
-        assert photo_of(hit(source=(str(path), group, row)), None, "image") is None
+        assert photo_of(hit(source=(str(path), group, row)), None, "image", LIMITS) is None
 
 
 def test_a_catalog_that_has_changed_has_no_photo(tmp_path: Path) -> None:
@@ -289,13 +291,13 @@ def test_a_catalog_that_has_changed_has_no_photo(tmp_path: Path) -> None:
     path = tmp_path / "catalog.parquet"
     pq.write_table(pa.table({"image": pa.array([None, b"x"], pa.binary()), "name": ["a.jpg", "b.jpg"]}), path)
     (tmp_path / "text").write_text("no Parquet")
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "image") == b"x"
-    assert photo_of(hit(source=(str(path), 0, 1)), None, None) is None
-    assert photo_of(hit(source=(str(path), 0, 0)), None, "image") is None
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "name") is None
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "picture") is None
-    assert photo_of(hit(source=(str(tmp_path / "text"), 0, 0)), None, "image") is None
-    assert photo_of(hit(source=(str(tmp_path / "gone"), 0, 0)), None, "image") is None
+    assert photo_of(hit(source=(str(path), 0, 1)), None, "image", LIMITS) == b"x"
+    assert photo_of(hit(source=(str(path), 0, 1)), None, None, LIMITS) is None
+    assert photo_of(hit(source=(str(path), 0, 0)), None, "image", LIMITS) is None
+    assert photo_of(hit(source=(str(path), 0, 1)), None, "name", LIMITS) is None
+    assert photo_of(hit(source=(str(path), 0, 1)), None, "picture", LIMITS) is None
+    assert photo_of(hit(source=(str(tmp_path / "text"), 0, 0)), None, "image", LIMITS) is None
+    assert photo_of(hit(source=(str(tmp_path / "gone"), 0, 0)), None, "image", LIMITS) is None
 
 
 # --- photos that moved ---

@@ -10,6 +10,7 @@ from conftest import config_for, run
 
 import lookup
 from encoders.errors import InputError
+from encoders.photo import PhotoLimits
 from lookup.page import photo_of
 from pipeline import plan
 from pipeline.catalog import pieces, rows
@@ -78,4 +79,4 @@ def test_a_hit_of_a_piece_is_its_row_of_the_file(demo: Path, tmp_path: Path, mon
     assert {hit.source[1] for hit in hits} == {0}
     for hit in hits:
         assert table["id"][hit.source[2]].as_py() == hit.id
-        assert photo_of(hit, None, "image_link") == photos[hit.source[2]].as_py()
+        assert photo_of(hit, None, "image_link", PhotoLimits()) == photos[hit.source[2]].as_py()

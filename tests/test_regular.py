@@ -6,9 +6,12 @@ import os
 import socket
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from encoders.regular import IrregularFileError, OversizedFileError, open_regular, read_regular
+from tests.conftest import told, vitrine
 
 
 def test_a_regular_file_is_read_up_to_its_bound(tmp_path: Path) -> None:
@@ -46,3 +49,38 @@ def test_a_file_that_says_it_is_empty_is_bounded_too() -> None:
     """What says it has 0 bytes is read no further than the bound."""
     with pytest.raises(OversizedFileError):
         read_regular("/proc/self/status", 10)
+
+
+def _asked(name: str, published: Path, place: Path) -> list[object]:
+    """A command that is given `place` where it expects a file."""
+    if name == "queries with photos":
+        pq.write_table(pa.table({"image": [str(place)]}), place.parent / "queries.parquet")
+        return ["search", published, "--queries", place.parent / "queries.parquet"]
+    return {
+        "query photo": ["search", published, "--image", place],
+        "queries": ["search", published, "--queries", place],
+        "config": ["plan", "-c", place],
+    }[name]
+
+
+@pytest.mark.parametrize("what", ["pipe", "/dev/zero"])
+@pytest.mark.parametrize("name", ["query photo", "queries with photos", "queries", "config"])
+def test_no_command_waits_for_what_is_no_file(name: str, what: str, published: Path, tmp_path: Path) -> None:
+    """A pipe nobody writes to, and a device without an end, in place of a file: told at once, exit 2."""
+    if what == "pipe":
+        os.mkfifo(tmp_path / what)
+    done = vitrine(*_asked(name, published, tmp_path / what))
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert {"pipe": "a pipe", "/dev/zero": "a device"}[what] in told(done.stderr)[1]
+
+
+def test_a_query_photo_is_bounded_as_those_of_products(published: Path, tmp_path: Path) -> None:
+    """A file of more bytes than the run allowed is not read to its end: the setting is named."""
+    with (tmp_path / "huge.jpg").open("wb") as huge:
+        huge.truncate(2**40)
+    done = vitrine("search", published, "--image", tmp_path / "huge.jpg")
+    expected, came, fix = told(done.stderr)
+    assert done.exit_code == 2
+    assert f"{20_000_000:,}" in expected
+    assert f"{2**40:,}" in came
+    assert "catalog.max_photo_bytes" in fix

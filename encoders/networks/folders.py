@@ -29,6 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 import encoders
 from encoders.disk import replace_file
 from encoders.errors import InputError
+from encoders.regular import SMALL_FILE, IrregularFileError, OversizedFileError, read_regular
 
 LOCK = "models.lock"
 BUILTIN = "builtin"  # the model that ships in this package
@@ -76,10 +77,10 @@ class Lock(BaseModel):
         """The lock of a models folder; an empty one where nothing was pulled yet."""
         path = folder / LOCK
         try:
-            return cls.model_validate_json(path.read_bytes())
+            return cls.model_validate_json(read_regular(path, SMALL_FILE))
         except FileNotFoundError:
             return cls()
-        except ValidationError as err:
+        except (ValidationError, IrregularFileError, OversizedFileError) as err:
             raise InputError(
                 "a lock file as `vitrine models pull` writes it",
                 f"{path}: {err}",
@@ -252,10 +253,10 @@ def _refuse_other_files(path: Path, locked: LockedModel) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return json.loads(read_regular(path, SMALL_FILE))
     except FileNotFoundError as err:
         raise InputError(f"{path.name} in the model folder", f"{path}: no such file", "pull the model again") from err
-    except ValueError as err:
+    except (ValueError, IrregularFileError, OversizedFileError) as err:
         raise InputError("JSON in UTF-8", f"{path}: {err}", "restore the file, or pull the model again") from err
 
 
