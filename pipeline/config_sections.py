@@ -115,6 +115,9 @@ class GatesConfig(Section):
         0.3, description="rows indexed without one of their modalities, share of the rows embedded"
     )
     max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
+    least_rows: Count = Field(
+        20, description="rows that must be lost before max_row_drop refuses: one gone of three stops nothing"
+    )
     min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
 
 

@@ -20,12 +20,13 @@ from typing import Literal, Self
 from encoders.errors import GateError, VitrineError
 from lookup.manifest import Manifest
 from lookup.store import Store
-from pipeline import gates
 from pipeline.allocator import share_heaps
 from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
 from pipeline.forecast import fitted
+from pipeline.gates.check import check
+from pipeline.gates.ids_unique import ids_unique
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.plan import Plan, make_plan
@@ -136,8 +137,8 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
         state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions)
-        state.gates = gates.check(state.manifest, state.parent, config.gates, _scope(request))
-        state.gates.append(gates.ids_unique(store, state.manifest))
+        state.gates = check(state.manifest, state.parent, config.gates, _scope(request))
+        state.gates.append(ids_unique(store, state.manifest))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):

@@ -27,8 +27,9 @@ from lookup.manifest import (
     ShardRecord,
 )
 from lookup.store import Store
-from pipeline import gates
-from pipeline.gates import check, ids_unique
+from pipeline.gates import ids_unique as ids_gate
+from pipeline.gates.check import check
+from pipeline.gates.ids_unique import ids_unique
 from pipeline.report import GateResult
 
 
@@ -38,6 +39,7 @@ class Bounds:
     max_degraded_share: float = 0.1
     min_recall: float = 0.9
     max_row_drop: float = 0.2
+    least_rows: int = 1
 
 
 LOOSE = Bounds(1, 1, 0, 1)
@@ -266,6 +268,27 @@ def test_a_partition_that_vanished_is_a_whole_drop() -> None:
     assert "worst partition: b, vanished, 1 in the parent" in found["partition_row_drop"].advice
 
 
+def test_a_drop_of_few_rows_stops_nothing() -> None:
+    """A share over its bound refuses only where so many rows are lost; the partition that refuses is the one named."""
+    bounds = Bounds(max_row_drop=0.1, least_rows=20)
+    parent = manifest(shard({"large": 200, "tiny": 1}))
+    found = results(manifest(shard({"large": 200})), parent, bounds)
+    assert not failed(found)
+    assert found["partition_row_drop"].value == 1
+    assert found["partition_row_drop"].advice == (
+        "worst partition: tiny, vanished, 1 in the parent; "
+        "1 rows are fewer than gates.least_rows=20, so nothing is stopped"
+    )
+    assert not failed(results(manifest(shard({"large": 181})), parent, bounds))
+    found = results(manifest(shard({"large": 179})), parent, bounds)
+    assert failed(found) == {"row_drop", "partition_row_drop"}
+    assert "worst partition: large, 179 rows, 200 in the parent; look" in found["partition_row_drop"].advice
+    vanished = manifest(shard({"large": 200, "b": 20})), manifest(shard({"large": 200, "b": 19}))
+    now = manifest(shard({"large": 200}))
+    assert failed(results(now, vanished[0], bounds)) == {"partition_row_drop"}
+    assert not failed(results(now, vanished[1], bounds))
+
+
 def test_the_first_snapshot_has_no_drop() -> None:
     """Without a parent there is nothing to have shrunk from, and no figure is made up."""
     assert not {"row_drop", "partition_row_drop", "untouched_partitions"} & set(results(RIGHT))
@@ -316,15 +339,15 @@ def test_a_product_in_two_partitions_fails(tmp_path: Path) -> None:
 
 def test_ids_with_an_equal_hash_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where all ids have one hash, only those that are equal count."""
-    monkeypatch.setattr(gates, "id_hashes", lambda ids: np.zeros(len(ids), np.uint64))
-    monkeypatch.setattr(gates, "_READ_IDS", 2)
+    monkeypatch.setattr(ids_gate, "id_hashes", lambda ids: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(ids_gate, "_READ_IDS", 2)
     assert ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3"], b=["p4"])).passed
     assert ids_unique(*with_ids(tmp_path / "more", a=["p1", "p2", "p3"], b=["p3"])).value == 1
 
 
 def test_of_many_ids_only_some_are_compared(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """However many stand twice, memory is bounded, and the message says that there may be more."""
-    monkeypatch.setattr(gates, "_COMPARED", 2)
+    monkeypatch.setattr(ids_gate, "_COMPARED", 2)
     found = ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3", "p4"], b=["p4", "p3", "p2", "p1"]))
     assert (found.passed, found.value) == (False, 2)
     assert found.advice.startswith("at least 2 ids in more than one place, such as 'p")

@@ -1,0 +1,28 @@
+"""Gates on rows that are lost between the catalog and the snapshot, and on products at all."""
+
+from __future__ import annotations
+
+from lookup.manifest import Manifest
+from pipeline.gates.result import Scope, most, result, share
+from pipeline.report import GateResult
+
+
+def products(manifest: Manifest) -> GateResult:
+    """Whether there is anything to be found."""
+    return result("products", manifest.rows, ">=", 1, "products that can be found", "look at the rejects by reason")
+
+
+def reject_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult:
+    """Rejected rows per row read."""
+    rejects = manifest.rejects(scope)
+    value = share(rejects.total(), rejects.total() + manifest.rows_in(scope))
+    fix = "look at the rejects beside the shards; if they are right, raise gates.max_reject_share"
+    return result("reject_share", value, "<=", bound, most(rejects, "rejected"), fix)
+
+
+def degraded_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult:
+    """Rows that lost a modality per row embedded."""
+    degraded = manifest.degraded(scope)
+    value = share(degraded.total(), manifest.rows_in(scope))
+    fix = "look whether the photos can be reached; if they are gone for good, raise gates.max_degraded_share"
+    return result("degraded_share", value, "<=", bound, most(degraded, "degraded"), fix)
