@@ -170,8 +170,10 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     where it stopped.
     """
     from pipeline import console
+    from pipeline.config_paths import refuse_out
 
     loaded = _load(config, overrides, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
     console.logs(loaded.config.run.log_level)
     from pipeline.training import train_on_catalog
 
@@ -198,8 +200,10 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     goes on where it stopped.
     """
     from pipeline import console
+    from pipeline.config_paths import refuse_out
 
     loaded = _load(config, overrides, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
     console.logs(loaded.config.run.log_level)
     from pipeline.fusion_training import train_fusion_on_catalog
 
@@ -237,7 +241,9 @@ def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     from lookup.where import parsed
     from pipeline import console
     from pipeline.ask import Way, ask, questions
+    from pipeline.config_paths import refuse_out
 
+    refuse_out("--html", html, store)
     way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
     answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
     console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
@@ -286,9 +292,11 @@ def models_pull(name: str, revision: str | None, folder: Path | None, as_json: b
 def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     """Measure how well searches find what judges called right, and where what is missed gets lost."""
     from pipeline import console
+    from pipeline.config_paths import refuse_out
     from pipeline.evaluate import Request, evaluate
     from pipeline.evaluate_report import write_report
 
+    refuse_out("--html", html, store)
     found = evaluate(Request(store, **asked))
     if html is not None:
         write_report(html, found)
@@ -304,8 +312,10 @@ def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) 
     """Show a snapshot: its partitions, indexes, measured recall, rejects and encoders."""
     from lookup.store import Store
     from pipeline import console
+    from pipeline.config_paths import refuse_out
     from pipeline.index_report import write_report
 
+    refuse_out("--html", html, store)
     opened = Store.open(store)
     chosen, manifest = (snapshot, opened.manifest(snapshot)) if snapshot else opened.published()
     if html is not None:

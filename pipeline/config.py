@@ -20,6 +20,7 @@ from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
 from index_builders.sizing import IndexSettings
 from pipeline import config_sources as sources
+from pipeline.config_paths import path_problems
 from pipeline.config_sections import (
     CatalogConfig,
     EncodersConfig,
@@ -130,7 +131,7 @@ def meaning(key: str) -> str:
 
 
 def _validated(tree: Tree, origins: dict[str, str], problems: list[Problem], untrained: bool) -> Loaded:
-    problems = [*problems, *_cross_problems(tree), *fusion_problems(tree, untrained)]
+    problems = [*problems, *_cross_problems(tree), *_overlaps(tree), *fusion_problems(tree, untrained)]
     try:
         config = Config.model_validate(tree)
     except ValidationError as err:
@@ -173,6 +174,17 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         expected = "a column, because catalog.image_identity is version"
         problems.append(Problem("catalog.version_column", "null", expected, fix))
     return problems
+
+
+def _overlaps(tree: Tree) -> list[Problem]:
+    """Whether catalog, photos and store lie apart, as far as they are named."""
+    catalog, store = tree["catalog"], tree["store"]
+    if not isinstance(catalog, dict) or not isinstance(store, dict):
+        return []
+    where, root, kept = catalog.get("path"), catalog.get("image_root"), store.get("path")
+    if not all(isinstance(one, str) and one and "\0" not in one for one in (where, kept)):
+        return []
+    return list(path_problems(where, root if isinstance(root, str) and root else None, kept))
 
 
 def _problem(error: ErrorDetails, tree: Tree, origins: Mapping[str, str]) -> Problem:

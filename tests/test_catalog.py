@@ -358,7 +358,7 @@ def test_a_catalog_and_its_photos_in_a_bucket(tmp_path: Path, demo: Path) -> Non
         more = [
             f"catalog.path={catalog}",
             f"catalog.image_root={root}",
-            f"store.path={tmp_path}",
+            f"store.path={tmp_path}/store",
             "shards.unit_rows=30",
         ]
         units = fused_units(load_config("configs/weightless.yaml", more, {}).config)

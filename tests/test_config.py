@@ -281,7 +281,8 @@ def test_any_override_loads_or_is_refused_in_words(key: str, value: str) -> None
 @given(st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1).filter(lambda text: text.strip() == text))
 def test_any_path_survives_in_quotes(path: str) -> None:
     """A path in YAML quotes arrives as it was, in any script."""
-    assert load(f"store.path={yaml.safe_dump(path, default_style=chr(34), width=10**6)}").config.store.path == path
+    quoted = yaml.safe_dump(path, default_style=chr(34), width=10**6)
+    assert load(f"store.path={quoted}", "catalog.path=s3://shop/feed").config.store.path == path
 
 
 def test_names_without_two_underscores_are_no_keys(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -31,7 +31,7 @@ PLAIN = (
 
 def config(path: Path, *more: str) -> Config:
     """Titles only, from this path."""
-    given = [f"catalog.path={path}", f"store.path={path}/store", *PLAIN, *more]
+    given = [f"catalog.path={path}", f"store.path={path}-store", *PLAIN, *more]
     return load_config("configs/weightless.yaml", given, {}).config
 
 
@@ -293,7 +293,7 @@ def test_the_plan_is_kept_as_json(tmp_path: Path) -> None:
 
 def test_a_folder_of_photos_that_is_not_there_is_found_by_the_plan(demo: Path, tmp_path: Path) -> None:
     """A wrong catalog.image_root is told before any work, by its key and value, not row by row."""
-    config = config_for(demo, tmp_path, f"catalog.image_root={tmp_path / 'absent'}")
+    config = config_for(demo, tmp_path / "store", f"catalog.image_root={tmp_path / 'absent'}")
     with pytest.raises(InputError, match=r"catalog\.image_root=.*absent, which is none"):
         make_plan(config)
 
