@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from pipeline.doctor import Check
     from pipeline.evaluate import Evaluation
     from pipeline.forecast import Forecast
+    from pipeline.notices import Notice
     from pipeline.plan import Plan
     from pipeline.progress import Progress
     from pipeline.report import RunReport
@@ -146,6 +147,7 @@ def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: boo
         "duplicates": made.duplicates,
         "bytes": made.size,
         "largest_unit_bytes": largest,
+        "notices": [one.model_dump() for one in made.notices],
     }
     if as_json:
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
@@ -159,6 +161,7 @@ def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: boo
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
+    _notices(made.notices)
     for line in forecast_lines(found, encode_seconds):
         click.echo(line)
     _table(*forecast_table(found))
@@ -181,6 +184,7 @@ def report(made: RunReport, store: str, as_json: bool) -> None:
             ["indexed without one modality for", "rows"],
             [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
         )
+    _notices(made.notices)
     click.echo(
         f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
         f"{made.rows_in_snapshot:,} in the snapshot"
@@ -327,6 +331,12 @@ def config(rows: Sequence[Row], as_json: bool) -> None:
     width = max(len(row.key) for row in rows)
     for row in rows:
         click.echo(f"{row.key:{width}}  {json.dumps(row.value, ensure_ascii=False)}  # {row.origin}")
+
+
+def _notices(notices: Iterable[Notice]) -> None:
+    for one in notices:
+        for line in one.lines():
+            click.echo(_printable(line))
 
 
 def _partitions(rows: Iterable[Any]) -> None:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ import pyarrow.compute as pc
 from encoders.errors import InputError
 from encoders.identity import identity_of
 from pipeline.catalog.categories import nearest_category
-from pipeline.catalog.files import CatalogFile, list_files, open_file
+from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.rows import plan_pieces
 from pipeline.catalog.schema import file_columns
@@ -25,6 +25,7 @@ from pipeline.config import Config
 from pipeline.config_sections import ShardsConfig
 from pipeline.embed import towers
 from pipeline.fingerprints import encoding_identity, id_hashes
+from pipeline.notices import Notice, notice
 from pipeline.photos import existing_root
 
 
@@ -55,6 +56,7 @@ class Plan:
     partitions: dict[str, int]  # rows, of the whole catalog
     duplicates: int
     size: int  # bytes of the files
+    notices: tuple[Notice, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -64,13 +66,16 @@ class Plan:
     def to_bytes(self) -> bytes:
         """The plan as a run keeps it: JSON, duplicates as a count."""
         units = [{**unit._asdict(), "duplicates": len(unit.duplicates) // 4} for unit in self.units]
-        return json.dumps({**asdict(self), "units": units, "rows": self.rows}, indent=1, ensure_ascii=False).encode()
+        notices = [one.model_dump() for one in self.notices]
+        kept = {**asdict(replace(self, notices=())), "units": units, "rows": self.rows, "notices": notices}
+        return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
 def make_plan(config: Config, category: str | None = None) -> Plan:
     """Plan a run of the whole catalog, or of one category; InputError lists what makes it impossible."""
     config.fusion_spec.refuse_towers(*towers(config))
-    files = list_files(config.catalog.path)
+    found = find_files(config.catalog.path)
+    files = list(found.files)
     root = existing_root(config.catalog.image_root, config.catalog.path)
     groups: list[_Group] = []
     hashes: list[np.ndarray[Any, Any]] = []
@@ -97,7 +102,12 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    return Plan(key, catalog, root, units, partitions, duplicates, size)
+    return Plan(key, catalog, root, units, partitions, duplicates, size, tuple(_left_out(found)))
+
+
+def _left_out(found: Found) -> list[Notice]:
+    named = [f"{path}: {why}" for path, why in found.left_out]
+    return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
 
 
 @dataclass(frozen=True)

@@ -19,6 +19,7 @@ from pydantic import ConfigDict
 from encoders.disk import replace_file
 from lookup.manifest import Record
 from lookup.page import duration, render
+from pipeline.notices import Notice, counted
 
 log = logging.getLogger(__name__)
 
@@ -90,6 +91,7 @@ class RunReport(Record):
     degraded: dict[str, int]  # reason -> rows
     partitions: tuple[PartitionRow, ...]
     error: str | None
+    notices: tuple[Notice, ...] = ()  # what was left out of the catalog, or read otherwise than it is written
 
     @property
     def seconds(self) -> float:
@@ -181,6 +183,7 @@ def _labelled(report: RunReport) -> list[tuple[str, str, str, dict[str, float]]]
         ("step_seconds", "Wall-clock time of a step.", "step", _summed(report.steps)),
         ("rejects", "Rows left out, by reason.", "reason", {**report.rejects}),
         ("degraded", "Rows embedded by one modality, by reason.", "reason", {**report.degraded}),
+        ("notices", "What was left out or read otherwise, by kind.", "what", {**counted(report.notices)}),
         ("gate_passed", "1 where the gate passed.", "gate", {gate.name: float(gate.passed) for gate in gates}),
         ("gate_value", "The figure that the gate measured.", "gate", {gate.name: gate.value for gate in gates}),
         ("gate_bound", "The bound of that figure.", "gate", {gate.name: gate.bound for gate in gates}),

@@ -121,6 +121,8 @@ def _steps(request: Request, store: Store, state: _State) -> None:
             refuse_mixing(config, plan, state.parent)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
+        for line in (line for one in plan.notices for line in one.lines()):
+            _log.warning("%s", line)
     with steps.step("embed") as counts:
         embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)
         state.units_reused = embedded.reused
@@ -201,6 +203,7 @@ def _report(request: Request, state: _State) -> RunReport:
         rejects=dict(sorted(rejects.items())),
         degraded=dict(sorted(degraded.items())),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
+        notices=plan.notices if plan else (),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
 

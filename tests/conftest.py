@@ -251,3 +251,8 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
     monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
     return root
+
+
+def last_log(store: Path, name: str) -> str:
+    """A file of what the last run of `store` left."""
+    return (sorted((store / "runs").iterdir())[-1] / name).read_text(encoding="utf-8")

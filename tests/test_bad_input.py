@@ -90,14 +90,14 @@ def empty_file(folder: Path) -> Path:
 
 CATALOGS: list[tuple[Callable[[Path], Path], Sequence[str]]] = [
     (no_such_file, ["absent.parquet", "does not exist"]),
-    (empty_folder, ["at least one .parquet file"]),
+    (empty_folder, ["at least one Parquet file", "readme.txt: text"]),
     (no_rows, ["at least one row"]),
     (missing_column, ["no column 'title'", "nearest: 'titles'"]),
     (missing_id, ["no column 'id'", "nearest: 'ids'"]),
     (wrong_type, ["column 'title' has the type double"]),
     (no_parquet, ["a Parquet file", "a.parquet"]),
     (cut_file, ["a Parquet file", "a.parquet"]),
-    (empty_file, ["a Parquet file", "a.parquet"]),
+    (empty_file, ["at least one Parquet file", "a.parquet: empty"]),
 ]
 
 

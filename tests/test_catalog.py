@@ -54,8 +54,9 @@ def not_utf8(*values: bytes | None) -> pa.Array:
 
 def test_a_file_a_folder_and_a_glob(tmp_path: Path) -> None:
     """A file is itself; a folder gives its Parquet files at any depth in name order; a glob gives what matches."""
-    for name in ("b.parquet", "a.parquet", "deep/c.parq", "notes.txt", "_temporary/d.parquet", ".hidden/e.parquet"):
+    for name in ("b.parquet", "a.parquet", "deep/c.parq", "_temporary/d.parquet", ".hidden/e.parquet"):
         write_catalog(tmp_path / name, products())
+    (tmp_path / "notes.txt").write_text("no Parquet")
 
     def names(path: Path) -> list[str]:
         return [str(Path(file.path).relative_to(tmp_path)) for file in list_files(str(path))]
