@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, ClassVar
 
@@ -15,6 +16,7 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookup.errors import IntegrityError
+from lookup.identity import identity_of
 
 FORMAT = 1
 _REMEDY = (
@@ -29,6 +31,12 @@ class Record(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     later: ClassVar[frozenset[str]] = frozenset()  # fields that a record of an earlier version may lack
+
+
+class NamedRecord(Record):
+    """A record in a file of its own, which is believed under its own name alone: see records.py."""
+
+    name: str
 
 
 class FileRef(Record):
@@ -58,10 +66,9 @@ class RejectCount(Record):
     rows: int
 
 
-class ShardRecord(Record):
+class ShardRecord(NamedRecord):
     """What one unit became: written beside the shard as its last file, so its presence means the shard is whole."""
 
-    name: str
     rows_in: int
     file: FileRef | None  # None: every row was rejected
     rejects: FileRef | None  # None: no row was rejected
@@ -161,13 +168,12 @@ class Training(Record):
     now: TrainingFigures | None  # of this index; those of `then`, unless `reused`
 
 
-class IndexRecord(Record):
+class IndexRecord(NamedRecord):
     """One partition's index and its measured quality: written beside the index as its last file."""
 
     # Fields that came later: a record without them is one of an index that is kept.
-    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training"})
+    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of"})
 
-    name: str
     type: str
     parameters: dict[str, Any]
     metric: str
@@ -188,6 +194,7 @@ class IndexRecord(Record):
     considered: tuple[Considered, ...] = ()
     recalls: tuple[KindRecall, ...] = ()  # of every kind of queries, the least first; empty: of rows alone
     training: Training | None = None  # None: an index of an earlier version
+    made_of: str | None = None  # see `made_of`; None: an index of an earlier version
 
 
 class PartitionEntry(Record):
@@ -263,6 +270,14 @@ class Manifest(Record):
         """Products of the partitions in `scope` that can be found, by default of all."""
         return sum(partition.rows for partition in self.partitions if scope is None or partition.name in scope)
 
+    def live(self) -> dict[str, list[tuple[ShardEntry, Segment]]]:
+        """Partition -> its live segments, in the order of index positions."""
+        found: dict[str, list[tuple[ShardEntry, Segment]]] = {}
+        for shard in self.shards:
+            for segment in shard.segments:
+                found.setdefault(segment.partition, []).append((shard, segment))
+        return found
+
     def files(self) -> list[FileRef]:
         """Every file that this snapshot names."""
         named = [
@@ -277,6 +292,11 @@ class Manifest(Record):
     def snapshot_id(self) -> str:
         """The id under which `to_bytes()` is published."""
         return f"{self.created_at.astimezone(UTC):%Y%m%dT%H%M%SZ}-{_digest(self.to_bytes())}"
+
+
+def made_of(segments: Sequence[str]) -> str:
+    """64 hex digits of the digests of segments, in order: what an index was made of."""
+    return identity_of({"segments": list(segments)})
 
 
 def path_of(snapshot_id: str) -> str:

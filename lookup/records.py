@@ -1,6 +1,7 @@
-"""Small records of the store that carry their own digest, so that an altered one reads as none at all.
+"""Small records of the store that carry their own digest and name, so that an altered or misplaced one reads as none.
 
-A record says which files are whole. One that lies would have a run trust what it should write again.
+A record says which files are whole. One that lies would have a run trust what it should write again; so would one that
+tells the truth about something else: a record is believed only under its own name.
 """
 
 from __future__ import annotations
@@ -11,27 +12,32 @@ from typing import TypeVar
 from blake3 import blake3
 from pydantic import ValidationError
 
-from lookup.manifest import Record
+from lookup.manifest import NamedRecord
 from lookup.store import Store
 
-AnyRecord = TypeVar("AnyRecord", bound=Record)
+AnyRecord = TypeVar("AnyRecord", bound=NamedRecord)
 
 
-def write_record(store: Store, name: str, record: Record) -> None:
-    """Commit `record` under `name`: one line of JSON, and the blake3 of that line."""
+def write_record(store: Store, path: str, record: NamedRecord) -> None:
+    """Commit `record` under `path`: one line of JSON, and the blake3 of that line."""
     line = record.model_dump_json().encode()
-    store.put_bytes(line + b"\n" + blake3(line).hexdigest().encode() + b"\n", name)
+    store.put_bytes(line + b"\n" + blake3(line).hexdigest().encode() + b"\n", path)
 
 
-def read_record(store: Store, name: str, kind: type[AnyRecord]) -> AnyRecord | None:
-    """The record under `name`; None when there is none, when it was altered, or when another version wrote it."""
-    if not store.exists(name):
+def read_record(store: Store, path: str, kind: type[AnyRecord], name: str | None = None) -> AnyRecord | None:
+    """The record under `path` that bears `name`, by default the path itself.
+
+    None when there is none, when it was altered, when another version wrote it, or when it was copied or moved there.
+    """
+    if not store.exists(path):
         return None
-    line, _, digest = store.read(name).partition(b"\n")
+    line, _, digest = store.read(path).partition(b"\n")
     if digest != blake3(line).hexdigest().encode() + b"\n":
         return None
-    fields = set(json.loads(line))
-    if not set(kind.model_fields) - kind.later <= fields <= set(kind.model_fields):
+    fields = json.loads(line)
+    if not set(kind.model_fields) - kind.later <= set(fields) <= set(kind.model_fields):
+        return None
+    if fields.get("name") != (path if name is None else name):
         return None
     try:
         return kind.model_validate_json(line)

@@ -14,9 +14,9 @@ from lookup.errors import InputError
 from lookup.filters import Filters
 from lookup.hit import Hit
 from lookup.index import PartitionIndex
-from lookup.manifest import Manifest, PartitionEntry
+from lookup.manifest import Manifest, PartitionEntry, Segment, ShardEntry, made_of
 from lookup.query import QueryEncoder, check_asked, check_k
-from lookup.segments import Partition, Segments
+from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store import Store
 from lookup.where import Where, parsed
 
@@ -46,7 +46,8 @@ class Reader:
         snapshot, manifest = store.published()
         known = {partition.name: partition for partition in manifest.partitions}
         chosen = [_known(name, known) for name in partitions] if partitions is not None else list(known.values())
-        opened = {partition.name: _open_partition(store, manifest, partition) for partition in chosen}
+        live = manifest.live()
+        opened = {one.name: _open_partition(store, one, live.get(one.name, [])) for one in chosen}
         segments = Segments(store)
         filters = Filters(segments, manifest.attributes, manifest.config["catalog"])
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
@@ -118,14 +119,20 @@ class Reader:
         assert shard.record.file is not None  # a live segment lies in a file
         table = self._segments.table(shard.record.file, segment.row_group)
         at = {column: table.column(column)[row].as_py() for column in table.column_names}
+        (indexed,) = partition.index.ids([position])
+        if indexed != at["id"]:
+            path = shard.record.file.path
+            entry = next(entry for entry in self.manifest.partitions if entry.name == name)
+            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {at['id']!r} in {path}")
         source = (shard.source, shard.row_groups[0], at["row"])
         return Hit(at["id"], score, name, at.get("attributes") or {}, at["photo"], source)
 
 
-def _open_partition(store: Store, manifest: Manifest, partition: PartitionEntry) -> Partition:
+def _open_partition(store: Store, partition: PartitionEntry, live: Sequence[tuple[ShardEntry, Segment]]) -> Partition:
     record = partition.index
+    if record.made_of not in (None, made_of([segment.digest for _, segment in live])):
+        raise of_other_rows(partition, "it was built of other segments than those of the partition")
     index = PartitionIndex.open({role: store.verified(file) for role, file in record.files.items()}, record)
-    live = [(shard, s) for shard in manifest.shards for s in shard.segments if s.partition == partition.name]
     return Partition.of(partition.name, index, live)
 
 

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 
 from lookup.errors import IntegrityError
 from lookup.index import PartitionIndex
-from lookup.manifest import FileRef, Segment, ShardEntry
+from lookup.manifest import FileRef, PartitionEntry, Segment, ShardEntry
 from lookup.recent import Recent
 from lookup.store import Store
 
@@ -41,6 +41,15 @@ class Partition:
         at = bisect.bisect_right(self.ends, position)
         shard, segment = self.segments[at]
         return shard, segment, position - (self.ends[at] - segment.rows)
+
+
+def of_other_rows(partition: PartitionEntry, came: str) -> IntegrityError:
+    """The error for an index whose rows are not those of its partition, however whole its files are."""
+    return IntegrityError(
+        f"{partition.index.files['ids'].path} to have the ids of the rows of {partition.name!r}",
+        came,
+        "delete that folder and run `vitrine run` again: it builds the index anew; until then serve an earlier one",
+    )
 
 
 @dataclass

@@ -211,6 +211,11 @@ class Store:
             )
         return name
 
+    def snapshots(self) -> list[str]:
+        """The ids of all snapshots that the store has, published or not, by time."""
+        names = (Path(name).stem for name in self.names("snapshots") if name.endswith(".json"))
+        return [name for name in names if _ID.fullmatch(name)]
+
     def published(self) -> tuple[str, Manifest]:
         """The id and the manifest of the published snapshot; InputError before the first."""
         snapshot_id = self.current()

@@ -323,15 +323,19 @@ def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) 
     console.snapshot(chosen, manifest, html, as_json)
 
 
-@cli.command(epilog=_example("vitrine verify demo/store"))
+@cli.command(epilog=_example("vitrine verify demo/store", "vitrine verify demo/store --all"))
 @_store
+@click.option("--all", "every", is_flag=True, help="All snapshots that the store has, not the published one alone.")
 @_json
-def verify(store: str, as_json: bool) -> None:
-    """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs."""
+def verify(store: str, every: bool, as_json: bool) -> None:
+    """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.
+
+    Records must bear the names of their places, and each index the ids of its partition's rows.
+    """
     from pipeline import console
     from pipeline.verify import verify_store
 
-    console.verified(verify_store(store), as_json)
+    console.verified(verify_store(store, every), as_json)
 
 
 @cli.command(epilog=_example("vitrine doctor", "vitrine doctor --device cuda"))

@@ -307,9 +307,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
 
 def verified(found: Verified, as_json: bool) -> None:
     """That a snapshot is whole."""
-    result(
-        asdict(found), as_json, f"snapshot {found.snapshot} is whole: {found.files} files, {found.bytes / 1e6:,.1f} MB"
-    )
+    what = f"snapshot {found.snapshot} is" if found.snapshots == 1 else f"all {found.snapshots} snapshots are"
+    result(asdict(found), as_json, f"{what} whole: {found.files} files, {found.bytes / 1e6:,.1f} MB")
 
 
 def checks(done: Sequence[Check], as_json: bool) -> None:

@@ -16,7 +16,7 @@ from pipeline.config import Config
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, watched
 from pipeline.runners import run_pipeline
-from pipeline.shard_files import count_marks, mark_unit, marked_units, reusable_shard, shard_record
+from pipeline.shard_files import count_marks, mark_unit, marked_units, noted_key, reusable_shard, shard_record
 from pipeline.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 
 _log = logging.getLogger(__name__)
@@ -109,7 +109,7 @@ def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
     if not earlier:
         return None
     ended_well = _noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
-    same = _noted(store, f"runs/{earlier[-1]}/plan.json", "key") == plan.key
+    same = noted_key(store, earlier[-1]) == plan.key
     return earlier[-1] if same and not ended_well else None
 
 

@@ -4,22 +4,35 @@ from __future__ import annotations
 
 import bisect
 import itertools
-import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 from index_builders.asked import Embed
 from index_builders.build import BuiltIndex, build
 from index_builders.shards import SegmentRef
 from index_builders.sizing import IndexSettings
 from lookup.errors import IntegrityError
-from lookup.manifest import FileRef, IndexRecord, Segment, Training
+from lookup.manifest import FileRef, IndexRecord, NamedRecord, Record, Segment, Training, made_of
 from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.offers import Offer, earlier, training
 
 Located = tuple[FileRef, Segment]  # a segment and the shard file it lies in
+
+
+class _Listed(Record):
+    """A segment of an index to build, and the shard file it lies in."""
+
+    file: FileRef
+    segment: Segment
+
+
+class _TaskFile(NamedRecord):
+    """What an index shall be made of, in order, and the training that it may have. Its name is its path."""
+
+    index: str  # the name of the index
+    segments: tuple[_Listed, ...]
+    offer: Offer
 
 
 def write_index(
@@ -29,32 +42,40 @@ def write_index(
 
     `embed` makes queries of text vectors, see index_builders/asked.py.
     """
-    segments, offer = read_task(store, task)
+    segments, offer = read_task(store, task, name)
     with store.scratch() as folder:
         built = build(segments, dim, settings, folder, embed, earlier(store, offer))
-        return commit(store, name, folder, built, training(name, offer, built, settings))
+        return commit(store, name, folder, built, training(name, offer, built, settings), segments)
 
 
-def commit(store: Store, name: str, folder: Path, built: BuiltIndex, learned: Training) -> IndexRecord:
-    """Put the files of `folder` into the store as index `name`, and its record last."""
+def commit(
+    store: Store, name: str, folder: Path, built: BuiltIndex, learned: Training, segments: Sequence[SegmentRef]
+) -> IndexRecord:
+    """Put the files of `folder` into the store as index `name` of these segments, and its record last."""
     files = {role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()}
     measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
-    record = IndexRecord(name=name, files=files, training=learned, **measured)
+    made = made_of([segment.digest for segment in segments])
+    record = IndexRecord(name=name, files=files, training=learned, made_of=made, **measured)
     write_record(store, _record_path(name), record)
     return record
 
 
 def reusable_index(store: Store, name: str) -> IndexRecord | None:
     """The record of index `name` when it and its files are whole; None when it has to be built (again)."""
-    record = read_record(store, _record_path(name), IndexRecord)
+    record = own_index_record(store, name)
     whole = record is not None and all(store.stands(file) for file in record.files.values())
     return record if whole else None
 
 
-def write_task(store: Store, path: str, located: Sequence[Located], offer: Offer) -> None:
+def own_index_record(store: Store, name: str) -> IndexRecord | None:
+    """The record of index `name`, whatever became of its files; None when there is none of that name."""
+    return read_record(store, _record_path(name), IndexRecord, name)
+
+
+def write_task(store: Store, path: str, index: str, located: Sequence[Located], offer: Offer) -> None:
     """Name the segments of an index, in order, and the training that it may have, in a file of the store."""
-    segments = [{"file": file.model_dump(), "segment": segment.model_dump()} for file, segment in located]
-    store.put_bytes(json.dumps({"segments": segments, "offer": offer.model_dump(mode="json")}).encode(), path)
+    segments = tuple(_Listed(file=file, segment=segment) for file, segment in located)
+    write_record(store, path, _TaskFile(name=path, index=index, segments=segments, offer=offer))
 
 
 def index_stands(store: Store, name: str) -> bool:
@@ -64,34 +85,44 @@ def index_stands(store: Store, name: str) -> bool:
 
 def index_record(store: Store, name: str) -> IndexRecord:
     """The record of an index that this run built or found whole."""
-    record = read_record(store, _record_path(name), IndexRecord)
+    record = own_index_record(store, name)
     if record is None:
-        raise IntegrityError(f"the record of index {name}", "none, or an altered one", "run again: it is written anew")
+        came = "none, an altered one, or that of another index"
+        raise IntegrityError(
+            f"the record of index {name} in {_record_path(name)}", came, "run again: it is written anew"
+        )
     return record
 
 
-def read_task(store: Store, path: str) -> tuple[list[SegmentRef], Offer]:
-    """The segments of a task, their files' digests checked, and what it says of the training."""
-    task = json.loads(store.read(path))
-    return _opened(store, task["segments"]), Offer.model_validate(task["offer"])
+def read_task(store: Store, path: str, index: str) -> tuple[list[SegmentRef], Offer]:
+    """The segments of the task of an index, their files' digests checked, and what it says of the training."""
+    task = _task(store, path, index)
+    return _opened(store, task.segments), task.offer
 
 
-def read_rows(store: Store, path: str, rows: range) -> tuple[int, list[SegmentRef]]:
+def read_rows(store: Store, path: str, index: str, rows: range) -> tuple[int, list[SegmentRef]]:
     """The segments of a task in which `rows` of its partition lie, checked alike, and the first row of the first."""
-    listed = json.loads(store.read(path))["segments"]
-    ends = list(itertools.accumulate(one["segment"]["rows"] for one in listed))
+    listed = _task(store, path, index).segments
+    ends = list(itertools.accumulate(one.segment.rows for one in listed))
     first = bisect.bisect_right(ends, rows.start)
     return ends[first - 1] if first else 0, _opened(store, listed[first : bisect.bisect_left(ends, rows.stop) + 1])
 
 
-def _opened(store: Store, listed: Sequence[dict[str, Any]]) -> list[SegmentRef]:
+def _task(store: Store, path: str, index: str) -> _TaskFile:
+    task = read_record(store, path, _TaskFile)
+    if task is None or task.index != index:
+        came = "none, an altered one, or that of another index"
+        raise IntegrityError(f"the task of index {index} in {path}", came, "run again: it is written anew")
+    return task
+
+
+def _opened(store: Store, listed: Sequence[_Listed]) -> list[SegmentRef]:
     paths: dict[str, Path] = {}
     for one in listed:
-        file = FileRef.model_validate(one["file"])
-        if file.path not in paths:
-            paths[file.path] = store.verified(file)
-    segments = ((one["file"]["path"], Segment.model_validate(one["segment"])) for one in listed)
-    return [SegmentRef(paths[path], segment.row_group, segment.rows, segment.digest) for path, segment in segments]
+        if one.file.path not in paths:
+            paths[one.file.path] = store.verified(one.file)
+    segments = ((paths[one.file.path], one.segment) for one in listed)
+    return [SegmentRef(path, segment.row_group, segment.rows, segment.digest) for path, segment in segments]
 
 
 def _record_path(name: str) -> str:

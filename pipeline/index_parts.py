@@ -10,7 +10,6 @@ All of it is dropped as soon as nobody needs it: after its round, at the end of 
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -19,17 +18,38 @@ from typing import Any, NamedTuple
 import faiss
 import numpy as np
 from blake3 import blake3
+from pydantic import ConfigDict
 
 from index_builders.asked import Embed
 from index_builders.filled import write_index as write_faiss
 from index_builders.parts import Learning, Partition, SoFar, fill, finish, learn, parts_of
 from index_builders.sizing import IndexSettings
 from lookup.errors import IntegrityError
-from lookup.manifest import FileRef, IndexRecord
+from lookup.manifest import FileRef, IndexRecord, NamedRecord
+from lookup.records import read_record, write_record
 from lookup.store import PARTS, Store
 from pipeline.config import Config
 from pipeline.index_files import commit, read_rows, read_task, reusable_index, write_index
 from pipeline.offers import Offer, earlier, training
+
+
+class _Learned(NamedRecord):
+    """What is built in a round, and its trained index. Its name is its path."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # figures that could not be measured are NaN
+
+    index: FileRef
+    learning: dict[str, Any]
+    seconds: float
+
+
+class _Short(NamedRecord):
+    """What rounds that fell short found, and took. Its name is its path."""
+
+    model_config = ConfigDict(ser_json_inf_nan="constants")
+
+    so_far: dict[str, Any]
+    seconds: float
 
 
 class Task(NamedTuple):
@@ -79,8 +99,8 @@ def started(store: Store, task: Task, config: Config, dim: int, embed: Embed | N
         write_faiss(empty, folder / "learned.faiss")
         file = store.put(folder / "learned.faiss", f"{_folder(task)}/learned.faiss", rows=0)
     seconds = before + time.perf_counter() - began
-    learned = {"index": file.model_dump(), "learning": learning.fields(), "seconds": seconds}
-    store.put_bytes(json.dumps(learned).encode(), f"{_folder(task)}/learned.json")
+    path = _learned_path(task)
+    write_record(store, path, _Learned(name=path, index=file, learning=learning.fields(), seconds=seconds))
     return [Part(*task, number, rows.start, rows.stop) for number, rows in enumerate(parts)]
 
 
@@ -94,7 +114,7 @@ def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
     began, task = time.perf_counter(), task_of(part)
     _, empty, _ = _learned(store, task)
     rows = range(part.first, part.end)
-    first, segments = read_rows(store, part.path, rows)
+    first, segments = read_rows(store, part.path, part.name, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
         fill(empty, segments, first, rows, settings, path)
@@ -122,11 +142,12 @@ def merged(
             found = finish(partition, learning, empty, [store.verified(file) for file in files], folder)
             seconds = before + sum(one.seconds for one in parts) + time.perf_counter() - began
             if isinstance(found, SoFar):
-                short = {"so_far": found.fields(), "seconds": seconds}
-                store.put_bytes(json.dumps(short).encode(), _so_far_path(task._replace(round=task.round + 1)))
+                path = _so_far_path(task._replace(round=task.round + 1))
+                write_record(store, path, _Short(name=path, so_far=found.fields(), seconds=seconds))
             else:
                 found = replace(found, build_seconds=seconds)
-                record = commit(store, task.name, folder, found, training(task.name, offer, found, config.index))
+                trained = training(task.name, offer, found, config.index)
+                record = commit(store, task.name, folder, found, trained, partition.segments)
     store.remove(_folder(task))
     return record
 
@@ -137,7 +158,7 @@ def needs_round(store: Store, task: Task) -> bool:
 
 
 def _partition(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> tuple[Partition, Offer]:
-    segments, offer = read_task(store, task.path)
+    segments, offer = read_task(store, task.path, task.name)
     return Partition(segments, dim, config.index, embed, earlier(store, offer)), offer
 
 
@@ -145,16 +166,20 @@ def _so_far(store: Store, task: Task) -> tuple[SoFar, float]:
     """What rounds before found, and the seconds of all their steps."""
     if not task.round:
         return SoFar(), 0.0
-    short = json.loads(store.read(_so_far_path(task)))
-    return SoFar.of(short["so_far"]), short["seconds"]
+    short = read_record(store, _so_far_path(task), _Short)
+    if short is None:
+        raise _misplaced(_so_far_path(task))
+    return SoFar.of(short.so_far), short.seconds
 
 
 def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index, float]:
     """What was learned for a task, and the seconds until then; not through the cache of a remote store, where nobody
     would drop it.
     """
-    learned: dict[str, Any] = json.loads(store.read(f"{_folder(task)}/learned.json"))
-    file = FileRef.model_validate(learned["index"])
+    learned = read_record(store, _learned_path(task), _Learned)
+    if learned is None:
+        raise _misplaced(_learned_path(task))
+    file = learned.index
     raw = store.read(file.path)
     found = blake3(raw).hexdigest()
     if found != file.blake3:
@@ -163,7 +188,16 @@ def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index, float]:
             expected, f"{len(raw)} bytes, blake3 {found}", "run `vitrine run` again: it is learned anew"
         )
     index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
-    return Learning.of(learned["learning"]), index, learned["seconds"]
+    return Learning.of(learned.learning), index, learned.seconds
+
+
+def _misplaced(path: str) -> IntegrityError:
+    came = "none, an altered one, or that of another index"
+    return IntegrityError(f"what was learned so far in {path}", came, "run `vitrine run` again: it is learned anew")
+
+
+def _learned_path(task: Task) -> str:
+    return f"{_folder(task)}/learned.json"
 
 
 def _folder(task: Task) -> str:

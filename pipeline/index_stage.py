@@ -65,7 +65,7 @@ def build_indexes(
         names[partition] = wanted.name
         if wanted.offer is not None:
             path = f"runs/{run}/indexes/{number:06d}.json"
-            write_task(store, path, located, wanted.offer)
+            write_task(store, path, wanted.name, located, wanted.offer)
             tasks.append(Task(number, partition, wanted.name, path, 0))
     if tasks:
         with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):

@@ -10,7 +10,7 @@ import pyarrow.parquet as pq
 
 from encoders.errors import IntegrityError, VitrineError
 from index_builders.shards import shard_schema, write_shard
-from lookup.manifest import FileRef, Record, RejectCount, Segment, ShardRecord
+from lookup.manifest import FileRef, NamedRecord, RejectCount, Segment, ShardRecord
 from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.config import Config
@@ -21,18 +21,26 @@ _REJECT_COLUMNS = ["row", "id", "partition", "reject"]
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
     """The record of shard `name` when it and its files are whole; None when the shard has to be written (again)."""
-    record = read_record(store, _record_path(name), ShardRecord)
+    record = own_record(store, name)
     if record is None:
         return None
     files = [file for file in (record.file, record.rejects) if file is not None]
     return record if all(store.stands(file) for file in files) else None
 
 
+def own_record(store: Store, name: str) -> ShardRecord | None:
+    """The record of shard `name`, whatever became of its files; None when there is none of that name."""
+    return read_record(store, _record_path(name), ShardRecord, name)
+
+
 def shard_record(store: Store, name: str) -> ShardRecord:
     """The record of a shard that this run wrote or found whole."""
-    record = read_record(store, _record_path(name), ShardRecord)
+    record = own_record(store, name)
     if record is None:
-        raise IntegrityError(f"the record of shard {name}", "none, or an altered one", "run again: it is written anew")
+        came = "none, an altered one, or that of another shard"
+        raise IntegrityError(
+            f"the record of shard {name} in {_record_path(name)}", came, "run again: it is written anew"
+        )
     return record
 
 
@@ -61,8 +69,8 @@ def write_unit(store: Store, name: str, fused: pa.Table, config: Config) -> Shar
     return record
 
 
-class Mark(Record):
-    """What a run notes of a finished unit: its shard, and whether that stood before."""
+class Mark(NamedRecord):
+    """What a run notes of a finished unit: its shard, and whether that stood before. Its name is its path."""
 
     shard: str
     reused: bool
@@ -73,7 +81,25 @@ def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> No
     path = _mark_path(run, unit)
     done_before = read_record(store, path, Mark)
     if done_before is None or done_before.shard != shard:
-        write_record(store, path, Mark(shard=shard, reused=reused))
+        write_record(store, path, Mark(name=path, shard=shard, reused=reused))
+
+
+class PlanKey(NamedRecord):
+    """Which plan the units of a run are numbered by: its marks mean nothing under another one. Its name is its path."""
+
+    key: str
+
+
+def note_key(store: Store, run: str, key: str) -> None:
+    """Note the key of a run's plan, for a run that goes on where this one is stopped."""
+    path = _key_path(run)
+    write_record(store, path, PlanKey(name=path, key=key))
+
+
+def noted_key(store: Store, run: str) -> str | None:
+    """The key of a run's plan; None where it is not known."""
+    note = read_record(store, _key_path(run), PlanKey)
+    return None if note is None else note.key
 
 
 def count_marks(store: Store, run: str) -> int:
@@ -136,6 +162,10 @@ def _write_rejects(store: Store, name: str, bad: pa.Table, folder: Path) -> File
 
 def _record_path(name: str) -> str:
     return f"shards/{name}.json"
+
+
+def _key_path(run: str) -> str:
+    return f"runs/{run}/key.json"
 
 
 def _mark_path(run: str, unit: int) -> str:

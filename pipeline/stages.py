@@ -27,12 +27,14 @@ from pipeline.failures import interrupted, told
 from pipeline.forecast import fitted
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
+from pipeline.gates.invariants import index_rows
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
+from pipeline.shard_files import note_key
 from pipeline.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing
 
 _log = logging.getLogger(__name__)
@@ -120,6 +122,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         if request.category is not None and state.parent is not None:
             refuse_mixing(config, plan, state.parent)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
+        note_key(store, state.run, plan.key)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
         for line in (line for one in plan.notices for line in one.lines()):
             _log.warning("%s", line)
@@ -140,7 +143,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     with steps.step("gate") as counts:
         state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions)
         state.gates = check(state.manifest, state.parent, config.gates, _scope(request))
-        state.gates.append(ids_unique(store, state.manifest))
+        state.gates += [index_rows(store, state.manifest), ids_unique(store, state.manifest)]
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):

@@ -78,8 +78,8 @@ def test_an_altered_segment_is_refused(catalog: Path, tmp_path: Path, monkeypatc
     """Rows that are not those recorded are told by whoever fills a part, before it is used."""
     real = index_parts.read_rows
 
-    def altered(store: Store, path: str, rows: range) -> tuple[int, list[Any]]:
-        first, segments = real(store, path, rows)
+    def altered(store: Store, path: str, index: str, rows: range) -> tuple[int, list[Any]]:
+        first, segments = real(store, path, index, rows)
         return first, [type(one)(**{**vars(one), "digest": "0" * 64}) for one in segments]
 
     monkeypatch.setattr(index_parts, "read_rows", altered)

@@ -9,20 +9,40 @@ from conftest import config_for, digests, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup.manifest import Record, RejectCount
+from lookup.manifest import NamedRecord, Record
 from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.verify import verify_store
 
-RECORD = RejectCount(partition="Kitchen > Mugs\n", reason="no_modality", rows=3)
+ONE = "runs/one.json"
+
+
+class Count(NamedRecord):
+    """Some record."""
+
+    reason: str
+    rows: int
+
+
+RECORD = Count(name=ONE, reason="Kitchen > Mugs\n", rows=3)
 
 
 def test_a_record_comes_back(tmp_path: Path) -> None:
     """What was written is what is read."""
     store = Store.create(str(tmp_path))
-    write_record(store, "runs/one.json", RECORD)
-    assert read_record(store, "runs/one.json", RejectCount) == RECORD
-    assert read_record(store, "runs/two.json", RejectCount) is None
+    write_record(store, ONE, RECORD)
+    assert read_record(store, ONE, Count) == RECORD
+    assert read_record(store, "runs/two.json", Count) is None
+
+
+def test_a_record_that_lies_elsewhere_is_none(tmp_path: Path) -> None:
+    """A whole record is believed under the name that it bears and no other, by default the path."""
+    store = Store.create(str(tmp_path))
+    for path in (ONE, "runs/two.json"):
+        write_record(store, path, RECORD)
+    assert read_record(store, "runs/two.json", Count) is None
+    assert read_record(store, "runs/two.json", Count, name=ONE) == RECORD
+    assert read_record(store, ONE, Count, name="one") is None
 
 
 def test_a_record_of_another_version_is_none(tmp_path: Path) -> None:
@@ -31,35 +51,35 @@ def test_a_record_of_another_version_is_none(tmp_path: Path) -> None:
     class Inner(Record):
         rows: int
 
-    class Outer(Record):
+    class Outer(NamedRecord):
         inner: Inner
 
     class OtherInner(Record):
         rows: int
         bytes: int
 
-    class OtherOuter(Record):
+    class OtherOuter(NamedRecord):
         inner: OtherInner
 
     store = Store.create(str(tmp_path))
-    write_record(store, "runs/one.json", OtherOuter(inner=OtherInner(rows=1, bytes=2)))
-    assert read_record(store, "runs/one.json", OtherOuter) is not None
-    assert read_record(store, "runs/one.json", Outer) is None
-    assert read_record(store, "runs/one.json", RejectCount) is None
+    write_record(store, ONE, OtherOuter(name=ONE, inner=OtherInner(rows=1, bytes=2)))
+    assert read_record(store, ONE, OtherOuter) is not None
+    assert read_record(store, ONE, Outer) is None
+    assert read_record(store, ONE, Count) is None
 
 
 @given(st.data())
 def test_an_altered_record_is_none(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
     """Any changed, missing or added byte makes a record count as not there."""
     store = Store.create(str(tmp_path_factory.getbasetemp() / "records"))
-    write_record(store, "runs/one.json", RECORD)
-    path = store.path("runs/one.json")
+    write_record(store, ONE, RECORD)
+    path = store.path(ONE)
     whole = path.read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "more"]))
     bad = {"flip": whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :], "cut": whole[:at], "more": whole + b"x"}[kind]
     path.write_bytes(bad)
-    assert read_record(store, "runs/one.json", RejectCount) is None
+    assert read_record(store, ONE, Count) is None
 
 
 def test_a_run_writes_damaged_records_again(demo: Path, tmp_path: Path) -> None:

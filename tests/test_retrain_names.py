@@ -146,7 +146,7 @@ def test_an_index_of_an_earlier_version_is_kept(parent: Path) -> None:
         del fields[later]
     line = json.dumps(fields).encode()
     path.write_bytes(line + b"\n" + blake3(line).hexdigest().encode() + b"\n")
-    earlier = read_record(store, f"indexes/{name}/record.json", IndexRecord)
+    earlier = read_record(store, f"indexes/{name}/record.json", IndexRecord, name)
     assert earlier is not None
     assert earlier.training is None
     manifest = manifest_of(parent / "store")

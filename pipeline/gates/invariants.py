@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from lookup.manifest import Manifest, PartitionEntry, ShardEntry
+from lookup.manifest import Manifest, PartitionEntry, ShardEntry, made_of
+from lookup.store import Store
 from pipeline.gates.result import listed, result
+from pipeline.index_ids import misplaced
 from pipeline.report import GateResult
 
 
@@ -51,6 +53,20 @@ def _index_is_whole(partition: PartitionEntry, manifest: Manifest) -> bool:
     index = partition.index
     same_rows = bool(index.files) and all(file.rows == index.rows for file in index.files.values())
     return same_rows and (index.dim, index.metric) == (manifest.dim, manifest.metric)
+
+
+def index_rows(store: Store, manifest: Manifest) -> GateResult:
+    """Every index was made of the live segments of its partition, ids and vectors. One of an earlier version does not
+    say what it was made of: its ids are compared.
+    """
+    live, silent, wrong = manifest.live(), list[PartitionEntry](), list[str]()
+    for partition in manifest.partitions:
+        if partition.index.made_of is None:
+            silent.append(partition)
+        elif partition.index.made_of != made_of([segment.digest for _, segment in live.get(partition.name, [])]):
+            wrong.append(partition.name)
+    wrong += misplaced(store, manifest, silent)
+    return _none_wrong("index_rows", wrong, "partitions whose index was made of other rows than theirs")
 
 
 def untouched(manifest: Manifest, parent: Manifest, scope: frozenset[str]) -> GateResult:
