@@ -23,6 +23,10 @@ _WIDE = f"[{_SAFE}！-％＇-；＝-～]"
 ONLY_NFKC = f"^{_WIDE}+( {_WIDE}+)*$"  # a pattern for re and for RE2 alike: whole columns are looked through at once
 _ONLY_NFKC = re.compile(ONLY_NFKC.removesuffix("$"))
 
+# The same with every other mark of ASCII but &: such a name is compared as it is.
+PLAIN_NAME = "^[!-%'-~]+( [!-%'-~]+)*$"  # for re and for RE2 alike
+_PLAIN_NAME = re.compile(PLAIN_NAME.removesuffix("$"))
+
 # Only elements of HTML count as tags, so that `3 < 5` and `<3` survive. Inline elements join what they stand between,
 # as a browser shows it; all others separate it.
 _INLINE = "a|abbr|b|bdi|bdo|big|cite|code|del|em|font|i|ins|kbd|mark|q|s|small|span|strike|strong|sub|sup|tt|u|var|wbr"
@@ -82,6 +86,21 @@ def clean_text(text: str, max_chars: int) -> str:
 def clean_texts(texts: Sequence[str | None], max_chars: int) -> list[str]:
     """`clean_text` of each; None is the empty text."""
     return [clean_text(text, max_chars) if text else "" for text in texts]
+
+
+def plain_name(text: str) -> str:
+    """`text` as names are compared: a category, a value of an attribute or of a filter. Idempotent.
+
+    Entities are decoded, letters composed (NFC), invisible characters go, white space is single spaces. Less than
+    `clean_text`: what is written differently for people to see (`Acme™` and `AcmeTM`, full width, case, tags) differs.
+    """
+    while not _PLAIN_NAME.fullmatch(text):
+        plain = _ENTITY.sub(_unescaped, _NESTED_AMPERSAND.sub("&amp;", text)) if "&" in text else text
+        plain = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", plain)).split())
+        if plain == text:
+            break
+        text = plain
+    return text
 
 
 def _until_stable(text: str) -> str:

@@ -15,10 +15,11 @@ import numpy as np
 import pyarrow as pa
 
 from lookup.errors import InputError
+from lookup.manifest import NO_PARTITION
 from lookup.only import Only
 from lookup.recent import Recent
 from lookup.segments import Partition, Segments
-from lookup.where import APART, Condition, Operator, common_type, is_joined, squashed
+from lookup.where import APART, Condition, Operator, as_compared, common_type, is_joined, squashed
 
 _COLUMN_BYTES = 256 << 20  # of columns that stay in memory; 10 million prices are 80 MB
 _KEPT_BYTES = 64 << 20  # of what filters keep
@@ -27,7 +28,7 @@ _LIST = "list it in catalog.attributes and run again"
 
 @dataclass(frozen=True)
 class _Column:
-    """An attribute of a partition: an array of each segment, strings as a dictionary; null where none has a value."""
+    """An attribute of a partition: an array of each segment, as it is compared; null where none has a value."""
 
     arrays: tuple[pa.Array, ...]
     kinds: tuple[pa.DataType, ...]  # each once
@@ -110,9 +111,8 @@ class Filters:
         if name == self._partition:
             return {part.name for part in partitions}
         arrays = [array for part in partitions for array in self._column(part, name).arrays]
-        return {
-            value for array in arrays if pa.types.is_dictionary(array.type) for value in array.dictionary.to_pylist()
-        }
+        values = [array.values if pa.types.is_list(array.type) else array for array in arrays]
+        return {one for array in values if pa.types.is_dictionary(array.type) for one in array.dictionary.to_pylist()}
 
     def _of(self, partition: Partition, where: tuple[Condition, ...], kinds: tuple[pa.DataType, ...]) -> Only:
         return self._kept.get((partition.name, where, kinds), lambda: self._only(partition, where, kinds))
@@ -178,10 +178,13 @@ class Filters:
             if array.null_count == len(array):  # a file without any value has no type of its own
                 array = pa.nulls(len(array))
             kinds.append(array.type)
-            arrays.append(array.dictionary_encode() if pa.types.is_string(array.type) else array)
+            arrays.append(as_compared(array))
         return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)))
 
 
 def _meets(partition: Partition, where: Condition) -> bool:
-    """Whether the name of a partition meets a condition."""
-    return bool(where.mask(pa.array([partition.name]), pa.string())[0])
+    """Whether the name of a partition meets a condition; products without a category have none, unless it is asked
+    for by the name that stands for it.
+    """
+    name = None if partition.name == NO_PARTITION and NO_PARTITION not in where.values else partition.name
+    return bool(where.mask(as_compared(pa.array([name], pa.string())), pa.string())[0])

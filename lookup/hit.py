@@ -3,7 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from decimal import Decimal
 from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from lookup.values import FLOATS
 
 
 @dataclass(frozen=True)
@@ -11,6 +17,9 @@ class Hit:
     """One product found.
 
     `score` is the inner product of the query's and the product's embedding, the same scale in every partition.
+    `attributes` are as the catalog has them: text as written, decimals as Decimal, floats of 32 bits as the shortest
+    number that reads back as the same (19.99), dates and times of datetime, or as text where it has none (nanoseconds,
+    the year 10000).
     `photo` is where the catalog has the first photo: a path or URI as written in the catalog, or None.
     `source` is (catalog file, first row group of the unit, row number counted from there): the catalog row itself.
     """
@@ -21,3 +30,37 @@ class Hit:
     attributes: dict[str, Any]
     photo: str | None
     source: tuple[str, int, int]
+
+
+def value_of(scalar: pa.Scalar) -> Any:
+    """An attribute's value as a hit shows it; None for null."""
+    if not scalar.is_valid:
+        return None
+    kind = scalar.type
+    if pa.types.is_timestamp(kind) and kind.unit == "ns":  # as_py() gives what pandas has, where that is installed
+        if scalar.value % 1000:
+            return _iso(scalar)
+        scalar = scalar.cast(pa.timestamp("us", kind.tz))
+    if pa.types.is_float32(kind) or pa.types.is_float16(kind):
+        return float(str(FLOATS[kind.bit_width](scalar.as_py())))
+    try:
+        return scalar.as_py()
+    except (OverflowError, ValueError):  # a year that Python's datetime does not have
+        return _iso(scalar)
+
+
+def words(value: Any) -> str:
+    """An attribute's value for people; empty for null."""
+    if value is None:
+        return ""
+    if isinstance(value, list | tuple):
+        return ", ".join(map(words, value))
+    return f"{value:f}" if isinstance(value, Decimal) else str(value)
+
+
+def _iso(scalar: pa.Scalar) -> str:
+    """ISO 8601 by numpy, which has every year and every unit; a time with a zone in UTC."""
+    kind = scalar.type
+    if pa.types.is_date(kind):
+        return str(np.datetime64(scalar.value, "D" if pa.types.is_date32(kind) else "ms"))
+    return f"{np.datetime64(scalar.value, kind.unit)}{'Z' if kind.tz else ''}"

@@ -19,6 +19,7 @@ from lookup.errors import IntegrityError
 from lookup.identity import identity_of
 
 FORMAT = 1
+NO_PARTITION = "_none"  # of products without a category
 _REMEDY = (
     "restore the file from a backup, point CURRENT at another file of snapshots/, or delete CURRENT and run the whole "
     "catalog: shards and indexes that validate are used again"

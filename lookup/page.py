@@ -19,14 +19,14 @@ from typing import TYPE_CHECKING, Any
 from encoders.disk import replace_file
 from encoders.regular import open_regular, read_regular
 from lookup.errors import InputError
-from lookup.hit import Hit
+from lookup.hit import Hit, words
+from lookup.manifest import NO_PARTITION
 
 if TYPE_CHECKING:
     from encoders.photo import PhotoLimits
 
 THUMBNAIL = 240  # pixels of the longer side; a card is at most about that wide
 _LONGEST = 300  # characters of a title or attribute that a card shows
-_NO_LEVEL = "_none"  # the partition of products without a category
 
 
 @dataclass(frozen=True)
@@ -143,27 +143,16 @@ def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
 
 
 def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
-    title = _words(hit.attributes.get("title"))
-    others = [(name, _words(value)) for name, value in hit.attributes.items() if name != "title"]
+    title = _clipped(words(hit.attributes.get("title")))
+    others = [(name, _clipped(words(value))) for name, value in hit.attributes.items() if name != "title"]
     return {
         "id": _clipped(hit.id),
         "score": f"{hit.score:.3f}",
-        "category": "no category" if hit.partition == _NO_LEVEL else _clipped(hit.partition),
+        "category": "no category" if hit.partition == NO_PARTITION else _clipped(hit.partition),
         "title": title or _clipped(hit.id),
-        "attributes": [(_clipped(name), words) for name, words in others if words],
+        "attributes": [(_clipped(name), value) for name, value in others if value],
         "photo": _thumbnail(photo, limits),
     }
-
-
-def _words(value: Any) -> str:
-    """An attribute's value for people; empty for null."""
-    if value is None:
-        return ""
-    if isinstance(value, list | tuple):
-        return _clipped(", ".join(_words(one) for one in value))
-    if isinstance(value, float):
-        return str(round(value, 4))  # float32 3.1 comes as 3.0999999
-    return _clipped(str(value))
 
 
 def _clipped(text: str) -> str:

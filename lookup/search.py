@@ -12,7 +12,7 @@ import numpy.typing as npt
 
 from lookup.errors import InputError
 from lookup.filters import Filters
-from lookup.hit import Hit
+from lookup.hit import Hit, value_of
 from lookup.index import PartitionIndex
 from lookup.manifest import Manifest, PartitionEntry, Segment, ShardEntry, made_of
 from lookup.query import QueryEncoder, check_asked, check_k
@@ -118,14 +118,16 @@ class Reader:
         shard, segment, row = partition.locate(position)
         assert shard.record.file is not None  # a live segment lies in a file
         table = self._segments.table(shard.record.file, segment.row_group)
-        at = {column: table.column(column)[row].as_py() for column in table.column_names}
+        at = {column: table.column(column)[row] for column in table.column_names}
+        found = at["id"].as_py()
         (indexed,) = partition.index.ids([position])
-        if indexed != at["id"]:
+        if indexed != found:
             path = shard.record.file.path
             entry = next(entry for entry in self.manifest.partitions if entry.name == name)
-            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {at['id']!r} in {path}")
-        source = (shard.source, shard.row_groups[0], at["row"])
-        return Hit(at["id"], score, name, at.get("attributes") or {}, at["photo"], source)
+            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {found!r} in {path}")
+        attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
+        source = (shard.source, shard.row_groups[0], at["row"].as_py())
+        return Hit(found, score, name, attributes, at["photo"].as_py(), source)
 
 
 def _open_partition(store: Store, partition: PartitionEntry, live: Sequence[tuple[ShardEntry, Segment]]) -> Partition:

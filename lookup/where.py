@@ -3,65 +3,49 @@
     condition = parse('brand in Acme, "Smith, Jones"')
     mask = condition.mask(column, column.type)
 
-Values are text and are read as the attribute's type: a number, true or false, a date or time as ISO 8601 writes it
-(2026-11-21, 2026-11-21T08:30), or a string, compared letter by letter as hits show it. Null and NaN match nothing, not
-even `!=`.
+Values are text and are read as what the attribute is: a number, true or false, a date or time as ISO 8601 writes it
+(2026-11-21, 2026-11-21T08:30), or a text. Null and NaN match `is null` and nothing else, not even `!=`. A list of texts
+is equal to each that it holds. Texts have no order: letter by letter, 100.00 USD comes before 20.00 USD.
 """
 
 from __future__ import annotations
 
 import datetime as dt
-import functools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from enum import StrEnum
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from lookup.errors import InputError
+from lookup.values import (
+    ORDER,
+    Mask,
+    Operator,
+    Sort,
+    as_compared,
+    common_type,
+    example_of,
+    matching,
+    read_value,
+    sort_of,
+)
 
-Mask = npt.NDArray[np.bool_]
+__all__ = ["Condition", "Operator", "Where", "as_compared", "common_type", "condition", "parse", "parsed"]
 
-
-class Operator(StrEnum):
-    """How an attribute is compared with the values of a condition."""
-
-    EQUAL = "="
-    NOT_EQUAL = "!="
-    LESS = "<"
-    AT_MOST = "<="
-    MORE = ">"
-    AT_LEAST = ">="
-    IN = "in"
-    BETWEEN = "between"  # both ends count
-
-
-_COMPARED: dict[Operator, Callable[[Any, Any], Any]] = {
-    Operator.EQUAL: pc.equal,
-    Operator.NOT_EQUAL: pc.not_equal,
-    Operator.LESS: pc.less,
-    Operator.AT_MOST: pc.less_equal,
-    Operator.MORE: pc.greater,
-    Operator.AT_LEAST: pc.greater_equal,
-}
-_WHOLE = pa.decimal128(20, 0)  # holds every int64 and every uint64
-_UNORDERED = (Operator.EQUAL, Operator.NOT_EQUAL, Operator.IN)
 # The name ends where the operator begins; in quotes it may hold anything, a quote is doubled. So are values read.
 _CONDITION = re.compile(
     r'\s*(?:"(?P<quoted>(?:[^"]|"")+)"|(?P<name>[^\s"=!<>]+))\s*'
-    r"(?P<operator><=|>=|!=|=|<|>|(?<=[\s\"])(?:in|between)\b)\s*(?P<values>.*)",
+    r"(?P<operator><=|>=|!=|=|<|>|(?<=[\s\"])(?:in|between|is\s+not\s+null|is\s+null)\b)\s*(?P<values>.*)",
     re.DOTALL,
 )
 _VALUE = re.compile(r'\s*(?:"(?P<quoted>(?:[^"]|"")*)"|(?P<plain>[^\s",=!<>](?:[^",]*[^\s",])?))\s*(?P<more>,|\Z)')
 _PLAIN_NAME = re.compile(r'[^\s"=!<>]+')
 _FORM = (
     "a condition such as 'price < 20', 'price between 10, 20', 'brand in Acme, Zeta' or 'brand = \"Smith, Jones\"' "
-    "(= != < <= > >= in between)"
+    "(= != < <= > >= in between `is null` `is not null`)"
 )
 # How other languages write a comparison. The word behind a name that is no operator here.
 _MEANT = {"==": "=", "=<": "<=", "=>": ">=", "<>": "!="}
@@ -80,7 +64,9 @@ class Condition:
 
     def __post_init__(self) -> None:
         count = len(self.values)
-        if self.operator is Operator.BETWEEN:
+        if self.operator in (Operator.NULL, Operator.NOT_NULL):
+            wanted, fits, fix = "no value", count == 0, f"end the condition after `{self.operator}`"
+        elif self.operator is Operator.BETWEEN:
             wanted, fits, fix = "two values", count == 2, "write the least and the most, with a comma between them"
         elif self.operator is Operator.IN:
             wanted, fits, fix = "one value or more", count > 0, "write the values with commas between them"
@@ -92,58 +78,45 @@ class Condition:
     def __str__(self) -> str:
         """The condition as `parse` reads it."""
         name = self.attribute if _PLAIN_NAME.fullmatch(self.attribute) else _quoted(self.attribute)
-        return f"{name} {self.operator} {', '.join(map(_written, self.values))}"
+        return f"{name} {self.operator} {', '.join(map(_written, self.values))}".rstrip(" ")
 
     def mask(self, column: pa.Array, kind: pa.DataType) -> Mask:
-        """(n,) bool: which values match. `column` is of type `kind`, of one that fits into it, a dictionary of such,
-        or null; InputError where a value cannot be read as `kind`.
+        """(n,) bool: which values match. `column` is of type `kind`, of one that `common_type` joins with others into
+        it, a dictionary of such, or null, its texts `as_compared`; InputError where a value cannot be read as `kind`.
         """
-        if pa.types.is_null(kind):
-            return np.zeros(len(column), np.bool_)
-        values = [self._read(text, kind) for text in self.values]
-        if pa.types.is_float16(kind):  # Arrow does not compare these
-            kind, values = pa.float32(), [value.cast(pa.float32()) for value in values]
-        if self.operator is Operator.BETWEEN and not pc.less_equal(*values).as_py():
+        values = [] if pa.types.is_null(kind) else [self._read(text, kind) for text in self.values]
+        if self.operator is Operator.BETWEEN and values and values[0] > values[1]:
             raise InputError(f"the least value first for {self.attribute}", str(self), "swap the values")
-        if pa.types.is_null(column.type):
-            return np.zeros(len(column), np.bool_)
-        if pa.types.is_dictionary(column.type):
-            found = np.append(self.mask(column.dictionary, kind), False)
-            return np.asarray(found[column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)])
-        matching = self._compared(column.cast(kind, safe=False), values)
-        return np.asarray(matching.fill_null(False).to_numpy(zero_copy_only=False), dtype=np.bool_)
+        if pa.types.is_null(column.type) or pa.types.is_null(kind):
+            return np.full(len(column), self.operator is Operator.NULL)
+        return matching(self.operator, column, values)
 
-    def _compared(self, column: pa.Array, values: Sequence[pa.Scalar]) -> pa.Array:
-        if self.operator is Operator.BETWEEN:
-            return pc.and_(pc.greater_equal(column, values[0]), pc.less_equal(column, values[1]))
-        if self.operator is Operator.IN:
-            if not pa.types.is_floating(column.type):
-                return pc.is_in(column, pa.array(values, column.type))
-            return functools.reduce(pc.or_, (pc.equal(column, value) for value in values))  # is_in tells 0 from -0
-        found = _COMPARED[self.operator](column, values[0])
-        if self.operator is Operator.NOT_EQUAL and pa.types.is_floating(column.type):
-            found = pc.and_(found, pc.equal(column, column))  # NaN is unequal to everything
-        return found
-
-    def _read(self, text: str, kind: pa.DataType) -> pa.Scalar:
-        if pa.types.is_nested(kind):
-            fix = "filter by an attribute that has one value a product"
+    def _read(self, text: str, kind: pa.DataType) -> Any:
+        sort = sort_of(kind)
+        if self.operator in ORDER and sort not in (Sort.NUMBER, Sort.TIME, Sort.INSTANT):
             raise InputError(
-                "an attribute of strings, numbers, booleans, dates or times", f"{self.attribute}: {kind}", fix
+                f"=, !=, in or `is null` for {self.attribute}, which is {sort}",
+                f"`{self.operator}`",
+                self._instead(sort),
             )
-        if pa.types.is_boolean(kind) and self.operator not in _UNORDERED:
-            fix = "write `= true` or `= false`"
-            raise InputError(f"=, != or in for {self.attribute}, which is {kind}", f"`{self.operator}`", fix)
         try:
-            value = pa.scalar(text, pa.string()).cast(kind)
-            if pa.types.is_floating(kind) and np.isnan(value.as_py()):
-                raise pa.ArrowInvalid("NaN is equal to nothing")
-        except (pa.ArrowInvalid, pa.ArrowNotImplementedError, UnicodeEncodeError) as err:
+            return read_value(text, kind)
+        except (ValueError, pa.ArrowInvalid) as err:
             fix = APART if is_joined(text) else _FIX
             raise InputError(
-                f"{_example(kind)} for {self.attribute}, which is {kind}", f"{text!r} ({err})", fix
+                f"{example_of(kind)} for {self.attribute}, which is {kind}", f"{text!r} ({err})", fix
             ) from err
-        return value
+
+    def _instead(self, sort: Sort) -> str:
+        """What to do where there is no order."""
+        if sort is Sort.BOOLEAN:
+            return "write `= true` or `= false`"
+        if sort is Sort.LIST:
+            return "write = for a text that the list holds"
+        return (
+            f"if it is a price, declare it, catalog.prices=[{self.attribute}], and run again; if it is a number or a "
+            "date, write that column of the catalog with such a type"
+        )
 
 
 Where = str | Condition | Sequence[str | Condition]  # all of them must hold; none: every product
@@ -167,36 +140,22 @@ def parse(text: str) -> Condition:
     if found is None:
         raise InputError(_FORM, repr(text), _meant(text))
     values, rest = list[str](), found["values"].rstrip()
-    at, more = 0, ","
+    name = found["name"] or found["quoted"].replace('""', '"')
+    operator = Operator(" ".join(found["operator"].split()))
+    at, more = 0, "" if operator in (Operator.NULL, Operator.NOT_NULL) and not rest else ","
     while more:
         value = _VALUE.match(rest, at)
         if value is None:
             raise InputError(_FORM, f"{text!r}, of which {rest[at:]!r} is not a value", _meant(text))
         values.append(value["plain"] if value["quoted"] is None else value["quoted"].replace('""', '"'))
         at, more = value.end(), value["more"]
-    name = found["name"] or found["quoted"].replace('""', '"')
-    return Condition(name, Operator(found["operator"]), tuple(values))
+    return Condition(name, operator, tuple(values))
 
 
 def parsed(where: Where) -> tuple[Condition, ...]:
     """Conditions, all of which must hold, from what callers write."""
     listed = [where] if isinstance(where, str | Condition) else where
     return tuple(parse(one) if isinstance(one, str) else one for one in listed)
-
-
-def common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
-    """The type that values of all `kinds` can be compared in, null where all are null; None where there is none.
-
-    A catalog's files may differ: whole numbers here and fractions there, or, as type null, no value at all.
-    """
-    given = {kind for kind in kinds if not pa.types.is_null(kind)}
-    if pa.uint64() in given and any(map(pa.types.is_signed_integer, given)) and all(map(pa.types.is_integer, given)):
-        return _WHOLE  # Arrow would take int64, in which the largest of uint64 are negative
-    try:
-        fields = [pa.schema([("", kind)]) for kind in kinds]
-        return pa.unify_schemas(fields, promote_options="permissive").field(0).type if fields else pa.null()
-    except (pa.ArrowTypeError, pa.ArrowInvalid):
-        return None
 
 
 def squashed(text: str) -> str:
@@ -221,7 +180,7 @@ def _meant(text: str) -> str:
     if word == "not":
         return "write `!=`, one condition for each value: all of them must hold"
     if word == "is":
-        return "there is no `is`: write = or !=, which a product without the value never meets"
+        return "write `is null` or `is not null`, else = or !=, which a product without the value never meets"
     return APART if is_joined(text) else _QUOTE
 
 
@@ -234,7 +193,7 @@ def _text(value: object) -> str:
         or isinstance(value, np.generic)
     ):
         return str(value)
-    fix = "leave out None: null matches nothing"
+    fix = "leave out None: null matches `is null` alone"
     raise InputError("a str, bool, int, float, Decimal, date or datetime", repr(value), fix)
 
 
@@ -245,16 +204,3 @@ def _written(value: str) -> str:
 
 def _quoted(value: str) -> str:
     return '"' + value.replace('"', '""') + '"'
-
-
-def _example(kind: pa.DataType) -> str:
-    """What a value of this type looks like."""
-    if pa.types.is_integer(kind) or kind == _WHOLE:
-        return "a whole number"
-    if pa.types.is_boolean(kind):
-        return "true or false"
-    if pa.types.is_date(kind):
-        return "a date such as 2026-11-21"
-    if pa.types.is_timestamp(kind):
-        return "a time such as 2026-11-21T08:30:00" + ("Z" if kind.tz else "")
-    return "a string of Unicode" if pa.types.is_string(kind) else "a number such as 19.99"

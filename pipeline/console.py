@@ -7,10 +7,14 @@ from __future__ import annotations
 import json
 import logging
 import math
+import re
+import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict
+from datetime import date
+from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,8 +40,18 @@ _log = logging.getLogger(__name__)
 
 
 def document(value: Any) -> None:
-    """One JSON document on stdout. JSON has no NaN: what is no finite number is null."""
-    click.echo(json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=1, default=str))
+    """One JSON document on stdout. JSON has no NaN: what is no finite number is null. Decimals are numbers with all
+    their digits.
+    """
+    mark = secrets.token_hex(16)  # json writes no number but int and float: decimals go in as marked strings
+
+    def written(one: Any) -> str:
+        if isinstance(one, Decimal):
+            return f"{mark}{one:f}"
+        return one.isoformat() if isinstance(one, date) else str(one)
+
+    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=1, default=written)
+    click.echo(re.sub(f'"{mark}([^"]*)"', r"\1", text))
 
 
 def result(value: Any, as_json: bool, line: str) -> None:
@@ -354,7 +368,9 @@ def _partitions(rows: Iterable[Any]) -> None:
 
 
 def _first(attributes: dict[str, Any]) -> str:
-    return "  ".join(str(value) for value in list(attributes.values())[:3] if value is not None)[:80]
+    from lookup.hit import words
+
+    return "  ".join(words(value) for value in list(attributes.values())[:3] if value is not None)[:80]
 
 
 def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:

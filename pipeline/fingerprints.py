@@ -121,6 +121,9 @@ def _add_column(hasher: blake3, array: pa.Array) -> None:
         hasher.update(memoryview(values.buffers()[2] or b"")[offset:end])
     elif pa.types.is_fixed_size_binary(kind):
         hasher.update(b"".join(values.to_pylist()))
+    elif pa.types.is_decimal(kind):
+        width, begin = kind.byte_width, values.offset * kind.byte_width  # numpy has none: it would hold addresses
+        hasher.update(memoryview(values.buffers()[1] or b"")[begin : begin + width * len(values)])
     else:
         hasher.update(values.to_numpy(zero_copy_only=False).tobytes())
 

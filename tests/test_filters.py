@@ -267,10 +267,15 @@ def test_null_and_nan_match_nothing(shelf: tuple[Reader, list[Row]]) -> None:
     assert found(reader, "new in true, false") == {row["id"] for row in rows if row["new"] is not None}
 
 
-def test_a_list_is_no_value(shelf: tuple[Reader, list[Row]]) -> None:
-    """An attribute of several values a product cannot be compared."""
-    with pytest.raises(InputError, match="tags: list"):
-        found(shelf[0], "tags = a")
+def test_a_list_is_equal_to_what_it_holds(shelf: tuple[Reader, list[Row]]) -> None:
+    """`=`, `in` and `!=` ask what a list holds; it has no order."""
+    tagged = {row["id"] for row in shelf[1] if row["tags"]}
+    assert len(tagged) == N
+    assert found(shelf[0], "tags = a") == found(shelf[0], "tags in b, c") == found(shelf[0], "tags != c") == tagged
+    assert found(shelf[0], "tags = c") == found(shelf[0], "tags != a") == set()
+    assert found(shelf[0], "tags is null") == {row["id"] for row in shelf[1]} - tagged
+    with pytest.raises(InputError, match="tags, which is a list of texts"):
+        found(shelf[0], "tags < b")
 
 
 def test_types_that_do_not_compare_are_told(tmp_path: Path) -> None:

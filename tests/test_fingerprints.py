@@ -1,6 +1,7 @@
 """Fingerprints: equal for equal rows however Arrow holds them, other for anything that changed, photos included."""
 
 import os
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,13 @@ from tests.units import write_catalog
 
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 ATTRIBUTES = pa.struct(
-    [("title", pa.string()), ("tags", pa.list_(pa.string())), ("price", pa.float64()), ("new", pa.bool_())]
+    [
+        ("title", pa.string()),
+        ("tags", pa.list_(pa.string())),
+        ("price", pa.float64()),
+        ("cents", pa.decimal128(10, 2)),
+        ("new", pa.bool_()),
+    ]
 )
 SCHEMA = pa.schema(
     [
@@ -52,6 +59,7 @@ ROW = st.fixed_dictionaries(
                 "title": maybe(TEXT),
                 "tags": maybe(st.lists(maybe(TEXT), max_size=2)),
                 "price": maybe(st.sampled_from([0.0, 1.5])),
+                "cents": maybe(st.sampled_from([Decimal("19.99"), Decimal("-0.01"), Decimal(0)])),
                 "new": maybe(st.booleans()),
             }
         ),

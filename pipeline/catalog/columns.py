@@ -19,7 +19,7 @@ PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
-_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_boolean)
+_NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
 _TIMES = (pa.types.is_timestamp, pa.types.is_date)
 
 # --- types ---
@@ -33,8 +33,8 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
         return pa.string()
     if _any(_BYTES, kind):
         return pa.binary()
-    if pa.types.is_decimal(kind):
-        return pa.float64()
+    if pa.types.is_decimal32(kind) or pa.types.is_decimal64(kind):
+        return pa.decimal128(kind.precision, kind.scale)  # which all of Arrow's functions take
     if _any(_LISTS, kind):
         return pa.list_(plain_type(kind.value_type))
     if pa.types.is_struct(kind):

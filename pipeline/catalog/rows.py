@@ -106,8 +106,7 @@ class _Columns:
 def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
     n, ids = unit.rows, unit.strings("id")
     cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
-    # What is searched is carried as it was cleaned.
-    carried = {name: cleaned[name] if name in cleaned else unit.attribute(name) for name in settings.attributes}
+    carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
     texts = columns.joined(list(cleaned.values()), n)
     photos = columns.photo_lists([unit.plain[name] for name in (settings.image, settings.more_images) if name], n)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
