@@ -53,11 +53,14 @@ def explained(err: VitrineError | OSError) -> VitrineError:
 
 
 def found_in(text: str) -> VitrineError | None:
-    """The VitrineError that a worker raised, read back from the text that Beam made of it; None when there is none."""
-    match = _THREE_PARTS.search(text)
-    if match is None:
+    """The VitrineError that a worker raised, read back from the text that Beam made of it; None when there is none.
+
+    A traceback begins with what an error was raised for, so the last one is what the worker ended with.
+    """
+    matches = list(_THREE_PARTS.finditer(text))
+    if not matches:
         return None
-    name, expected, came, fix = match.groups()
+    name, expected, came, fix = matches[-1].groups()
     kind = getattr(errors, name, VitrineError)
     return kind(expected, came, _BEAM_SUFFIX.sub("", fix))
 

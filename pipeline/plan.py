@@ -19,6 +19,7 @@ from encoders.identity import identity_of
 from pipeline.catalog.categories import nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
 from pipeline.catalog.pieces import PIECE_ROWS
+from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.rows import plan_pieces
 from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
@@ -42,6 +43,7 @@ class Unit(NamedTuple):
     rows: int  # of the category, when the run has one
     size: int  # bytes of the columns in use as the footer has them: before dictionaries are spelled out
     category: str  # "": all
+    pin: str  # of the file: see catalog/pinned.py
     duplicates: bytes  # int32 row numbers whose id came before, packed: a list of them would be an object each
 
 
@@ -57,6 +59,7 @@ class Plan:
     duplicates: int
     size: int  # bytes of the files
     notices: tuple[Notice, ...] = ()
+    files: tuple[CatalogFile, ...] = ()
 
     @property
     def rows(self) -> int:
@@ -77,18 +80,12 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
     found = find_files(config.catalog.path)
     files = list(found.files)
     root = existing_root(config.catalog.image_root, config.catalog.path)
-    groups: list[_Group] = []
-    hashes: list[np.ndarray[Any, Any]] = []
-    for file in files:
-        sizes = _row_sizes(file, config)
-        for group, first_row, ids, names in plan_pieces(file.path, config.catalog, config.shards):
-            size = round(sizes[group] * len(ids))
-            groups.append(_Group(file.path, group, first_row, len(ids), size, _counts(names)))
-            hashes.append(id_hashes(ids))
-    partitions = _partitions(groups, config)
-    if category is not None and category not in partitions:
-        raise nearest_category(category, list(partitions))
-    repeated = _duplicates(files, groups, hashes, config)
+    with all_unchanged(files):
+        groups, hashes = _read(files, config)
+        partitions = _partitions(groups, config)
+        if category is not None and category not in partitions:
+            raise nearest_category(category, list(partitions))
+        repeated = _duplicates(files, groups, hashes, config)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     units = _units(groups, repeated, config.shards, category)
     key = identity_of(
@@ -102,7 +99,20 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    return Plan(key, catalog, root, units, partitions, duplicates, size, tuple(_left_out(found)))
+    return Plan(key, catalog, root, units, partitions, duplicates, size, tuple(_left_out(found)), found.files)
+
+
+def _read(files: list[CatalogFile], config: Config) -> tuple[list[_Group], list[np.ndarray[Any, Any]]]:
+    """All row groups, in pieces, and the hashes of the ids of each."""
+    groups: list[_Group] = []
+    hashes: list[np.ndarray[Any, Any]] = []
+    for file in files:
+        sizes = _row_sizes(file, config)
+        for group, first_row, ids, names in plan_pieces(file.path, config.catalog, config.shards):
+            size = round(sizes[group] * len(ids))
+            groups.append(_Group(file.path, file.pin, group, first_row, len(ids), size, _counts(names)))
+            hashes.append(id_hashes(ids))
+    return groups, hashes
 
 
 def _left_out(found: Found) -> list[Notice]:
@@ -115,6 +125,7 @@ class _Group:
     """A row group, or a piece of a large one."""
 
     path: str
+    pin: str
     number: int
     first_row: int
     rows: int
@@ -223,7 +234,8 @@ def _units(
             packed = _packed(run, groups, repeated)
             size = sum(groups[i].bytes for i in run)
             start = first.first_row
-            units.append(Unit(len(units), first.path, first.number, end, start, rows, size, category or "", packed))
+            where = first.path, first.number, end, start
+            units.append(Unit(len(units), *where, rows, size, category or "", first.pin, packed))
     return tuple(units)
 
 

@@ -17,10 +17,12 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
-from encoders.errors import GateError, VitrineError
+from encoders.errors import GateError, InputError, VitrineError
 from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.allocator import share_heaps
+from pipeline.catalog.files import find_files
+from pipeline.catalog.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
@@ -118,7 +120,8 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         state.parent_id = store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         plan = state.plan = make_plan(config, request.category)
-        fit = fitted(config, plan, request.category)
+        with all_unchanged(plan.files):
+            fit = fitted(config, plan, request.category)
         if request.category is not None and state.parent is not None:
             refuse_mixing(config, plan, state.parent)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
@@ -147,7 +150,17 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
+        _refuse_another_catalog(config, plan)
         _publish(store, state, state.manifest)
+
+
+def _refuse_another_catalog(config: Config, plan: Plan) -> None:
+    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
+    try:
+        now = find_files(config.catalog.path).files
+    except InputError as err:
+        raise another_catalog(f"the files under {config.catalog.path}", err.came) from err
+    refuse_other_files(plan.files, now)
 
 
 def _refuse(state: _State, report: str) -> None:

@@ -24,6 +24,7 @@ from encoders.photo import PhotoError, PhotoLimits, decode
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
+from pipeline.catalog.pinned import unchanged
 from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
@@ -117,7 +118,8 @@ def planned(config: Config) -> Plan:
 def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
     """The rows of a unit with the columns that `catalog` names, as a run reads them."""
     groups = range(unit.first_group, unit.end_group)
-    return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, config.shards.max_unit_bytes)
+    with unchanged(unit.path, unit.pin):
+        return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, config.shards.max_unit_bytes)
 
 
 def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:

@@ -27,6 +27,7 @@ from lookup.manifest import IndexRecord
 from lookup.store import Store
 from pipeline import fingerprints
 from pipeline.allocator import give_back
+from pipeline.catalog.pinned import unchanged
 from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dims
@@ -299,7 +300,8 @@ def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     duplicates = np.frombuffer(unit.duplicates, dtype=np.int32).tolist()
     groups = range(unit.first_group, unit.end_group)
     limit = config.shards.max_unit_bytes
-    table = read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
+    with unchanged(unit.path, unit.pin):
+        table = read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
     if unit.category:
         table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
     photos, versions = table.column("photos"), table.column("version")

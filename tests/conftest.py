@@ -160,7 +160,7 @@ def vitrine(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(word) for word in arguments], prog_name="vitrine", catch_exceptions=False)
 
 
-def run_titles(catalog: Path, store: Path, *more: str) -> Result:
+def run_titles(catalog: Path | str, store: Path, *more: str) -> Result:
     """`vitrine run` on a catalog of `write_titles`."""
     where = (f"catalog.path={catalog}", f"store.path={store}")
     return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)

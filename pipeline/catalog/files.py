@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from encoders.errors import InputError
 from encoders.regular import IrregularFileError, open_regular
 from pipeline.catalog.contents import HEAD_BYTES, MARK_BYTES, Content, content
+from pipeline.catalog.pinned import pin_of, remote_pin
 from pipeline.files import filesystem, is_local
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
@@ -34,6 +35,7 @@ class CatalogFile:
     path: str
     size: int
     stamp: str  # mtime in ns for local files, what the bucket knows of it (etag, generation) for remote ones
+    pin: str  # what tells that it changed while a run reads it: see pinned.py
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,7 @@ class _Finding:
             self.left_out.append((name, Content(err.kind)))
             return
         if self._is_new(name, facts, "file"):
-            self._add(CatalogFile(name, facts.st_size, str(facts.st_mtime_ns)), head, tail)
+            self._add(CatalogFile(name, facts.st_size, str(facts.st_mtime_ns), pin_of(facts)), head, tail)
 
     def done(self, path: str) -> Found:
         """All of it; InputError where there is no file, or one that had to be read cannot be."""
@@ -186,7 +188,9 @@ class _Finding:
         ends = dict(zip(names, zip(heads, tails, strict=True), strict=True))
         for name, size in sized.items():
             head, tail = ends.get(name, (b"", b""))
-            self._add(CatalogFile(self.fs.unstrip_protocol(name), size, self.fs.ukey(name)), head, tail)
+            stamp = self.fs.ukey(name)
+            file = CatalogFile(self.fs.unstrip_protocol(name), size, stamp, remote_pin(size, stamp))
+            self._add(file, head, tail)
 
     def _add(self, file: CatalogFile, head: bytes, tail: bytes) -> None:
         found = content(file.path, file.size, head, tail)
