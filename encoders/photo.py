@@ -1,84 +1,20 @@
 """Decoding photos from anywhere: what comes out is 8-bit RGB the right way up, or a PhotoError with a reason code.
 
-Pillow opens every file: it survived 7,500 damaged ones where other decoders crashed the process. Only the formats of
-product photos are tried (Pillow knows 43, one of which starts Ghostscript), and size is judged from the header, because
-92 bytes of PNG can claim 100,000 x 100,000 pixels. Pillow decodes them too, unless the encoder brings a faster decoder
-for the pixels of JPEG.
+Pillow opens every file: it survived 7,500 damaged ones where other decoders crashed the process. It decodes them too,
+unless the encoder brings a faster decoder for the pixels of JPEG. What by its make or size may take long is decoded in
+another process, which is killed after `max_seconds` of CPU: the same pixels, by Pillow.
 """
 
 from __future__ import annotations
 
-import io
-import struct
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, TypeVar
-
-import numpy as np
-import numpy.typing as npt
 import PIL
-from PIL import Image, ImageFile
-from PIL.JpegImagePlugin import JpegImageFile
 
-if TYPE_CHECKING:
-    from encoders.base import Photo  # which imports this module
-
-JpegDecoder = Callable[[bytearray], npt.NDArray[np.uint8]]  # (h, w, 3) RGB of a JPEG file, as stored
-
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
-
-# Pillow 12.3 raised the first four for 32,000 damaged files (2,000 each of 16 variants of the formats); the others
-# guard header fields that chance did not reach. They hide no fault of ours: `_guarded` wraps calls of Pillow, `_rgb`
-# and `_decoded_by`.
-_DAMAGED = (
-    OSError,
-    SyntaxError,
-    ValueError,
-    RuntimeError,
-    struct.error,
-    EOFError,
-    TypeError,
-    LookupError,
-    ArithmeticError,
-    AttributeError,
-    MemoryError,
-    SystemError,
-    Warning,
-)
-_SCAN, _APP1 = 0xDA, 0xE1
-_BARE = {0x00, 0x01, *range(0xD0, 0xDA)}  # stuffed zeros, and markers without a length
-_ORIENTATION = 0x0112  # TIFF 6.0, tag 274; the values are those of the same page
-_TRANSPOSE = {
-    2: Image.Transpose.FLIP_LEFT_RIGHT,
-    3: Image.Transpose.ROTATE_180,
-    4: Image.Transpose.FLIP_TOP_BOTTOM,
-    5: Image.Transpose.TRANSPOSE,
-    6: Image.Transpose.ROTATE_270,
-    7: Image.Transpose.TRANSVERSE,
-    8: Image.Transpose.ROTATE_90,
-}
-
-Result = TypeVar("Result")
-
-
-@dataclass(frozen=True)
-class PhotoLimits:
-    """The largest photo that is decoded: bytes of the file, pixels of the picture."""
-
-    max_bytes: int = 20 * 2**20
-    max_pixels: int = 50_000_000
-
-
-class PhotoError(Exception):
-    """A photo that cannot be used. `code` is the reason of the reject: `image_undecodable`, `image_too_large`, ..."""
-
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
-        self.code = code
-        self.message = message
-
-    def __str__(self) -> str:
-        return self.message
+from encoders.decoder_process import decode_apart
+from encoders.photo_limits import PhotoError as PhotoError
+from encoders.photo_limits import PhotoLimits as PhotoLimits
+from encoders.photo_pixels import FORMATS as FORMATS
+from encoders.photo_pixels import JpegDecoder, Photo, opened, pixels_of
+from encoders.photo_work import claimed_size, is_much_work, is_unbounded
 
 
 def decode(raw: bytes, limits: PhotoLimits, jpeg: JpegDecoder | None = None) -> Photo:
@@ -87,27 +23,24 @@ def decode(raw: bytes, limits: PhotoLimits, jpeg: JpegDecoder | None = None) -> 
     `jpeg` decodes JPEG of grey or RGB in place of Pillow. The rules above and below are the same for both.
     """
     if len(raw) > limits.max_bytes:
-        raise PhotoError("image_too_large", f"at most {limits.max_bytes} bytes are decoded, the file has {len(raw)}")
-    _check_pixels(_webp_size(raw), limits)
-    with _guarded(lambda: Image.open(io.BytesIO(raw), formats=FORMATS)) as image:
-        _check_pixels(image.size, limits)
-        if jpeg is not None and isinstance(image, JpegImageFile) and image.mode in ("L", "RGB"):
-            pixels = _guarded(lambda: _decoded_by(jpeg, raw, image))
-            transpose = _TRANSPOSE.get(_orientation(image))
-            return pixels if transpose is None else np.array(Image.fromarray(pixels).transpose(transpose))
-        _guarded(image.load)
-        orientation = _orientation(image)
-        upright = image.transpose(_TRANSPOSE[orientation]) if orientation in _TRANSPOSE else image
-        return np.array(_guarded(lambda: _rgb(upright)))
+        raise PhotoError("image_too_large", f"more than {limits.max_bytes:,} bytes: {len(raw):,}")
+    if not is_unbounded(raw):
+        with opened(raw, limits) as image:
+            if not is_much_work(image, raw, limits):
+                return pixels_of(image, raw, jpeg)
+    return decode_apart(raw, limits)
 
 
-def claimed_pixels(raw: bytes) -> int:
-    """Width x height of an image file by its header, nothing decoded; 0 where no header can be read."""
-    width, height = _webp_size(raw)
-    if width:
-        return width * height
+def claimed_pixels(raw: bytes, limits: PhotoLimits) -> int:
+    """Width x height of an image file by its header, nothing decoded; 0 where no header can be read.
+
+    A file that must not be opened here, and does not say, may have as many as are allowed.
+    """
+    if is_unbounded(raw):
+        size = claimed_size(raw)
+        return limits.max_pixels if size is None else size[0] * size[1]
     try:
-        with _guarded(lambda: Image.open(io.BytesIO(raw), formats=FORMATS)) as image:
+        with opened(raw, limits) as image:
             return int(image.width * image.height)
     except PhotoError:
         return 0
@@ -116,86 +49,3 @@ def claimed_pixels(raw: bytes) -> int:
 def decoder_identity() -> str:
     """Pillow and its version: another decoder gives other pixels, so it belongs into every fingerprint."""
     return f"pillow {PIL.__version__}"
-
-
-def _guarded(call: Callable[[], Result]) -> Result:
-    """What `call` returns; PhotoError for whatever a decoder raises on damaged input."""
-    try:
-        return call()
-    except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
-        raise PhotoError("image_too_large", str(err)) from err
-    except _DAMAGED as err:
-        known = ", ".join(FORMATS)
-        raise PhotoError("image_undecodable", f"no whole {known} photo ({type(err).__name__})") from err
-
-
-def _decoded_by(jpeg: JpegDecoder, raw: bytes, image: JpegImageFile) -> Photo:
-    """(h, w, 3) uint8 RGB, as stored; ValueError when they are not of the size that Pillow read in the header.
-
-    Decoders that turn pictures find their EXIF in a segment APP1. Those are left out, so that Pillow's reading of it
-    alone decides, whatever decodes.
-    """
-    pixels = jpeg(_without_app1(raw))
-    if pixels.shape != (image.height, image.width, 3):
-        raise ValueError(f"the header says {image.width} x {image.height} pixels, decoded were {pixels.shape}")
-    return pixels
-
-
-def _without_app1(raw: bytes) -> bytearray:
-    """A JPEG file without the segments APP1 before its first scan (ITU-T T.81, B.1.1: markers and their lengths)."""
-    out, at = bytearray(), 0
-    while 0 <= (marker := raw.find(b"\xff", at)) < len(raw) - 3:
-        code = raw[marker + 1]
-        end = marker + 2 + int.from_bytes(raw[marker + 2 : marker + 4], "big")
-        if code == _SCAN:
-            break
-        if code == 0xFF:  # a marker may be filled up in front
-            end = marker + 1
-        elif code in _BARE:
-            end = marker + 2
-        out += raw[at:marker] if code == _APP1 else raw[at:end]
-        at = end
-    return out + raw[at:]
-
-
-def _check_pixels(size: tuple[int, int], limits: PhotoLimits) -> None:
-    width, height = size
-    if width * height > limits.max_pixels:
-        came = f"the header claims {width} x {height} = {width * height}"
-        raise PhotoError("image_too_large", f"at most {limits.max_pixels} pixels are decoded, {came}")
-
-
-def _webp_size(raw: bytes) -> tuple[int, int]:
-    """The canvas of an extended WebP, else (0, 0): Pillow allocates two canvases before it tells the size.
-
-    Layout: RIFF, size, WEBP, VP8X, size, flags, then width - 1 and height - 1 in 24 bits each (RFC 9649, 2.7).
-    Plain WebP is at most 16,383 x 16,383 and takes its size from the picture itself.
-    """
-    if raw[:4] != b"RIFF" or raw[8:16] != b"WEBPVP8X" or len(raw) < 30:
-        return 0, 0
-    return int.from_bytes(raw[24:27], "little") + 1, int.from_bytes(raw[27:30], "little") + 1
-
-
-def _orientation(image: ImageFile.ImageFile) -> int:
-    """The EXIF orientation, 1 to 8. Damaged EXIF counts as none, as browsers have it: the picture itself is whole."""
-    try:
-        value = image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGED:
-        return 1
-    return value if isinstance(value, int) else 1
-
-
-def _rgb(image: Image.Image) -> Image.Image:
-    """Any of Pillow's modes as 8-bit RGB."""
-    if image.mode.startswith("I;16"):
-        # convert() would clip at 255. 65535 / 257 = 255: the whole range is used, rounded to the nearest.
-        deep = np.asarray(image).astype(np.uint32)
-        return Image.fromarray(((deep + 128) // 257).astype(np.uint8)).convert("RGB")
-    if image.mode in ("I", "F"):
-        raise ValueError(f"{image.mode!r} pixels of 32 bits have no agreed white; save the photo with 8 or 16 bits")
-    if image.mode == "La":
-        image = image.convert("LA")
-    if image.mode == "RGBa" or image.has_transparency_data:
-        colours = image.convert("RGBA")
-        return Image.alpha_composite(Image.new("RGBA", colours.size, "white"), colours).convert("RGB")
-    return image if image.mode == "RGB" else image.convert("RGB")  # converting to the same mode would copy

@@ -96,7 +96,8 @@ class QueryEncoder:
 def photo_limits(manifest: Manifest) -> PhotoLimits:
     """The limits that the run had: a query photo, or one that a page shows, may be what a product's may."""
     catalog = manifest.config["catalog"]
-    return PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"])
+    seconds = catalog.get("max_photo_seconds", PhotoLimits.max_seconds)  # none: of a run before there was the key
+    return PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"], seconds)
 
 
 def check_asked(text: str | None, image: bytes | None, k: int = 1) -> None:

@@ -13,6 +13,7 @@ from pipeline.config_specs import Fields, checked_tower
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
 Switch = Annotated[bool, Field(strict=True)]
 
@@ -59,6 +60,9 @@ class CatalogConfig(Section):
     )
     max_photo_pixels: Count = Field(
         50_000_000, description="width x height that a photo may claim; larger ones are not decoded"
+    )
+    max_photo_seconds: Seconds = Field(
+        10.0, description="seconds of CPU that decoding a photo may take; one that takes longer is given up"
     )
     max_text_chars: Count = Field(
         10_000, description="characters of cleaned text that reach the text tower; the rest is cut"

@@ -216,7 +216,7 @@ def _prepared(
             raw = fetch(photo, root, limits)
         except PhotoError as err:
             return err
-        with PIXELS.hold(claimed_pixels(raw), limits.max_pixels):
+        with PIXELS.hold(claimed_pixels(raw, limits), limits.max_pixels):
             return _decoded(raw, encoder, limits)
 
     size = encoder.micro_batch

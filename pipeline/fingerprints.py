@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
@@ -12,11 +13,11 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from encoders.identity import identity_of
-from encoders.photo import PhotoError, PhotoLimits
+from encoders.photo import PhotoError
 from index_builders.shards import FORMAT
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
-from pipeline.photos import fetch, photo_stamp
+from pipeline.photos import fetch, photo_limits, photo_stamp
 
 FINGERPRINT = pa.binary(16)
 
@@ -53,7 +54,7 @@ def encoding_identity(config: Config) -> str:
             "image": encoders.image_spec.identity if encoders.image_spec else None,
             "fusion": config.fusion_spec.identity,
             "towers": config.shards.towers,
-            "photo_limits": [config.catalog.max_photo_bytes, config.catalog.max_photo_pixels],
+            "photo_limits": asdict(photo_limits(config.catalog)),
         }
     )
 
@@ -84,7 +85,7 @@ def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, identif
 
 def _identify(settings: CatalogConfig, root: str) -> Identify:
     """What tells that the photo at a path changed. One that cannot be had is told by its path and the reason."""
-    limits = PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels)
+    limits = photo_limits(settings)
 
     def by_version(path: str, version: str | None) -> tuple[bytes, ...]:
         return (b"version", path.encode(), (version or "").encode())

@@ -27,6 +27,7 @@ from pipeline.config import Config
 from pipeline.embed import Kept, embed_photos, embed_texts, vectors_of
 from pipeline.embed_states import CHUNK, chunks
 from pipeline.fingerprints import photo_fingerprints, shard_name, text_fingerprints
+from pipeline.photos import photo_limits
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress
 from pipeline.training import duplicates_of, planned, rows_of, texts_of
@@ -100,7 +101,7 @@ def _lessons(config: Config, plan: Plan, left_out: Counter[str], progress: Progr
             load_text(encoders.text_spec, encoders.device),
             load_image(encoders.image_spec, encoders.device),
             plan.image_root,
-            PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels),
+            photo_limits(config.catalog),
             pool,
             settings,
             config.fusion_spec.reads_states,

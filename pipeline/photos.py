@@ -12,6 +12,7 @@ from typing import Any
 
 from encoders.errors import InputError
 from encoders.photo import PhotoError, PhotoLimits
+from pipeline.config_sections import CatalogConfig
 from pipeline.files import filesystem, is_local
 from pipeline.reasons import Reason
 
@@ -37,6 +38,11 @@ def image_root(configured: str | None, catalog_path: str) -> str:
         path = fixed if fs.isdir(fixed or ".") else posixpath.dirname(fixed)
         return (path or ".") if is_local(fs) else str(fs.unstrip_protocol(path))
     return path if is_local(fs) else configured
+
+
+def photo_limits(settings: CatalogConfig) -> PhotoLimits:
+    """What one photo may cost."""
+    return PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels, settings.max_photo_seconds)
 
 
 def existing_root(configured: str | None, catalog_path: str) -> str:

@@ -15,6 +15,7 @@ class Reason(StrEnum):
     IMAGE_NOT_FOUND = "image_not_found"
     IMAGE_UNDECODABLE = "image_undecodable"
     IMAGE_TOO_LARGE = "image_too_large"
+    IMAGE_TOO_SLOW = "image_too_slow"
     IMAGE_FORBIDDEN = "image_forbidden"
     ENCODER_FAILED = "encoder_failed"
     NONFINITE_EMBEDDING = "nonfinite_embedding"

@@ -20,7 +20,7 @@ import pyarrow as pa
 from encoders.base import Photo
 from encoders.errors import InputError
 from encoders.networks.pixels import resize
-from encoders.photo import PhotoError, PhotoLimits, decode
+from encoders.photo import PhotoError, decode
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
@@ -28,7 +28,7 @@ from pipeline.catalog.pinned import unchanged
 from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
-from pipeline.photos import fetch, image_root
+from pipeline.photos import fetch, image_root, photo_limits
 from pipeline.plan import Plan, Unit, make_plan
 from pipeline.progress import Progress
 
@@ -87,7 +87,7 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
     rows = rows_of(unit, config.catalog, config, duplicates_of(unit))
     texts = texts_of(unit, config)
     root = image_root(config.catalog.image_root, config.catalog.path)
-    limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
+    limits = photo_limits(config.catalog)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
     for row, words in zip(rows.select(["id", "photos", "reject"]).to_pylist(), texts, strict=True):
         if row["reject"] or not words or not row["photos"]:

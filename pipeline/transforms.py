@@ -20,8 +20,8 @@ from apache_beam.pvalue import TaggedOutput
 from apache_beam.typehints.batch import BatchConverter
 
 from encoders.base import load_image, load_text
+from encoders.decoder_process import dismiss
 from encoders.errors import VitrineError
-from encoders.photo import PhotoLimits
 from index_builders.threads import fair_share, threads
 from lookup.manifest import IndexRecord
 from lookup.store import Store
@@ -34,6 +34,7 @@ from pipeline.embed import embed_photos, embed_texts, fuse, fusion_of, tower_dim
 from pipeline.embed_states import StatesPath, embed_and_fuse
 from pipeline.failures import told
 from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started, task_of
+from pipeline.photos import photo_limits
 from pipeline.plan import Unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
 from pipeline.tower_queries import tower_queries
@@ -154,7 +155,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, config: Config, root: str) -> None:
         self.spec, self.device, self.root = config.encoders.image_spec, config.encoders.device, root
-        self.limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
+        self.limits = photo_limits(config.catalog)
         self.threads = config.run.photo_threads
 
     def setup(self) -> None:
@@ -163,8 +164,9 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
 
     def teardown(self) -> None:
-        """Stop the decoding threads."""
+        """Stop the decoding threads, and the processes that they had started."""
         self.pool.shutdown()
+        dismiss()
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
@@ -230,13 +232,14 @@ class EncodeFuseAndWrite(FuseAndWrite):
             load_image(encoders.image_spec, encoders.device),
             self.fusion,
             self.root,
-            PhotoLimits(catalog.max_photo_bytes, catalog.max_photo_pixels),
+            photo_limits(catalog),
             ThreadPoolExecutor(self.config.run.photo_threads, thread_name_prefix="photos"),
         )
 
     def teardown(self) -> None:
-        """Stop the decoding threads."""
+        """Stop the decoding threads, and the processes that they had started."""
         self.path.pool.shutdown()
+        dismiss()
 
     def fused(self, unit: pa.Table) -> pa.Table:
         """The unit encoded and fused, chunk by chunk."""

@@ -200,11 +200,11 @@ def test_everything_that_decides_a_vector_is_in_the_encoding(tmp_path: Path) -> 
     """Encoders, fusion, kept towers and photo limits change it; how the machine is used does not."""
 
     def identity(*more: str) -> str:
-        return encoding_identity(config_for(tmp_path, tmp_path, *more))
+        return encoding_identity(config_for(tmp_path, tmp_path / "store", *more))
 
     changes = [
         "encoders.text.dim=64", "encoders.image.dim=64", "fusion.text_weight=0.4", "shards.towers=false",
-        "catalog.max_photo_bytes=5", "catalog.max_photo_pixels=5",
+        "catalog.max_photo_bytes=5", "catalog.max_photo_pixels=5", "catalog.max_photo_seconds=5",
     ]  # fmt: skip
     assert len({identity(), *map(identity, changes)}) == 1 + len(changes)
     assert identity("run.workers=7", "run.photo_threads=7", "shards.unit_rows=7", "encoders.device=cuda") == identity()

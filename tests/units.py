@@ -9,10 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.base import ImageEncoder, TextEncoder
-from encoders.photo import PhotoLimits
 from pipeline.config import Config
 from pipeline.embed import embed_photos, embed_texts, fuse, tower_dims
-from pipeline.photos import image_root
+from pipeline.photos import image_root, photo_limits
 from pipeline.plan import Unit, make_plan
 from pipeline.transforms import read_fingerprinted
 
@@ -30,7 +29,7 @@ def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit,
     text = encoders.text_spec.load("cpu") if encoders.text_spec else None
     image = encoders.image_spec.load("cpu") if encoders.image_spec else None
     root = image_root(config.catalog.image_root, config.catalog.path)
-    limits = PhotoLimits(config.catalog.max_photo_bytes, config.catalog.max_photo_pixels)
+    limits = photo_limits(config.catalog)
     dims = tower_dims(config)
     fusion = config.fusion_spec.load(*dims)
     units = []
