@@ -64,6 +64,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    network: ClassVar[bool] = True
     gives_states: ClassVar[bool] = True
 
     type: Literal["dual"] = "dual"

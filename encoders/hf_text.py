@@ -36,6 +36,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    network: ClassVar[bool] = True
     gives_states: ClassVar[bool] = True
 
     type: Literal["hf_text"] = "hf_text"

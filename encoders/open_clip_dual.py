@@ -21,7 +21,7 @@ from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, unit_rows
 from encoders.networks.folders import OPEN_CLIP_CONFIG, ModelFolder, open_model, refuse_old_transformers
 from encoders.networks.jpeg import check_torchcodec, decode_photo
-from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_photos, pixel_provenance
+from encoders.networks.pixels import Filter, Frames, Framing, encode_photos, photos_at_once, pixel_provenance
 from encoders.networks.token_batches import token_room
 from encoders.photo import PhotoLimits
 
@@ -37,6 +37,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    network: ClassVar[bool] = True
 
     type: Literal["open_clip_dual"] = "open_clip_dual"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
@@ -114,7 +115,7 @@ class OpenClipImage(ImageEncoder):
         self._model, self._device, self._dtype = model, device, dtype
         self._frames = Frames(_framing(model.visual.preprocess_cfg, folder))
         check_torchcodec()
-        self.micro_batch = PHOTOS[device.type]
+        self.micro_batch = photos_at_once(model.visual, device)
         self._room = Room(self.micro_batch)
 
     def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:

@@ -18,7 +18,15 @@ from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, dtype_of, unit_rows
 from encoders.networks.folders import WEIGHTS, ModelFolder, open_model
 from encoders.networks.jpeg import check_torchcodec, decode_photo
-from encoders.networks.pixels import PHOTOS, Filter, Frames, Framing, encode_photos, photo_keys, pixel_provenance
+from encoders.networks.pixels import (
+    Filter,
+    Frames,
+    Framing,
+    encode_photos,
+    photo_keys,
+    photos_at_once,
+    pixel_provenance,
+)
 from encoders.networks.states import encode_with_states, ragged
 from encoders.photo import PhotoLimits
 
@@ -33,6 +41,7 @@ class Spec(EncoderSpec):
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
+    network: ClassVar[bool] = True
     gives_states: ClassVar[bool] = True
 
     type: Literal["timm_image"] = "timm_image"
@@ -68,7 +77,7 @@ class TimmImage(ImageEncoder):
         self._frames = Frames(_framing(model, folder))
         self._model = model.to(self._device, self._dtype).eval()
         check_torchcodec()
-        self.micro_batch = PHOTOS[self._device.type]
+        self.micro_batch = photos_at_once(self._model, self._device)
         self._room = Room(self.micro_batch)
         with torch.inference_mode():
             sides = self._frames.framing.crop or (0, 0)

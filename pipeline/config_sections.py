@@ -97,6 +97,12 @@ class EncodersConfig(Section):
         """The spec that `image` describes."""
         return None if self.image is None else encoder_spec(self.image)
 
+    @property
+    def networks_on_cpu(self) -> bool:
+        """Whether networks compute on the CPU, where each takes all cores."""
+        specs = (self.text_spec, self.image_spec)
+        return self.device == "cpu" and any(spec is not None and spec.network for spec in specs)
+
 
 class ShardsConfig(Section):
     """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
@@ -135,7 +141,9 @@ class RunConfig(Section):
     """How the machine is used; no value here changes a result."""
 
     workers: Count = Field(
-        2, description="threads of the local runner, each with a unit in memory; they share one encoder"
+        2,
+        description="threads of the local runner, each with a unit in memory; they share one encoder. Networks on a "
+        "CPU take all its cores, so that one worker feeds them",
     )
     photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
     part_rows: Count = Field(

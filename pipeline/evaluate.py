@@ -21,6 +21,7 @@ from encoders.errors import InputError
 from lookup import metrics
 from lookup.metrics import Figures
 from lookup.search import Reader
+from pipeline.allocator import keep_memory
 from pipeline.exact import Numbers, parts_of
 from pipeline.judged import Asked, Counts, answerable, read_judged
 from pipeline.rankings import EXACT, INDEX, PHOTO, TEXT, rankings
@@ -94,6 +95,7 @@ class Evaluation:
 
 def evaluate(request: Request) -> Evaluation:
     """Answer the judged queries from the published snapshot and measure; InputError when nothing can be measured."""
+    keep_memory()  # before torch is imported
     judged = read_judged(request.queries, request.qrels)
     reader = Reader.open(request.store, None if request.category is None else [request.category])
     parts = parts_of(reader.store, reader.manifest)

@@ -92,7 +92,9 @@ class Forecast:
 def usual(config: Config, partitions: int) -> AtOnce:
     """How much a run does at once that nothing bounds."""
     workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
-    return AtOnce(workers, workers, share, whole_blocks(config.run.part_rows))
+    # Two and three that share a network on a CPU were no faster than one, and each holds 350 to 550 MB.
+    embedding = 1 if config.encoders.networks_on_cpu else workers
+    return AtOnce(embedding, workers, share, whole_blocks(config.run.part_rows))
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
@@ -121,7 +123,7 @@ class Fitted:
 def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
     """How a run of `plan` keeps within `run.memory`; as the config says where that is null."""
     if config.run.memory is None:
-        return Fitted(config, config, None)
+        return Fitted(_with(config, {"workers": usual(config, 1).embed_workers}), config, None)
     at_once = expected(config, plan, category).at_once
     embedding = {"workers": at_once.embed_workers}
     building = {"workers": at_once.builds, "part_rows": at_once.part_rows}

@@ -23,6 +23,7 @@ from encoders.identity import identity_of
 from encoders.photo import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
+from pipeline.allocator import keep_memory
 from pipeline.config import Config
 from pipeline.embed import Kept, embed_photos, embed_texts, vectors_of
 from pipeline.embed_states import CHUNK, chunks
@@ -57,6 +58,7 @@ def train_fusion_on_catalog(
 
     The other value counts by reason the rows that nothing was learned from; none where `out` was already there.
     """
+    keep_memory()  # before torch is imported
     spec = learned_of(config.fusion_spec)
     text, image = Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
     if text is None or image is None:

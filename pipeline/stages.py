@@ -20,7 +20,7 @@ from typing import Literal, Self
 from encoders.errors import GateError, InputError, VitrineError
 from lookup.manifest import Manifest
 from lookup.store import Store
-from pipeline.allocator import share_heaps
+from pipeline.allocator import give_back, prepare_memory
 from pipeline.catalog.files import find_files
 from pipeline.catalog.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.config import Config
@@ -78,7 +78,7 @@ def run(request: Request) -> RunReport:
     if request.config.run.memory is not None:
         refuse_own_workers(request.beam_arguments)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
-    share_heaps()
+    prepare_memory(request.config.encoders.networks_on_cpu)  # before torch is imported
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()
@@ -135,6 +135,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(
             units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
         )
+    give_back()  # also where nothing was left to encode
     kept = state.parent if request.category is not None else None  # all of it but the category
     shards = merge_shards(kept.shards if kept else (), embedded.shards, request.category)
     with steps.step("build") as counts:

@@ -24,6 +24,7 @@ from encoders.photo import PhotoError, decode
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
+from pipeline.allocator import keep_memory
 from pipeline.catalog.pinned import unchanged
 from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
@@ -53,6 +54,7 @@ def train_on_catalog(
 
     The other value counts by reason what the catalog has that nothing was learned from.
     """
+    keep_memory()  # before torch is imported
     lessons = catalog_lessons(config, photo_side(model), progress)
     trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
     return trained, dict(sorted(lessons.left_out.items()))

@@ -26,7 +26,7 @@ from index_builders.threads import fair_share, threads
 from lookup.manifest import IndexRecord
 from lookup.store import Store
 from pipeline import fingerprints
-from pipeline.allocator import give_back
+from pipeline.allocator import give_back, keep_memory
 from pipeline.catalog.pinned import unchanged
 from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
@@ -133,9 +133,11 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, config: Config) -> None:
         self.spec, self.device = config.encoders.text_spec, config.encoders.device
+        self.networks = config.encoders.networks_on_cpu
 
     def setup(self) -> None:
         """Load the encoder; threads of one process share it."""
+        _keep_memory_for(self.networks)
         self.encoder = load_text(self.spec, self.device) if self.spec else None
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
@@ -157,9 +159,11 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
         self.spec, self.device, self.root = config.encoders.image_spec, config.encoders.device, root
         self.limits = photo_limits(config.catalog)
         self.threads = config.run.photo_threads
+        self.networks = config.encoders.networks_on_cpu
 
     def setup(self) -> None:
         """Load the encoder and start the decoding threads."""
+        _keep_memory_for(self.networks)
         self.encoder = load_image(self.spec, self.device) if self.spec else None
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
 
@@ -190,6 +194,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 
     def setup(self) -> None:
         """Open the store and load the fusion."""
+        _keep_memory_for(self.config.encoders.networks_on_cpu)
         self.store = Store.at(self.config.store.path)
         self.dims = tower_dims(self.config)
         self.fusion = fusion_of(self.config)
@@ -296,6 +301,14 @@ class MergeParts(StoreDoFn):
         give_back()
         if record is not None:
             yield Done(task.number, record.name, record.rows, False)
+
+
+def _keep_memory_for(networks: bool) -> None:
+    """In a worker's own process nothing was said yet, and any of the encoding steps may be the first to import
+    torch.
+    """
+    if networks:
+        keep_memory()
 
 
 def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:

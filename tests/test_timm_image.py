@@ -107,3 +107,26 @@ def test_an_unknown_architecture_and_a_transformers_folder_are_refused(tmp_path:
     (folder / "config.json").write_text(json.dumps({"model_type": "clip"}))
     with pytest.raises(InputError, match="model_type 'clip'"):
         tower(folder)
+
+
+@pytest.mark.parametrize(
+    ("architecture", "at_once", "last"), [("resnet10t", 8, True), ("convnext_atto", 8, True), ("test_vit", 32, False)]
+)
+def test_convolutional_networks_are_laid_out_channels_last(
+    tmp_path: Path, architecture: str, at_once: int, last: bool
+) -> None:
+    """On a CPU they take 8 photos at once, channels last; transformers 32, as they are. Vectors do not depend on it:
+    those of the layout that was loaded are the same to 1e-5, alone or in a batch.
+    """
+    folder = timm_model(tmp_path / architecture, architecture, **SMALL, crop_pct=0.875)
+    image: Any = tower(folder)
+    assert image.micro_batch == at_once
+    weights = [one.weight for one in image._model.modules() if isinstance(one, torch.nn.Conv2d)]
+    wide = [one for one in weights if min(one.shape[1:]) > 1]  # of others, both layouts are one
+    assert {one.is_contiguous(memory_format=torch.channels_last) for one in wide} == {last}
+    arrays = [np.asarray(one) for one in photos()]
+    together, alone = image.encode(arrays * 2)[: len(arrays)], np.concatenate([image.encode([one]) for one in arrays])
+    image._model.to(memory_format=torch.contiguous_format)
+    loaded = image.encode(arrays)
+    assert np.abs(together - alone).max() < 1e-5
+    assert np.abs(together - loaded).max() < 1e-5

@@ -63,6 +63,18 @@ def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
     return tensor.pin_memory().to(device, non_blocking=True) if device.type == "cuda" else tensor
 
 
+def convolutional(network: torch.nn.Module) -> bool:
+    """Whether convolutions do the work, and not only cut patches: one or more for two linear layers.
+
+    So ResNet, EfficientNet, ConvNeXt and MaxViT count, ViT, Swin and what else has one for its patches do not.
+    """
+    import torch
+
+    parts = list(network.modules())
+    convolutions = sum(isinstance(part, torch.nn.Conv2d) for part in parts)
+    return 2 * convolutions >= max(2, sum(isinstance(part, torch.nn.Linear) for part in parts))
+
+
 def distinct(keys: Sequence[Hashable]) -> tuple[list[int], npt.NDArray[np.intp]]:
     """(position of the first of each distinct key, for each row the number of its key): equal rows cost one forward."""
     numbers: dict[Hashable, int] = {}

@@ -17,7 +17,7 @@ from blake3 import blake3
 
 from encoders.base import Photo, Vectors
 from encoders.errors import InputError
-from encoders.networks.device import Room, encode_distinct, to_device
+from encoders.networks.device import Room, convolutional, encode_distinct, to_device
 from encoders.networks.jpeg import jpeg_identity
 from encoders.photo import decoder_identity
 
@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 Filter = Literal["bilinear", "bicubic"]
 _PILLOW_FILTERS: dict[int, Filter] = {2: "bilinear", 3: "bicubic"}  # the values of Pillow's Resampling
 _MOST_OBLONG = 16  # see _centre
-PHOTOS = {"cpu": 32, "cuda": 256}  # in one forward, by kind of device; a CPU gains nothing beyond
+# Photos in one forward, by kind of device. A CPU gains nothing beyond; the large maps of a convolutional network stay
+# nearer to its caches by 8 (resnet50: 1.8 times as fast as by 32).
+PHOTOS = {"cpu": 32, "cuda": 256}
+_CONVOLUTIONAL = 8
 
 
 @dataclass(frozen=True)
@@ -81,6 +84,20 @@ class Frames:
             for values in (self.framing.mean, self.framing.std)
         )
         return {"pixel_values": ((pixels - mean) / std).to(dtype)}
+
+
+def photos_at_once(network: torch.nn.Module, device: torch.device) -> int:
+    """How many photos go into one forward of `network`.
+
+    One that is `convolutional` is laid out channels last on a CPU: its convolutions are made so, and depthwise ones are
+    ten times as slow otherwise. The vectors are the same to rounding.
+    """
+    import torch
+
+    if device.type != "cpu" or not convolutional(network):
+        return PHOTOS[device.type]
+    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs want a dtype beside it
+    return _CONVOLUTIONAL
 
 
 def resize(photo: Photo, height: int, width: int, filter_name: Filter) -> Photo:
