@@ -28,8 +28,9 @@ from index_builders.choose import described
 from index_builders.kept import Kept
 from index_builders.sizing import IndexSettings
 from index_builders.trial import drawn_by, trial
-from lookup.index import IDS_FILE, PartitionIndex, best
+from lookup.index import IDS_FILE, PartitionIndex
 from lookup.only import Only, reach
+from lookup.ranking import best
 
 QUERIES, K, TARGET = 200, 10, 0.95
 SHARES = (0.1, 0.01, 0.001)

@@ -38,6 +38,7 @@ class BuilderSpec(BaseModel):
 
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
     trained: ClassVar[bool]  # whether empty() wants a training sample
+    exact: ClassVar[bool] = False  # whether a search compares every row: such an index is checked, not measured
     mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
 
     type: str
@@ -55,6 +56,15 @@ class BuilderSpec(BaseModel):
     def coded(self, dim: int) -> int:
         """The length of what lists compare of a vector of length `dim`: less where the type keeps some directions."""
         return dim
+
+    @property
+    def most_alike(self) -> int | None:
+        """How many equal rows it can hold and still find the others; None: any number."""
+        return None
+
+    def least_rows(self, dim: int) -> int:
+        """How many rows that differ it has to learn from; by default as many as lists, where there are any."""
+        return int(self.model_dump().get("nlist", 0))
 
     @abstractmethod
     def vector_bytes(self, dim: int) -> float:

@@ -28,13 +28,15 @@ from index_builders.retrain import Earlier, Learned, figures, used_again
 from index_builders.shards import FORMAT as SHARD_FORMAT
 from index_builders.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.sizing import IndexSettings
-from index_builders.trial import Trial, Unmeasured, drawn_by, held_out_by, trial
+from index_builders.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
 from index_builders.tune import clocked
-from index_builders.verify import check_ids, prove
+from index_builders.verify import check_ids, prove, prove_exact, spread
 from lookup.errors import InputError, VitrineError
 from lookup.identity import identity_of
 from lookup.index import FORMAT, IDS_FILE, PartitionIndex
 from lookup.manifest import Considered, CurvePoint, KindRecall, Proof
+
+_TIMED = 100  # queries of an exact index, where its time is bounded
 
 Made = tuple[
     Trial, dict[str, Any]
@@ -65,6 +67,7 @@ class BuiltIndex:
     considered: tuple[Considered, ...]
     recalls: tuple[KindRecall, ...]
     learned: Learned
+    note: str
 
 
 def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
@@ -121,7 +124,7 @@ def finished(
         paths = {role: folder / path.name for role, path in made.files.items()}
         for role, path in paths.items():
             made.files[role].replace(path)
-    found = _measured(made, paths, made.promised.rows, segments, settings)
+    found = _figures(made, paths, made.promised.rows, segments, settings)
     shutil.rmtree(work)
     return BuiltIndex(
         files={role: path.name for role, path in paths.items()},
@@ -133,6 +136,7 @@ def finished(
         k=settings.k,
         train_rows=made.train_rows,
         build_seconds=time.perf_counter() - started,
+        note=made.note,
         **decided,
         **found,
     )
@@ -182,18 +186,47 @@ def _trained(
     spec = settings.choose(len(kept), kept.dim)
     if spec is None:
         return choose(kept, work / IDS_FILE, settings, work, alone)
+    if spec.exact:
+        return exact(spec, kept, work / IDS_FILE, work), ()
     made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, alone), settings.target_recall, work)
     return within_bytes(made, settings), ()
 
 
-def _measured(
+def _figures(
     made: Trial, paths: dict[str, Path], rows: int, segments: Sequence[SegmentRef], settings: IndexSettings
 ) -> dict[str, Any]:
     """The checks and figures of the files in `paths`, opened as readers open them: fields of a BuiltIndex."""
-    queries, point, folder = made.queries, made.tuned.point, str(paths["index"].parent)
+    point, folder = made.tuned.point, str(paths["index"].parent)
     promised = Unmeasured(folder, made.promised.dim, rows, settings.metric.value, point.nprobe, point.refine_factor)
     index = PartitionIndex.open(paths, promised)
     check_ids(index, segments)
+    return _exact(made, index, settings) if made.spec.exact else _measured(made, index, settings)
+
+
+def _exact(made: Trial, index: PartitionIndex, settings: IndexSettings) -> dict[str, Any]:
+    """Of an index that compares every row: its recall needs no proof, its rows do. Only where a bound asks for it, the
+    time of a query is taken.
+    """
+    bound = settings.max_query_ms if index.rows >= settings.exact_below else None
+    times = [0.0] if bound is None else milliseconds(index, made.kept.at(spread(index.rows, _TIMED)), settings.k, None)
+    p50, p99 = np.percentile(times, (50, 99))
+    if bound is not None and p50 > bound:
+        raise too_slow(float(p50), (), settings)
+    return {
+        "nprobe": 0,
+        "refine_factor": 0,
+        "recall": 1.0,
+        "recall_queries": 0,
+        "recalls": (),
+        "curve": (),
+        "p50_ms": float(p50),
+        "p99_ms": float(p99),
+        "proof": prove_exact(index, made.kept, (made.memory_bytes, made.disk_bytes)),
+    }
+
+
+def _measured(made: Trial, index: PartitionIndex, settings: IndexSettings) -> dict[str, Any]:
+    queries, point, rows = made.queries, made.tuned.point, index.rows
     proof = prove(index, made.spec, queries, (made.memory_bytes, made.disk_bytes))
     curve = clocked(index, queries, made.tuned.curve)
     p50, p99 = np.percentile(_times(index, queries), (50, 99))
@@ -215,4 +248,4 @@ def _measured(
 
 
 def _times(index: PartitionIndex, queries: HeldOut) -> list[float]:
-    return milliseconds(index, queries, index.nprobe or None, len(queries.xq))
+    return milliseconds(index, queries.xq, queries.k, index.nprobe or None)

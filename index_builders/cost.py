@@ -40,7 +40,7 @@ class Cost:
     centroid: float  # ns to compare one centroid
     dim: int
 
-    def microseconds(self, centroids: int, lists: int, scanned: float, candidates: int, refine: RefineKind) -> float:
+    def microseconds(self, centroids: int, lists: float, scanned: float, candidates: int, refine: RefineKind) -> float:
         """Of a query that compares `centroids`, scans `scanned` codes of `lists`, ranks `candidates` by `refine`."""
         fixed, per_dim = _REFINED[refine]
         again = candidates * (_KEPT + fixed + per_dim * self.dim)
@@ -71,20 +71,29 @@ def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, _ROW * coded, dim)
 
 
-def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> float:
-    """Codes that a query of `xq` (nq, d) float32 looks at with this nprobe, in the mean.
+def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> tuple[float, float]:
+    """Lists that a query of `xq` (nq, d) float32 opens with this nprobe, and codes that it looks at, in the mean: more
+    where these hold so few that a search widens.
 
     For hnsw an estimate: each of efSearch rows shows its neighbours, about half of them for the first time.
     """
     if not index.nlist:
         hnsw = getattr(index.faiss_index, "hnsw", None)
-        return float(index.rows if hnsw is None else min(index.rows, nprobe * hnsw.nb_neighbors(0) / 2))
+        return 0.0, float(index.rows if hnsw is None else min(index.rows, nprobe * hnsw.nb_neighbors(0) / 2))
     asked = index.metric.stored(xq)
-    with threads(1):
-        if isinstance(index.faiss_index, faiss.IndexPreTransform):
+    if isinstance(index.faiss_index, faiss.IndexPreTransform):
+        with threads(1):
             asked = faiss.downcast_VectorTransform(index.faiss_index.chain.at(0)).apply(asked)  # type: ignore[attr-defined]  # the stubs' list
-        _, lists = index.ivf.quantizer.search(asked, nprobe)
-    return float(list_sizes(index)[lists].sum(axis=1).mean())
+    sizes, wanted = list_sizes(index), index.wanted(1)
+    short, opened, looked = np.arange(len(asked)), 0, 0
+    while len(short):
+        with threads(1):
+            _, lists = index.ivf.quantizer.search(asked[short], nprobe)
+        rows = sizes[lists].sum(axis=1)
+        opened, looked = opened + nprobe * len(short), looked + int(rows.sum())
+        short = short[rows < wanted]
+        nprobe = min(2 * nprobe, index.nlist)
+    return opened / len(asked), looked / len(asked)
 
 
 def list_sizes(index: PartitionIndex) -> npt.NDArray[np.int64]:

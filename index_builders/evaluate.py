@@ -113,12 +113,12 @@ def interval(values: npt.NDArray[np.float64], seed: int) -> tuple[float, float]:
     return float(low[0]), float(high[0])
 
 
-def milliseconds(index: PartitionIndex, queries: HeldOut, nprobe: int | None, most: int) -> list[float]:
-    """The time of each of the first `most` queries, asked one at a time with one thread."""
+def milliseconds(index: PartitionIndex, xq: Vectors, k: int, nprobe: int | None) -> list[float]:
+    """The time of each of (nq, d) queries for k hits, asked one at a time with one thread."""
     times = []
     with threads(1):
-        for xq in queries.xq[:most, None, :]:
+        for one in xq[:, None, :]:
             started = time.perf_counter()
-            index.search(xq, queries.k, nprobe)
+            index.search(one, k, nprobe)
             times.append(1000 * (time.perf_counter() - started))
     return times

@@ -17,6 +17,7 @@ class Spec(BuilderSpec):
     """IndexFlat: float32 vectors, recall 1."""
 
     trained: ClassVar[bool] = False
+    exact: ClassVar[bool] = True
 
     type: Literal["flat"] = "flat"
 

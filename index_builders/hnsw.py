@@ -2,7 +2,7 @@
 
 The graph depends on the order in which rows reach it, so one thread adds them all: the same rows give the same bytes,
 and a million rows take minutes. Graphs cannot be merged either: however large a partition is, it is not built as parts.
-Rows that are equal to many others can become unreachable; the build looks.
+Where more rows are equal than a row has neighbours, nothing leads on from them: see alike.py.
 """
 
 from __future__ import annotations
@@ -30,6 +30,11 @@ class Spec(BuilderSpec):
     m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")
     ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
+
+    @property
+    def most_alike(self) -> int | None:
+        """See BuilderSpec.most_alike: with more, all neighbours of a row are its equals."""
+        return self.m
 
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes: the row, where its links begin, twice m links and one, its level."""

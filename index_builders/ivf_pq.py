@@ -70,6 +70,10 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    def least_rows(self, dim: int) -> int:
+        """See BuilderSpec.least_rows: as many as codebook entries too, and as dimensions for a rotation."""
+        return max(self.nlist, int(2**self.nbits), dim if self.opq or self.pca else 0)
+
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""
         return self.m * self.nbits / 8 + 8

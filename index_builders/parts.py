@@ -21,6 +21,7 @@ import faiss
 import numpy as np
 
 from index_builders import choose, kept
+from index_builders.alike import instead
 from index_builders.asked import Alone, Embed
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
@@ -84,6 +85,7 @@ class Learning:
     train_rows: int
     earlier: bool
     so_far: SoFar
+    note: str = ""  # why the spec is not what was asked for
 
     @classmethod
     def of(cls, fields: dict[str, Any]) -> Learning:
@@ -128,9 +130,10 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
             choice = so_far.choice or of_sample(whole, settings, folder, partition.alone)
             spec, so_far = choice.next(settings, whole), replace(so_far, choice=choice)
     learned_from = learned_from_by(settings, whole)
+    spec, note = instead(spec, whole, learned_from)
     if not spec.trained:  # as a candidate: settings see to a type that is named
         learned_from = learned_from.none()
-    return Learning(spec, len(learned_from), False, so_far), spec.empty(learned_from, dim, settings.metric)
+    return Learning(spec, len(learned_from), False, so_far, note), spec.empty(learned_from, dim, settings.metric)
 
 
 def fill(
@@ -159,7 +162,7 @@ def finish(
         merge(empty, parts, work / INDEX_FILE)
         rows = held_out_by(settings, whole, work / IDS_FILE, alone)
         made = trial(learning.spec, rows, settings.target_recall, work, built=work / INDEX_FILE)
-        made = replace(made, train_rows=learning.train_rows)
+        made = replace(made, train_rows=learning.train_rows, note=learning.note)
         if learning.earlier and partition.earlier is not None:
             learned = judged(partition.earlier, made, settings)
             if not learned.reused:

@@ -191,6 +191,8 @@ def sampled(kept: Kept, seed: int) -> Vectors:
 
 def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> TrainingFigures | None:
     """What `made` fits its rows like, at the setting of `then` or else its own; None for an index without lists."""
+    if made.spec.exact:
+        return None
     index = made.index
     if not index.nlist:
         return None
@@ -198,7 +200,7 @@ def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> Trai
     sizes = list_sizes(index).astype(np.float64)
     return TrainingFigures(
         rows=index.rows,
-        assignment_error=assignment_error(index.faiss_index, sampled(made.queries.kept, seed)),
+        assignment_error=assignment_error(index.faiss_index, sampled(made.kept, seed)),
         imbalance=float(len(sizes) * (sizes**2).sum() / index.rows**2),
         nprobe=setting.nprobe,
         refine_factor=setting.refine_factor,

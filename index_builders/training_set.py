@@ -27,11 +27,15 @@ CODE_ROWS = 32_768  # 128 for each of 256 codewords; FAISS copies what codes are
 
 @dataclass(frozen=True)
 class TrainingSet:
-    """`xt` (nt, d) float32, `metric.stored` rows drawn at random; clustered by `compute`."""
+    """`xt` (nt, d) float32, `metric.stored` rows drawn at random, each vector once; clustered by `compute`.
+
+    `drawn` is how many were drawn, equal ones too.
+    """
 
     xt: Vectors
     metric: Metric
     compute: Compute = CPU
+    drawn: int = 0
     _centroids: dict[tuple[int, int], Vectors] = field(default_factory=dict)
     _lock: threading.Lock = field(default_factory=threading.Lock)  # candidates on several threads ask at once
 

@@ -12,6 +12,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.alike import firsts, instead
 from index_builders.asked import Alone, asked
 from index_builders.base import BuilderSpec
 from index_builders.evaluate import HeldOut
@@ -21,6 +22,7 @@ from index_builders.sizing import IndexSettings
 from index_builders.training_set import TrainingSet
 from index_builders.tune import Tuned, settled, tune
 from lookup.index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
+from lookup.manifest import CurvePoint
 from lookup.refine import appended, codes, ranges
 
 
@@ -57,10 +59,19 @@ class Trial:
     files: dict[str, Path]
     promised: Unmeasured
     tuned: Tuned
-    queries: HeldOut
+    kept: Kept
+    asked: HeldOut | None  # None: every row is compared, there is nothing to measure
     train_rows: int
     memory_bytes: float
     disk_bytes: float
+    note: str = ""  # why this is not what was asked for
+
+    @property
+    def queries(self) -> HeldOut:
+        """What it was tuned with."""
+        if self.asked is None:
+            raise TypeError("an exact index was not asked anything")
+        return self.asked
 
     @cached_property
     def index(self) -> PartitionIndex:
@@ -74,7 +85,7 @@ def drawn(kept: Kept, nt: int, nq: int, k: int, seed: int, ids: Path, alone: Alo
     With `alone` the latter are asked for by one tower alone as well.
     """
     learned, own = _positions(len(kept), nt, nq, seed)
-    return Rows(kept, TrainingSet(kept.at(learned), kept.metric, kept.compute), asked(kept, own, k, alone), ids)
+    return Rows(kept, _learned(kept, learned), asked(kept, own, k, alone), ids)
 
 
 def drawn_by(settings: IndexSettings, kept: Kept, ids: Path, alone: Alone | None = None) -> Rows:
@@ -95,7 +106,11 @@ def held_out_by(settings: IndexSettings, kept: Kept, ids: Path, alone: Alone | N
 def learned_from_by(settings: IndexSettings, kept: Kept) -> TrainingSet:
     """What `drawn_by` gives to learn from, without queries, whose answers take a search of all rows."""
     nt, nq = settings.train_rows(len(kept), kept.dim), settings.held_out(len(kept))
-    return TrainingSet(kept.at(_positions(len(kept), nt, nq, settings.seed)[0]), kept.metric, kept.compute)
+    return _learned(kept, _positions(len(kept), nt, nq, settings.seed)[0])
+
+
+def _learned(kept: Kept, positions: Positions) -> TrainingSet:
+    return TrainingSet(kept.at(firsts(kept, positions)), kept.metric, kept.compute, len(positions))
 
 
 def _positions(rows: int, nt: int, nq: int, seed: int) -> tuple[Positions, Positions]:
@@ -115,12 +130,13 @@ def trial(
     built: Path | None = None,
     learned: faiss.Index | None = None,
 ) -> Trial:
-    """Build `spec` over `rows` in `folder` and tune it to recall@k of `target`.
+    """Build `spec` over `rows`, or what alike.py puts in its place, in `folder` and tune it to recall@k of `target`.
 
     `built` is the FAISS file of all rows, of a spec that may differ in the refine stage: it is used as it is.
     `learned` is what `spec.empty` gave for other rows: nothing is trained then.
     """
     kept = rows.kept
+    spec, note = instead(spec, kept, rows.learned_from)
     learned_from = rows.learned_from if spec.trained and learned is None else rows.learned_from.none()
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
@@ -134,7 +150,19 @@ def trial(
     tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
     memory = files["index"].stat().st_size / len(kept)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(kept)
-    return Trial(spec, files, promised, tuned, rows.queries, len(learned_from), memory, memory + refine)
+    return Trial(spec, files, promised, tuned, kept, rows.queries, len(learned_from), memory, memory + refine, note)
+
+
+def exact(spec: BuilderSpec, kept: Kept, ids: Path, folder: Path) -> Trial:
+    """Build `spec`, which compares every row, over `kept` in `folder`: there is nothing to learn, tune or measure."""
+    files = {"index": folder / INDEX_FILE, "ids": ids}
+    nothing = TrainingSet(kept.at(np.empty(0, np.int64)), kept.metric, kept.compute)
+    empty = spec.empty(nothing, kept.dim, kept.metric)
+    write_index(filled(empty, kept.blocks(), rows=len(kept), compute=kept.compute), files["index"])
+    promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, 0)
+    each = files["index"].stat().st_size / len(kept)
+    point = CurvePoint(nprobe=0, recall=1.0, ms=0.0)
+    return Trial(spec, files, promised, Tuned(point, ()), kept, None, 0, each, each)
 
 
 def _write_refine(kept: Kept, spec: BuilderSpec, folder: Path) -> dict[str, Path]:

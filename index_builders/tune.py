@@ -18,8 +18,9 @@ from index_builders.base import BuilderSpec
 from index_builders.cost import Cost, cost_of, scanned
 from index_builders.evaluate import HeldOut, Positions, Vectors, milliseconds, recalls
 from index_builders.threads import in_order
-from lookup.index import PartitionIndex, best
+from lookup.index import HITS, STEADY, PartitionIndex
 from lookup.manifest import CurvePoint
+from lookup.ranking import best
 
 _CANDIDATES = 1000  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
 _FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
@@ -125,14 +126,15 @@ def _points(
     index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Cost, nprobe: int, cheapest: float
 ) -> list[CurvePoint]:
     """One search with `nprobe`, and what each refine factor makes of it that costs little more than `cheapest`."""
-    hits, seen = queries.k + 1, scanned(index, queries.xq, nprobe)
-    lists = nprobe if index.nlist else 0
+    hits, (lists, seen) = queries.k + 1, scanned(index, queries.xq, nprobe)
 
     def spent(factor: int) -> float:
         few = index.candidates_for(hits, factor)
         return cost.microseconds(index.nlist, lists, seen, few, spec.refined[0])
 
-    first, *more = refine_factors(spec, queries.k)
+    # Of factors that ask for equally many candidates the least.
+    distinct = {index.candidates_for(hits, factor): factor for factor in reversed(refine_factors(spec, queries.k))}
+    first, *more = sorted(distinct.values())
     factors = [first, *(factor for factor in more if spent(factor) <= _DEARER * cheapest)]
     most = index.candidates_for(hits, factors[-1])
     found = list(in_order(lambda xq: _ranked(index, xq, most, nprobe or None), queries.parts()))
@@ -161,14 +163,8 @@ def refine_factors(spec: BuilderSpec, k: int) -> list[int]:
         return [0]
     if given is not None:
         return [given]
-    return [
-        1,
-        *(
-            f
-            for f in (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)
-            if f * max(10, k + 1) <= max(_CANDIDATES, 4 * (k + 1))
-        ),
-    ]
+    hits = k + 1 if k + 1 > STEADY else HITS  # as PartitionIndex.candidates_for counts
+    return [1, *(factor for factor in _FACTORS if factor * hits <= max(_CANDIDATES, 4 * hits))]
 
 
 def _front(points: Sequence[CurvePoint]) -> list[CurvePoint]:
@@ -182,4 +178,4 @@ def _front(points: Sequence[CurvePoint]) -> list[CurvePoint]:
 
 def _median_ms(index: PartitionIndex, queries: HeldOut, point: CurvePoint) -> float:
     asked = replace(index, refine_factor=point.refine_factor)
-    return float(np.median(milliseconds(asked, queries, point.nprobe or None, _TIMED)))
+    return float(np.median(milliseconds(asked, queries.xq[:_TIMED], queries.k, point.nprobe or None)))

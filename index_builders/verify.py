@@ -12,6 +12,7 @@ from index_builders.asked import is_row, recalls_of_kinds
 from index_builders.base import BuilderSpec
 from index_builders.cost import list_sizes
 from index_builders.evaluate import HeldOut, Positions, Vectors, in_parts, recalls
+from index_builders.kept import Kept
 from index_builders.shards import SegmentRef, read_ids
 from index_builders.threads import in_order, threads
 from lookup.errors import IntegrityError, VitrineError
@@ -19,6 +20,7 @@ from lookup.index import PartitionIndex
 from lookup.manifest import Proof
 
 _SELF_QUERIES = 200
+_EXACT_QUERIES = 20  # of an exact index, whose vectors are compared with those that went in: all of them
 _SELF_K = 100  # among near-duplicates, codes alone may rank 10 others before the vector itself
 _SELF_TOLERANCE = 1e-4  # of the score: far more than rounding, far less than the distance to another product
 
@@ -49,12 +51,21 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
     Codes that are too coarse lose rows too: nothing in the store is damaged.
     """
     rows = np.flatnonzero(is_row(queries))
-    chosen = rows[np.unique(np.linspace(0, len(rows) - 1, min(_SELF_QUERIES, len(rows))).astype(np.int64))]
-    xq, own = queries.xq[chosen], queries.own[chosen]
-    scores, positions = _asked(partial(index.search, k=min(_SELF_K, index.rows)), xq)
+    chosen = rows[spread(len(rows), _SELF_QUERIES)]
+    return _find_themselves(index, queries.kept, queries.xq[chosen], queries.own[chosen], _SELF_K)
+
+
+def spread(rows: int, most: int) -> Positions:
+    """At most so many positions of `rows`, evenly spread."""
+    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
+
+
+def _find_themselves(index: PartitionIndex, kept: Kept, xq: Vectors, own: Positions, k: int) -> int:
+    """Ask for the rows `xq` (n, d), which lie at `own`; see `check_finds_itself`."""
+    scores, positions = _asked(partial(index.search, k=min(k, index.rows)), xq)
     asked = index.metric.stored(xq)
-    deserved = queries.kept.scores(asked, own[:, None])[:, 0]
-    truly = queries.kept.scores(asked, positions)
+    deserved = kept.scores(asked, own[:, None])[:, 0]
+    truly = kept.scores(asked, positions)
     mine = positions == own[:, None]
     # A row that is not returned must have been beaten; one that is must bear its own score, or vectors lie elsewhere.
     at = np.where(mine.any(axis=1), mine.argmax(axis=1), truly.argmax(axis=1))
@@ -75,6 +86,30 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
 def _tolerance(index: PartitionIndex) -> float:
     """How far the score of a row may be off: what refine vectors round, or anything where codes alone rank."""
     return np.inf if index.refine is None else index.refine.tolerance
+
+
+def prove_exact(index: PartitionIndex, kept: Kept, bytes_each: tuple[float, float]) -> Proof:
+    """That an index which compares every row holds the rows of `kept`, number by number, and finds some by them."""
+    start = 0
+    for block in kept.blocks():
+        held = index.faiss_index.reconstruct_n(start, len(block))
+        if not np.array_equal(held, block):
+            row = start + int(np.flatnonzero((held != block).any(axis=1))[0])
+            expected = f"the vectors of {index.name} to be those that went in"
+            fix = "run `vitrine run` again: it is built anew"
+            raise IntegrityError(expected, f"another one at position {row}", fix)
+        start += len(block)
+    own = spread(index.rows, _EXACT_QUERIES)
+    return Proof(
+        recall_low=1.0,
+        recall_high=1.0,
+        found_itself=_find_themselves(index, kept, kept.rows[own].astype(np.float32), own, 1),
+        imbalance=None,
+        score_error=0.0,
+        reconstruction_error=0.0,
+        memory_bytes=bytes_each[0],
+        disk_bytes=bytes_each[1],
+    )
 
 
 def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each: tuple[float, float]) -> Proof:

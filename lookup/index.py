@@ -34,6 +34,7 @@ import pyarrow.parquet as pq
 from lookup.errors import InputError, IntegrityError
 from lookup.metric import Metric
 from lookup.only import Only, among
+from lookup.ranking import best, enough, filled_up, ranked
 from lookup.refine import Refine
 
 Vectors = npt.NDArray[np.float32]
@@ -42,7 +43,10 @@ Positions = npt.NDArray[np.int64]
 FORMAT = 3  # of the files together, and of what is measured on them
 INDEX_FILE, IDS_FILE, REFINE_FILE, RANGE_FILE = "index.faiss", "ids.parquet", "refine.npy", "refine_range.npy"
 _VERIFY = "run `vitrine verify STORE` to see what is damaged"
-_LEAST_HITS = 10  # that candidates are fetched for: who asks for one hit gets the same first hit as who asks for ten
+# Up to so many hits, a search looks at the same rows whatever k is, so that its first hits are the same: at the
+# candidates of ten hits, and at so many rows or more. Ranking 100 candidates again takes some 40 us.
+STEADY, HITS = 100, 10
+_MOSTLY = 4  # who asks a graph for more than this share of the rows, one in so many, has every row compared
 
 
 class Recorded(Protocol):
@@ -128,21 +132,23 @@ class PartitionIndex:
     ) -> tuple[Vectors, Positions]:
         """The k best rows of each query: scores (nq, k) float32, descending, and positions (nq, k) int64.
 
-        `xq` is (nq, dim) float32, finite. Ties are in order of position; missing rows are -inf and -1. What scores
-        mean, and that those of several indexes compare, the module says. `nprobe` replaces the tuned one; an exact
-        index takes none. With `only`, no other row comes, and k of these wherever there are so many; how wide the
-        search is for that, lookup/only.py says.
+        `xq` is (nq, dim) float32, finite. k rows come, or all where there are fewer and -inf and -1 after them: where
+        the tuned nprobe, or `nprobe` in its place, looks at too few, the search widens. Ties are in order of position,
+        in an exact index also at the cut. The first hits are the same for every k up to `STEADY`, in an exact index for
+        every k; for a larger one other indexes look at more candidates, some of which may come before them. What scores
+        mean, and that those of several indexes compare, the module says. An exact index takes no nprobe. With `only`,
+        no other row comes; how wide the search is for that, lookup/only.py says.
         """
         if k < 1:
             raise InputError("k of at least 1", f"k: {k}", "ask for one hit or more")
+        stored = self.metric.stored(self._checked(xq))
         if only is not None and len(only) < self.rows:
-            stored = self.metric.stored(self._checked(xq))
             if not len(only):
                 return best(np.empty((len(xq), 0), np.float32), np.empty((len(xq), 0), np.int64), k)
             return best(*among(self, stored, k, self._wide(nprobe), only), k)
-        scores, positions = self.candidates(xq, self.candidates_for(k, self.refine_factor), nprobe)
+        scores, positions = self.candidates(xq, self.candidates_for(k, self.refine_factor), nprobe, self.wanted(k))
         if self.refine is not None:
-            scores = self.refine.scores(self.metric.stored(self._checked(xq)), positions)
+            scores = self.refine.scores(stored, positions)
         return best(scores, positions, k)
 
     def only(self, mask: npt.NDArray[np.bool_]) -> Only:
@@ -163,13 +169,58 @@ class PartitionIndex:
 
     def candidates_for(self, k: int, refine_factor: int) -> int:
         """How many candidates FAISS is asked for when k hits are wanted."""
-        return min(self.rows, max(k, _LEAST_HITS) * refine_factor if refine_factor else k)
+        if not self.widest and self.refine is None:
+            return min(self.rows, k)  # the hits themselves
+        return min(self.rows, max(self.wanted(k), (HITS if k <= STEADY else k) * refine_factor))
 
-    def candidates(self, xq: Vectors, count: int, nprobe: int | None = None) -> tuple[Vectors, Positions]:
-        """What FAISS returns before refine vectors rank it: scores (nq, count) float32, positions (nq, count) int64."""
-        stored = self.metric.stored(self._checked(xq))
+    def wanted(self, k: int) -> int:
+        """How many rows a search for k hits has to find at least."""
+        return min(self.rows, max(k, STEADY))
+
+    def candidates(
+        self, xq: Vectors, count: int, nprobe: int | None = None, wanted: int = STEADY
+    ) -> tuple[Vectors, Positions]:
+        """What FAISS returns before refine vectors rank it: scores (nq, count) float32, positions (nq, count) int64.
+
+        `wanted` of them are rows, wherever these lie, as far as there are so many and `count` asks for them; what comes
+        beyond is what the lists hold that were looked at.
+        """
+        return self._found(self.metric.stored(self._checked(xq)), count, min(count, wanted, self.rows), nprobe)
+
+    def _found(self, stored: Vectors, count: int, wanted: int, nprobe: int | None) -> tuple[Vectors, Positions]:
+        """The `count` candidates of each `stored` query, at least `wanted` of them rows."""
+        chosen = self._wide(nprobe)
+        if not chosen or (not self.nlist and _MOSTLY * count > self.rows):
+            return self.compared(stored, count)
+        if self.nlist:
+            found = enough(lambda xq, lists: self._asked(xq, count, lists), stored, wanted, chosen, self.nlist)
+            return filled_up(found, wanted, self.rows)
+        scores, positions = self._asked(stored, count, chosen)
+        short = np.flatnonzero((positions >= 0).sum(axis=1) < wanted)
+        if len(short):  # a graph does not lead everywhere, least of all among rows that are equal
+            scores[short], positions[short] = self.compared(stored[short], count)
+        return scores, positions
+
+    def _asked(self, stored: Vectors, count: int, nprobe: int) -> tuple[Vectors, Positions]:
+        """What one search of FAISS returns."""
         scores, positions = self.faiss_index.search(stored, count, params=self._parameters(nprobe))
         return self.metric.from_faiss(scores), positions
+
+    def compared(
+        self, stored: Vectors, count: int, params: Any = None, rows: int | None = None
+    ) -> tuple[Vectors, Positions]:
+        """The `count` best of all rows of an index of whole vectors without lists, or of those `rows` that `params`
+        select: each is compared with each `stored` query.
+        """
+        vectors: Any = self.faiss_index
+        if isinstance(vectors, faiss.IndexHNSW):
+            vectors = faiss.downcast_index(vectors.storage)
+
+        def search(xq: Vectors, k: int) -> tuple[Vectors, Positions]:
+            scores, positions = vectors.search(xq, k, params=params)
+            return self.metric.from_faiss(scores), positions
+
+        return ranked(search, stored, count, self.rows if rows is None else rows)
 
     def ids(self, positions: Sequence[int] | Positions) -> list[str]:
         """The ids at `positions`, each from 0 to rows - 1."""
@@ -180,14 +231,11 @@ class PartitionIndex:
         found: list[str] = self._ids.take(pa.array(wanted)).to_pylist()
         return found
 
-    def _parameters(self, nprobe: int | None) -> Any:
+    def _parameters(self, nprobe: int) -> Any:
         """Search parameters of one call; set on the index, they would change the searches of other threads."""
-        chosen = self._wide(nprobe)
-        if not chosen:
-            return None
         if not self.nlist:
-            return faiss.SearchParametersHNSW(efSearch=chosen)  # type: ignore[attr-defined]  # the stubs lack it
-        params = faiss.SearchParametersIVF(nprobe=chosen)  # type: ignore[call-arg]  # the stubs lack the keywords
+            return faiss.SearchParametersHNSW(efSearch=nprobe)  # type: ignore[attr-defined]  # the stubs lack it
+        params = faiss.SearchParametersIVF(nprobe=nprobe)  # type: ignore[call-arg]  # the stubs lack the keywords
         if isinstance(self.faiss_index, faiss.IndexPreTransform):
             return faiss.SearchParametersPreTransform(index_params=params)  # type: ignore[call-arg]
         return params
@@ -258,25 +306,3 @@ def _read_ids(path: Path) -> pa.ChunkedArray:
         return pq.read_table(path, columns=["id"], page_checksum_verification=True, use_threads=False).column("id")
     except (OSError, pa.ArrowInvalid) as err:
         raise IntegrityError(f"{path} to hold the column id", str(err), _VERIFY) from err
-
-
-def best(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
-    """The k best columns of (nq, c) arrays, best first, equal scores by position; padded with -inf and -1.
-
-    A position of -1 is no row, whatever its score.
-    """
-    scores = np.where(positions < 0, np.float32(-np.inf), scores)
-    if scores.shape[1] > 4 * k:  # sorting many candidates would take longer than finding them
-        scores, positions = _leading(scores, positions, k)
-    order = np.lexsort((positions, -scores), axis=-1)[:, :k]
-    top, at = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
-    missing = ((0, 0), (0, k - top.shape[1]))
-    return np.pad(top, missing, constant_values=-np.inf), np.pad(at, missing, constant_values=-1)
-
-
-def _leading(scores: Vectors, positions: Positions, k: int) -> tuple[Vectors, Positions]:
-    """The columns of each row that score as well as its k-th best, and as many others as make the rows equally long."""
-    behind = scores < -np.partition(-scores, k - 1, axis=1)[:, k - 1 : k]
-    width = int((~behind).sum(axis=1).max())
-    order = np.argsort(behind, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from lookup.hit import Hit
+from lookup.index import STEADY
 from lookup.query import check_asked
 from lookup.search import Reader
 from lookup.where import Where
@@ -17,6 +18,7 @@ RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outper
 # With lists of 2 k + 60, no product that both leave out could be among the k best: it would have less than
 # 2 / (60 + 2 k + 60), while each of the first k of a list has 1 / (60 + k) or more.
 _DEEPER = 60
+# A product's place in the longer lists counts too, so lists are equally long for every k that has the same first hits.
 
 
 def reciprocal_rank_fusion(lists: Sequence[Sequence[str]]) -> list[tuple[str, float]]:
@@ -45,11 +47,12 @@ def search_late(
 ) -> list[Hit]:
     """The `k` best products by rank in two searches, one by the text and one by the photo; `score` is the rank sum.
 
-    A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60 counts as not in it. Of
-    both lists only what meets `where`, see `Reader.search`.
+    A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60, or 260 where k is under
+    100, counts as not in it: the first hits are the same for every k up to 100. Of both lists only what meets `where`,
+    see `Reader.search`.
     """
     check_asked(text, image, k)
-    depth = 2 * k + _DEEPER
+    depth = 2 * max(k, STEADY) + _DEEPER
     by_text = reader.search(text, None, category, depth, nprobe, where) if text is not None else []
     by_photo = reader.search(None, image, category, depth, nprobe, where) if image is not None else []
     hits = {hit.id: hit for hit in (*by_text, *by_photo)}

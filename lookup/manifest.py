@@ -173,7 +173,7 @@ class IndexRecord(NamedRecord):
     """One partition's index and its measured quality: written beside the index as its last file."""
 
     # Fields that came later: a record without them is one of an index that is kept.
-    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of"})
+    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of", "note"})
 
     type: str
     parameters: dict[str, Any]
@@ -196,6 +196,12 @@ class IndexRecord(NamedRecord):
     recalls: tuple[KindRecall, ...] = ()  # of every kind of queries, the least first; empty: of rows alone
     training: Training | None = None  # None: an index of an earlier version
     made_of: str | None = None  # see `made_of`; None: an index of an earlier version
+    note: str = ""  # why it is not of the type, or has not the lists, that the settings ask for
+
+    @property
+    def exact(self) -> bool:
+        """Whether a search compares every row: its recall is 1 by construction, and nothing of it is measured."""
+        return not self.nprobe and self.recall >= 1
 
 
 class PartitionEntry(Record):

@@ -7,8 +7,8 @@ looks in vain. So a search among `m` rows of `n` is either exact, or looks wider
                     lie elsewhere it sees few: recall 0.32 for a tenth of the rows (docs/benchmarks/filters.md).
     refine vectors  every kept row is scored by them, where that is counted to cost less than FAISS does.
     inverted lists  else FAISS, which skips the other rows: only lists that hold kept rows, and so many of them that as
-                    many kept rows are looked at as the tuned nprobe looks at rows of all. All of them where that is
-                    not enough for k hits. Where kept rows crowd together, more.
+                    many kept rows are looked at as the tuned nprobe looks at rows of all; twice as many, up to
+                    all, where that is not enough for k hits. Where kept rows crowd together, more.
 
 Crowding is how much likelier two kept rows share a list than two rows of all: 1 for a filter at random, 1 / share for
 one that keeps a whole region. Kept rows that crowd are seen from outside by most queries, alike far away, and codes
@@ -26,6 +26,8 @@ from typing import TYPE_CHECKING, Any
 import faiss
 import numpy as np
 import numpy.typing as npt
+
+from lookup.ranking import enough, filled_up
 
 if TYPE_CHECKING:
     from lookup.index import PartitionIndex
@@ -130,17 +132,17 @@ def among(index: PartitionIndex, stored: Vectors, k: int, nprobe: int, only: Onl
     (nq, c), as what ranks hits scores them; -1 where there is no row.
     """
     if not index.nlist and index.refine is None:
-        rows: Any = index.faiss_index
-        if isinstance(rows, faiss.IndexHNSW):
-            rows = faiss.downcast_index(rows.storage)
-        scores, positions = rows.search(stored, min(k, len(only)), params=_parameters(sel=only.by_number))
-        return index.metric.from_faiss(scores), positions
+        return index.compared(stored, min(k, len(only)), _parameters(sel=only.by_number), len(only))
     far = reach(index, only, k, nprobe)
     if not far.lists:
         return _all_scored(index, stored, only)
-    scores, positions = _listed(index, stored, far, only)
-    if (positions[:, min(k, len(only)) - 1] < 0).any():  # these lists hold too few for some query
-        scores, positions = _listed(index, stored, Reach(len(only.lists), far.candidates), only)
+    wanted = min(len(only), index.wanted(k))
+
+    def search(xq: Vectors, lists: int) -> tuple[Vectors, Positions]:
+        return _listed(index, xq, Reach(lists, far.candidates), only)
+
+    found = enough(search, stored, wanted, far.lists, len(only.lists))
+    scores, positions = filled_up(found, wanted, only.positions)
     if index.refine is not None:
         scores = index.refine.scores(stored, positions)
     return scores, positions

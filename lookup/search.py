@@ -69,12 +69,15 @@ class Reader:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one.
 
+        There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
+        same for every `k` up to 100, and for every `k` where all indexes are exact.
+
         Scores are those of the snapshot's metric, so hits of different partitions compare (lookup/index.py says how
-        true they are). Equal scores are in order of partition and position, but which of them FAISS returns at the cut
-        of a partition is its choice. `nprobe` replaces the tuned one of indexes that are not exact.
+        true they are). Equal scores are in order of partition and position. `nprobe` replaces the tuned one of indexes
+        that are not exact; where it leads to too few products, more is searched all the same.
 
         `where` are conditions on attributes, see lookup/where.py: only products for which all hold are searched and
-        returned, `k` of them where there are so many.
+        returned.
         """
         check_asked(text, image, k)
         conditions = parsed(where)  # before a query is embedded

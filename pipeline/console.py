@@ -283,7 +283,7 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.index_report import index_table, training_table
+    from pipeline.index_report import index_table, notes_table, training_table
 
     if as_json:
         document(
@@ -310,8 +310,9 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
             )
     click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
     _table(*index_table(manifest))
-    if training_table(manifest)[1]:
-        _table(*training_table(manifest))
+    for made in (notes_table(manifest), training_table(manifest)):
+        if made[1]:
+            _table(*made)
     rejects = sorted(manifest.rejects().items())
     if rejects:
         _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
@@ -359,7 +360,7 @@ def _partitions(rows: Iterable[Any]) -> None:
             f"{r.rows:,}",
             r.index_type,
             str(r.nprobe or "-"),
-            f"@{r.k} {r.recall:.3f}",
+            f"@{r.k} {r.recall:.3f}" if r.nprobe else "exact",
             "kept" if r.reused else f"{r.build_seconds:.1f} s",
         ]
         for r in rows

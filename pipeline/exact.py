@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from index_builders.shards import SegmentRef, read_ids
 from lookup.manifest import Manifest
 from lookup.metric import Metric
+from lookup.ranking import ranked
 from lookup.store import Store
 
 Vectors = npt.NDArray[np.float32]
@@ -27,7 +28,6 @@ Numbers = npt.NDArray[np.int64]
 # FAISS computes 20 queries and more at once by BLAS (distance_compute_blas_threshold), which rounds otherwise than the
 # search of a single query does; with fewer, a score here is the score there.
 _QUERIES = 16
-# A partition with an exact index is one block: of equal scores at the cut FAISS takes some, in a block as in an index.
 _BLOCK_ROWS = 65_536  # 335 MB at 1,280 dimensions
 
 
@@ -91,11 +91,21 @@ def rank(
             block = metric.stored(rows)
             for start in range(0, len(asking), _QUERIES):
                 few = asking[start : start + _QUERIES]
-                near, at_row = faiss.knn(asked[few], block, min(k, len(block)), metric=metric.faiss)
-                best, at = np.hstack([scores[few], metric.from_faiss(near)]), np.hstack([numbers[few], found[at_row]])
+                near, at_row = _nearest(asked[few], block, min(k, len(block)), metric)
+                best, at = np.hstack([scores[few], near]), np.hstack([numbers[few], found[at_row]])
                 order = np.lexsort((at, -best), axis=-1)[:, :k]
                 scores[few], numbers[few] = np.take_along_axis(best, order, 1), np.take_along_axis(at, order, 1)
     return numbers
+
+
+def _nearest(xq: Vectors, block: Vectors, k: int, metric: Metric) -> tuple[Vectors, Numbers]:
+    """The k best rows of a block for each query: of equal ones the first, as a search has them."""
+
+    def search(some: Vectors, count: int) -> tuple[Vectors, Numbers]:
+        scores, at = faiss.knn(some, block, count, metric=metric.faiss)
+        return metric.from_faiss(scores), at
+
+    return ranked(search, xq, k, len(block))
 
 
 def _blocks(part: Part, column: str) -> Iterator[tuple[Vectors, Numbers]]:

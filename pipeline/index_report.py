@@ -19,7 +19,7 @@ def index_table(manifest: Manifest) -> Table:
     rows = []
     for partition in manifest.partitions:
         index = partition.index
-        times = [f"{index.p50_ms:.2f}", f"{index.p99_ms:.2f}"]
+        times = [f"{ms:.2f}" if ms else "-" for ms in (index.p50_ms, index.p99_ms)]
         setting = [str(index.nprobe or "-"), str(index.refine_factor or "-")]
         rows.append(
             [partition.name, f"{partition.rows:,}", index.type, *setting, _recall(index), *times, *_proof(index)]
@@ -46,6 +46,12 @@ def considered_table(manifest: Manifest) -> Table:
         for one in partition.index.considered
     ]
     return columns, rows
+
+
+def notes_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every index that is not what the settings ask for, and why."""
+    noted = [[partition.name, partition.index.note] for partition in manifest.partitions if partition.index.note]
+    return ["partition", "not as asked for"], noted
 
 
 def training_table(manifest: Manifest) -> Table:
@@ -75,7 +81,8 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         ["lookup/page.css", "pipeline/report.css", "pipeline/evaluation.css"],
         heading="Indexes",
         note=[f"snapshot {snapshot}: {manifest.rows:,} products in {len(manifest.partitions)} partitions"],
-        plots=[_plot(partition.name, partition.index) for partition in manifest.partitions],
+        plots=[_plot(one.name, one.index) for one in manifest.partitions if not one.index.exact],
+        notes=notes_table(manifest),
         indexes=index_table(manifest),
         trainings=training_table(manifest),
         considered=considered_table(manifest),
@@ -99,14 +106,19 @@ def _plot(name: str, index: IndexRecord) -> dict[str, Any]:
 
 
 def _setting(point: CurvePoint) -> str:
-    """How a search goes; an index that compares every row has neither nprobe nor candidates to rank again."""
+    """How a search goes."""
     words = [f"nprobe {point.nprobe}"] if point.nprobe else []
     words += [f"refine {point.refine_factor}"] if point.refine_factor else []
-    return ", ".join(words) or "exact"
+    return ", ".join(words)
 
 
 def _recall(index: IndexRecord) -> str:
-    """Of the kind of queries that has the least, with its interval; then of each kind, where there are several."""
+    """Of the kind of queries that has the least, with its interval; then of each kind, where there are several.
+
+    An exact index has 1 by construction.
+    """
+    if index.exact:
+        return "exact"
     within = "" if index.proof is None else f" {index.proof.recall_low:.3f}-{index.proof.recall_high:.3f}"
     kinds = ", ".join(f"{one.kind} {one.recall:.3f}" for one in sorted(index.recalls, key=lambda one: one.kind))
     return f"@{index.k} {index.recall:.3f}{within}{kinds and f' ({kinds})'}"

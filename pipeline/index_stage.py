@@ -72,6 +72,8 @@ def build_indexes(
             _build(store, config, dim, tasks, beam_arguments, most_threads)
     records = {partition: index_record(store, name) for partition, name in names.items()}
     for task in tasks:
+        if note := records[task.partition].note:
+            _log.warning("index of %s: %s", task.partition, note)
         if said := told_training(records[task.partition]):
             _log.info("index of %s: %s", task.partition, said)
     partitions = tuple(PartitionEntry(name=name, rows=record.rows, index=record) for name, record in records.items())

@@ -44,7 +44,9 @@ class GateResult(Record):
 
 
 class PartitionRow(Record):
-    """One partition of the snapshot; recall is recall@k in 0..1, latencies are per query with one thread."""
+    """One partition of the snapshot; recall is recall@k in 0..1, latencies are per query with one thread, 0 where an
+    exact index was not timed.
+    """
 
     # A recall that could not be measured is NaN; plain JSON would turn it into null.
     model_config = ConfigDict(ser_json_inf_nan="strings")
@@ -62,6 +64,7 @@ class PartitionRow(Record):
     bytes: int
     build_seconds: float
     reused: bool
+    note: str = ""  # why the index is not what the settings ask for
     training: str = ""  # whose training a new index has, and what decided; empty where it stood before
 
 
@@ -179,6 +182,7 @@ def _figures(report: RunReport) -> list[tuple[str, str, float]]:
 def _labelled(report: RunReport) -> list[tuple[str, str, str, dict[str, float]]]:
     """(name, help, label, label value -> value) of the metrics that have several."""
     gates, partitions = report.gates, report.partitions
+    timed = [row for row in partitions if row.p50_ms]  # an exact index is not timed
     return [
         ("step_seconds", "Wall-clock time of a step.", "step", _summed(report.steps)),
         ("rejects", "Rows left out, by reason.", "reason", {**report.rejects}),
@@ -189,13 +193,8 @@ def _labelled(report: RunReport) -> list[tuple[str, str, str, dict[str, float]]]
         ("gate_bound", "The bound of that figure.", "gate", {gate.name: gate.bound for gate in gates}),
         ("partition_rows", "Rows of a partition.", "partition", {row.name: row.rows for row in partitions}),
         ("partition_recall", "Measured recall@k, 0 to 1.", "partition", {row.name: row.recall for row in partitions}),
-        ("partition_p50_seconds", "Median query.", "partition", {row.name: row.p50_ms / 1e3 for row in partitions}),
-        (
-            "partition_p99_seconds",
-            "99th percentile query.",
-            "partition",
-            {row.name: row.p99_ms / 1e3 for row in partitions},
-        ),
+        ("partition_p50_seconds", "Median query.", "partition", {row.name: row.p50_ms / 1e3 for row in timed}),
+        ("partition_p99_seconds", "99th percentile query.", "partition", {row.name: row.p99_ms / 1e3 for row in timed}),
         ("partition_bytes", "Index files of a partition.", "partition", {row.name: row.bytes for row in partitions}),
     ]
 

@@ -242,6 +242,7 @@ def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionR
             bytes=sum(file.bytes for file in index.files.values()),
             build_seconds=index.build_seconds,
             reused=partition.name in reused,
+            note=index.note,
             training=told_training(index) if partition.name not in reused else "",
         )
 

@@ -71,7 +71,8 @@ def test_bounds_out_of_reach_are_a_refusal(titles: Path, tmp_path: Path) -> None
 def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:
     """The table has interval, bytes and imbalance; the page a plot per partition and every index that was weighed."""
     store, page = tmp_path / "store", tmp_path / "indexes.html"
-    assert run_titles(titles, store, *SMALL).exit_code == 0
+    few = "index.max_bytes_per_vector=64"  # for whole vectors
+    assert run_titles(titles, store, *SMALL, few).exit_code == 0
     done = vitrine("inspect", store, "--html", page)
     assert done.exit_code == 0
     index = manifest_of(store).partitions[0].index
@@ -84,18 +85,23 @@ def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:
     assert "chosen" in html
     assert "ivf_rabitq 1 bits, refine sq8" in html
     shown = json.loads(vitrine("inspect", store, "--json").stdout)
-    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 7
+    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 6  # all but whole vectors
 
 
 def test_an_exact_index_has_no_nprobe(published: Path, titles: Path, tmp_path: Path) -> None:
-    """Neither the table nor the page shows a 0: a dot of an exact index says so, one of lists what it looked at."""
+    """Neither the table nor the page shows a figure that was not measured; the page plots what has lists."""
     page = tmp_path / "indexes.html"
     done = vitrine("inspect", published, "--html", page)
     assert done.exit_code == 0
     rows = [line.split() for line in done.stdout.splitlines() if " flat " in line]
     assert [row[3:5] for row in rows] == [["-", "-"]] * len(manifest_of(published).partitions)
-    said = re.findall(r"<title>(.*?): [01]\.\d{3} in [0-9.]+ ms</title>", page.read_text())
-    assert said == ["exact"] * len(rows)
+    assert [row[5:8] for row in rows] == [["exact", "-", "-"]] * len(rows)
+    assert "<svg" not in page.read_text()
+    for partition in manifest_of(published).partitions:
+        index = partition.index
+        assert (index.recall, index.recall_queries, index.curve) == (1, 0, ())
+        assert index.proof is not None
+        assert index.proof.found_itself == min(20, partition.rows)
     large = ("index.large={type: ivf_sq8, nlist: 8}", "gates.min_recall=0")
     assert run_titles(titles, tmp_path / "store", *SMALL, *large).exit_code == 0
     assert vitrine("inspect", tmp_path / "store", "--html", page).exit_code == 0
