@@ -21,8 +21,8 @@ from lookup.identity import identity_of
 FORMAT = 1
 NO_PARTITION = "_none"  # of products without a category
 _REMEDY = (
-    "restore the file from a backup, point CURRENT at another file of snapshots/, or delete CURRENT and run the whole "
-    "catalog: shards and indexes that validate are used again"
+    "restore the file from a backup, point CURRENT at another file of snapshots/, or run the whole catalog with "
+    "--no-parent: shards and indexes that validate are used again"
 )
 
 

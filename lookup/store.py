@@ -25,6 +25,7 @@ from encoders.disk import sync
 from encoders.regular import read_regular
 from lookup import manifest as manifests
 from lookup.errors import InputError, IntegrityError, LockedError
+from lookup.lost import lost_pointer, was_published
 from lookup.manifest import FileRef, Manifest
 
 HOLDER = "lock.json"  # who holds the lock, for the one who does not get it
@@ -55,7 +56,7 @@ class Store:
     def open(path: str) -> Store:
         """The store at `path`, a folder or an fsspec URL, which must exist; InputError otherwise."""
         store = Store.at(path)
-        if not store.names("runs") and not store.exists(_CURRENT):
+        if not store.names("runs") and not store.exists(_CURRENT) and not store.snapshots():
             raise InputError(f"a store at {path}", "none there", "run `vitrine run -c CONFIG store.path=...` first")
         return store
 
@@ -198,16 +199,17 @@ class Store:
         return self.problem_of(file) is None
 
     def current(self) -> str | None:
-        """The id of the published snapshot; None before the first."""
+        """The id of the published snapshot; None before the first. IntegrityError when the pointer is lost."""
         if not self.exists(_CURRENT):
+            if was_published(self):
+                raise lost_pointer(self, "no CURRENT beside snapshots that were published")
             return None
         raw = self.read(_CURRENT)
         name = raw[:-1].decode("ascii", "replace")
         if raw != f"{name}\n".encode() or not _ID.fullmatch(name) or not self.exists(manifests.path_of(name)):
-            raise IntegrityError(
-                "CURRENT to hold one line, the id of a file of snapshots/",
-                repr(raw[:80]),
-                "write the id of the snapshot to serve into CURRENT; `ls snapshots/` shows them: leave out .json",
+            gone = raw == f"{name}\n".encode() and _ID.fullmatch(name)
+            raise lost_pointer(
+                self, f"{raw[:80]!r}" + (f", but {manifests.path_of(name)} is not there" if gone else "")
             )
         return name
 
@@ -231,15 +233,15 @@ class Store:
             raise InputError("a file of snapshots/ without .json", repr(snapshot_id), fix)
         return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
 
-    def publish(self, new: Manifest) -> str:
+    def publish(self, new: Manifest, anew: bool = False) -> str:
         """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`, or the
-        lock is no longer held.
+        lock is no longer held. With `anew`, whatever CURRENT is.
 
         The caller holds the lock, so nobody else moves CURRENT between the comparison and the replacement.
         """
         name = new.snapshot_id()
         self.put_bytes(new.to_bytes(), manifests.path_of(name))
-        current = self.current()
+        current = new.parent if anew else self.current()
         if current != new.parent:
             raise LockedError(
                 f"CURRENT to be {new.parent} still", f"it is {current}", "another run published meanwhile: run again"

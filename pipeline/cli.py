@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from encoders.errors import InputError
+from pipeline import streams
 from pipeline.commands import BEAM, BeamCommand, Commands
 
 if TYPE_CHECKING:
@@ -122,6 +123,11 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @_overrides
 @_category
 @_memory
+@click.option(
+    "--no-parent",
+    is_flag=True,
+    help="Publish without comparing with an earlier snapshot: for a store that has lost CURRENT, on purpose.",
+)
 @_json
 @click.pass_context
 def run(
@@ -130,6 +136,7 @@ def run(
     overrides: Sequence[str],
     category: str | None,
     memory: str | None,
+    no_parent: bool,
     as_json: bool,
 ) -> None:
     """Encode what changed, build the indexes, and publish them if they pass the gates.
@@ -145,9 +152,8 @@ def run(
     from pipeline.stages import run as run_stages
 
     with console.progress() as progress:
-        request = Request(
-            loaded.config, category, ctx.meta.get(BEAM, ()), shlex.join(["vitrine", *sys.argv[1:]]), progress
-        )
+        words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+        request = Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent)
         report = run_stages(request)
     console.report(report, loaded.config.store.path, as_json)
 
@@ -389,4 +395,5 @@ def _load(path: str | None, overrides: Sequence[str], memory: str | None = None,
 
 def main() -> None:
     """Entry point of the command."""
-    cli(prog_name="vitrine")
+    with streams.flushed():
+        cli(prog_name="vitrine")

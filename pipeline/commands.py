@@ -9,6 +9,7 @@ from typing import Any
 import click
 
 from encoders.errors import InputError, VitrineError
+from pipeline import streams
 
 BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
 
@@ -30,6 +31,7 @@ class Commands(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:
         """Run the command and exit."""
+        streams.prepare()
         arguments = list(sys.argv[1:] if args is None else args)
         ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
         try:

@@ -6,18 +6,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
-import re
-import secrets
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict
-from datetime import date
-from decimal import Decimal
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from pipeline import streams
+from pipeline.printing import document, echo, printable, table
 
 if TYPE_CHECKING:
     from encoders.errors import VitrineError
@@ -39,35 +37,27 @@ if TYPE_CHECKING:
 _log = logging.getLogger(__name__)
 
 
-def document(value: Any) -> None:
-    """One JSON document on stdout. JSON has no NaN: what is no finite number is null. Decimals are numbers with all
-    their digits.
-    """
-    mark = secrets.token_hex(16)  # json writes no number but int and float: decimals go in as marked strings
-
-    def written(one: Any) -> str:
-        if isinstance(one, Decimal):
-            return f"{mark}{one:f}"
-        return one.isoformat() if isinstance(one, date) else str(one)
-
-    text = json.dumps(_finite(value), ensure_ascii=False, allow_nan=False, indent=1, default=written)
-    click.echo(re.sub(f'"{mark}([^"]*)"', r"\1", text))
-
-
 def result(value: Any, as_json: bool, line: str) -> None:
     """A result of one line."""
     if as_json:
         document(value)
     else:
-        click.echo(line)
+        echo(line)
 
 
 def error(err: VitrineError, as_json: bool) -> None:
-    """An error: three parts on stderr, and with --json the same as the document."""
+    """An error: three parts on stderr, and with --json the same as the document. The exit code tells it all the same
+    where neither can be written.
+    """
+    told = {"expected": err.expected, "came": err.came, "to_do": err.fix}
     if as_json:
-        document({"error": {"expected": err.expected, "came": err.came, "to_do": err.fix}, "exit_code": err.exit_code})
-    click.secho("error", fg="red", bold=True, err=True)
-    click.echo(str(err), err=True)
+        with suppress(OSError):
+            document({"error": told, "exit_code": err.exit_code})
+    try:
+        click.secho("error", fg="red", bold=True, err=True)
+        click.echo(str(err), err=True)
+    except OSError:
+        streams.hush(sys.stderr)
 
 
 def logs(level: str) -> None:
@@ -171,39 +161,47 @@ def plan(made: Plan, found: Forecast, encode_seconds: float | None, as_json: boo
         at_once = asdict(found.at_once)
         document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
         return
-    click.echo(
+    echo(
         f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
     _notices(made.notices)
     for line in forecast_lines(found, encode_seconds):
-        click.echo(line)
-    _table(*forecast_table(found))
+        echo(line)
+    table(*forecast_table(found))
 
 
 def report(made: RunReport, store: str, as_json: bool) -> None:
-    """What a run did."""
+    """What a run did. Where stdout does not take it, that is told, and is no failure: the snapshot stands."""
+    try:
+        _report(made, store, as_json)
+    except OSError as err:
+        where = f"{store.rstrip('/')}/runs/{made.run}/run.json"
+        _log.warning("the result could not be printed (%s): it is in %s", err, where)
+
+
+def _report(made: RunReport, store: str, as_json: bool) -> None:
     if as_json:
         document(made.model_dump(mode="json"))
         return
-    _table(
+    table(
         ["step", "seconds", "counts"],
         [[s.name, f"{s.seconds:.1f}", ", ".join(f"{k} {v:,}" for k, v in s.counts.items())] for s in made.steps],
     )
     _partitions(made.partitions)
     if made.rejects:
-        _table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in made.rejects.items()])
+        table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in made.rejects.items()])
     if made.degraded:
-        _table(
+        table(
             ["indexed without one modality for", "rows"],
             [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
         )
     _notices(made.notices)
-    click.echo(
+    echo(
         f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
         f"{made.rows_in_snapshot:,} in the snapshot"
     )
-    click.echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
+    echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
 
 
 def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
@@ -212,9 +210,9 @@ def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
         document({**asdict(made), "left_out": left_out})
         return
     if left_out:
-        _table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+        table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
     recall = "nothing was held out" if made.recall is None else f"held-out text-to-photo recall {made.recall:.3f}"
-    click.echo(
+    echo(
         f"{made.folder}: {made.pairs:,} pairs learned in {made.steps:,} steps and {made.seconds / 60:.1f} minutes; "
         f"{recall}, best at step {made.best_step:,}"
     )
@@ -226,10 +224,10 @@ def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool)
         document({**asdict(made), "left_out": left_out})
         return
     if left_out:
-        _table(["not learned from", "rows"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+        table(["not learned from", "rows"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
     recall = "nothing was held out" if made.recall is None else f"held-out recall {made.recall:.3f}"
     model = str(made.folder) if "/" in str(made.folder) else f"./{made.folder}"  # a bare name is one of models.lock
-    click.echo(
+    echo(
         f"{made.folder}: {made.products:,} products learned in {made.steps:,} steps and {made.seconds / 60:.1f} "
         f"minutes; {recall}, best at step {made.best_step:,}; use it as fusion.model={model}"
     )
@@ -252,17 +250,17 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
         document(listed if many else listed[0])
         return
     for one in answered:
-        click.secho(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True)
+        echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)
         ]
         if rows:
-            _table(["", "score", "id", "category", "attributes"], rows)
+            table(["", "score", "id", "category", "attributes"], rows)
         else:
-            click.echo("nothing was found" + (f": {_printable(one.note)}" if one.note else ""))
+            echo("nothing was found" + (f": {printable(one.note)}" if one.note else ""))
     if html is not None:
-        click.echo(f"page of hits: {html}")
+        echo(f"page of hits: {html}")
 
 
 def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
@@ -273,12 +271,12 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
         document(asdict(made))
         return
     for line in counted(made):
-        click.echo(line)
-    _table(*quality_table(made))
+        echo(line)
+    table(*quality_table(made))
     if made.losses:
-        _table(*loss_table(made))
+        table(*loss_table(made))
     if html is not None:
-        click.echo(f"page with the plot: {html}")
+        echo(f"page with the plot: {html}")
 
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
@@ -295,29 +293,27 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
             }
         )
         return
-    click.echo(
+    echo(
         f"snapshot {name}, made {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC by run {manifest.run}"
         f", parent {manifest.parent}"
     )
-    click.echo(
+    echo(
         f"{manifest.rows:,} products in {len(manifest.partitions)} partitions and {len(manifest.shards)} shards, "
         f"{manifest.dim} dimensions"
     )
     for modality, encoder in (("text", manifest.text), ("image", manifest.image)):
         if encoder is not None:
-            click.echo(
-                f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}"
-            )
-    click.echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
-    _table(*index_table(manifest))
+            echo(f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}")
+    echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
+    table(*index_table(manifest))
     for made in (notes_table(manifest), training_table(manifest)):
         if made[1]:
-            _table(*made)
+            table(*made)
     rejects = sorted(manifest.rejects().items())
     if rejects:
-        _table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
+        table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
     if html is not None:
-        click.echo(f"page with the plots: {html}")
+        echo(f"page with the plots: {html}")
 
 
 def verified(found: Verified, as_json: bool) -> None:
@@ -331,7 +327,7 @@ def checks(done: Sequence[Check], as_json: bool) -> None:
     if as_json:
         document([asdict(check) for check in done])
         return
-    _table(
+    table(
         ["", "check", "found", "to do"],
         [["ok" if c.ok else "NO", c.name, c.found, "" if c.ok else c.fix] for c in done],
     )
@@ -344,13 +340,13 @@ def config(rows: Sequence[Row], as_json: bool) -> None:
         return
     width = max(len(row.key) for row in rows)
     for row in rows:
-        click.echo(f"{row.key:{width}}  {json.dumps(row.value, ensure_ascii=False)}  # {row.origin}")
+        echo(f"{row.key:{width}}  {json.dumps(row.value, ensure_ascii=False)}  # {row.origin}")
 
 
 def _notices(notices: Iterable[Notice]) -> None:
     for one in notices:
         for line in one.lines():
-            click.echo(_printable(line))
+            echo(printable(line))
 
 
 def _partitions(rows: Iterable[Any]) -> None:
@@ -365,35 +361,10 @@ def _partitions(rows: Iterable[Any]) -> None:
         ]
         for r in rows
     ]
-    _table(["partition", "rows", "index", "nprobe", "recall", "built in"], listed)
+    table(["partition", "rows", "index", "nprobe", "recall", "built in"], listed)
 
 
 def _first(attributes: dict[str, Any]) -> str:
     from lookup.hit import words
 
     return "  ".join(words(value) for value in list(attributes.values())[:3] if value is not None)[:80]
-
-
-def _table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    table = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        table.add_row(*(Text(_printable(cell)) for cell in row))  # Text: a title in square brackets is not markup
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    console.print(table)
-
-
-def _printable(cell: str) -> str:
-    """`cell` without the control characters by which a title could steer a terminal."""
-    return "".join(character if character.isprintable() else " " for character in cell)
-
-
-def _finite(value: Any) -> Any:
-    if isinstance(value, float):
-        return value if math.isfinite(value) else None
-    if isinstance(value, dict):
-        return {key: _finite(inner) for key, inner in value.items()}
-    return [_finite(inner) for inner in value] if isinstance(value, list | tuple) else value

@@ -11,6 +11,7 @@ import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,6 +53,7 @@ class Request:
     beam_arguments: Sequence[str] = ()
     command: str = "vitrine run"
     progress: Progress | None = None
+    no_parent: bool = False  # publish whatever CURRENT is, compared with nothing
 
 
 @dataclass
@@ -75,6 +77,12 @@ class _State:
 
 def run(request: Request) -> RunReport:
     """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    if request.no_parent and request.category is not None:
+        raise InputError(
+            "a run of the whole catalog with --no-parent",
+            f"--category {request.category}: the other categories would be gone",
+            "leave out --category; or point CURRENT at the snapshot to start from",
+        )
     if request.config.run.memory is not None:
         refuse_own_workers(request.beam_arguments)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
@@ -83,7 +91,7 @@ def run(request: Request) -> RunReport:
     with store.lock():
         store.sweep()
         state = _State(_run_id(), datetime.now(UTC))
-        with store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
+        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
             try:
                 with told():
                     _steps(request, store, state)
@@ -99,25 +107,31 @@ def run(request: Request) -> RunReport:
     return report
 
 
+@contextmanager
+def _courtesy(state: _State) -> Iterator[None]:
+    """Notes of a run, log and report, are a courtesy once its snapshot stands: what goes wrong with them is told, and
+    changes nothing.
+    """
+    try:
+        yield
+    except OSError as err:
+        if state.status not in ("published", "unchanged"):
+            raise
+        _log.warning("the snapshot %s stands, but the run's notes are not complete: %s", state.snapshot, err)
+
+
 def _leave(folder: Path, report: RunReport) -> None:
-    """Write the report. Where the disk takes none, what ended the run is told rather than that."""
+    """Write the report. Where that fails, say so: how the run ended is decided."""
     try:
         write_report(folder, report)
-    except OSError as err:
-        if not report.succeeded:
-            _log.error("no report of this run: %s", err)
-            return
-        raise VitrineError(
-            f"a report of the run, which ended well ({report.status}: {report.snapshot})",
-            str(err),
-            "free or mend the disk; the snapshot is served",
-        ) from err
+    except (OSError, ValueError, TypeError) as err:
+        _log.error("no report of this run: %s", err)
 
 
 def _steps(request: Request, store: Store, state: _State) -> None:
     config, steps = request.config, state.steps
     with steps.step("plan") as counts:
-        state.parent_id = store.current()
+        state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         plan = state.plan = make_plan(config, request.category)
         with all_unchanged(plan.files):
@@ -152,7 +166,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
         _refuse_another_catalog(config, plan)
-        _publish(store, state, state.manifest)
+        _publish(store, state, state.manifest, request.no_parent)
 
 
 def _refuse_another_catalog(config: Config, plan: Plan) -> None:
@@ -175,14 +189,14 @@ def _refuse(state: _State, report: str) -> None:
         )
 
 
-def _publish(store: Store, state: _State, manifest: Manifest) -> None:
+def _publish(store: Store, state: _State, manifest: Manifest, anew: bool) -> None:
     parent = state.parent
     # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
     if parent is not None and parent.content == manifest.content and parent.files() == manifest.files():
         state.status, state.snapshot = "unchanged", state.parent_id
         _log.info("nothing changed: %s stays published", state.parent_id)
         return
-    state.snapshot = store.publish(manifest)
+    state.snapshot = store.publish(manifest, anew)
     state.status = "published"
     _log.info("published %s", state.snapshot)
 
