@@ -17,12 +17,11 @@ BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("
 
 FAULTS = """
 import json, resource, threading
-import numpy as np
 from pipeline.allocator import give_back, keep_memory, prepare_memory
 
 def layers():
     for _ in range(20):  # activations of 40 MB, freed and taken again, in a worker's thread
-        np.ones(10 << 20, np.float32)
+        b"v" * (40 << 20)  # not of numpy, which asks for huge pages
 
 def pages():
     thread = threading.Thread(target=layers)
