@@ -73,6 +73,10 @@ class EncoderSpec(BaseModel):
     def load(self, device: str) -> Encoder:
         """The live encoder on `device` (`cpu`, `cuda`, `cuda:1`); the only place that may import torch."""
 
+    def light_text(self, device: str) -> TextEncoder | None:
+        """The text tower without torch, for queries: the vectors of `load`, to rounding. None where there is none."""
+        return None
+
 
 class Encoder(ABC):
     """A loaded encoder. `dim` is the length of its vectors, `state_dim` that of its states, 0 where it has none; it is
@@ -190,6 +194,16 @@ def load_text(spec: EncoderSpec, device: str) -> TextEncoder:
     return tower
 
 
+def load_query_text(spec: EncoderSpec, device: str) -> TextEncoder:
+    """The live text tower of `spec` for queries, loaded once per process: without torch where that is possible."""
+    key = (spec.identity, device)
+    with _loading:
+        if key not in _light:
+            _light[key] = spec.light_text(device)
+        light = _light[key]
+    return load_text(spec, device) if light is None else light
+
+
 def load_image(spec: EncoderSpec, device: str) -> ImageEncoder:
     """The live image tower of `spec`; equal specs of text and photos share one model."""
     encoder = load(spec, device)
@@ -212,6 +226,7 @@ def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> An
 
 
 _loaded: dict[tuple[str, str], Encoder] = {}
+_light: dict[tuple[str, str], TextEncoder | None] = {}  # None: there is none, and `_loaded` has the tower
 _loading = threading.Lock()
 
 

@@ -9,6 +9,7 @@ Text is padded as each family was trained and proved:
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
@@ -20,6 +21,7 @@ from encoders.hf_text import load_transformer
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, to_device, unit_rows
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
 from encoders.networks.jpeg import check_torchcodec, decode_photo
+from encoders.networks.light_text import LightText, reason_against
 from encoders.networks.patches import Patches
 from encoders.networks.pixels import (
     PHOTOS,
@@ -36,6 +38,8 @@ from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
     import torch
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -87,6 +91,17 @@ class Spec(EncoderSpec):
     def load(self, device: str) -> Dual:
         """Both towers on `device`."""
         return Dual(self, device)
+
+    def light_text(self, device: str) -> TextEncoder | None:
+        """The text tower without torch, of a SigLIP in fp32 on a CPU."""
+        folder, _ = _folder(self)
+        against = f"the device {device}" if device != "cpu" else None
+        against = against or (f"{self.precision} weights" if self.precision != "fp32" else reason_against(folder))
+        if against:
+            _log.info("queries by text go through torch: %s", against)
+            return None
+        folder.verify()
+        return LightText(folder, self.dim)
 
 
 class Dual(TwoTowers):

@@ -9,7 +9,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import ValidationError
 
-from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
+from encoders.base import (
+    Encoded,
+    EncoderSpec,
+    ImageEncoder,
+    TextEncoder,
+    encoder_spec,
+    load_image,
+    load_query_text,
+    load_text,
+)
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
 from encoders.photo import PhotoError, PhotoLimits
 from encoders.regular import OversizedFileError, read_regular
@@ -66,7 +75,10 @@ class QueryEncoder:
     # Once for all queries: an identity may be the digest of a network's weights.
     @cached_property
     def _text_encoder(self) -> TextEncoder:
-        return load_text(_spec(self.text, "text"), self.device)
+        spec = _spec(self.text, "text")
+        # A fusion that reads states needs the network itself.
+        load = load_text if isinstance(self.fusion, StatesFusion) else load_query_text
+        return load(spec, self.device)
 
     @cached_property
     def _image_encoder(self) -> ImageEncoder:
