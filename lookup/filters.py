@@ -7,6 +7,7 @@ The column that makes the partitions can be asked for too: an attribute where it
 from __future__ import annotations
 
 import difflib
+import logging
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,9 +18,13 @@ import pyarrow as pa
 from lookup.errors import InputError
 from lookup.manifest import NO_PARTITION
 from lookup.only import Only
+from lookup.prices import PRICE
 from lookup.recent import Recent
 from lookup.segments import Partition, Segments
+from lookup.values import type_name
 from lookup.where import APART, Condition, Operator, as_compared, common_type, is_joined, squashed
+
+_log = logging.getLogger(__name__)
 
 _COLUMN_BYTES = 256 << 20  # of columns that stay in memory; 10 million prices are 80 MB
 _KEPT_BYTES = 64 << 20  # of what filters keep
@@ -32,6 +37,7 @@ class _Column:
 
     arrays: tuple[pa.Array, ...]
     kinds: tuple[pa.DataType, ...]  # each once
+    currencies: frozenset[str]  # of prices
 
     @property
     def nbytes(self) -> int:
@@ -51,6 +57,8 @@ class Filters:
         self._kept: Recent[tuple[object, ...], Only] = Recent(_KEPT_BYTES, lambda only: only.nbytes)
         # Of every column that was read, dropped or not: a filter that is kept must not read them again.
         self._kinds: dict[tuple[str, str], tuple[pa.DataType, ...]] = {}
+        self._currencies: dict[tuple[str, str], frozenset[str]] = {}
+        self._mixed = set[str]()  # prices of several currencies, of which that was said
 
     def kept(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[tuple[Partition, Only | None]]:
         """Those of the partitions that may have rows for which all conditions hold, and these rows; None: all.
@@ -66,7 +74,23 @@ class Filters:
         if not inside:  # there are no rows to read values for, but what is none of its type is told all the same
             for one, kind in zip(rest, kinds, strict=True):
                 one.mask(pa.nulls(0), kind)
-        return [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
+        kept = [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
+        self._tell_currencies(inside, rest, kinds)
+        return kept
+
+    def _tell_currencies(
+        self, inside: Sequence[Partition], where: Sequence[Condition], kinds: Sequence[pa.DataType]
+    ) -> None:
+        """Say once of each price that amounts of several currencies are compared as numbers."""
+        for one, kind in zip(where, kinds, strict=True):
+            if kind != PRICE or one.attribute in self._mixed or not one.of_any_currency():
+                continue
+            found = sorted({code for part in inside for code in self._currencies[part.name, one.attribute]})
+            if len(found) > 1:
+                self._mixed.add(one.attribute)
+                how = f"a currency behind the value, as in `{one.values[0]} {found[0]}`, asks for products in that one"
+                codes = ", ".join(found)
+                _log.warning("%s is in %s, and `%s` compares the numbers; %s", one.attribute, codes, one, how)
 
     def told(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
         """How many products a filter keeps, and each of its conditions alone, on an attribute in the categories that
@@ -156,7 +180,9 @@ class Filters:
         kinds = {part.name: self._kinds_of(part, name) for part in partitions}
         kind = common_type([kind for several in kinds.values() for kind in several])
         if kind is None:
-            came = "; ".join(f"{part}: {', '.join(sorted(set(map(str, several))))}" for part, several in kinds.items())
+            came = "; ".join(
+                f"{part}: {', '.join(sorted(set(map(type_name, several))))}" for part, several in kinds.items()
+            )
             fix = "search one category, or give the column one type in all files of the catalog and run it all again"
             raise InputError(f"the attribute {name} of one type in all that is searched", came, fix)
         return kind
@@ -164,7 +190,8 @@ class Filters:
     def _kinds_of(self, partition: Partition, name: str) -> tuple[pa.DataType, ...]:
         key = partition.name, name
         if key not in self._kinds:
-            self._kinds[key] = self._column(partition, name).kinds
+            column = self._column(partition, name)
+            self._currencies[key], self._kinds[key] = column.currencies, column.kinds
         return self._kinds[key]
 
     def _column(self, partition: Partition, name: str) -> _Column:
@@ -179,7 +206,9 @@ class Filters:
                 array = pa.nulls(len(array))
             kinds.append(array.type)
             arrays.append(as_compared(array))
-        return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)))
+        prices = [array.field("currency") for array in arrays if pa.types.is_struct(array.type)]
+        currencies = frozenset(one for array in prices for one in array.unique().to_pylist() if one)
+        return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)), currencies)
 
 
 def _meets(partition: Partition, where: Condition) -> bool:

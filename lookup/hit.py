@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from lookup.prices import PRICE, WIDE
 from lookup.values import FLOATS
 
 
@@ -37,6 +38,8 @@ def value_of(scalar: pa.Scalar) -> Any:
     if not scalar.is_valid:
         return None
     kind = scalar.type
+    if kind == PRICE:
+        return _price_of(scalar)
     if pa.types.is_timestamp(kind) and kind.unit == "ns":  # as_py() gives what pandas has, where that is installed
         if scalar.value % 1000:
             return _iso(scalar)
@@ -47,6 +50,15 @@ def value_of(scalar: pa.Scalar) -> Any:
         return scalar.as_py()
     except (OverflowError, ValueError):  # a year that Python's datetime does not have
         return _iso(scalar)
+
+
+def _price_of(scalar: pa.StructScalar) -> Any:
+    """A declared price: the text as written; of a column of numbers the number, without zeros at its end."""
+    written, amount = scalar["written"].as_py(), scalar["amount"].as_py()
+    if written is not None or amount is None:
+        return written
+    shortest = amount.normalize(WIDE)
+    return shortest if shortest.as_tuple().exponent <= 0 else shortest.quantize(Decimal(1), context=WIDE)
 
 
 def words(value: Any) -> str:

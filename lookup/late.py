@@ -52,6 +52,7 @@ def search_late(
     see `Reader.search`.
     """
     check_asked(text, image, k)
+    k = int(k)  # an int8 of numpy would not hold the depth
     depth = 2 * max(k, STEADY) + _DEEPER
     by_text = reader.search(text, None, category, depth, nprobe, where) if text is not None else []
     by_photo = reader.search(None, image, category, depth, nprobe, where) if image is not None else []

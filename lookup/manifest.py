@@ -57,6 +57,7 @@ class Segment(Record):
     rows: int
     digest: str
     degraded: tuple[tuple[str, int], ...] = ()  # (reason, rows) that lost a modality but are indexed by the other
+    unread: tuple[tuple[str, int], ...] = ()  # (declared price, rows) whose text is no price, and null to filters
 
 
 class RejectCount(Record):
@@ -247,6 +248,7 @@ class Manifest(Record):
     dim: int
     metric: str
     attributes: tuple[str, ...]
+    attribute_types: dict[str, str] = {}  # see lookup.values.type_name; empty: of before they were one over all shards
     shards: tuple[ShardEntry, ...]
     partitions: tuple[PartitionEntry, ...]
 
@@ -271,6 +273,15 @@ class Manifest(Record):
             for segment in shard.segments:
                 if scope is None or segment.partition in scope:
                     counts.update(dict(segment.degraded))
+        return counts
+
+    def unread(self, scope: frozenset[str] | None = None) -> Counter[str]:
+        """Declared price -> rows whose text is no price, of the partitions in `scope`, by default of all."""
+        counts = Counter[str]()
+        for shard in self.shards:
+            for segment in shard.segments:
+                if scope is None or segment.partition in scope:
+                    counts.update(dict(segment.unread))
         return counts
 
     def rows_in(self, scope: frozenset[str] | None = None) -> int:

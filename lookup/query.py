@@ -116,13 +116,29 @@ def check_asked(text: str | None, image: bytes | None, k: int = 1) -> None:
     """InputError unless a query asks for a text, a photo or both, and for one hit or more."""
     if text is None and image is None:
         raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
+    if text is not None and not isinstance(text, str):
+        raise InputError("a text as str", f"{text!r}, {_type(text)}", "give a str")
+    if image is not None and not isinstance(image, bytes):
+        raise InputError("a photo as the bytes of its file", _type(image), "read the file: Path(...).read_bytes()")
     check_k(k)
 
 
-def check_k(k: int) -> None:
-    """InputError unless one hit or more is asked for."""
-    if k < 1:
-        raise InputError("k of at least 1", str(k), "ask for one hit or more")
+def check_k(k: int) -> int:
+    """`k` as an int; InputError unless it is a whole number, and one hit or more is asked for."""
+    return whole(k, "k", "ask for one hit or more, as in k=10")
+
+
+def whole(number: int, name: str, fix: str) -> int:
+    """A whole number of Python's or numpy's that is at least 1, as an int; InputError where it is none."""
+    if isinstance(number, bool) or not isinstance(number, int | np.integer):
+        raise InputError(f"{name} as a whole number", f"{number!r}, {_type(number)}", fix)
+    if number < 1:
+        raise InputError(f"{name} of at least 1", str(number), fix)
+    return int(number)
+
+
+def _type(value: object) -> str:
+    return f"of type {type(value).__name__}"
 
 
 def read_photo(path: str, most_bytes: int) -> bytes:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 import numpy.typing as npt
@@ -15,7 +15,7 @@ from lookup.filters import Filters
 from lookup.hit import Hit, value_of
 from lookup.index import PartitionIndex
 from lookup.manifest import Manifest, PartitionEntry, Segment, ShardEntry, made_of
-from lookup.query import QueryEncoder, check_asked, check_k
+from lookup.query import QueryEncoder, check_asked, check_k, whole
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store import Store
 from lookup.where import Where, parsed
@@ -92,9 +92,8 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
-        check_k(k)
-        if nprobe is not None and nprobe < 1:
-            raise InputError("nprobe of at least 1", str(nprobe), "leave it out for the tuned one")
+        k = check_k(k)
+        nprobe = None if nprobe is None else whole(nprobe, "nprobe", "leave it out for the tuned one")
         found: list[tuple[float, str, int]] = []
         for partition, only in self._filters.kept(self._searched(category), parsed(where)):
             index = partition.index
@@ -105,6 +104,14 @@ class Reader:
             ]
         best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[:k]
         return [self._hit(score, name, position) for score, name, position in best]
+
+    def __reduce__(self) -> NoReturn:
+        """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""
+        raise InputError(
+            "a reader in the process that opened it",
+            "an attempt to pickle or copy it",
+            "open the store in each process: lookup.open(path); threads may share one reader",
+        )
 
     def told(self, where: Where, category: str | None = None) -> str:
         """How many products meet `where`, for people, and what may have been meant where none does; errors are those
@@ -143,7 +150,7 @@ def _open_partition(store: Store, partition: PartitionEntry, live: Sequence[tupl
 
 def _known(name: str, known: Mapping[str, Any]) -> Any:
     if name not in known:
-        near = difflib.get_close_matches(name, list(known), n=3, cutoff=0.4) or sorted(known)[:10]
+        near = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.4) or sorted(known)[:10]
         raise InputError(
             f"a category of the snapshot, such as {', '.join(map(repr, near))}", repr(name), "correct --category"
         )

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.text import PLAIN_NAME, plain_name
+from lookup.prices import PRICE, Price, parse_price
 
 Mask = npt.NDArray[np.bool_]
 
@@ -47,14 +48,17 @@ class Sort(StrEnum):
 
     NOTHING = "nothing"  # no value at all
     TEXT = "text"
-    LIST = "a list of texts"
-    NUMBER = "a number"
-    BOOLEAN = "true or false"
-    TIME = "a date or time"
-    INSTANT = "a time with a zone"
+    LIST = "list of texts"
+    NUMBER = "number"
+    BOOLEAN = "boolean"
+    TIME = "date or time"
+    INSTANT = "time with a zone"
+    PRICE = "price"
 
 
 _NUMBER = re.compile(r"[-+]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][-+]?[0-9]{1,3})?|[-+]?inf(?:inity)?", re.IGNORECASE)
+_DECIMAL = re.compile(r"decimal(128|256)\(([0-9]+), ([0-9]+)\)")
+_ZONED = re.compile(r"timestamp\[(s|ms|us|ns), tz=(.*)\]")
 _NANOSECONDS = {"s": 10**9, "ms": 10**6, "us": 10**3, "ns": 1}
 _DAY = 86_400 * 10**9
 FLOATS: dict[int, Any] = {16: np.float16, 32: np.float32, 64: np.float64}  # by bits
@@ -77,7 +81,24 @@ def sort_of(kind: pa.DataType) -> Sort:
         return Sort.NUMBER
     if types.is_date(kind) or types.is_timestamp(kind):
         return Sort.INSTANT if types.is_timestamp(kind) and kind.tz else Sort.TIME
+    if kind == PRICE:
+        return Sort.PRICE
     raise TypeError(f"expected the type of an attribute, came {kind}")
+
+
+def type_name(kind: pa.DataType) -> str:
+    """A type of an attribute as manifests and messages name it."""
+    return {Sort.PRICE: "price", Sort.LIST: "list<string>"}.get(sort_of(kind)) or str(kind)
+
+
+def type_named(name: str) -> pa.DataType:
+    """The type that `type_name` names so."""
+    if found := _DECIMAL.fullmatch(name):
+        wide = pa.decimal128 if found[1] == "128" else pa.decimal256
+        return wide(int(found[2]), int(found[3]))
+    if found := _ZONED.fullmatch(name):
+        return pa.timestamp(found[1], found[2])
+    return {"price": PRICE, "list<string>": pa.list_(pa.string())}.get(name) or pa.type_for_alias(name)
 
 
 def common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
@@ -98,8 +119,11 @@ def common_type(kinds: Sequence[pa.DataType]) -> pa.DataType | None:
 
 def as_compared(column: pa.Array) -> pa.Array:
     """The column with its texts as they are compared, see `encoders.text.plain_name`; texts become a dictionary, in
-    which an entry may come twice.
+    which an entry may come twice. Prices are without what was written.
     """
+    if column.type == PRICE:
+        parts = [pc.struct_field(column, name) for name in ("amount", "currency")]
+        return pa.StructArray.from_arrays(parts, ["amount", "currency"])
     if pa.types.is_list(column.type):
         flat = column.flatten().dictionary_encode()
         return _listed(column, pa.DictionaryArray.from_arrays(flat.indices, _plain_names(flat.dictionary)))
@@ -110,7 +134,7 @@ def as_compared(column: pa.Array) -> pa.Array:
 
 
 def read_value(text: str, kind: pa.DataType) -> Any:
-    """What `text` says as a value of an attribute of type `kind`: a str, Decimal, bool, or int of ns since 1970;
+    """What `text` says as a value of an attribute of type `kind`: a str, Decimal, bool, Price, or int of ns since 1970;
     ValueError where it is none.
     """
     sort = sort_of(kind)
@@ -121,6 +145,11 @@ def read_value(text: str, kind: pa.DataType) -> Any:
         if not _NUMBER.fullmatch(text.strip()):
             raise ValueError("no number")
         return Decimal(text.strip())
+    if sort is Sort.PRICE:
+        price = parse_price(text, ".")
+        if price is None:
+            raise ValueError("no price")
+        return price
     if sort is Sort.BOOLEAN:
         return pa.scalar(text, pa.string()).cast(pa.bool_()).as_py()
     return _nanoseconds(text, kind.tz if sort is Sort.INSTANT else None)
@@ -135,6 +164,7 @@ def example_of(kind: pa.DataType) -> str:
         Sort.TIME: "a time such as 2026-11-21T08:30:00",
         Sort.INSTANT: "a time such as 2026-11-21T08:30:00Z",
         Sort.NUMBER: "a number such as 19.99",
+        Sort.PRICE: "a price such as 19.99 or 19.99 USD",
     }.get(sort_of(kind), "a string of Unicode")
 
 
@@ -145,6 +175,8 @@ def matching(operator: Operator, column: pa.Array, values: Sequence[Any]) -> Mas
     """
     if pa.types.is_null(column.type):
         return np.full(len(column), operator is Operator.NULL)
+    if pa.types.is_struct(column.type):
+        return _priced(operator, column, values)
     if pa.types.is_dictionary(column.type):
         found = np.append(matching(operator, column.dictionary, values), operator is Operator.NULL)
         return np.asarray(found[column.indices.fill_null(len(column.dictionary)).to_numpy(zero_copy_only=False)])
@@ -219,6 +251,20 @@ def _nanoseconds(text: str, zone: str | None) -> int:
         else:
             return int(found.value) * _NANOSECONDS[unit]
     raise problem
+
+
+def _priced(operator: Operator, column: pa.StructArray, prices: Sequence[Price]) -> Mask:
+    """Of prices: a value with a currency meets those of it alone, one without is compared with all amounts."""
+    amount, currency = column.field("amount"), column.field("currency")
+
+    def inside(price: Price) -> Mask:
+        return _bool(pc.equal(currency, price.currency)) if price.currency else np.ones(len(column), np.bool_)
+
+    if operator in (Operator.EQUAL, Operator.IN):
+        each = (matching(Operator.EQUAL, amount, [price.amount]) & inside(price) for price in prices)
+        return functools.reduce(np.logical_or, each)
+    found = matching(operator, amount, [price.amount for price in prices])
+    return found & inside(prices[0]) if prices else found
 
 
 def _among(column: pa.Array, values: Sequence[Any]) -> Mask:

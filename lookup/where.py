@@ -20,6 +20,7 @@ import numpy as np
 import pyarrow as pa
 
 from lookup.errors import InputError
+from lookup.prices import PRICE, Price
 from lookup.values import (
     ORDER,
     Mask,
@@ -31,6 +32,7 @@ from lookup.values import (
     matching,
     read_value,
     sort_of,
+    type_name,
 )
 
 __all__ = ["Condition", "Operator", "Where", "as_compared", "common_type", "condition", "parse", "parsed"]
@@ -85,17 +87,29 @@ class Condition:
         it, a dictionary of such, or null, its texts `as_compared`; InputError where a value cannot be read as `kind`.
         """
         values = [] if pa.types.is_null(kind) else [self._read(text, kind) for text in self.values]
-        if self.operator is Operator.BETWEEN and values and values[0] > values[1]:
-            raise InputError(f"the least value first for {self.attribute}", str(self), "swap the values")
+        if self.operator is Operator.BETWEEN and values:
+            self._check_ends(*values)
         if pa.types.is_null(column.type) or pa.types.is_null(kind):
             return np.full(len(column), self.operator is Operator.NULL)
         return matching(self.operator, column, values)
 
+    def of_any_currency(self) -> bool:
+        """Whether a condition on a price compares the amounts of all currencies; its values can be read as prices."""
+        prices = [read_value(text, PRICE) for text in self.values]
+        return any(price.currency is None for price in prices)
+
+    def _check_ends(self, least: Any, most: Any) -> None:
+        if isinstance(least, Price) and least.currency != most.currency:
+            came, fix = f"{least.currency or 'none'} and {most.currency or 'none'}", "write the currency behind both"
+            raise InputError(f"one currency for both ends of {self.attribute}", came, fix)
+        if least > most:
+            raise InputError(f"the least value first for {self.attribute}", str(self), "swap the values")
+
     def _read(self, text: str, kind: pa.DataType) -> Any:
         sort = sort_of(kind)
-        if self.operator in ORDER and sort not in (Sort.NUMBER, Sort.TIME, Sort.INSTANT):
+        if self.operator in ORDER and sort in (Sort.TEXT, Sort.LIST, Sort.BOOLEAN):
             raise InputError(
-                f"=, !=, in or `is null` for {self.attribute}, which is {sort}",
+                f"=, !=, in or `is null` for {self.attribute} ({sort})",
                 f"`{self.operator}`",
                 self._instead(sort),
             )
@@ -104,7 +118,7 @@ class Condition:
         except (ValueError, pa.ArrowInvalid) as err:
             fix = APART if is_joined(text) else _FIX
             raise InputError(
-                f"{example_of(kind)} for {self.attribute}, which is {kind}", f"{text!r} ({err})", fix
+                f"{example_of(kind)} for {self.attribute}, which is {type_name(kind)}", f"{text!r} ({err})", fix
             ) from err
 
     def _instead(self, sort: Sort) -> str:
@@ -155,6 +169,8 @@ def parse(text: str) -> Condition:
 def parsed(where: Where) -> tuple[Condition, ...]:
     """Conditions, all of which must hold, from what callers write."""
     listed = [where] if isinstance(where, str | Condition) else where
+    if not isinstance(listed, Sequence) or not all(isinstance(one, str | Condition) for one in listed):
+        raise InputError("conditions as text or built by `condition`, one or a list", repr(where), "correct `where`")
     return tuple(parse(one) if isinstance(one, str) else one for one in listed)
 
 

@@ -169,11 +169,20 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         problems.append(
             Problem("catalog.text", shown(catalog.get("text")), "a column, because encoders.text is set", fix)
         )
+    if undeclared := [name for name in _names(catalog, "prices") if name not in _names(catalog, "attributes")]:
+        fix = f"add to catalog.attributes: {', '.join(undeclared)}"
+        expected = "columns of catalog.attributes, because prices are carried to hits"
+        problems.append(Problem("catalog.prices", shown(undeclared), expected, fix))
     if versioned and catalog.get("version_column") is None:
         fix = "name the column, or set catalog.image_identity=stat"
         expected = "a column, because catalog.image_identity is version"
         problems.append(Problem("catalog.version_column", "null", expected, fix))
     return problems
+
+
+def _names(catalog: Tree, key: str) -> list[str]:
+    listed = catalog.get(key)
+    return [one for one in listed if isinstance(one, str)] if isinstance(listed, list | tuple) else []
 
 
 def _overlaps(tree: Tree) -> list[Problem]:

@@ -50,6 +50,13 @@ class CatalogConfig(Section):
     attributes: tuple[Name, ...] = Field(
         ("title",), description="canonical columns carried to each hit, and filtered by"
     )
+    prices: tuple[Name, ...] = Field(
+        (), description="those of the attributes that are prices, as in `1,299.00 USD`: filters compare the amounts"
+    )
+    decimal_mark: Literal[".", ","] | None = Field(
+        None,
+        description="the decimal mark of prices that can be read in two ways, as `1,299`; null: such are not read",
+    )
     image_identity: Literal["stat", "bytes", "version"] = Field(
         "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"
     )
@@ -127,6 +134,12 @@ class GatesConfig(Section):
     max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
     least_rows: Count = Field(
         20, description="rows that must be lost before max_row_drop refuses: one gone of three stops nothing"
+    )
+    max_changed_types: int = Field(
+        0,
+        ge=0,
+        strict=True,
+        description="attributes that no longer compare with the parent's, as a number that became text",
     )
     min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
 

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -304,7 +305,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     for modality, encoder in (("text", manifest.text), ("image", manifest.image)):
         if encoder is not None:
             echo(f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}")
-    echo(f"fusion: {manifest.fusion['type']}; attributes: {', '.join(manifest.attributes) or 'none'}")
+    attributes = ", ".join(map(partial(_typed, manifest.attribute_types), manifest.attributes))
+    echo(f"fusion: {manifest.fusion['type']}; attributes: {attributes or 'none'}")
     table(*index_table(manifest))
     for made in (notes_table(manifest), training_table(manifest)):
         if made[1]:
@@ -362,6 +364,12 @@ def _partitions(rows: Iterable[Any]) -> None:
         for r in rows
     ]
     table(["partition", "rows", "index", "nprobe", "recall", "built in"], listed)
+
+
+def _typed(types: dict[str, str], name: str) -> str:
+    """An attribute and its type, where that is not plain text."""
+    kind = types.get(name, "string")
+    return name if kind == "string" else f"{name} ({kind})"
 
 
 def _first(attributes: dict[str, Any]) -> str:

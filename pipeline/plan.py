@@ -16,10 +16,12 @@ import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type
 from pipeline.catalog.categories import nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.pinned import all_unchanged
+from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import plan_pieces
 from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
@@ -58,6 +60,7 @@ class Plan:
     partitions: dict[str, int]  # rows, of the whole catalog
     duplicates: int
     size: int  # bytes of the files
+    attribute_types: dict[str, str]  # of what the run reads, see lookup.values.type_name
     notices: tuple[Notice, ...] = ()
     files: tuple[CatalogFile, ...] = ()
 
@@ -81,13 +84,15 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
     files = list(found.files)
     root = existing_root(config.catalog.image_root, config.catalog.path)
     with all_unchanged(files):
-        groups, hashes = _read(files, config)
+        groups, hashes, types = _read(files, config)
         partitions = _partitions(groups, config)
         if category is not None and category not in partitions:
             raise nearest_category(category, list(partitions))
         repeated = _duplicates(files, groups, hashes, config)
+        units = _units(groups, repeated, config.shards, category)
+        carried = one_type({unit.path: types[unit.path] for unit in units}, config.catalog)
+        notices = [*_left_out(found), *sampled(units, config.catalog, config.shards.max_unit_bytes)]
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
-    units = _units(groups, repeated, config.shards, category)
     key = identity_of(
         {
             "catalog": catalog,
@@ -99,20 +104,24 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    return Plan(key, catalog, root, units, partitions, duplicates, size, tuple(_left_out(found)), found.files)
+    kinds = named(carried)
+    return Plan(key, catalog, root, units, partitions, duplicates, size, kinds, tuple(notices), found.files)
 
 
-def _read(files: list[CatalogFile], config: Config) -> tuple[list[_Group], list[np.ndarray[Any, Any]]]:
-    """All row groups, in pieces, and the hashes of the ids of each."""
+def _read(
+    files: list[CatalogFile], config: Config
+) -> tuple[list[_Group], list[np.ndarray[Any, Any]], dict[str, Types]]:
+    """All row groups, in pieces, the hashes of the ids of each, and the types of attributes by file."""
     groups: list[_Group] = []
     hashes: list[np.ndarray[Any, Any]] = []
+    types: dict[str, Types] = {}
     for file in files:
-        sizes = _row_sizes(file, config)
+        sizes, types[file.path] = _seen(file, config)
         for group, first_row, ids, names in plan_pieces(file.path, config.catalog, config.shards):
             size = round(sizes[group] * len(ids))
             groups.append(_Group(file.path, file.pin, group, first_row, len(ids), size, _counts(names)))
             hashes.append(id_hashes(ids))
-    return groups, hashes
+    return groups, hashes, types
 
 
 def _left_out(found: Found) -> list[Notice]:
@@ -133,14 +142,15 @@ class _Group:
     partitions: Counter[str]
 
 
-def _row_sizes(file: CatalogFile, config: Config) -> list[float]:
-    """Bytes of a row of each row group, as the footer has them; InputError for a file whose columns or whose row groups
-    do not fit.
+def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
+    """Bytes of a row of each row group, as the footer has them, and the types of attributes; InputError for a file
+    whose columns or whose row groups do not fit.
     """
     limit = config.shards.max_unit_bytes
     sizes = []
     with open_file(file.path) as opened:
-        wanted = set(file_columns(opened.schema_arrow, config.catalog, file.path).values())
+        names = file_columns(opened.schema_arrow, config.catalog, file.path)
+        types, wanted = attribute_types(opened, names, config.catalog), set(names.values())
         for number in range(opened.metadata.num_row_groups):
             group = opened.metadata.row_group(number)
             columns = (group.column(i) for i in range(group.num_columns))
@@ -155,7 +165,7 @@ def _row_sizes(file: CatalogFile, config: Config) -> list[float]:
                     f"by {rows:,} of its {group.num_rows:,} rows",
                     "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
                 )
-    return sizes
+    return sizes, types
 
 
 def _counts(names: pa.Array) -> Counter[str]:

@@ -5,14 +5,18 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from encoders.errors import IntegrityError, VitrineError
 from index_builders.shards import shard_schema, write_shard
 from lookup.manifest import FileRef, NamedRecord, RejectCount, Segment, ShardRecord
+from lookup.prices import PRICE
 from lookup.records import read_record, write_record
 from lookup.store import Store
+from pipeline.catalog.prices import unread
 from pipeline.config import Config
 from pipeline.embed import count_pairs, split, tower_dims
 
@@ -139,6 +143,7 @@ def _write_good(
         good.filter(good.column("degraded").is_valid()), "partition", "degraded"
     ):
         degraded.setdefault(partition, []).append((reason, rows))
+    not_read = _unread_prices(good)
     segments = tuple(
         Segment(
             partition=(partition := names[bounds[group]].as_py()),
@@ -146,10 +151,19 @@ def _write_good(
             rows=bounds[group + 1] - bounds[group],
             digest=digest,
             degraded=tuple(degraded.get(partition, ())),
+            unread=tuple((price, int(rows[bounds[group] : bounds[group + 1]].sum())) for price, rows in not_read),
         )
         for group, digest in enumerate(digests)
     )
     return store.put(folder / "shard.parquet", f"shards/{name}.parquet", good.num_rows), segments
+
+
+def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Declared price -> which rows have a text that is none; only prices that have such."""
+    attributes = good.column("attributes").combine_chunks()
+    prices = [field.name for field in attributes.type if field.type == PRICE]
+    each = [(name, unread(pc.struct_field(attributes, name))) for name in prices]
+    return [(name, rows) for name, rows in each if rows.any()]
 
 
 def _write_rejects(store: Store, name: str, bad: pa.Table, folder: Path) -> FileRef:

@@ -2,21 +2,29 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
 
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
 from encoders.identity import identity_of
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
+from lookup.store import Store
+from lookup.values import common_type, type_name
+from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config import Config
 from pipeline.embed import fusion_of
 from pipeline.plan import Plan
 
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
-_READING = ("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars")
+_READING = (
+    *("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars", "decimal_mark"),
+)
 
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
@@ -26,14 +34,39 @@ def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     for name, (model, published) in _compared_models(config, parent).items():
         mine[name], theirs[name] = model, published
     mine["attributes"], theirs["attributes"] = config.catalog.attributes, parent.attributes
+    for name, types in changed(plan.attribute_types, parent.attribute_types).items():
+        theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
     mine["index.metric"], theirs["index.metric"] = config.index.metric.value, parent.metric  # merged hits need one
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
         raise InputError(
             f"{', '.join(differing)} as in the published snapshot, because only one category is indexed again",
             "; ".join(f"{name}: {mine[name]} instead of {theirs[name]}" for name in differing),
-            "run the whole catalog once (without --category), or use the config of the snapshot",
+            "run the whole catalog once (without --category), or use the config and the column types of the snapshot",
         )
+
+
+def with_types(store: Store, parent: Manifest) -> Manifest:
+    """A manifest with the types of its attributes, where it is of before manifests had them: from its shards."""
+    if parent.attribute_types or not parent.attributes:
+        return parent
+    kinds: dict[str, list[pa.DataType]] = {name: [] for name in parent.attributes}
+    for shard in parent.shards:
+        if shard.record.file is not None and shard.segments:
+            with pq.ParquetFile(store.verified(shard.record.file)) as file:
+                empty = without_values(file.metadata)
+                for field in file.schema_arrow.field("attributes").type:
+                    if f"attributes.{field.name}" not in empty:
+                        kinds[field.name].append(field.type)
+    common = {name: common_type(several) for name, several in kinds.items()}
+    known = {name: type_name(kind) for name, kind in common.items() if kind is not None}
+    return parent.model_copy(update={"attribute_types": known})
+
+
+def all_types(plan: Plan, kept: Manifest | None) -> dict[str, str]:
+    """The types of attributes of a snapshot: of what the plan reads, and of what is `kept` of the parent."""
+    types = joined(plan.attribute_types, kept.attribute_types if kept else {})
+    return {name: kind for name, kind in types.items() if kind is not None}
 
 
 def same_models(config: Config, parent: Manifest) -> bool:
@@ -96,6 +129,7 @@ def assemble(
     parent: str | None,
     shards: Sequence[ShardEntry],
     partitions: Sequence[PartitionEntry],
+    attribute_types: Mapping[str, str],
 ) -> Manifest:
     """The manifest of these shards and partitions."""
     encoding = _encoding(config)
@@ -117,6 +151,7 @@ def assemble(
         config=config.model_dump(mode="json"),
         dim=fusion_of(config).dim,
         metric=config.index.metric.value,
+        attribute_types=dict(attribute_types),
         shards=tuple(shards),
         partitions=tuple(partitions),
         **encoding,

@@ -28,17 +28,19 @@ from pipeline.config import Config
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
 from pipeline.forecast import fitted
+from pipeline.gates.attribute_types import attribute_types
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
 from pipeline.gates.invariants import index_rows
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
+from pipeline.notices import Notice
 from pipeline.plan import Plan, make_plan
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
-from pipeline.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing
+from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 
 _log = logging.getLogger(__name__)
 Status = Literal["published", "unchanged", "refused", "failed"]
@@ -136,8 +138,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         plan = state.plan = make_plan(config, request.category)
         with all_unchanged(plan.files):
             fit = fitted(config, plan, request.category)
-        if request.category is not None and state.parent is not None:
-            refuse_mixing(config, plan, state.parent)
+        _refuse_types(request, store, state, plan)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         note_key(store, state.run, plan.key)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
@@ -159,8 +160,9 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
-        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions)
-        state.gates = check(state.manifest, state.parent, config.gates, _scope(request))
+        types = all_types(plan, kept)
+        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
+        state.gates += check(state.manifest, state.parent, config.gates, _scope(request))
         state.gates += [index_rows(store, state.manifest), ids_unique(store, state.manifest)]
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
@@ -176,6 +178,18 @@ def _refuse_another_catalog(config: Config, plan: Plan) -> None:
     except InputError as err:
         raise another_catalog(f"the files under {config.catalog.path}", err.came) from err
     refuse_other_files(plan.files, now)
+
+
+def _refuse_types(request: Request, store: Store, state: _State, plan: Plan) -> None:
+    """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
+    if state.parent is None:
+        return
+    if request.category is not None:
+        state.parent = with_types(store, state.parent)
+        refuse_mixing(request.config, plan, state.parent)
+        return
+    state.gates = [attribute_types(plan.attribute_types, state.parent, request.config.gates.max_changed_types)]
+    _refuse(state, f"{store.root}/runs/{state.run}/report.html")
 
 
 def _refuse(state: _State, report: str) -> None:
@@ -234,9 +248,18 @@ def _report(request: Request, state: _State) -> RunReport:
         rejects=dict(sorted(rejects.items())),
         degraded=dict(sorted(degraded.items())),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=plan.notices if plan else (),
+        notices=(*(plan.notices if plan else ()), *(_unread(manifest, scope) if manifest else ())),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
+
+
+def _unread(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
+    """What of declared prices could not be read, for each of them."""
+    for name, rows in sorted(manifest.unread(scope).items()):
+        told = (
+            f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is no price: filters take it for null"
+        )
+        yield Notice(what="prices_unread", count=rows, told=told)
 
 
 def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:

@@ -189,5 +189,5 @@ def test_order_of_texts_is_refused(brands: Path) -> None:
         done = vitrine("search", brands, "--text", "red", "--where", where)
         assert done.exit_code == 2
         expected, _, fix = told(done.stderr)
-        assert "brand, which is text" in expected
+        assert "brand (text)" in expected
         assert "catalog.prices=[brand]" in fix

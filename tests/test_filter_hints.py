@@ -129,20 +129,6 @@ def test_what_a_filter_that_keeps_nothing_may_have_meant(store: Path, where: lis
     assert json.loads(vitrine("search", store, "--text", "red", *given, "--json").stdout)["hits"] == []
 
 
-def test_types_of_other_categories_do_not_matter(tmp_path: Path) -> None:
-    """A price is text in one category and a number in the other: of one of them alone it can be asked, also in vain."""
-    for name, price in (("a", "cheap"), ("b", 3.0)):
-        path = write_titles(tmp_path / "c" / f"{name}.parquet", ["red"], price=[price], kind=[name])
-        pq.write_table(pq.read_table(path).set_column(0, "id", pa.array([name])), path)
-    named = ("catalog.partition=kind", "catalog.attributes=[price]")
-    assert run_titles(tmp_path / "c", tmp_path / "store", *named).exit_code == 0
-    given = [word for one in ("kind = b", "price > 3") for word in ("--where", one)]
-    done = vitrine("search", tmp_path / "store", "--text", "red", *given)
-    assert done.exit_code == 0, done.stderr
-    assert "0 of 2 products meet the filter (kind = b: 1; price > 3: 0)" in done.stdout
-    assert vitrine("search", tmp_path / "store", "--text", "red", *given[2:]).exit_code == 2
-
-
 def test_signed_and_unsigned_shards_compare(tmp_path: Path) -> None:
     """int64 in one file of the catalog and uint64 in the next: values that are no int64 are as large as they are."""
     for name, stock in (("a", pa.array([-5, 7], pa.int64())), ("b", pa.array([7, 2**64 - 1], pa.uint64()))):

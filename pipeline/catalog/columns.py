@@ -73,6 +73,12 @@ def is_attribute(kind: pa.DataType) -> bool:
     return plain in (pa.string(), pa.list_(pa.string())) or _any((*_NUMBERS, *_TIMES), plain)
 
 
+def is_price(kind: pa.DataType) -> bool:
+    """Whether a column can be prices: text or numbers."""
+    plain = plain_type(kind)
+    return bool(pa.types.is_string(plain)) or (_any(_NUMBERS, plain) and not pa.types.is_boolean(plain))
+
+
 # --- values ---
 
 

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
 from pipeline.catalog.pieces import PIECE_ROWS, pieces_of, unit_table
+from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig, ShardsConfig
 from pipeline.reasons import Reason
@@ -107,6 +108,7 @@ def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: 
     n, ids = unit.rows, unit.strings("id")
     cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
+    carried |= {name: price_column(carried[name], settings.decimal_mark) for name in settings.prices}
     texts = columns.joined(list(cleaned.values()), n)
     photos = columns.photo_lists([unit.plain[name] for name in (settings.image, settings.more_images) if name], n)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())

@@ -45,6 +45,7 @@ def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
         (settings.version_column, version),
         *((column, ("an attribute", attribute)) for column in settings.attributes),
     ]
+    given += [(column, ("a price", columns.is_price)) for column in settings.prices]
     return [(column, role) for column, role in given if column is not None]
 
 

@@ -1,0 +1,153 @@
+"""Prices as feeds write them, and as filters compare them: `12.99 USD`, `1.299,00 €`, `Rs. 1,23,456.00`, `20`.
+
+    parse_price("1,299.00 USD", None) == Price(Decimal("1299.00"), "USD")
+
+A mark is a decimal mark or stands between thousands. Which, a price mostly says itself: of two marks the last is the
+decimal one, one that comes again stands between thousands, and so does one before three digits that come after one to
+three others - or else it is a decimal mark: `1,299` can be read in two ways. The currency decides it where it has no
+cents (JPY) or three digits of them (KWD), else `decimal_mark` does; where that is not given, nothing is guessed.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from dataclasses import dataclass
+from decimal import Context, Decimal
+
+import pyarrow as pa
+
+from encoders.text import plain_name
+
+AMOUNT = pa.decimal128(38, 9)
+WIDE = Context(prec=AMOUNT.precision)
+# A declared price in a shard: the text as the catalog has it, null where the column is one of numbers; what it is
+# compared by, null where the text cannot be read; ISO 4217 or a sign that several currencies share, null for none.
+PRICE = pa.struct([("written", pa.string()), ("amount", AMOUNT), ("currency", pa.string())])
+
+# https://www.iso.org/iso-4217-currency-codes.html: by digits behind the point
+_NO_CENTS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
+_MILLS = "BHD IQD JOD KWD LYD OMR TND"
+_CENTS = (
+    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
+    "CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL "
+    "HRK HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT "
+    "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR "
+    "SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU "
+    "UZS VED VES WST XCD YER ZAR ZMW ZWG"
+)
+_PLACES = {code: at for at, codes in ((0, _NO_CENTS), (2, _CENTS), (3, _MILLS)) for code in codes.split()}
+_SIGNS = {
+    **{
+        "€": "EUR",
+        "EURO": "EUR",
+        "£": "GBP",
+        "₹": "INR",
+        "₩": "KRW",
+        "원": "KRW",
+        "₽": "RUB",
+        "РУБ": "RUB",
+        "₺": "TRY",
+    },
+    **{"TL": "TRY", "₫": "VND", "₴": "UAH", "ГРН": "UAH", "₪": "ILS", "฿": "THB", "₱": "PHP", "₦": "NGN", "₡": "CRC"},
+    **{"₲": "PYG", "₸": "KZT", "₾": "GEL", "₼": "AZN", "₵": "GHS", "₮": "MNT", "₭": "LAK", "៛": "KHR", "円": "JPY"},
+    **{"US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD"},
+    **{"SG$": "SGD", "NT$": "TWD", "R$": "BRL", "MX$": "MXN", "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "ЛВ": "BGN"},
+    **{"RMB": "CNY", "LEI": "RON", "RP": "IDR", "RM": "MYR"},
+}
+_SHARED = {"$": "$", "¥": "¥", "元": "元", "KR": "kr", "RS": "Rs", "FR": "Fr"}  # signs of several currencies
+
+_WHOLE = re.compile(
+    r"(?P<minus>-?) ?(?P<before>[^0-9+\-]*?) ?(?P<sign>-?) ?(?P<number>[0-9](?:[0-9.,' ]*[0-9])?|(?<!\w)\.[0-9]+)"
+    r"(?:[.,]-{1,2})? ?(?P<after>[^0-9+\-]*)"
+)
+_GROUPED = re.compile(
+    r"[0-9]+|[0-9]{1,3}([.,' ])[0-9]{3}(?:\1[0-9]{3})*|[0-9]{1,2}(?:([.,' ])[0-9]{2})(?:\2[0-9]{2})*\2[0-9]{3}"
+)
+_TWO_WAYS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
+_MARKS = str.maketrans(
+    {"’": "'", "‘": "'", "`": "'", "´": "'", "٬": "'", "٫": ".", "−": "-", "–": "-", "—": "-", "‐": "-"}
+)
+_LONGEST = 60  # characters; a longer text is no price
+
+
+@dataclass(frozen=True, order=True)
+class Price:
+    """An amount, and its currency: an ISO 4217 code, a sign that several currencies share, or None for none."""
+
+    amount: Decimal
+    currency: str | None = None
+
+
+def parse_price(text: str, decimal_mark: str | None) -> Price | None:
+    """The price that `text` is; None where it is none, or can be read in two ways and `decimal_mark`, `.` or `,`, is
+    not given.
+    """
+    text = plain_name(text)
+    if len(text) > _LONGEST:
+        return None
+    text = plain_name(unicodedata.normalize("NFKC", text)).translate(_MARKS)
+    text = re.sub(r"[^\W\D0-9]", lambda digit: str(int(digit[0])), text)  # digits of other scripts
+    found = _WHOLE.fullmatch(text)
+    if found is None or (found["minus"] and found["sign"]):
+        return None
+    tokens = [token for token in (found["before"], found["after"]) if token.strip(" ")]
+    known = [code for code in map(_currency, tokens) if code is not None]
+    if len(known) < len(tokens):
+        return None
+    codes = {one for one in known if one in _PLACES} or set(known)
+    if len(codes) > 1:
+        return None
+    currency = next(iter(codes), None)
+    amount = _amount(found["number"], decimal_mark, _PLACES.get(currency or "", 2))
+    if amount is None:
+        return None
+    return Price(-amount if found["minus"] or found["sign"] else amount, currency)
+
+
+def fits(amount: Decimal) -> bool:
+    """Whether an amount can be kept without loss."""
+    digits, exponent = amount.as_tuple().digits, amount.as_tuple().exponent
+    if not isinstance(exponent, int):  # an infinity, or no number
+        return False
+    zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))  # at its end
+    return bool(exponent + zeros >= -AMOUNT.scale and len(digits) + exponent <= AMOUNT.precision - AMOUNT.scale)
+
+
+def rounded(amount: Decimal) -> Decimal:
+    """An amount that came as a float, to the digits that are kept: 19.990000000000002 is the 19.99 that was meant."""
+    kept = amount.is_finite() and amount.adjusted() < AMOUNT.precision - AMOUNT.scale
+    return amount.quantize(Decimal(1).scaleb(-AMOUNT.scale), context=WIDE) if kept else amount
+
+
+def is_unread(text: str | None, price: Price | None) -> bool:
+    """Whether a text that is there is no price; blank ones are none at all."""
+    return price is None and text is not None and bool(plain_name(text))
+
+
+# --- inside ---
+
+
+def _currency(token: str) -> str | None:
+    """The currency that a word or sign stands for; None where it is none."""
+    name = token.strip(" ").rstrip(".").upper()
+    return name if name in _PLACES else _SIGNS.get(name) or _SHARED.get(name)
+
+
+def _amount(number: str, decimal_mark: str | None, places: int) -> Decimal | None:
+    marks = [one for one in number if one in ".,"]
+    mark = marks[-1] if len(marks) == 1 or len(set(marks)) == 2 else None
+    if _TWO_WAYS.fullmatch(number):
+        if places == 2 and decimal_mark is None:
+            return None
+        if places == 0 or (places == 2 and mark != decimal_mark):
+            mark = None
+    whole, fraction = number, ""
+    if mark is not None:
+        whole, _, fraction = number.rpartition(mark)
+        if not re.fullmatch("[0-9]+", fraction):
+            return None
+    if whole and not _GROUPED.fullmatch(whole):
+        return None
+    amount = Decimal(f"{re.sub('[^0-9]', '', whole) or 0}.{fraction or 0}" if fraction else re.sub("[^0-9]", "", whole))
+    return amount if fits(amount) else None
