@@ -48,6 +48,7 @@ class EncoderSpec(BaseModel):
     version: ClassVar[int] = 1  # raised when the code computes other numbers from the same fields
     places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
     network: ClassVar[bool] = False  # whether its encoders take all cores of a CPU, and much memory, by themselves
+    cpu_only: ClassVar[bool] = False  # whether it computes on no other device
     gives_states: ClassVar[bool] = False  # whether its encoders have `forward_states`, which some fusions read
 
     type: str

@@ -41,6 +41,7 @@ class Spec(EncoderSpec):
     """Hashed character n-grams; see the module."""
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text"})
+    cpu_only: ClassVar[bool] = True
 
     type: Literal["hashed_text"] = "hashed_text"
     dim: int = Field(

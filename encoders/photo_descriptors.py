@@ -47,6 +47,7 @@ class Spec(EncoderSpec):
     """Colour, edges and layout; see the module. The weights are those of unit-length blocks."""
 
     modalities: ClassVar[frozenset[Modality]] = frozenset({"image"})
+    cpu_only: ClassVar[bool] = True
 
     type: Literal["photo_descriptors"] = "photo_descriptors"
     dim: int = Field(256, ge=16, le=4096)

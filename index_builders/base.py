@@ -82,6 +82,11 @@ class BuilderSpec(BaseModel):
         """Bytes of the refine vectors of each row."""
         return float({"none": 0, "sq8": dim, "fp16": 2 * dim}[self.refined[0]])
 
+    def refuse(self, dim: int, train_rows: int) -> None:
+        """InputError when vectors of length `dim` cannot have this index, learned from `train_rows` of them."""
+        nlist = int(self.model_dump().get("nlist", 0))
+        refuse_few(train_rows, nlist, f"nlist: {nlist}")
+
     @abstractmethod
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
         """An index of `metric.faiss` without rows, ready for `filled`: all that is learned is in it.
@@ -89,6 +94,16 @@ class BuilderSpec(BaseModel):
         `learned_from` is a random sample of the rows, empty unless `trained`. The same rows must give the same bytes,
         with any number of threads.
         """
+
+
+def refuse_few(rows: int, needed: int, why: str) -> None:
+    """InputError unless there are `needed` rows to learn from."""
+    if rows < needed:
+        raise InputError(
+            f"at least {needed} training rows ({why})",
+            f"{rows} rows",
+            "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
+        )
 
 
 def builder_types() -> list[str]:

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
-from index_builders.base import BuilderSpec, RefineKind
+from index_builders.base import BuilderSpec, RefineKind, refuse_few
 from lookup.errors import InputError
 from lookup.metric import Metric
 
@@ -89,32 +89,8 @@ class Spec(BuilderSpec):
         """See BuilderSpec.coded."""
         return self.pca or dim
 
-    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
-        """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries, and as dim for a rotation."""
-        import faiss
-
-        from index_builders.inverted import trained
-        from index_builders.threads import threads
-
-        coded = self._checked(dim)
-        learned_from.check(max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
-        # With fewer FAISS 1.15 writes past the end of its memory for opq, and pca keeps directions that no row has.
-        if (self.opq or self.pca) and len(learned_from) < dim:
-            fix = (
-                "drop index.large.opq or pca, or raise index.exact_below (and index.max_train_rows where that is less)"
-            )
-            came = f"{len(learned_from)} rows"
-            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq or pca", came, fix)
-        with threads(1):
-            rotation = self._rotation(learned_from, dim)
-            coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
-        kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
-        ivf = kind(coarse, coded, self.nlist, self.m, self.nbits, metric.faiss)
-        self._configure(ivf.pq)
-        return trained(ivf, learned_from.some(), rotation)
-
-    def _checked(self, dim: int) -> int:
-        """The length of what is coded; InputError where that is more than there is, or m does not divide it."""
+    def refuse(self, dim: int, train_rows: int) -> None:
+        """See BuilderSpec.refuse: m divides what is coded; rows for centroids, codebooks and rotation."""
         coded = self.coded(dim)
         if coded > dim:
             came = f"pca: {self.pca}"
@@ -122,7 +98,31 @@ class Spec(BuilderSpec):
         if coded % self.m:
             what = "pca" if self.pca else "the length of the embeddings"
             raise InputError(f"m that divides {coded}, {what}", f"m: {self.m}", "change or drop index.large.m")
-        return coded
+        refuse_few(train_rows, max(self.nlist, 2**self.nbits), f"nlist: {self.nlist}, nbits: {self.nbits}")
+        # With fewer FAISS 1.15 writes past the end of its memory for opq, and pca keeps directions that no row has.
+        if (self.opq or self.pca) and train_rows < dim:
+            fix = (
+                "drop index.large.opq or pca, or raise index.exact_below (and index.max_train_rows where that is less)"
+            )
+            came = f"{train_rows} rows"
+            raise InputError(f"at least {dim} training rows, as many as dimensions, for opq or pca", came, fix)
+
+    def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
+        """See BuilderSpec.empty; needs as many rows as nlist and as codebook entries, and as dim for a rotation."""
+        import faiss
+
+        from index_builders.inverted import trained
+        from index_builders.threads import threads
+
+        self.refuse(dim, len(learned_from))
+        coded = self.coded(dim)
+        with threads(1):
+            rotation = self._rotation(learned_from, dim)
+            coarse = learned_from.coarse_quantizer(self.nlist, self.seed, rotation)
+        kind = faiss.IndexIVFPQFastScan if self.fast_scan else faiss.IndexIVFPQ
+        ivf = kind(coarse, coded, self.nlist, self.m, self.nbits, metric.faiss)
+        self._configure(ivf.pq)
+        return trained(ivf, learned_from.some(), rotation)
 
     def _rotation(self, learned_from: TrainingSet, dim: int) -> Any:
         """A trained FAISS LinearTransform to `coded` dimensions, or None."""

@@ -15,9 +15,9 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
+from index_builders.base import refuse_few
 from index_builders.compute import CPU, Compute
 from index_builders.inverted import coarse_centroids
-from lookup.errors import InputError
 from lookup.metric import Metric
 
 Vectors = npt.NDArray[np.float32]
@@ -55,18 +55,9 @@ class TrainingSet:
         """At most `CODE_ROWS` of the rows, evenly spread: what codes are learned from."""
         return np.ascontiguousarray(self.xt[:: max(1, math.ceil(len(self) / CODE_ROWS))])
 
-    def check(self, needed: int, why: str) -> None:
-        """InputError unless there are `needed` rows."""
-        if len(self) < needed:
-            raise InputError(
-                f"at least {needed} training rows ({why})",
-                f"{len(self)} rows",
-                "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
-            )
-
     def coarse_quantizer(self, nlist: int, seed: int, rotation: faiss.LinearTransform | None = None) -> faiss.Index:
         """A flat quantizer of `nlist` centroids of the rows, `nlist` or more; rotated where rows will be."""
-        self.check(nlist, f"nlist: {nlist}")
+        refuse_few(len(self), nlist, f"nlist: {nlist}")
         with self._lock:
             if (nlist, seed) not in self._centroids:
                 self._centroids[nlist, seed] = coarse_centroids(self.xt, nlist, self.metric, seed, self.compute)

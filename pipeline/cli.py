@@ -101,14 +101,12 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     Memory, disk and time are of a run that can use nothing of an earlier one.
     """
     from pipeline import console
-    from pipeline.forecast import expected
     from pipeline.history import encode_seconds
-    from pipeline.plan import make_plan
+    from pipeline.preflight.check import preflight
 
     loaded = _load(config, overrides, memory)
-    made = make_plan(loaded.config, category)
-    found = expected(loaded.config, made, category)
-    console.plan(made, found, encode_seconds(loaded.config, made.rows), as_json)
+    checked = preflight(loaded.config, category=category)
+    console.plan(checked, encode_seconds(loaded.config, checked.plan.rows), as_json)
 
 
 @cli.command(

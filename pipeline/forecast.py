@@ -120,11 +120,11 @@ class Fitted:
     build_threads: int | None  # None: its share of the cores
 
 
-def fitted(config: Config, plan: Plan, category: str | None = None) -> Fitted:
-    """How a run of `plan` keeps within `run.memory`; as the config says where that is null."""
-    if config.run.memory is None:
+def fitted(config: Config, forecast: Forecast | None) -> Fitted:
+    """How a run that takes what `forecast` says keeps within `run.memory`; as the config says where that is null."""
+    if config.run.memory is None or forecast is None:
         return Fitted(_with(config, {"workers": usual(config, 1).embed_workers}), config, None)
-    at_once = expected(config, plan, category).at_once
+    at_once = forecast.at_once
     embedding = {"workers": at_once.embed_workers}
     building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
     return Fitted(_with(config, embedding), _with(config, building), at_once.build_threads)

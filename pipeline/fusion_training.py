@@ -30,8 +30,9 @@ from pipeline.embed_states import CHUNK, chunks
 from pipeline.fingerprints import photo_fingerprints, shard_name, text_fingerprints
 from pipeline.photos import photo_limits
 from pipeline.plan import Plan, Unit
+from pipeline.preflight.check import preflight
 from pipeline.progress import Progress
-from pipeline.training import duplicates_of, planned, rows_of, texts_of
+from pipeline.training import duplicates_of, rows_of, texts_of
 
 MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
 
@@ -63,7 +64,7 @@ def train_fusion_on_catalog(
     text, image = Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
-    plan = planned(config)
+    plan = preflight(config, "train fusion").plan
     source = _source(config, plan, progress)
     task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
     left_out: Counter[str] = Counter()

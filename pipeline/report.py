@@ -43,6 +43,15 @@ class GateResult(Record):
     advice: str
 
 
+class Warned(Record):
+    """What looked like a mistake before anything was encoded, and stopped nothing."""
+
+    key: str
+    came: str
+    expected: str
+    fix: str
+
+
 class PartitionRow(Record):
     """One partition of the snapshot; recall is recall@k in 0..1, latencies are per query with one thread, 0 where an
     exact index was not timed.
@@ -95,6 +104,7 @@ class RunReport(Record):
     partitions: tuple[PartitionRow, ...]
     error: str | None
     notices: tuple[Notice, ...] = ()  # what was left out of the catalog, or read otherwise than it is written
+    warnings: tuple[Warned, ...] = ()
 
     @property
     def seconds(self) -> float:

@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from types import TracebackType
@@ -23,8 +23,9 @@ from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.allocator import give_back, prepare_memory
 from pipeline.catalog.files import find_files
-from pipeline.catalog.pinned import all_unchanged, another_catalog, refuse_other_files
+from pipeline.catalog.pinned import another_catalog, refuse_other_files
 from pipeline.config import Config
+from pipeline.config_yaml import Problem
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
 from pipeline.forecast import fitted
@@ -35,9 +36,10 @@ from pipeline.gates.invariants import index_rows
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.notices import Notice
-from pipeline.plan import Plan, make_plan
+from pipeline.plan import Plan
+from pipeline.preflight.check import preflight, refuse_store
 from pipeline.progress import Progress
-from pipeline.report import GateResult, PartitionRow, RunReport, Steps, write_report
+from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
 from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, refuse_mixing, with_types
@@ -67,6 +69,7 @@ class _State:
     parent_id: str | None = None
     parent: Manifest | None = None
     plan: Plan | None = None
+    warnings: tuple[Problem, ...] = ()
     units_reused: int = 0
     indexes_reused: set[str] = field(default_factory=set)
     manifest: Manifest | None = None
@@ -89,6 +92,7 @@ def run(request: Request) -> RunReport:
         refuse_own_workers(request.beam_arguments)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
     prepare_memory(request.config.encoders.networks_on_cpu)  # before torch is imported
+    refuse_store(request.config.store.path)
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()
@@ -135,9 +139,9 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     with steps.step("plan") as counts:
         state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
-        plan = state.plan = make_plan(config, request.category)
-        with all_unchanged(plan.files):
-            fit = fitted(config, plan, request.category)
+        checked = preflight(config, category=request.category)
+        plan, state.warnings = checked.plan, checked.warnings
+        state.plan, fit = plan, fitted(config, checked.forecast)
         _refuse_types(request, store, state, plan)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         note_key(store, state.run, plan.key)
@@ -247,6 +251,7 @@ def _report(request: Request, state: _State) -> RunReport:
         gates=tuple(state.gates),
         rejects=dict(sorted(rejects.items())),
         degraded=dict(sorted(degraded.items())),
+        warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
         notices=(*(plan.notices if plan else ()), *(_unread(manifest, scope) if manifest else ())),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,

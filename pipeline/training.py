@@ -30,7 +30,8 @@ from pipeline.catalog.rows import read_unit
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
 from pipeline.photos import fetch, image_root, photo_limits
-from pipeline.plan import Plan, Unit, make_plan
+from pipeline.plan import Plan, Unit
+from pipeline.preflight.check import preflight
 from pipeline.progress import Progress
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
@@ -55,22 +56,20 @@ def train_on_catalog(
     The other value counts by reason what the catalog has that nothing was learned from.
     """
     keep_memory()  # before torch is imported
-    lessons = catalog_lessons(config, photo_side(model), progress)
+    _refuse_roles(config.catalog)
+    plan = preflight(config, "train", model=model).plan
+    lessons = catalog_lessons(config, plan, photo_side(model), progress)
     trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
     return trained, dict(sorted(lessons.left_out.items()))
 
 
-def catalog_lessons(config: Config, photo_side: int, progress: Progress | None = None) -> Lessons:
+def catalog_lessons(config: Config, plan: Plan, photo_side: int, progress: Progress | None = None) -> Lessons:
     """Every photo of a product with each of its texts: the columns of `catalog.text`, one by one.
 
     `photo_side` is the shorter side, in pixels, that the model takes. InputError when the photos exceed the memory that
-    is set aside for them, or when the catalog has no texts or no photos.
+    is set aside for them.
     """
-    catalog = config.catalog
-    if not catalog.text or catalog.image is None:
-        came = f"catalog.text={list(catalog.text)}, catalog.image={catalog.image}"
-        raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
-    plan, lessons, done = planned(config), Lessons(), 0
+    lessons, done = Lessons(), 0
     kept_side = round(photo_side * _ROOM)
     with ThreadPoolExecutor(config.run.photo_threads) as pool:
         for unit in plan.units:
@@ -83,6 +82,12 @@ def catalog_lessons(config: Config, photo_side: int, progress: Progress | None =
             if progress is not None:
                 progress("read", done, plan.rows)
     return lessons
+
+
+def _refuse_roles(catalog: CatalogConfig) -> None:
+    if not catalog.text or catalog.image is None:
+        came = f"catalog.text={list(catalog.text)}, catalog.image={catalog.image}"
+        raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
 
 
 def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
@@ -110,11 +115,6 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
             continue
         lessons.pairs.append(Pair(f"{name}/{number}", words, functools.partial(_same, photo), group=name))
         lessons.bytes += photo.nbytes
-
-
-def planned(config: Config) -> Plan:
-    """The plan of reading the catalog. The fusion decides nothing of it, and may be what is about to be trained."""
-    return make_plan(config.model_copy(update={"fusion": {"type": "concat"}}))
 
 
 def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:

@@ -21,6 +21,7 @@ from encoders.networks.folders import open_model
 from encoders.training.pairs import Pair, split
 from encoders.training.towers import Towers, recall_at
 from encoders.training.trainer import train
+from pipeline.plan import make_plan
 from pipeline.training import catalog_lessons
 from tests.conftest import config_for
 from tests.tiny_models import chinese_clip, clip
@@ -285,12 +286,14 @@ def test_bytes_are_tokens(fresh: str) -> None:
 
 def test_a_catalog_is_pairs_of_texts_and_photos(demo: Path, dirty: Path, tmp_path: Path) -> None:
     """Each good product gives its photo with each of its text columns; the others are counted by their reasons."""
-    lessons = catalog_lessons(config_for(demo, tmp_path / "store", "catalog.text=[title, title_zh]"), 16)
+    config = config_for(demo, tmp_path / "store", "catalog.text=[title, title_zh]")
+    lessons = catalog_lessons(config, make_plan(config), 16)
     assert len(lessons.pairs) == 120
     assert not lessons.left_out
     assert {len(pair.texts) for pair in lessons.pairs} == {2}
     assert {pair.photo().shape for pair in lessons.pairs} == {(20, 20, 3)}
     assert len({pair.group for pair in lessons.pairs}) == 120
-    found = catalog_lessons(config_for(dirty, tmp_path / "store", "catalog.text=[title, title_zh]"), 16)
+    config = config_for(dirty, tmp_path / "store", "catalog.text=[title, title_zh]")
+    found = catalog_lessons(config, make_plan(config), 16)
     assert 60 <= len(found.pairs) < 120
     assert {"duplicate_id", "image_undecodable", "image_not_found"} <= found.left_out.keys()

@@ -1,0 +1,118 @@
+"""The one look at everything, shared by `plan`, `run`, `train` and `train fusion`, before anything is encoded.
+
+To add a check, add a generator of findings to the file of its subject, and to `_CHECKS` if the file is new.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from encoders.errors import InputError
+from pipeline.catalog.files import list_files, open_file
+from pipeline.catalog.pinned import all_unchanged
+from pipeline.config import Config
+from pipeline.config_yaml import Problem
+from pipeline.forecast import Forecast, expected
+from pipeline.plan import Plan, make_plan
+from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
+from pipeline.preflight.indexes import index_findings
+from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
+from pipeline.preflight.names import name_findings
+from pipeline.preflight.photos import photo_findings
+from pipeline.preflight.rows import row_findings
+from pipeline.preflight.sample import sampled
+from pipeline.preflight.texts import text_findings
+
+_log = logging.getLogger(__name__)
+_CHECKS = (text_findings, photo_findings, row_findings)
+
+
+@dataclass(frozen=True)
+class Checked:
+    """The plan that nothing was found against, what looks like a mistake all the same, and, of a run, what it takes."""
+
+    plan: Plan
+    warnings: tuple[Problem, ...]
+    forecast: Forecast | None
+
+
+def preflight(
+    config: Config, purpose: Purpose = "run", category: str | None = None, model: str | None = None
+) -> Checked:
+    """Plan and look; InputError tells everything that makes it impossible. `model` is what `vitrine train` starts from.
+
+    VitrineError where the catalog's bytes are damaged.
+    """
+    found = list(machine_findings(config, purpose, model))
+    if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
+        config = config.model_copy(update={"fusion": {"type": "concat"}})
+    plan = _planned(config, category, found)
+    with all_unchanged(plan.files):
+        subject = Subject(config, purpose, category, plan, sampled(plan, config.catalog))
+        found += [one for check in _CHECKS for one in check(subject)]
+        forecast = _forecast(subject, found) if purpose == "run" else None
+    _refuse(found)
+    warnings = tuple(Problem(one.key, one.came, one.expected, one.fix) for one in found if not one.stops)
+    for one in warnings:
+        _log.warning("%s: %s; expected: %s; to do: %s", one.key, one.came, one.expected, one.fix)
+    return Checked(plan, warnings, forecast)
+
+
+def refuse_store(path: str) -> None:
+    """InputError for a store that cannot be written, before a run makes its folder there."""
+    found = list(store_findings(path))
+    if found:
+        raise refusal(found)
+
+
+# --- inside ---
+
+
+def _refuse(found: Sequence[Finding]) -> None:
+    stopping = list(dict.fromkeys(one for one in found if one.stops))
+    if stopping:
+        raise refusal(stopping)
+
+
+def _planned(config: Config, category: str | None, found: list[Finding]) -> Plan:
+    """The plan. What it refuses is told beside what was found before, each thing once; what is wrong with the names of
+    columns instead, since that is why they are not there.
+    """
+    try:
+        plan = make_plan(config, category)
+    except InputError as err:
+        found += _named(config, None)
+        named = any(one.stops and one.key.startswith("catalog.") for one in found)
+        other = [one for one in found if one.stops and (one.expected, one.came) != (err.expected, err.came)]
+        if not other:
+            raise
+        raise refusal(other if named else [*other, Finding.of("catalog", err)]) from err
+    found += _named(config, plan)
+    return plan
+
+
+def _named(config: Config, plan: Plan | None) -> Iterator[Finding]:
+    """What the names of columns tell. Files that cannot be read are told by the plan."""
+    try:
+        path = plan.units[0].path if plan else list_files(config.catalog.path)[0].path
+        with open_file(path) as file:
+            columns = file.schema_arrow.names
+    except InputError:
+        return
+    yield from name_findings(config.catalog, columns)
+
+
+def _forecast(subject: Subject, found: list[Finding]) -> Forecast | None:
+    """What a run takes, and whether there is so much; nothing where the towers or the fusion were refused before."""
+    if any(one.stops and one.key.startswith(("encoders", "fusion")) for one in found):
+        return None
+    try:
+        found += index_findings(subject)
+        forecast = expected(subject.config, subject.plan, subject.category)
+    except InputError as err:
+        found.append(Finding.of("run.memory", err))
+        return None
+    found += disk_findings(subject.config, forecast)
+    return forecast

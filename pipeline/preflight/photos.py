@@ -1,0 +1,179 @@
+"""Photos that are not where the catalog says: which of them can be found, and from where they could be."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+from encoders.errors import InputError
+from encoders.photo import PhotoError, PhotoLimits
+from pipeline.embed import fusion_of
+from pipeline.photos import fetch
+from pipeline.preflight.findings import Finding, Subject
+from pipeline.reasons import Reason
+
+_MOST = 200  # photos that are looked for
+_TRIED = 20  # of them, from each folder that might have been meant
+_FOLDERS = 200  # that are tried
+_LEAST = 20  # photos that must be looked for, where these are not all: fewer say nothing
+_THREADS = 8
+_SIZE_FIRST = PhotoLimits(max_bytes=-1, max_pixels=0)  # whatever is there is too large: nothing is read of it
+_URL = re.compile(r"https?://", re.IGNORECASE)
+_NAME = re.compile(r".*\.(jpe?g|png|webp|gif|avif|bmp|tiff?)(\?.*)?", re.IGNORECASE | re.DOTALL)
+
+
+def photo_findings(subject: Subject) -> Iterator[Finding]:
+    """Whether the photos of the sampled rows are there."""
+    config, sample = subject.config, subject.sample
+    if (config.encoders.image is None and subject.purpose != "train") or config.catalog.image is None:
+        return
+    if not any(sample.photos):
+        yield from _none(subject)
+        return
+    paths = list(dict.fromkeys(row[0]["path"] for row in sample.photos if row and row[0]["bytes"] is None))[:_MOST]
+    reasons = _missing(paths, subject.plan.image_root)
+    if paths and len(reasons) == len(paths):
+        yield _all_missing(subject, paths, reasons)
+    elif reasons:
+        yield from _some_missing(subject, paths, reasons)
+
+
+# --- inside ---
+
+
+def _missing(paths: Sequence[str], root: str) -> dict[str, str]:
+    """Path -> reason, of those that cannot be had."""
+
+    def reason(path: str) -> str | None:
+        try:
+            fetch({"bytes": None, "path": path}, root, _SIZE_FIRST)
+        except PhotoError as err:
+            return None if err.code == Reason.IMAGE_TOO_LARGE else str(err.code)
+        return None
+
+    with ThreadPoolExecutor(_THREADS) as pool:
+        found = zip(paths, pool.map(reason, paths), strict=True)
+        return {path: code for path, code in found if code is not None}
+
+
+def _lost(subject: Subject, share: float) -> bool:
+    """Whether a gate refuses a run that loses `share` of the photos of every row."""
+    if subject.purpose != "run":
+        return share == 1
+    try:
+        used = "image" in fusion_of(subject.config).uses
+    except InputError:  # found elsewhere
+        used = True
+    if not used:
+        return False
+    sample, gates = subject.sample, subject.config.gates
+    texts = [sample.words(name) for name in subject.config.catalog.text] if subject.config.encoders.text else []
+    told = [any(one[row] for one in texts) for row in range(sample.rows)]
+    degraded = sum(has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
+    rejected = sum(not has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
+    kept = sample.rows - rejected * share
+    return share * rejected > gates.max_reject_share * sample.rows or share * degraded > gates.max_degraded_share * kept
+
+
+def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> Finding:
+    key, came, fix = _why(subject, paths, reasons)
+    expected = f"photos that can be read below catalog.image_root={subject.plan.image_root}"
+    enough = len(paths) >= _LEAST or subject.sample.whole
+    return Finding(key, came, expected, fix, stops=enough and _lost(subject, 1.0))
+
+
+def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> Iterator[Finding]:
+    """Many photos lost are a warning: which of them is for the report to say."""
+    share = len(reasons) / len(paths)
+    if not _lost(subject, share):
+        return
+    first, code = next(iter(reasons.items()))
+    came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first!r} ({code})"
+    bounds = subject.config.gates
+    expected = (
+        f"photos for all but gates.max_degraded_share={bounds.max_degraded_share:g} of the products, "
+        f"and texts for those without, but for gates.max_reject_share={bounds.max_reject_share:g}"
+    )
+    yield Finding("catalog.image", came, expected, "see where these photos are, or raise the gate", stops=False)
+
+
+def _none(subject: Subject) -> Iterator[Finding]:
+    name, rows = str(subject.config.catalog.image), subject.sample.rows
+    if rows < _LEAST:
+        return
+    came = f"null or blank in each of {rows:,} rows of the column {name}"
+    fix = _meant(subject) or "name the column of the photos, or set catalog.image=null and encoders.image=null"
+    yield Finding("catalog.image", came, "photos of products", fix, stops=subject.purpose != "run")
+
+
+def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> tuple[str, str, str]:
+    """(key, what came, what to do) where none of `paths` can be had."""
+    root, n = subject.plan.image_root, len(paths)
+    if 2 * sum(bool(_URL.match(path)) for path in paths) > n:
+        came = f"addresses in the column {subject.config.catalog.image}, such as {paths[0]!r}: {_of(n)}"
+        fix = "fetch the photos to a folder first and name their paths there: addresses are not fetched"
+        return "catalog.image", came, fix
+    if 2 * sum(bool(_NAME.fullmatch(path)) for path in paths) < n and (meant := _meant(subject)):
+        came = f"no paths in the column {subject.config.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
+        return "catalog.image", came, meant
+    place = os.path.join(root, paths[0]) if "://" not in root else f"{root.rstrip('/')}/{paths[0].lstrip('/')}"
+    most = Counter(reasons.values()).most_common(1)[0][0]
+    came = f"catalog.image_root={root}: none of {n:,} sampled photos can be had ({most}); looked for {place}"
+    fix = _elsewhere(root, paths) if "://" not in root else ""
+    return "catalog.image_root", came, fix or "correct catalog.image_root: photo paths are relative to it"
+
+
+def _meant(subject: Subject) -> str:
+    """A column of the file that holds photos, as far as its values look it."""
+    for column, values in subject.sample.other_columns().items():
+        if values and 2 * sum(bool(_NAME.fullmatch(value)) for value in values) > len(values):
+            return f"the column {column} looks like photos: catalog.columns.{subject.config.catalog.image}={column}"
+    return ""
+
+
+def _elsewhere(root: str, paths: Sequence[str]) -> str:
+    """What would find most of `paths`: another root, or the paths without what stands before their names."""
+    tried = paths[:: max(1, len(paths) // _TRIED)][:_TRIED]
+    best = max(_folders(root, paths), key=lambda folder: _count(folder, tried), default=root)
+    found = _count(best, paths)
+    if 2 * found > len(paths):
+        return f"catalog.image_root={_short(best)} would find {found:,} of {len(paths):,}"
+    for cut in range(1, 1 + min(path.count("/") for path in paths)):
+        prefix = "/".join(paths[0].split("/")[:cut]) + "/"
+        shorter = [path.removeprefix(prefix) for path in paths]
+        found = _count(root, shorter)
+        if 2 * found > len(paths):
+            return f"write the paths without {prefix!r}: {found:,} of {len(paths):,} would be found"
+    return ""
+
+
+def _folders(root: str, paths: Sequence[str]) -> Iterator[str]:
+    """Folders above `root` and two levels below it, the current one, and where absolute paths lie."""
+    home = Path(root)
+    absolute = [os.path.dirname(path) for path in paths if path.startswith("/") and os.path.isfile(path)]
+    if absolute:
+        yield os.path.commonpath(absolute)
+    yield from map(str, home.parents)
+    yield os.getcwd()
+    below = (str(path) for pattern in ("*/", "*/*/") for path in sorted(home.glob(pattern)) if path.is_dir())
+    yield from (folder for _, folder in zip(range(_FOLDERS), below, strict=False))
+
+
+def _count(folder: str, paths: Iterable[str]) -> int:
+    inside = os.path.realpath(folder).rstrip("/") + "/"
+    full = (os.path.join(folder, path) for path in paths)
+    return sum(os.path.isfile(path) and os.path.realpath(path).startswith(inside) for path in full)
+
+
+def _short(folder: str) -> str:
+    """As a user would write it: relative where that is shorter."""
+    relative = os.path.relpath(folder)
+    return relative if not relative.startswith("..") else folder
+
+
+def _of(n: int) -> str:
+    return f"most of {n:,} sampled values" if n > 1 else "the only value"

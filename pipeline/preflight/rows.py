@@ -1,0 +1,78 @@
+"""Ids that are none, categories that are ids or written with another separator, versions that never change."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from pipeline.catalog.columns import LEVEL_SEPARATOR
+from pipeline.config_sections import CatalogConfig
+from pipeline.preflight.findings import Finding, Subject
+
+_SEPARATORS = ("|", "/", "::", "\\", "»", "→")
+_FEW = 2.0  # products of a partition on average, below which its column tells products apart
+_LEAST = 20  # rows that must be seen
+
+
+def row_findings(subject: Subject) -> Iterator[Finding]:
+    """What ids, partitions and versions say of their columns."""
+    yield from _ids(subject)
+    if subject.purpose == "run":
+        yield from _partitions(subject)
+        yield from _versions(subject)
+
+
+# --- inside ---
+
+
+def _ids(subject: Subject) -> Iterator[Finding]:
+    """Repeated ids are rejects, all but the first: their share is known exactly."""
+    plan, config = subject.plan, subject.config
+    if subject.category is not None or not plan.duplicates:
+        return
+    share, bound = plan.duplicates / plan.rows, config.gates.max_reject_share
+    column = config.catalog.columns.get("id", "id")
+    if share > bound and subject.purpose == "run":
+        came = f"{plan.duplicates:,} of {plan.rows:,} rows have an id, in the column {column}, that came before"
+        fix = "name the column of the ids: catalog.columns.id=..."
+        if share <= 0.5:
+            fix = "remove the repeated rows, or raise gates.max_reject_share: of equal ids the first row is kept"
+        expected = f"ids that are unique, but for gates.max_reject_share={bound:g} of the rows"
+        yield Finding("catalog.columns.id", came, expected, fix)
+
+
+def _partitions(subject: Subject) -> Iterator[Finding]:
+    settings, plan = subject.config.catalog, subject.plan
+    if not settings.partition:
+        return
+    rows = sum(plan.partitions.values())
+    if rows >= _LEAST and rows < _FEW * len(plan.partitions):
+        came = f"{len(plan.partitions):,} partitions of {rows:,} rows in the column {settings.partition}"
+        fix = "name a column of categories, use fewer levels, or set catalog.partition=null: one partition"
+        yield Finding("catalog.partition", came, "a column whose values many products share", fix, stops=False)
+    yield from _separators(subject.sample.words(settings.partition), settings)
+
+
+def _separators(values: list[str | None], settings: CatalogConfig) -> Iterator[Finding]:
+    words = [value for value in values if value]
+    separator = getattr(settings, "partition_separator", LEVEL_SEPARATOR)
+    if len(words) < _LEAST or any(separator in word for word in words):
+        return
+    for other in _SEPARATORS:
+        found = [word for word in words if other in word.strip(other)]
+        if len(found) > 0.5 * len(words):
+            came = f"{found[0]!r}, and {other!r} in {len(found):,} of {len(words):,} values of {settings.partition}"
+            able = "partition_separator" in type(settings).model_fields
+            fix = f"set catalog.partition_separator={other!r}" if able else f"write levels apart with {separator!r}"
+            yield Finding("catalog.partition", came, f"levels apart by {separator!r}", fix, stops=False)
+            return
+
+
+def _versions(subject: Subject) -> Iterator[Finding]:
+    settings = subject.config.catalog
+    if settings.image_identity != "version" or settings.version_column is None:
+        return
+    values = subject.sample.words(settings.version_column)
+    if len(values) >= _LEAST and len(set(values)) == 1:
+        came = f"{values[0]!r} in each of {len(values):,} rows of {settings.version_column}"
+        fix = "name a column that does, or set catalog.image_identity=stat"
+        yield Finding("catalog.version_column", came, "a value that changes when a photo does", fix, stops=False)

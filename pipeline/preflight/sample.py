@@ -1,0 +1,138 @@
+"""A few hundred rows from all over the catalog, as values: what its columns really hold."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders.errors import VitrineError
+from pipeline.catalog import columns
+from pipeline.catalog.files import UNREADABLE, first_line, open_file
+from pipeline.catalog.schema import file_columns
+from pipeline.config_sections import CatalogConfig
+from pipeline.plan import Plan
+
+_ROWS, _PLACES = 512, 8  # rows, and row groups they are from
+_AT_ONCE = 16  # rows decoded at a time: one of them may have megabytes
+_MOST_BYTES = 2**24  # of the rows of one row group
+
+
+@dataclass(frozen=True)
+class Rows:
+    """The first rows of one row group: its file's columns by canonical name, as they are in the file."""
+
+    path: str
+    group: int
+    table: pa.Table
+    names: dict[str, str]
+
+
+@dataclass(frozen=True)
+class Sample:
+    """Rows of up to 8 row groups, the same for the same catalog."""
+
+    places: tuple[Rows, ...]
+    settings: CatalogConfig
+    of: int  # rows of the plan
+
+    @property
+    def rows(self) -> int:
+        """How many rows there are."""
+        return sum(place.table.num_rows for place in self.places)
+
+    @property
+    def whole(self) -> bool:
+        """Whether it is every row that a run would read."""
+        return self.rows == self.of
+
+    def words(self, name: str) -> list[str | None]:
+        """The strings of a column, row by row; None where there is none, or where the column is no text."""
+        found: list[str | None] = []
+        for place in self.places:
+            column = self._plain(place, name)
+            fits = column is not None and not pa.types.is_nested(column.type)
+            found += columns.strings(column)[0].to_pylist() if fits else [None] * place.table.num_rows
+        return found
+
+    @cached_property
+    def photos(self) -> list[list[dict[str, Any]]]:
+        """The photos of each row, dicts of `bytes` and `path`."""
+        wanted = [name for name in (self.settings.image, self.settings.more_images) if name]
+        found: list[list[dict[str, Any]]] = []
+        for place in self.places:
+            present = [column for name in wanted if (column := self._plain(place, name)) is not None]
+            lists = columns.photo_lists(present, place.table.num_rows).to_pylist()
+            found += [one or [] for one in lists]
+        return found
+
+    def other_columns(self) -> dict[str, list[str]]:
+        """Strings of the columns of the first file that no key names: what might have been meant."""
+        if not self.places:
+            return {}
+        place = self.places[0]
+        with open_file(place.path) as file:
+            fields = [field for field in file.schema_arrow if columns.is_text(field.type)]
+            names = [field.name for field in fields if field.name not in place.names.values()]
+            table = _first_rows(file, place.path, place.group, names, 64)
+        return {
+            name: [value for value in columns.strings(columns.plain(table.column(name)))[0].to_pylist() if value]
+            for name in names
+        }
+
+    def _plain(self, place: Rows, name: str) -> pa.Array | None:
+        column = place.names.get(name)
+        return columns.plain(place.table.column(column)) if column in place.table.column_names else None
+
+
+def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
+    """The sample of a plan: row groups drawn by a fixed seed, of each its first rows."""
+    groups = list(dict.fromkeys((u.path, g) for u in plan.units for g in range(u.first_group, u.end_group)))
+    drawn = np.random.default_rng(0).permutation(len(groups))[:_PLACES]
+    chosen = [groups[number] for number in sorted(drawn.tolist())]
+    categories = {unit.category for unit in plan.units} - {""}
+    places = []
+    for path, group in chosen:
+        with open_file(path) as file:
+            names = file_columns(file.schema_arrow, settings, path)
+            present = sorted({name for name in names.values() if name in file.schema_arrow.names})
+            table = _first_rows(file, path, group, present, _ROWS // len(chosen))
+        places.append(Rows(path, group, _only(table, names, settings, categories), names))
+    return Sample(tuple(places), settings, plan.rows)
+
+
+# --- inside ---
+
+
+def _only(table: pa.Table, names: dict[str, str], settings: CatalogConfig, categories: set[str]) -> pa.Table:
+    """The rows of a category, where the run has one."""
+    column = names.get(settings.partition or "")
+    if not categories or column not in table.column_names:
+        return table
+    found = columns.partitions(columns.strings(columns.plain(table.column(column)))[0], settings.partition_levels)
+    return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
+
+
+def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: int) -> pa.Table:
+    """The first `rows` of a row group, or as many as stay within some bytes; VitrineError where they are damaged."""
+    held: list[pa.RecordBatch] = []
+    size = 0
+    try:
+        for batch in file.iter_batches(_AT_ONCE, row_groups=[group], columns=list(names), use_threads=False):
+            held.append(batch)
+            size += sum(map(columns.plain_bytes, batch.columns))
+            if len(held) * _AT_ONCE >= rows or size > _MOST_BYTES:
+                break
+    except UNREADABLE as err:
+        raise VitrineError(
+            f"row group {group} of {path} to be readable",
+            first_line(err),
+            "write this catalog file again; nothing was published, and the next run goes on from here",
+        ) from err
+    schema = pa.schema([file.schema_arrow.field(name) for name in names])
+    return pa.Table.from_batches(held).slice(0, rows) if held else schema.empty_table()
