@@ -17,8 +17,9 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders
-from encoders.errors import InputError
+from encoders.errors import InputError, VitrineError
 from encoders.identity import identity_of
+from encoders.machine import machine_fault
 from encoders.named_types import types_in
 from encoders.photo import PhotoLimits, decode
 
@@ -182,7 +183,7 @@ def load(spec: EncoderSpec, device: str) -> Encoder:
     key = (spec.identity, device)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = spec.load(device)
+            _loaded[key] = _live(spec, device)
         return _loaded[key]
 
 
@@ -229,6 +230,23 @@ def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> An
 _loaded: dict[tuple[str, str], Encoder] = {}
 _light: dict[tuple[str, str], TextEncoder | None] = {}  # None: there is none, and `_loaded` has the tower
 _loading = threading.Lock()
+
+
+def _live(spec: EncoderSpec, device: str) -> Encoder:
+    """`spec.load`; what a library says of a damaged folder becomes an InputError that names the folder."""
+    try:
+        return spec.load(device)
+    except Exception as err:
+        fault = machine_fault(err)
+        where = ", ".join(str(getattr(spec, name)) for name in sorted(spec.places))
+        known = isinstance(err, VitrineError) or (isinstance(err, OSError) and err.errno is not None)
+        if fault is None and (known or not where):
+            raise
+        said = (str(err).strip().splitlines() or [""])[0][:300]
+        fix = "restore the files of that folder, or pull the model again: vitrine models pull"
+        raise fault or InputError(
+            f"a model that `type: {spec.type}` can load", f"{where}: {type(err).__name__}: {said}", fix
+        ) from err
 
 
 def _stateless(encoder: Encoder) -> InputError:

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from encoders.base import EncoderSpec, ImageEncoder, Modality, Photo, Role, TextEncoder, TwoTowers, Vectors
 from encoders.errors import InputError
+from encoders.machine import machine_fault
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, unit_rows
 from encoders.networks.folders import OPEN_CLIP_CONFIG, ModelFolder, open_model, refuse_old_transformers
 from encoders.networks.jpeg import check_torchcodec, decode_photo
@@ -206,7 +207,9 @@ def _model(folder: ModelFolder, device: torch.device, precision: Precision) -> A
     except (RuntimeError, TypeError, ValueError) as err:
         came = f"{folder.path}: {str(err)[:300]}"
         fix = "pull the model again, or upgrade open_clip_torch"
-        raise InputError(f"a model that open_clip {_installed()} builds from its folder", came, fix) from err
+        raise machine_fault(err) or InputError(
+            f"a model that open_clip {_installed()} builds from its folder", came, fix
+        ) from err
     return model.to(device).eval()
 
 

@@ -31,7 +31,7 @@ from index_builders.sizing import IndexSettings
 from index_builders.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
 from index_builders.tune import clocked
 from index_builders.verify import check_ids, prove, prove_exact, spread
-from lookup.errors import InputError, VitrineError
+from lookup.errors import InputError, VitrineError, machine_fault
 from lookup.identity import identity_of
 from lookup.index import FORMAT, IDS_FILE, PartitionIndex
 from lookup.manifest import Considered, CurvePoint, KindRecall, Proof
@@ -148,7 +148,7 @@ def written_into(folder: Path) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        raise VitrineError(
+        raise machine_fault(err) or VitrineError(
             f"to write an index into {folder}", str(err), "free space on that disk, then run again"
         ) from err
 

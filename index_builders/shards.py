@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from lookup.errors import IntegrityError
+from lookup.errors import IntegrityError, machine_fault
 
 Vectors = npt.NDArray[np.float32]
 
@@ -134,7 +134,7 @@ def read_ids(ref: SegmentRef) -> pa.Array:
         try:
             ids = file.read_row_group(ref.row_group, columns=["id"], use_threads=False).column("id").combine_chunks()
         except (OSError, pa.ArrowInvalid) as err:
-            raise _damaged(ref.path, str(err)) from err
+            raise machine_fault(err) or _damaged(ref.path, str(err)) from err
     if ids.null_count:
         raise _damaged(ref.path, f"{ids.null_count} ids are null in row group {ref.row_group}")
     return ids
@@ -167,7 +167,7 @@ def read_tower_vectors(ref: SegmentRef, tower: str, rows: npt.NDArray[np.int64])
                 found.append(np.frombuffer(raw, dtype="<f2").reshape(-1, length))
                 start += batch.num_rows
         except (OSError, pa.ArrowInvalid) as err:
-            raise _damaged(ref.path, str(err)) from err
+            raise machine_fault(err) or _damaged(ref.path, str(err)) from err
     return np.concatenate(found).astype(np.float32)
 
 
@@ -209,7 +209,7 @@ def _segment_blocks(ref: SegmentRef, rows: int | None = None) -> Iterator[Vector
                     )
                 yield block
         except (OSError, pa.ArrowInvalid) as err:
-            raise _damaged(ref.path, str(err)) from err
+            raise machine_fault(err) or _damaged(ref.path, str(err)) from err
 
 
 def _matrix(embeddings: pa.Array) -> Vectors:
@@ -239,7 +239,7 @@ def _reading(path: Path) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
     except (OSError, pa.ArrowInvalid) as err:
-        raise _damaged(path, str(err)) from err
+        raise machine_fault(err) or _damaged(path, str(err)) from err
 
 
 def _metadata(file: pq.ParquetFile, path: Path) -> dict[str, Any]:

@@ -31,7 +31,7 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from lookup.errors import InputError, IntegrityError
+from lookup.errors import InputError, IntegrityError, machine_fault
 from lookup.metric import Metric
 from lookup.only import Only, among
 from lookup.ranking import best, enough, filled_up, ranked
@@ -298,11 +298,11 @@ def _mapped(path: Path) -> faiss.Index:
     try:
         return faiss.read_index(str(path), faiss.IO_FLAG_MMAP_IFC)
     except RuntimeError as err:
-        raise IntegrityError(f"{path} to be a FAISS index", str(err), _VERIFY) from err
+        raise machine_fault(err) or IntegrityError(f"{path} to be a FAISS index", str(err), _VERIFY) from err
 
 
 def _read_ids(path: Path) -> pa.ChunkedArray:
     try:
         return pq.read_table(path, columns=["id"], page_checksum_verification=True, use_threads=False).column("id")
     except (OSError, pa.ArrowInvalid) as err:
-        raise IntegrityError(f"{path} to hold the column id", str(err), _VERIFY) from err
+        raise machine_fault(err) or IntegrityError(f"{path} to hold the column id", str(err), _VERIFY) from err

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from encoders.disk import replace_file
 from encoders.regular import open_regular, read_regular
-from lookup.errors import InputError
+from lookup.errors import InputError, machine_fault
 from lookup.hit import Hit, words
 from lookup.manifest import NO_PARTITION
 
@@ -98,7 +98,7 @@ def put_page(path: Path, html: bytes, what: str) -> None:
         replace_file(path, html)
     except OSError as err:
         fix = "name a file in a folder that can be written"
-        raise InputError(f"a page of {what} at {path}", str(err), fix) from err
+        raise machine_fault(err) or InputError(f"a page of {what} at {path}", str(err), fix) from err
 
 
 def duration(seconds: float) -> str:

@@ -23,7 +23,7 @@ from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower
 from encoders.photo import PhotoError, PhotoLimits
 from encoders.regular import OversizedFileError, read_regular
 from encoders.text import clean_text
-from lookup.errors import InputError
+from lookup.errors import InputError, machine_fault
 from lookup.manifest import EncoderEntry, Manifest
 
 Vectors = npt.NDArray[np.float32]
@@ -152,7 +152,7 @@ def read_photo(path: str, most_bytes: int) -> bytes:
         raise InputError(f"a query photo of at most {most_bytes:,} bytes", str(err), fix) from err
     except (OSError, ValueError) as err:  # ValueError: a NUL in the path
         came = f"{path}: {err.strerror if isinstance(err, OSError) else err}"
-        raise InputError("the file of a query photo", came, "correct the path") from err
+        raise machine_fault(err) or InputError("the file of a query photo", came, "correct the path") from err
 
 
 def _tower(entry: EncoderEntry | None) -> Tower | None:

@@ -22,7 +22,7 @@ from pathlib import Path
 
 import fsspec
 
-from lookup.errors import InputError, LockedError
+from lookup.errors import InputError, LockedError, machine_fault
 from lookup.manifest import FileRef
 from lookup.store import HOLDER, PARTS, Store, differs, digest_file, inside, locked, new_holder
 
@@ -56,7 +56,7 @@ class RemoteStore(Store):
         try:
             self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as err:
-            raise InputError(f"a folder for local copies of {self.root}", str(err), fix) from err
+            raise machine_fault(err) or InputError(f"a folder for local copies of {self.root}", str(err), fix) from err
         owner = self.cache.stat().st_uid
         if owner != os.getuid():
             raise InputError(f"a cache that belongs to user {os.getuid()}", f"{self.cache} of user {owner}", fix)

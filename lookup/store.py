@@ -24,7 +24,7 @@ from filelock import FileLock, Timeout
 from encoders.disk import sync
 from encoders.regular import read_regular
 from lookup import manifest as manifests
-from lookup.errors import InputError, IntegrityError, LockedError
+from lookup.errors import InputError, IntegrityError, LockedError, machine_fault
 from lookup.lost import lost_pointer, was_published
 from lookup.manifest import FileRef, Manifest
 
@@ -67,7 +67,7 @@ class Store:
         try:
             store.prepare()
         except OSError as err:
-            raise InputError(
+            raise machine_fault(err) or InputError(
                 f"a folder for the store at {path}", str(err), "choose a path that can be written: store.path=..."
             ) from err
         return store

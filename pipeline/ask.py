@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError
+from encoders.machine import machine_fault
 from encoders.regular import open_regular
 from lookup.hit import Hit
 from lookup.late import search_late
@@ -105,7 +106,7 @@ def read_questions(path: Path) -> list[Question]:
         with open_regular(path) as file:
             table = pq.read_table(file)
     except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
-        raise InputError("a Parquet file of queries", str(err), "correct --queries") from err
+        raise machine_fault(err) or InputError("a Parquet file of queries", str(err), "correct --queries") from err
     asking = [field for field in table.schema if field.name in ("text", "image")]
     if not asking:
         raise InputError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from encoders.errors import InputError, VitrineError
+from encoders.machine import machine_fault
 from pipeline import streams
 
 BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
@@ -40,12 +41,20 @@ class Commands(click.Group):
             err.show()
             sys.exit(err.exit_code)
         except (VitrineError, OSError, click.ClickException, click.Abort) as err:
-            from pipeline import console
-
-            known = _in_three_parts(err)
-            console.error(known, as_json="--json" in ours)
-            sys.exit(known.exit_code)
+            _end(_in_three_parts(err), as_json="--json" in ours)
+        except (MemoryError, RuntimeError, SystemError) as err:
+            fault = machine_fault(err)
+            if fault is None:
+                raise
+            _end(fault, as_json="--json" in ours)
         sys.exit(code if isinstance(code, int) else 0)
+
+
+def _end(err: VitrineError, as_json: bool) -> NoReturn:
+    from pipeline import console
+
+    console.error(err, as_json)
+    sys.exit(err.exit_code)
 
 
 def _in_three_parts(err: VitrineError | OSError | click.ClickException | click.Abort) -> VitrineError:

@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
+from encoders.machine import fault_of_all
 from encoders.networks.device import distinct
 from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
 from pipeline.config import Config
@@ -236,6 +237,9 @@ def _decoded(raw: bytes, encoder: ImageEncoder, limits: PhotoLimits) -> Any:
     try:
         return encoder.prepare(decoded)
     except _REFUSALS as err:
+        fault = fault_of_all(err)
+        if fault is not None:
+            raise fault from err
         return PhotoError(Reason.ENCODER_FAILED, str(err))
 
 
@@ -252,6 +256,9 @@ def _encode(
     try:
         found = encode(items)
     except _REFUSALS as err:
+        fault = fault_of_all(err)
+        if fault is not None:  # every other row would be rejected for it
+            raise fault from err
         if len(items) == 1:
             _log.warning("one row cannot be encoded: %s", err)
             nothing = Encoded(np.zeros((1, dim), dtype=np.float32), [np.zeros((0, 0), dtype=np.float32)])

@@ -9,19 +9,30 @@ from contextlib import contextmanager
 
 from encoders import errors
 from encoders.errors import VitrineError
+from encoders.machine import machine_fault, machine_fault_in
 
 _THREE_PARTS = re.compile(r"(\w+Error): expected: (.*?)\ncame: (.*?)\nto do: ([^\n]*)", re.DOTALL)
-_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST, errno.EROFS}
+_PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
+# The last line of a traceback that begins with an error's name: some errors say more in lines of their own.
+_RAISED = re.compile(r"^[A-Za-z_][\w.]*(?:Error|Exception|Pool|Exit)\b.*", re.MULTILINE)
+MACHINE = (MemoryError, RuntimeError, SystemError)  # classes in which libraries say that too
 _BEAM_SUFFIX = re.compile(r" \[while running .*$", re.DOTALL)
 
 
 @contextmanager
 def told() -> Iterator[None]:
-    """Turn an OSError of the body into a VitrineError, so that a full disk reads as one on the other side of Beam."""
+    """Turn an OSError of the body, and what else the machine is at fault for, into a VitrineError, so that a full disk
+    reads as one on the other side of Beam.
+    """
     try:
         yield
     except OSError as err:
         raise explained(err) from err
+    except MACHINE as err:
+        fault = machine_fault(err)
+        if fault is None:
+            raise
+        raise fault from err
 
 
 class InterruptError(VitrineError):
@@ -41,6 +52,9 @@ def explained(err: VitrineError | OSError) -> VitrineError:
     """`err` in three parts. What is wrong with one row never raises an OSError, so here it is about the machine."""
     if isinstance(err, VitrineError):
         return err
+    fault = machine_fault(err)
+    if fault is not None:
+        return fault
     if err.errno in _PATH:
         return VitrineError(
             "a path that can be used so", str(err), "correct the path or its permissions, then start again"
@@ -66,8 +80,14 @@ def found_in(text: str) -> VitrineError | None:
 
 
 def unexpected(text: str) -> VitrineError:
-    """What is raised for a worker's failure that nobody foresaw; the whole traceback is in the cause."""
+    """What is raised for a worker's failure that nobody foresaw, or whose words tell that the machine is at fault; the
+    whole traceback is in the cause.
+    """
     lines = [line.strip() for line in text.splitlines() if line.strip()]
+    raised = _RAISED.findall(text)
+    fault = machine_fault_in(_BEAM_SUFFIX.sub("", raised[-1] if raised else lines[-1])) if lines else None
+    if fault is not None:
+        return fault
     return VitrineError(
         "every worker to end well",
         lines[-1] if lines else "no message",

@@ -14,6 +14,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError
+from encoders.machine import machine_fault
 from encoders.regular import open_regular
 from pipeline.ask import Question, read_questions
 from pipeline.exact import Part, ids_of
@@ -121,7 +122,7 @@ def _table(path: Path, option: str, needed: Sequence[str]) -> pa.Table:
         with open_regular(path) as file:
             table = pq.read_table(file)
     except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
-        raise InputError("a Parquet file", f"{path}: {err}", f"correct {option}") from err
+        raise machine_fault(err) or InputError("a Parquet file", f"{path}: {err}", f"correct {option}") from err
     missing = [name for name in needed if name not in table.column_names]
     if missing:
         came = f"{path} without {', '.join(missing)}; it has {', '.join(table.column_names)}"

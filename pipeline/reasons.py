@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from enum import StrEnum
 
 
@@ -19,3 +20,33 @@ class Reason(StrEnum):
     IMAGE_FORBIDDEN = "image_forbidden"
     ENCODER_FAILED = "encoder_failed"
     NONFINITE_EMBEDDING = "nonfinite_embedding"
+
+    @property
+    def fix(self) -> str:
+        """What a shop does about such rows."""
+        return _FIXES[self]
+
+
+_FIXES = {
+    Reason.MISSING_ID: "give each product an id in the export, or name its column: catalog.columns.id=...",
+    Reason.DUPLICATE_ID: "export each product once; of rows with one id the first is kept",
+    Reason.INVALID_TEXT: "write the export in UTF-8",
+    Reason.NO_MODALITY: "give the row a text or a photo, or name their columns: catalog.text, catalog.image",
+    Reason.IMAGE_NOT_FOUND: "copy the photos to where their paths lead, or correct catalog.image_root",
+    Reason.IMAGE_UNDECODABLE: "save the photo again as JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF",
+    Reason.IMAGE_TOO_LARGE: "make the photo smaller, or raise catalog.max_photo_bytes or catalog.max_photo_pixels",
+    Reason.IMAGE_TOO_SLOW: "save the photo again, or raise catalog.max_photo_seconds",
+    Reason.IMAGE_FORBIDDEN: "name a file below catalog.image_root that this user may read; addresses are not fetched",
+    Reason.ENCODER_FAILED: "see log.txt for what the encoder said of the row, and correct its text or photo",
+    Reason.NONFINITE_EMBEDDING: "use encoders.text.precision=fp32, or weights that give numbers for such a row",
+}
+
+
+def fix_of(code: str) -> str:
+    """What to do about rows with this reason; empty for one that another version knew."""
+    return Reason(code).fix if code in set(Reason) else ""
+
+
+def fix_of_most(counts: Mapping[str, int]) -> str:
+    """What to do about the reason that most rows have."""
+    return fix_of(min(counts, key=lambda code: (-counts[code], code), default=""))

@@ -20,6 +20,7 @@ from encoders.disk import replace_file
 from lookup.manifest import Record
 from lookup.page import duration, render
 from pipeline.notices import Notice, counted
+from pipeline.reasons import fix_of
 
 log = logging.getLogger(__name__)
 
@@ -222,6 +223,7 @@ def _html(report: RunReport) -> bytes:
         heading=f"Run {report.run}",
         report=report,
         duration_of=duration,
+        fix_of=fix_of,
         figure=_figure,
         size=_size,
     )

@@ -143,7 +143,9 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Encode the whole unit in micro-batches inside this call."""
         if self.encoder is not None and batch.num_rows:
-            batch = _batch(embed_texts(pa.Table.from_batches([batch]), self.encoder), _meta(batch))
+            with told():
+                table = embed_texts(pa.Table.from_batches([batch]), self.encoder)
+            batch = _batch(table, _meta(batch))
             Metrics.counter("vitrine", "texts_encoded").inc(batch.num_rows - batch.column("text_vector").null_count)
         yield batch
 

@@ -16,6 +16,7 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
+from pipeline.reasons import Reason
 from pipeline.report import GateResult, PartitionRow, RunReport, Step, Steps, write_report
 
 STARTED = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
@@ -191,7 +192,8 @@ def test_steps_rejects_and_partitions_are_shown(tmp_path: Path) -> None:
     )
     rows = [[" ".join(cell.split()) for cell in cells] for _, cells in Rows(tmp_path).rows]
     assert ["embed", "2 min 30 s", "rows 12,300", ""] in rows
-    assert rows.index(["missing_id", "40"]) < rows.index(["image_not_found", "5"])
+    fixes = [Reason.MISSING_ID.fix, Reason.IMAGE_NOT_FOUND.fix]
+    assert rows.index(["missing_id", "40", fixes[0]]) < rows.index(["image_not_found", "5", fixes[1]])
     middle = ["0.9700 @10", "1.50 ms", "4.00 ms", "1.2 MB"]
     assert ["Dresses", "12,300", "ivf_pq nlist 64", "8", "4", *middle, "20.0 s"] in rows
     assert ["红色", "12,300", "ivf_pq nlist 64", "exact", "none", *middle, "reused"] in rows

@@ -29,7 +29,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 import encoders
 from encoders.disk import replace_file
 from encoders.errors import InputError
-from encoders.regular import SMALL_FILE, IrregularFileError, OversizedFileError, read_regular
+from encoders.regular import SMALL_FILE, IrregularFileError, OversizedFileError, open_regular, read_regular
 
 LOCK = "models.lock"
 BUILTIN = "builtin"  # the model that ships in this package
@@ -40,6 +40,7 @@ DECIDING = frozenset({".safetensors", ".json", ".txt", ".model"})  # weights, se
 TRANSFORMERS_FLOOR = "5.3"  # CVE-2026-4372: before it, a config.json runs code even with remote code off
 _KERNELS = frozenset({None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"})
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
+_MOST_HEADER = 10**8  # bytes, as safetensors itself has it
 _HEX64 = r"^[0-9a-f]{64}$"
 
 Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
@@ -136,6 +137,8 @@ def open_model(model: str, settings: str = "config.json") -> ModelFolder:
         _refuse_remote_code(file, _json(file))
     if (path / "adapter_config.json").exists():
         raise InputError("a whole model", f"{path}: an adapter of another one", "merge the two and save the result")
+    for file in sorted(path.glob("*.safetensors")):
+        refuse_cut(file)
     locked = Lock.read(path.parent).models.get(path.name)
     if locked:
         _refuse_other_files(path, locked)
@@ -162,6 +165,26 @@ def refuse_old_transformers() -> None:
     found = installed_version("transformers")
     if Version(found) < Version(TRANSFORMERS_FLOOR):
         raise InputError(f"transformers {TRANSFORMERS_FLOOR} or newer", found, "upgrade it: older ones run config.json")
+
+
+def refuse_cut(file: Path) -> None:
+    """InputError for a file of weights whose header cannot be read or is of a longer file: nothing else is read.
+
+    Layout: the header's length in 8 bytes, little-endian; the header, JSON whose `data_offsets` end where the file
+    does (https://huggingface.co/docs/safetensors, "Format").
+    """
+    facts = file.stat()
+    problem = _cut(file, facts.st_size, facts.st_mtime_ns)
+    if problem is not None:
+        fix = "restore the file, or pull the model again"
+        raise InputError("whole weights in the format of safetensors", f"{file}: {problem}", fix)
+
+
+def refuse_damaged_settings(path: Path) -> None:
+    """InputError for a JSON file at the top of a model folder that is none: a tokenizer, say, that was cut."""
+    for file in deciding_files(path):
+        if file.suffix == ".json":
+            _json(file)
 
 
 def deciding_files(path: Path) -> list[Path]:
@@ -256,8 +279,24 @@ def _json(path: Path) -> Any:
         return json.loads(read_regular(path, SMALL_FILE))
     except FileNotFoundError as err:
         raise InputError(f"{path.name} in the model folder", f"{path}: no such file", "pull the model again") from err
-    except (ValueError, IrregularFileError, OversizedFileError) as err:
+    except (ValueError, RecursionError, IrregularFileError, OversizedFileError) as err:
         raise InputError("JSON in UTF-8", f"{path}: {err}", "restore the file, or pull the model again") from err
+
+
+@lru_cache(maxsize=4096)
+def _cut(file: Path, size: int, mtime_ns: int) -> str | None:
+    """What is wrong with a file of weights; None where its header is whole and of its size."""
+    with open_regular(file) as opened:
+        length = int.from_bytes(opened.read(8), "little")
+        if size < 8 or not 2 <= length <= min(size - 8, _MOST_HEADER):
+            return f"a header of {length:,} bytes in a file of {size:,}"
+        try:
+            header = json.loads(opened.read(length))
+            ends = [tensor["data_offsets"][1] for name, tensor in header.items() if name != "__metadata__"]
+            end = 8 + length + max(ends, default=0)
+        except (ValueError, TypeError, KeyError, IndexError, AttributeError, RecursionError):
+            return "a header that is no JSON of tensors"
+    return None if end == size else f"{size:,} bytes, and by its header {end:,}"
 
 
 def _digest_once(path: Path) -> str:

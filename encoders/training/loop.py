@@ -17,6 +17,7 @@ from filelock import FileLock, Timeout
 
 from encoders.disk import sync
 from encoders.errors import InputError, LockedError
+from encoders.regular import SMALL_FILE, read_regular
 from encoders.training.state import CURVE, Checkpoints, State
 
 if TYPE_CHECKING:
@@ -88,8 +89,7 @@ def finished(out: Path, identity: str) -> dict[str, Any] | None:
     """
     if not out.exists():
         return None
-    record = out / RECORD
-    told = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
+    told = _told(out / RECORD)
     if told.get("identity") != identity:
         came = "another training's result" if told else "a folder without one"
         raise InputError(f"no folder, or the result of this very training, at {out}", came, "choose another --out")
@@ -151,6 +151,15 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
         {"params": [parameter for parameter in trained if parameter.ndim > 1], "weight_decay": weight_decay},
         {"params": [parameter for parameter in trained if parameter.ndim <= 1], "weight_decay": 0.0},
     ]
+
+
+def _told(record: Path) -> dict[str, Any]:
+    """What a training says of itself; nothing where there is none, or a damaged one."""
+    try:
+        told = json.loads(read_regular(record, SMALL_FILE))
+    except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
+        return {}
+    return told if isinstance(told, dict) and isinstance(told.get("result"), dict) else {}
 
 
 def _work(out: Path) -> Path:

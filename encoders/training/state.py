@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 from encoders.disk import replace_file, sync
 from encoders.errors import InputError
+from encoders.machine import machine_fault
+from encoders.regular import SMALL_FILE, read_regular
 
 if TYPE_CHECKING:
     import torch
@@ -83,23 +85,37 @@ class Checkpoints:
 
         InputError when the folder belongs to another training.
         """
+        from safetensors import SafetensorError
         from safetensors.torch import load_file, load_model
 
         newest = self._newest()
         if newest is None:
             self.curve.unlink(missing_ok=True)
             return State(identity)
-        state = State(**json.loads((newest / "state.json").read_text(encoding="utf-8")))
+        state = self._state(newest)
         if state.identity != identity:
             raise InputError(
                 f"in {self._folder} a training with the same model, products and settings",
                 f"another one, {state.step} steps done",
                 f"delete {self._folder} to begin anew, or give the settings that it was begun with",
             )
-        load_model(model, str(newest / "model.safetensors"))
-        _set_moments(model, optimizer, load_file(newest / "moments.safetensors"))
-        self._cut_curve(state.step)
+        try:
+            load_model(model, str(newest / "model.safetensors"))
+            _set_moments(model, optimizer, load_file(newest / "moments.safetensors"))
+            self._cut_curve(state.step)
+        except (SafetensorError, FileNotFoundError, KeyError, ValueError, RuntimeError) as err:
+            raise machine_fault(err) or self._damaged(newest, err) from err
         return state
+
+    def _state(self, checkpoint: Path) -> State:
+        try:
+            return State(**json.loads(read_regular(checkpoint / "state.json", SMALL_FILE)))
+        except (FileNotFoundError, ValueError, TypeError, RecursionError) as err:
+            raise self._damaged(checkpoint, err) from err
+
+    def _damaged(self, checkpoint: Path, err: Exception) -> InputError:
+        came = f"{type(err).__name__}: {(str(err).splitlines() or [''])[0][:200]}"
+        return InputError(f"the checkpoint {checkpoint}, whole", came, f"delete {self._folder} to begin anew")
 
     def _newest(self) -> Path | None:
         whole = (path for path in self._folder.glob(f"{_PREFIX}*") if path.suffix != _PARTIAL)

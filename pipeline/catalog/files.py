@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError
+from encoders.machine import machine_fault
 from encoders.regular import IrregularFileError, open_regular
 from pipeline.catalog.contents import HEAD_BYTES, MARK_BYTES, Content, content
 from pipeline.catalog.pinned import pin_of, remote_pin
@@ -87,7 +88,7 @@ def open_file(path: str, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
         open_regular(name).close()  # a pipe would wait for ever
         return pq.ParquetFile(name, **options)
     except UNREADABLE as err:
-        raise InputError(
+        raise machine_fault(err) or InputError(
             "a Parquet file", f"{path}: {first_line(err)}", "write the file again, or leave it out of catalog.path"
         ) from err
 

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError, VitrineError
+from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import UNREADABLE, first_line
 
@@ -64,7 +65,7 @@ def _batches(file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequ
     try:
         yield from file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False)
     except UNREADABLE as err:
-        raise VitrineError(
+        raise machine_fault(err) or VitrineError(
             f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
             first_line(err),
             "write this catalog file again; nothing was published, and the next run goes on from here",

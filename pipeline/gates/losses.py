@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from lookup.manifest import Manifest
 from pipeline.gates.result import Scope, most, result, share
+from pipeline.reasons import fix_of_most
 from pipeline.report import GateResult
 
 
@@ -16,7 +17,7 @@ def reject_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult:
     """Rejected rows per row read."""
     rejects = manifest.rejects(scope)
     value = share(rejects.total(), rejects.total() + manifest.rows_in(scope))
-    fix = "look at the rejects beside the shards; if they are right, raise gates.max_reject_share"
+    fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
     return result("reject_share", value, "<=", bound, most(rejects, "rejected"), fix)
 
 
@@ -24,5 +25,5 @@ def degraded_share(manifest: Manifest, bound: float, scope: Scope) -> GateResult
     """Rows that lost a modality per row embedded."""
     degraded = manifest.degraded(scope)
     value = share(degraded.total(), manifest.rows_in(scope))
-    fix = "look whether the photos can be reached; if they are gone for good, raise gates.max_degraded_share"
+    fix = f"{fix_of_most(degraded)}; if these are gone for good, raise gates.max_degraded_share"
     return result("degraded_share", value, "<=", bound, most(degraded, "degraded"), fix)

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
+from encoders.networks.folders import located, open_model, refuse_damaged_settings
 from pipeline.config import Config
 from pipeline.forecast import Forecast
 from pipeline.preflight.findings import Finding, Purpose
@@ -61,16 +62,16 @@ def store_findings(path: str) -> Iterator[Finding]:
 
 def _models(config: Config, purpose: Purpose, model: str | None) -> Iterator[Finding]:
     if purpose == "train" and model is not None:
-        from encoders.networks.folders import open_model
-
         try:
-            open_model(model)
+            refuse_damaged_settings(open_model(model).path)
         except InputError as err:
             yield Finding.of("--from", err)
         return
     for key, spec in _specs(config):
         try:
             _ = spec.identity, spec.dim
+            for name in spec.places:
+                refuse_damaged_settings(located(getattr(spec, name)))
         except InputError as err:
             yield Finding.of(key, err)
 

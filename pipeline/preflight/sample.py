@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import VitrineError
+from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import UNREADABLE, first_line, open_file
 from pipeline.catalog.schema import file_columns
@@ -129,7 +130,7 @@ def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str
             if len(held) * _AT_ONCE >= rows or size > _MOST_BYTES:
                 break
     except UNREADABLE as err:
-        raise VitrineError(
+        raise machine_fault(err) or VitrineError(
             f"row group {group} of {path} to be readable",
             first_line(err),
             "write this catalog file again; nothing was published, and the next run goes on from here",
