@@ -33,6 +33,14 @@ class Problem:
     expected: str
     fix: str
 
+    def line(self) -> str:
+        """All of it in one line, for a log."""
+        return f"{self.key}: {self.came}; expected: {self.expected}; to do: {self.fix}"
+
+    def parts(self) -> dict[str, str]:
+        """All of it by name, as --json has it."""
+        return {"key": self.key, "expected": self.expected, "came": self.came, "to_do": self.fix}
+
 
 def shown(value: Any) -> str:
     """`value` as a message shows it: as YAML has it, cut when long."""

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
     from lookup.where import Condition
     from pipeline.ask import Answered
     from pipeline.config import Row
-    from pipeline.config_yaml import Problem
     from pipeline.doctor import Check
     from pipeline.evaluate import Evaluation
     from pipeline.notices import Notice
@@ -145,9 +144,7 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
     """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
     from pipeline.forecast_report import forecast_lines, forecast_table
 
-    made, found = checked.plan, checked.forecast
-    if found is None:
-        raise TypeError("a run's plan has a forecast")
+    made, found = checked.plan, checked.taken
     largest = max((unit.size for unit in made.units), default=0)
     totals = {
         "rows": made.rows,
@@ -156,7 +153,7 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
         "bytes": made.size,
         "largest_unit_bytes": largest,
         "notices": [one.model_dump() for one in made.notices],
-        "warnings": [_warned(one) for one in checked.warnings],
+        "warnings": [one.parts() for one in checked.warnings],
     }
     if as_json:
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
@@ -171,16 +168,10 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
     _notices(made.notices)
-    for one in checked.warnings:
-        click.echo(f"warning: {one.key}: {_printable(one.came)}; expected: {one.expected}; to do: {one.fix}")
+    click.echo("".join(f"warning: {_printable(one.line())}\n" for one in checked.warnings), nl=False)
     for line in forecast_lines(found, encode_seconds):
         echo(line)
     table(*forecast_table(found))
-
-
-def _warned(one: Problem) -> dict[str, str]:
-    """A warning as --json has it."""
-    return {"key": one.key, "expected": one.expected, "came": one.came, "to_do": one.fix}
 
 
 def report(made: RunReport, store: str, as_json: bool) -> None:

@@ -302,7 +302,7 @@ def test_a_device_that_the_encoders_do_not_use_is_refused(
 ) -> None:
     """A GPU asked for, whether there is one or not, is no reason to publish from the CPU without a word."""
     write(tmp_path, rows)
-    with pytest.raises(InputError, match=r"came: cuda:7\nto do: set encoders.device=cpu"):
+    with pytest.raises(InputError, match=r"came: encoders.device=cuda:7\nto do: set encoders.device=cpu"):
         run(config("encoders.device=cuda:7"))
     assert not (tmp_path / "store" / "CURRENT").exists()
 

@@ -37,6 +37,13 @@ class Checked:
     warnings: tuple[Problem, ...]
     forecast: Forecast | None
 
+    @property
+    def taken(self) -> Forecast:
+        """What a run takes."""
+        if self.forecast is None:
+            raise TypeError("only a run's plan has a forecast")
+        return self.forecast
+
 
 def preflight(
     config: Config, purpose: Purpose = "run", category: str | None = None, model: str | None = None
@@ -56,7 +63,7 @@ def preflight(
     _refuse(found)
     warnings = tuple(Problem(one.key, one.came, one.expected, one.fix) for one in found if not one.stops)
     for one in warnings:
-        _log.warning("%s: %s; expected: %s; to do: %s", one.key, one.came, one.expected, one.fix)
+        _log.warning("%s", one.line())
     return Checked(plan, warnings, forecast)
 
 
