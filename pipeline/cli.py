@@ -77,11 +77,11 @@ _count = click.IntRange(min=1)
 @_json
 def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
     """Write a catalog of drawn products, with titles in English and Chinese, into FOLDER."""
-    from pipeline import console
+    from pipeline import console, meters
     from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 
     console.logs("INFO")
-    with console.progress() as progress:
+    with meters.progress() as progress:
         total = options["products"]
         write_demo_catalog(folder, DemoOptions(**options), lambda done: progress("products", min(done, total), total))
     console.result({"folder": str(folder), **options}, as_json, f"{total:,} products in {folder}")
@@ -142,14 +142,14 @@ def run(
     What stands after -- goes to Beam's PipelineOptions. A run that was killed is run again: it goes on where it
     stopped.
     """
-    from pipeline import console
+    from pipeline import console, meters
 
     loaded = _load(config, overrides, memory)
     console.logs(loaded.config.run.log_level)
     from pipeline.stages import Request
     from pipeline.stages import run as run_stages
 
-    with console.progress() as progress:
+    with meters.progress() as progress:
         words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
         request = Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent)
         report = run_stages(request)
@@ -173,7 +173,7 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
     where it stopped.
     """
-    from pipeline import console
+    from pipeline import console, meters
     from pipeline.config_paths import refuse_out
 
     loaded = _load(config, overrides, untrained=True)
@@ -181,7 +181,7 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     console.logs(loaded.config.run.log_level)
     from pipeline.training import train_on_catalog
 
-    with console.progress() as progress:
+    with meters.progress() as progress:
         trained, left_out = train_on_catalog(loaded.config, loaded.config.train, model, out, progress)
     console.trained(trained, left_out, as_json)
 
@@ -203,7 +203,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
     goes on where it stopped.
     """
-    from pipeline import console
+    from pipeline import console, meters
     from pipeline.config_paths import refuse_out
 
     loaded = _load(config, overrides, untrained=True)
@@ -211,7 +211,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     console.logs(loaded.config.run.log_level)
     from pipeline.fusion_training import train_fusion_on_catalog
 
-    with console.progress() as progress:
+    with meters.progress() as progress:
         trained, left_out = train_fusion_on_catalog(loaded.config, out, progress)
     console.trained_fusion(trained, left_out, as_json)
 

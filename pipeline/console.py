@@ -7,8 +7,8 @@ from __future__ import annotations
 import json
 import logging
 import sys
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
 from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
@@ -30,7 +30,6 @@ if TYPE_CHECKING:
     from pipeline.evaluate import Evaluation
     from pipeline.notices import Notice
     from pipeline.preflight.check import Checked
-    from pipeline.progress import Progress
     from pipeline.report import RunReport
     from pipeline.verify import Verified
 
@@ -91,55 +90,6 @@ class _Stderr(logging.StreamHandler[Any]):
         """StreamHandler's __init__ sets one; it is not kept."""
 
 
-@contextmanager
-def progress() -> Iterator[Progress]:
-    """A function that shows how far a step is: a bar on a terminal, now and then a line elsewhere."""
-    if not sys.stderr.isatty():
-        yield _Lines()
-        return
-    from rich.console import Console
-    from rich.progress import (
-        BarColumn,
-        MofNCompleteColumn,
-        TextColumn,
-        TimeElapsedColumn,
-        TimeRemainingColumn,
-    )
-    from rich.progress import (
-        Progress as Bar,
-    )
-
-    columns = (
-        TextColumn("{task.description:10}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-        TimeRemainingColumn(),
-    )
-    with Bar(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, Any] = {}
-
-        def show(step: str, done: int, total: int) -> None:
-            if step not in tasks:
-                tasks[step] = bar.add_task(step, total=total)
-            bar.update(tasks[step], completed=done)
-
-        yield show
-
-
-class _Lines:
-    """Progress as log lines, one for each tenth of a step."""
-
-    def __init__(self) -> None:
-        self.shown: dict[str, int] = {}
-
-    def __call__(self, step: str, done: int, total: int) -> None:
-        tenth = 10 * done // total if total else 10
-        if tenth > self.shown.get(step, -1):
-            self.shown[step] = tenth
-            _log.info("%s %d of %d", step, done, total)
-
-
 def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
     """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
     from pipeline.forecast_report import forecast_lines, forecast_table
@@ -168,7 +118,8 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
         f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
     )
     _notices(made.notices)
-    click.echo("".join(f"warning: {_printable(one.line())}\n" for one in checked.warnings), nl=False)
+    for one in checked.warnings:
+        echo(printable(f"warning: {one.line()}"))
     for line in forecast_lines(found, encode_seconds):
         echo(line)
     table(*forecast_table(found))
