@@ -22,6 +22,7 @@ from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
 from pipeline.config import Config
 from pipeline.photos import fetch
 from pipeline.pixel_room import PIXELS
+from pipeline.progress import advanced
 from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
@@ -193,6 +194,7 @@ def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, 
         found.vectors[[start + i for i in good]] = vectors
         found.states.update((start + good[j], state) for j, state in enumerate(states))
         start += len(prepared)
+        advanced(start / n)
     return found
 
 

@@ -14,9 +14,9 @@ from lookup.manifest import ShardEntry
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.plan import Plan, Unit
-from pipeline.progress import Progress, watched
+from pipeline.progress import Progress, begin, rows_under_way, watched
 from pipeline.runners import run_pipeline
-from pipeline.shard_files import count_marks, mark_unit, marked_units, noted_key, reusable_shard, shard_record
+from pipeline.shard_files import finished_units, mark_unit, marked_units, noted_key, reusable_shard, shard_record
 from pipeline.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 
 _log = logging.getLogger(__name__)
@@ -37,7 +37,8 @@ def embed(
     resumed = _resume(store, config, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
-        with watched(progress, "embed", len(plan.units), lambda: count_marks(store, run)):
+        begin()
+        with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)):
             run_pipeline(
                 beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, plan.image_root, todo)
             )
@@ -83,6 +84,11 @@ class Embed(beam.PTransform):  # type: ignore[misc]
             | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.config, self.root))
             | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.config, self.run))
         )
+
+
+def _rows_done(store: Store, run: str, plan: Plan) -> int:
+    finished = finished_units(store, run)
+    return sum(unit.rows for unit in plan.units if unit.number in finished) + rows_under_way(finished)
 
 
 def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str]:

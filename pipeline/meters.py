@@ -22,6 +22,7 @@ _COUNTED = {
     "train": "steps",
     "train fusion": "steps",
 }
+_TELL_THEMSELVES = {"train", "train fusion"}  # with the loss
 _SECONDS = 10.0  # between two lines of a step at least
 _SHARE = 0.05  # of the time that a step has taken: hours do not fill a log
 
@@ -87,6 +88,8 @@ class Lines:
 
     def __call__(self, step: str, done: int, total: int) -> None:
         """Log how far `step` is, if it is time to."""
+        if step in _TELL_THEMSELVES:
+            return
         now = time.monotonic()
         began = self.began.setdefault(step, Speed(done, now))
         if now < self.due.get(step, now) and done < total:

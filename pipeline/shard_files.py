@@ -106,9 +106,10 @@ def noted_key(store: Store, run: str) -> str | None:
     return None if note is None else note.key
 
 
-def count_marks(store: Store, run: str) -> int:
-    """How many units a run has done; the marks are not read."""
-    return len(store.names(f"runs/{run}/units"))
+def finished_units(store: Store, run: str) -> set[int]:
+    """The numbers of the units that a run has done; the marks are not read."""
+    stems = (Path(name).stem for name in store.names(f"runs/{run}/units"))
+    return {int(stem) for stem in stems if stem.isdigit()}
 
 
 def marked_units(store: Store, run: str) -> dict[int, Mark]:

@@ -36,6 +36,7 @@ from pipeline.failures import told
 from pipeline.index_parts import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.photos import photo_limits
 from pipeline.plan import Unit
+from pipeline.progress import at_unit
 from pipeline.shard_files import mark_unit, reusable_shard, write_unit
 from pipeline.tower_queries import tower_queries
 
@@ -177,9 +178,10 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
         if self.encoder is not None and batch.num_rows:
-            with told():
+            meta = _meta(batch)
+            with told(), at_unit(meta["unit"], meta["rows"]):
                 table = embed_photos(pa.Table.from_batches([batch]), self.encoder, self.root, self.limits, self.pool)
-            batch = _batch(table, _meta(batch))
+            batch = _batch(table, meta)
             Metrics.counter("vitrine", "photos_encoded").inc(batch.num_rows - batch.column("image_vector").null_count)
         yield batch
 

@@ -30,7 +30,7 @@ def test_a_real_run_keeps_stdout_for_the_result(demo: Path, tmp_path: Path) -> N
     for step in ("plan", "embed", "build", "gate", "publish"):
         assert f"INFO {step}: " in done.stderr
         assert f"INFO pipeline.report {step}: " in (folder / "log.txt").read_text()
-    assert "INFO embed 4 of 4" in done.stderr
+    assert "INFO embed 120 of 120 rows" in done.stderr
 
 
 def test_progress_is_a_bar_on_a_terminal(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from lookup import store as stores
 from lookup.manifest import FileRef
 from lookup.store import Store
 from pipeline import progress
-from pipeline.shard_files import count_marks, mark_unit
+from pipeline.shard_files import finished_units, mark_unit
 from pipeline.verify import verify_store
 from tests.conftest import digests, overrides, run_titles, told, vitrine, write_titles
 from tests.killed_runs import killed_after, runs_to_kill
@@ -371,4 +371,4 @@ def test_progress_reads_no_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     for number in range(3):
         mark_unit(store, "one", number, "ab", reused=False)
     monkeypatch.setattr(Store, "read", lambda *_: pytest.fail("a mark was read"))
-    assert (count_marks(store, "one"), count_marks(store, "two")) == (3, 0)
+    assert (finished_units(store, "one"), finished_units(store, "two")) == ({0, 1, 2}, set())

@@ -297,3 +297,31 @@ def test_a_catalog_is_pairs_of_texts_and_photos(demo: Path, dirty: Path, tmp_pat
     found = catalog_lessons(config, make_plan(config), 16)
     assert 60 <= len(found.pairs) < 120
     assert {"duplicate_id", "image_undecodable", "image_not_found"} <= found.left_out.keys()
+
+
+def test_a_checkpoint_by_the_clock_is_gone_on_from(
+    fresh: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Killed long before the first evaluation, it goes on where the last minutes' checkpoint stands, to the same bytes
+    as one that wrote none; the log has loss, recall, rows, rate and time left.
+    """
+    pairs, torn = pairs_of(40), tmp_path / "torn"
+    rarely = quick(evaluate_every=1000)
+    often = rarely.model_copy(update={"checkpoint_minutes": 1e-9})
+    train(pairs, fresh, tmp_path / "whole", rarely)
+
+    def interrupted(step: str, done: int, total: int) -> None:
+        if done == 3:
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(pairs, fresh, torn, often, progress=interrupted)
+    steps: list[int] = []
+    caplog.set_level("INFO")
+    train(pairs, fresh, torn, often, progress=lambda step, done, total: steps.append(done))
+    assert steps[0] == 4
+    for path in (tmp_path / "whole").iterdir():
+        if path.name != "training.json":  # which tells the seconds
+            assert path.read_bytes() == (torn / path.name).read_bytes(), path.name
+    line = next(record.getMessage() for record in caplog.records if record.getMessage().startswith("train: "))
+    assert all(word in line for word in ("loss ", "held-out recall@", "rows seen", "rows a second", "minutes left"))

@@ -60,7 +60,14 @@ class FusionTrainSettings(BaseModel):
     held_out_most: int = Field(1000, ge=1, description="at most so many held-out products are measured")
     recall_k: int = Field(1, ge=1, description="k of the held-out recall@k, over queries by text, by photo, by both")
     evaluate_every: int = Field(50, ge=1, description="steps between evaluations; each writes a checkpoint")
+    checkpoint_minutes: float = Field(
+        5.0, gt=0, description="minutes after which a checkpoint is written, also without an evaluation"
+    )
     patience: int = Field(5, ge=0, description="stop after so many evaluations without a better recall; 0: never")
+
+    def told(self) -> dict[str, Any]:
+        """What decides the fusion, as JSON."""
+        return self.model_dump(mode="json", exclude={"checkpoint_minutes"})
 
 
 @dataclass(frozen=True)
@@ -83,7 +90,7 @@ class FusionTask:
                 "fusion": [self.spec.type, self.spec.version],
                 "towers": [self.text.identity, self.image.identity],
                 "source": self.source,
-                "settings": self.settings.model_dump(mode="json"),
+                "settings": self.settings.told(),
             }
         )
 
@@ -148,6 +155,8 @@ class _Run:
         """Step until the end, or until the held-out recall no longer grows."""
         said = self._settings
         shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k
+        rows = min(said.batch, len(self._room.training))
+        shares = (*shares, rows, 60 * said.checkpoint_minutes)
         course = Course("train fusion", self._total, *shares, self._step, self._measure)
         take_steps(course, self._state, self._checkpoints, (self._model, self._optimizer), progress)
 
@@ -170,7 +179,7 @@ class _Run:
         kind = task.spec.type, task.spec.version
         towers: dict[Modality, str] = {"text": task.text.identity, "image": task.image.identity}
         write_fusion(partial, kind, towers, self._model["network"], (self._sizes, scales))
-        record = {"identity": state.identity, "settings": self._settings.model_dump(mode="json")}
+        record = {"identity": state.identity, "settings": self._settings.told()}
         record["result"] = asdict(trained)
         publish(partial, out, self._checkpoints, record)
         return trained

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import shutil
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     import torch
 
 RECORD = "training.json"
+_TOLD_EVERY = 10.0  # seconds
+_log = logging.getLogger(__name__)
 
 Progress = Callable[[str, int, int], None]  # (step, done, total)
 
@@ -42,6 +45,8 @@ class Course:
     lr: float
     warmup: float
     recall_k: int
+    rows: int  # of a step
+    checkpoint_seconds: float  # after which a checkpoint is written, also without an evaluation
     step: Callable[[float], float]  # learning rate -> loss
     measure: Callable[[], float | None]
 
@@ -55,22 +60,42 @@ def take_steps(
 ) -> None:
     """Step until the end, or until the held-out recall no longer grows; the curve and checkpoints tell how it went."""
     before, began = state.seconds, time.monotonic()
+    first, saved, told = state.step, began, began
     with open(checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
         while state.step < course.total and not (course.patience and state.worse >= course.patience):
             rate = learning_rate(state.step, course.total, course.lr, course.warmup)
             loss = course.step(rate)
             state.step += 1
             curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
-            if state.step % course.evaluate_every == 0 or state.step == course.total:
+            evaluated, recall = state.step % course.evaluate_every == 0 or state.step == course.total, None
+            if evaluated:
                 recall = course.measure()
                 if recall is not None:
                     curve.write(json.dumps({"step": state.step, f"recall_at_{course.recall_k}": recall}) + "\n")
                 _keep_best(state, recall)
-                state.seconds = before + time.monotonic() - began
+            now = time.monotonic()
+            if evaluated or now - saved >= course.checkpoint_seconds:
+                state.seconds = before + now - began
                 os.fsync(curve.fileno())
                 checkpoints.save(state, *learning)
+                saved = now
+            if evaluated or now - told >= _TOLD_EVERY:
+                _tell(course, state, loss, recall, (state.step - first) / max(now - began, 1e-9))
+                told = now
             if progress is not None:
                 progress(course.name, state.step, course.total)
+
+
+def _tell(course: Course, state: State, loss: float, recall: float | None, rate: float) -> None:
+    """How the training goes; `rate` is steps a second."""
+    left = (course.total - state.step) / rate / 60
+    measured = f", held-out recall@{course.recall_k} {recall:.3f}" if recall is not None else ""
+    best = f" (best {state.best_recall:.3f} at step {state.best_step:,})" if recall is not None else ""
+    _log.info(
+        "%s: step %s of %s, loss %.4f%s%s, %s rows seen, %.1f rows a second, %.1f minutes left at most",
+        course.name, f"{state.step:,}", f"{course.total:,}", loss, measured, best,
+        f"{state.step * course.rows:,}", rate * course.rows, left,
+    )  # fmt: skip
 
 
 def _keep_best(state: State, recall: float | None) -> None:

@@ -61,6 +61,9 @@ class TrainSettings(BaseModel):
     held_out_most: int = Field(2000, ge=1, description="at most so many held-out products are measured")
     recall_k: int = Field(10, ge=1, description="k of the held-out text-to-photo recall@k")
     evaluate_every: int = Field(200, ge=1, description="steps between evaluations; each writes a checkpoint")
+    checkpoint_minutes: float = Field(
+        5.0, gt=0, description="minutes after which a checkpoint is written, also without an evaluation"
+    )
     patience: int = Field(0, ge=0, description="stop after so many evaluations without a better recall; 0: never")
     crop: float = Field(0.7, gt=0, le=1, description="augmentation: least share of a photo that is kept")
     flip: float = Field(0.5, ge=0, le=1, description="augmentation: how often a photo is mirrored")
@@ -73,7 +76,8 @@ class TrainSettings(BaseModel):
         """What decides the weights, as JSON. Keys that came later are left out while they change nothing, so that a
         training begun before them goes on.
         """
-        return self.model_dump(mode="json", exclude=None if self.low_rank else {"low_rank"})
+        idle = {"checkpoint_minutes"} | ({"low_rank"} if not self.low_rank else set())
+        return self.model_dump(mode="json", exclude=idle)
 
 
 @dataclass(frozen=True)
@@ -148,6 +152,8 @@ class _Run:
         """Step until the end, or until the held-out recall no longer grows."""
         said = self._settings
         shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k
+        rows = min(said.batch, len(self._split.training))
+        shares = (*shares, rows, 60 * said.checkpoint_minutes)
         course = Course("train", self.total, *shares, self._step, self._measure)
         take_steps(course, self._state, self._checkpoints, (self._towers.model, self._optimizer), progress)
 
