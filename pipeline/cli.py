@@ -102,10 +102,12 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     """
     from pipeline import console
     from pipeline.history import encode_seconds
+    from pipeline.parent import refuse_unlike
     from pipeline.preflight.check import preflight
 
     loaded = _load(config, overrides, memory)
     checked = preflight(loaded.config, category=category)
+    refuse_unlike(loaded.config, checked.plan, category)
     console.plan(checked, encode_seconds(loaded.config, checked.plan.rows), as_json)
 
 

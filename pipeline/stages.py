@@ -29,20 +29,20 @@ from pipeline.config_yaml import Problem
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
 from pipeline.forecast import fitted
-from pipeline.gates.attribute_types import attribute_types
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
 from pipeline.gates.invariants import index_rows
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.notices import Notice
+from pipeline.parent import compared
 from pipeline.plan import Plan
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
-from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, refuse_mixing, with_types
+from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
 
 _log = logging.getLogger(__name__)
 Status = Literal["published", "unchanged", "refused", "failed"]
@@ -189,10 +189,8 @@ def _refuse_types(request: Request, store: Store, state: _State, plan: Plan) -> 
     if state.parent is None:
         return
     if request.category is not None:
-        state.parent = with_types(store, state.parent)
-        refuse_mixing(request.config, plan, state.parent)
-        return
-    state.gates = [attribute_types(plan.attribute_types, state.parent, request.config.gates.max_changed_types)]
+        state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
+    state.gates = compared(request.config, plan, store, state.parent, request.category)
     _refuse(state, f"{store.root}/runs/{state.run}/report.html")
 
 

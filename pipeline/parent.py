@@ -1,0 +1,31 @@
+"""Whether what a plan reads can stand beside, or follow on, the published snapshot: asked before any encoding."""
+
+from __future__ import annotations
+
+from encoders.errors import GateError
+from lookup.manifest import Manifest
+from lookup.store import Store
+from pipeline.config import Config
+from pipeline.gates.attribute_types import attribute_types
+from pipeline.plan import Plan
+from pipeline.report import GateResult
+from pipeline.snapshot import refuse_mixing, with_types
+
+
+def compared(config: Config, plan: Plan, store: Store, parent: Manifest, category: str | None) -> list[GateResult]:
+    """The gates of a whole run that need its plan only; InputError for a category's run that would mix what differs."""
+    if category is None:
+        return [attribute_types(plan.attribute_types, parent, config.gates.max_changed_types)]
+    refuse_mixing(config, plan, with_types(store, parent))
+    return []
+
+
+def refuse_unlike(config: Config, plan: Plan, category: str | None) -> None:
+    """InputError or GateError where a run would be refused for what the store at `store.path` publishes."""
+    store = Store.at(config.store.path)
+    name = store.current()
+    if name is None:
+        return
+    for gate in compared(config, plan, store, store.manifest(name), category):
+        if not gate.passed:
+            raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)
