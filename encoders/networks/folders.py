@@ -137,11 +137,11 @@ def open_model(model: str, settings: str = "config.json") -> ModelFolder:
         _refuse_remote_code(file, _json(file))
     if (path / "adapter_config.json").exists():
         raise InputError("a whole model", f"{path}: an adapter of another one", "merge the two and save the result")
-    for file in sorted(path.glob("*.safetensors")):
-        refuse_cut(file)
     locked = Lock.read(path.parent).models.get(path.name)
     if locked:
         _refuse_other_files(path, locked)
+    for file in () if locked else sorted(path.glob("*.safetensors")):  # of a locked one every byte is compared
+        refuse_cut(file)
     config = _json(path / settings)
     if not isinstance(config, dict):
         raise InputError(f"a JSON object in {settings}", f"{path}: {type(config).__name__}", "restore the file")

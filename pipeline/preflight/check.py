@@ -50,7 +50,7 @@ def preflight(
 ) -> Checked:
     """Plan and look; InputError tells everything that makes it impossible. `model` is what `vitrine train` starts from.
 
-    VitrineError where the catalog's bytes are damaged.
+    VitrineError where the ids or categories are damaged; other damage is told by the unit that meets it.
     """
     found = list(machine_findings(config, purpose, model))
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained

@@ -11,10 +11,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import VitrineError
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
-from pipeline.catalog.files import UNREADABLE, first_line, open_file
+from pipeline.catalog.files import UNREADABLE, open_file
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.plan import Plan
@@ -120,7 +119,7 @@ def _only(table: pa.Table, names: dict[str, str], settings: CatalogConfig, categ
 
 
 def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: int) -> pa.Table:
-    """The first `rows` of a row group, or as many as stay within some bytes; VitrineError where they are damaged."""
+    """The first `rows` of a row group, or as many as stay within some bytes; none where they are damaged."""
     held: list[pa.RecordBatch] = []
     size = 0
     try:
@@ -130,10 +129,9 @@ def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str
             if len(held) * _AT_ONCE >= rows or size > _MOST_BYTES:
                 break
     except UNREADABLE as err:
-        raise machine_fault(err) or VitrineError(
-            f"row group {group} of {path} to be readable",
-            first_line(err),
-            "write this catalog file again; nothing was published, and the next run goes on from here",
-        ) from err
+        fault = machine_fault(err)
+        if fault is not None:
+            raise fault from err
+        held = []  # damaged: the step that needs all of it says so, and what stands beside it is not lost
     schema = pa.schema([file.schema_arrow.field(name) for name in names])
     return pa.Table.from_batches(held).slice(0, rows) if held else schema.empty_table()
