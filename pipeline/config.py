@@ -30,7 +30,7 @@ from pipeline.config_sections import (
     ShardsConfig,
     StoreConfig,
 )
-from pipeline.config_sources import Problem, Tree, shown
+from pipeline.config_sources import Tree
 from pipeline.config_specs import (
     SPECS,
     Fields,
@@ -39,6 +39,7 @@ from pipeline.config_specs import (
     fields_of,
     fusion_problems,
 )
+from pipeline.config_yaml import Problem, shown
 
 
 class Config(Section):
@@ -191,7 +192,7 @@ def _overlaps(tree: Tree) -> list[Problem]:
     if not isinstance(catalog, dict) or not isinstance(store, dict):
         return []
     where, root, kept = catalog.get("path"), catalog.get("image_root"), store.get("path")
-    if not all(isinstance(one, str) and one and "\0" not in one for one in (where, kept)):
+    if not isinstance(where, str) or not isinstance(kept, str) or not where or not kept or "\0" in where + kept:
         return []
     return list(path_problems(where, root if isinstance(root, str) and root else None, kept))
 

@@ -14,7 +14,8 @@ from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
 from index_builders.base import builder_types
 from index_builders.sizing import AUTO, IndexSettings
 from lookup.metric import Metric
-from pipeline.config_sources import Problem, Tree, nearest, shown
+from pipeline.config_sources import Tree, nearest
+from pipeline.config_yaml import Problem, shown
 
 Fields = dict[str, Any]
 

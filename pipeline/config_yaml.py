@@ -148,14 +148,15 @@ def _unbounded(raw: bytes | str, where: str) -> Problem | None:
     total = 0
     for event in yaml.parse(raw, Loader=_Loader):
         values, depth = 0, 0
-        if isinstance(event, yaml.NodeEvent) and getattr(event, "tag", None) not in (None, "!", _STR):
-            came, fix = f"the tag {event.tag}", "write the plain value; a text that looks like a number is quoted"
+        tag = getattr(event, "tag", None)
+        if tag not in (None, "!", _STR) and isinstance(event, yaml.NodeEvent):
+            came, fix = f"the tag {tag}", "write the plain value; a text that looks like a number is quoted"
             return Problem(_line(where, event.start_mark), came, "values without tags", fix)
         if isinstance(event, yaml.AliasEvent):
             if any(event.anchor == one.anchor for one in opened):
                 came, fix = f"*{event.anchor} inside of &{event.anchor}", "write out what is meant there"
                 return Problem(_line(where, event.start_mark), came, "a value that does not contain itself", fix)
-            values, depth = known.get(event.anchor, (1, 0))
+            values, depth = known.get(event.anchor or "", (1, 0))
         elif isinstance(event, yaml.ScalarEvent):
             values = 1
             known |= {event.anchor: (1, 0)} if event.anchor else {}

@@ -34,7 +34,7 @@ def progress() -> Iterator[Progress]:
         yield Lines()
         return
     from rich.console import Console
-    from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+    from rich.progress import BarColumn, MofNCompleteColumn, TaskID, TextColumn, TimeElapsedColumn, TimeRemainingColumn
     from rich.progress import Progress as Bar
 
     columns = (
@@ -46,7 +46,7 @@ def progress() -> Iterator[Progress]:
         TimeRemainingColumn(elapsed_when_finished=False),
     )
     with Bar(*columns, console=Console(stderr=True)) as bar:
-        tasks: dict[str, tuple[int, Speed]] = {}
+        tasks: dict[str, tuple[TaskID, Speed]] = {}
 
         def show(step: str, done: int, total: int) -> None:
             if step not in tasks:

@@ -151,10 +151,9 @@ class _Run:
     def steps(self, progress: Progress | None) -> None:
         """Step until the end, or until the held-out recall no longer grows."""
         said = self._settings
-        shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k
         rows = min(said.batch, len(self._split.training))
-        shares = (*shares, rows, 60 * said.checkpoint_minutes)
-        course = Course("train", self.total, *shares, self._step, self._measure)
+        shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k, rows
+        course = Course("train", self.total, *shares, 60 * said.checkpoint_minutes, self._step, self._measure)
         take_steps(course, self._state, self._checkpoints, (self._towers.model, self._optimizer), progress)
 
     def finish(self, out: Path) -> Trained:
