@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict
 import encoders
 from encoders.errors import InputError, VitrineError
 from encoders.identity import identity_of
+from encoders.liveness import beat
 from encoders.machine import machine_fault
 from encoders.named_types import types_in
 from encoders.photo import PhotoLimits, decode
@@ -255,6 +256,7 @@ def _stateless(encoder: Encoder) -> InputError:
 
 
 def _checked(vectors: Vectors, n: int, dim: int) -> Vectors:
+    beat()  # a micro-batch is done
     if vectors.shape != (n, dim) or vectors.dtype != np.float32:
         raise TypeError(f"forward() must return ({n}, {dim}) float32, it returned {vectors.shape} {vectors.dtype}")
     return vectors

@@ -22,6 +22,7 @@ from pathlib import Path
 
 import fsspec
 
+from encoders.liveness import beat
 from lookup.errors import InputError, LockedError, machine_fault
 from lookup.manifest import FileRef
 from lookup.store import HOLDER, PARTS, Store, differs, digest_file, inside, locked, new_holder
@@ -33,6 +34,14 @@ _SCRATCH = "scratch-"
 _DEAD = 86_400  # seconds after which what lies in scratch is taken for a dead run's
 
 _log = logging.getLogger(__name__)
+
+
+class _Beating(fsspec.Callback):  # type: ignore[misc]
+    """Each part of a file that is sent or fetched is a sign of life."""
+
+    def call(self, hook_name: str | None = None, **kwargs: object) -> None:
+        """What fsspec calls after each part."""
+        beat()
 
 
 class RemoteStore(Store):
@@ -60,6 +69,10 @@ class RemoteStore(Store):
         owner = self.cache.stat().st_uid
         if owner != os.getuid():
             raise InputError(f"a cache that belongs to user {os.getuid()}", f"{self.cache} of user {owner}", fix)
+
+    def sign(self) -> Path:
+        """The local file by which processes of this machine see that a run is alive; it need not be there."""
+        return self.cache / "alive"
 
     def path(self, name: str) -> Path:
         """Where the local copy of `name` lies or would lie."""
@@ -95,8 +108,12 @@ class RemoteStore(Store):
             try:
                 yield path
             finally:
-                for file in sorted(path.iterdir()):
-                    self.put(file, f"{name}/{file.name}", rows=0)
+                self.hand_in(path, name)
+
+    def hand_in(self, path: Path, name: str) -> None:
+        """Make what lies in `path`, which `folder` gave, the files of `name` by now."""
+        for file in sorted(path.iterdir()):
+            self.put(file, f"{name}/{file.name}", rows=0)
 
     def remove(self, folder: str) -> None:
         """Drop `folder`, there or not, and this machine's copies."""
@@ -116,7 +133,7 @@ class RemoteStore(Store):
     def put(self, source: Path, name: str, rows: int) -> FileRef:
         """Commit a finished scratch file under `name`."""
         digest, size = digest_file(source)
-        self.fs.put_file(str(source), self._object(name))
+        self.fs.put_file(str(source), self._object(name), callback=_Beating())
         return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
 
     def local(self, file: FileRef) -> Path | None:
@@ -157,7 +174,12 @@ class RemoteStore(Store):
         try:
             yield
         finally:
-            self._held = b""
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Delete the lock if it is still ours."""
+        mine, self._held = self._held, b""
+        if mine:
             self._release(mine)
 
     def check_lock(self) -> None:
@@ -194,7 +216,7 @@ class RemoteStore(Store):
     def _fetch(self, file: FileRef, folder: Path) -> Path | None:
         if not self.exists(file.path):
             return None
-        self.fs.get_file(self._object(file.path), str(folder / "copy"))
+        self.fs.get_file(self._object(file.path), str(folder / "copy"), callback=_Beating())
         return folder / "copy"
 
     def _object(self, name: str) -> str:

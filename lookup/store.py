@@ -14,7 +14,7 @@ import shutil
 import socket
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from blake3 import blake3
 from filelock import FileLock, Timeout
 
 from encoders.disk import sync
+from encoders.liveness import beat
 from encoders.regular import read_regular
 from lookup import manifest as manifests
 from lookup.errors import InputError, IntegrityError, LockedError, machine_fault
@@ -79,6 +80,10 @@ class Store:
         for folder in ("runs", _SCRATCH):
             self.path(folder).mkdir(parents=True, exist_ok=True)
 
+    def sign(self) -> Path:
+        """The local file by which processes of this machine see that a run is alive; it need not be there."""
+        return self.path(f"{_SCRATCH}/alive")
+
     def path(self, name: str) -> Path:
         """Where `name` lies or would lie."""
         return Path(self.root) / inside(name)
@@ -111,6 +116,9 @@ class Store:
         path.mkdir(parents=True, exist_ok=True)
         yield path
 
+    def hand_in(self, path: Path, name: str) -> None:
+        """Make what lies in `path`, which `folder` gave, the files of `name` by now."""
+
     def remove(self, folder: str) -> None:
         """Drop `folder`, of files that no snapshot names, there or not."""
         path = self.path(folder)
@@ -133,6 +141,7 @@ class Store:
         target.parent.mkdir(parents=True, exist_ok=True)
         sync(source)
         digest, size = digest_file(source)
+        beat()
         os.replace(source, target)
         sync(target.parent)
         if new_folder:
@@ -156,8 +165,13 @@ class Store:
             self.path(HOLDER).write_bytes(new_holder())
             yield
         finally:
-            self.path(HOLDER).unlink(missing_ok=True)
+            self.abandon()
             lock.release()
+
+    def abandon(self) -> None:
+        """Say of the lock that nobody holds it: before it is released, or before this process ends."""
+        with suppress(OSError):
+            self.path(HOLDER).unlink(missing_ok=True)
 
     def check_lock(self) -> None:
         """LockedError when the lock was lost meanwhile. The system's own, which guards a folder, is not lost."""

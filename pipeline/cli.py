@@ -18,8 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from encoders.errors import InputError
-from pipeline import streams
-from pipeline.commands import BEAM, BeamCommand, Commands
+from pipeline.commands import BEAM, BeamCommand, Commands, ending
 
 if TYPE_CHECKING:
     from pipeline.config import Loaded
@@ -395,5 +394,5 @@ def _load(path: str | None, overrides: Sequence[str], memory: str | None = None,
 
 def main() -> None:
     """Entry point of the command."""
-    with streams.flushed():
+    with ending():
         cli(prog_name="vitrine")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NoReturn
 
 import click
@@ -11,8 +12,21 @@ import click
 from encoders.errors import InputError, VitrineError
 from encoders.machine import machine_fault
 from pipeline import streams
+from pipeline.watchdog import leave
 
 BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
+
+
+@contextmanager
+def ending() -> Iterator[None]:
+    """Around the command of a process of its own: what is left to print is printed, and nothing that hangs is waited
+    for.
+    """
+    try:
+        with streams.flushed():
+            yield
+    finally:
+        leave()
 
 
 class Commands(click.Group):

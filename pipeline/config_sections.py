@@ -169,4 +169,9 @@ class RunConfig(Section):
         description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
         "refused; null: any",
     )
+    stall_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        30,
+        description="minutes without any progress (a micro-batch, a photo, rows read, a unit) after which a run is "
+        "ended, its stacks in the log; null: never",
+    )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")

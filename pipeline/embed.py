@@ -16,6 +16,7 @@ from blake3 import blake3
 
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
+from encoders.liveness import beat
 from encoders.machine import fault_of_all
 from encoders.networks.device import distinct
 from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
@@ -215,6 +216,7 @@ def _prepared(
     """
 
     def prepare(photo: dict[str, Any]) -> Any:
+        beat()
         try:
             raw = fetch(photo, root, limits)
         except PhotoError as err:

@@ -38,10 +38,9 @@ def embed(
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
         begin()
-        with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)):
-            run_pipeline(
-                beam_arguments, config.run.workers, lambda p: p | "Units" >> Embed(config, run, plan.image_root, todo)
-            )
+        stage = Embed(config, run, plan.image_root, todo)
+        with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)), store.scratch() as scratch:
+            run_pipeline(beam_arguments, config.run.workers, lambda p: p | "Units" >> stage, scratch)
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]
     if missing:

@@ -13,6 +13,7 @@ from blake3 import blake3
 from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from encoders.identity import identity_of
+from encoders.liveness import beat
 from encoders.photo import PhotoError
 from index_builders.shards import FORMAT
 from pipeline.config import Config
@@ -76,6 +77,7 @@ def id_hashes(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
 
 def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, identify: Identify) -> bytes:
     hasher = blake3()
+    beat()
     for photo in row:
         parts = (b"bytes", photo["bytes"]) if photo["bytes"] is not None else identify(photo["path"], version)
         for part in parts:

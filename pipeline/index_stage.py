@@ -92,7 +92,8 @@ def _build(
     try:
         while tasks:
             stage = BuildIndexes(config, dim, tasks, most_threads)
-            run_pipeline(beam_arguments, config.run.workers, partial(_staged, stage))
+            with store.scratch() as scratch:
+                run_pipeline(beam_arguments, config.run.workers, partial(_staged, stage), scratch)
             following = [task._replace(round=task.round + 1) for task in tasks]
             tasks = [task for task in following if needs_round(store, task)]
     finally:

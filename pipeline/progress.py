@@ -9,6 +9,8 @@ import threading
 from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager
 
+from encoders.liveness import beat
+
 # (step, done, total); called from a thread of its own
 Progress = Callable[[str, int, int], None]
 
@@ -51,7 +53,7 @@ def watched(progress: Progress | None, step: str, total: int, done: Callable[[],
     if progress is None:
         yield
         return
-    ended = threading.Event()
+    ended, seen = threading.Event(), [-1]
 
     def tell() -> None:
         try:
@@ -59,6 +61,9 @@ def watched(progress: Progress | None, step: str, total: int, done: Callable[[],
         except OSError as err:  # a count is a courtesy: what matters of the same trouble meets the step itself
             _log.debug("no progress of %s: %s", step, err)
             return
+        if count != seen[0]:
+            beat()  # workers elsewhere have no other sign
+        seen[0] = count
         progress(step, count, total)
 
     def look() -> None:

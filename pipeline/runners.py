@@ -10,7 +10,9 @@ import contextlib
 import difflib
 import io
 import logging
-from collections.abc import Callable, Sequence
+import tempfile
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 
 import apache_beam as beam
 import grpc  # type: ignore[import-untyped]
@@ -89,11 +91,17 @@ def runner_of(options: PipelineOptions) -> str | PipelineRunner:
     return fn_runner.FnApiRunner(provision_info=info)
 
 
-def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.Pipeline], object]) -> None:
-    """Run the pipeline that `build` makes, to its end; a failure in a worker comes back in its own three parts."""
+def run_pipeline(
+    arguments: Sequence[str], workers: int, build: Callable[[beam.Pipeline], object], scratch: Path | None = None
+) -> None:
+    """Run the pipeline that `build` makes, to its end; a failure in a worker comes back in its own three parts.
+
+    The folder that Beam makes for each pipeline lies in `scratch`: of a run that is killed it stays.
+    """
     options = options_of(arguments, workers)
     quiet_beam()
-    pipeline = beam.Pipeline(runner=runner_of(options), options=options)
+    with _temporary(scratch):
+        pipeline = beam.Pipeline(runner=runner_of(options), options=options)
     build(pipeline)
     try:
         result = pipeline.run()
@@ -109,6 +117,16 @@ def run_pipeline(arguments: Sequence[str], workers: int, build: Callable[[beam.P
         raise VitrineError(
             "the runner to end in the state DONE", str(state), "read the runner's own log, then run again"
         )
+
+
+@contextlib.contextmanager
+def _temporary(folder: Path | None) -> Iterator[None]:
+    """Temporary files of the body lie in `folder`. For a moment only: sockets in it could have names too long."""
+    before, tempfile.tempdir = tempfile.tempdir, str(folder) if folder else tempfile.tempdir
+    try:
+        yield
+    finally:
+        tempfile.tempdir = before
 
 
 def quiet_beam() -> None:

@@ -11,9 +11,10 @@ import secrets
 import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
@@ -43,6 +44,7 @@ from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, 
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
 from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
+from pipeline.watchdog import watchdog
 
 _log = logging.getLogger(__name__)
 Status = Literal["published", "unchanged", "refused", "failed"]
@@ -96,10 +98,15 @@ def run(request: Request) -> RunReport:
     store = Store.create(request.config.store.path)
     with store.lock():
         store.sweep()
-        state = _State(_run_id(), datetime.now(UTC))
+        state, minutes = _State(_run_id(), datetime.now(UTC)), request.config.run.stall_minutes
         with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
             try:
-                with told():
+                with (
+                    told(),
+                    watchdog(
+                        minutes, store.sign(), folder / "log.txt", partial(_give_up, request, store, state, folder)
+                    ),
+                ):
                     _steps(request, store, state)
             except VitrineError as err:
                 state.error = err
@@ -124,6 +131,15 @@ def _courtesy(state: _State) -> Iterator[None]:
         if state.status not in ("published", "unchanged"):
             raise
         _log.warning("the snapshot %s stands, but the run's notes are not complete: %s", state.snapshot, err)
+
+
+def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
+    """Leave the report of a run that hangs, and free the lock; the process ends after this."""
+    state.error = err
+    _leave(folder, _report(request, state))
+    with suppress(OSError):
+        store.hand_in(folder, f"runs/{state.run}")
+    store.abandon()
 
 
 def _leave(folder: Path, report: RunReport) -> None:

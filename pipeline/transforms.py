@@ -22,6 +22,7 @@ from apache_beam.typehints.batch import BatchConverter
 from encoders.base import load_image, load_text
 from encoders.decoder_process import dismiss
 from encoders.errors import VitrineError
+from encoders.liveness import attach, computing
 from index_builders.threads import fair_share, threads
 from lookup.manifest import IndexRecord
 from lookup.store import Store
@@ -105,6 +106,7 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Open the store."""
         self.store = Store.at(self.config.store.path)
+        attach(self.store.sign())
 
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
     def process(self, unit: Unit) -> Iterator[pa.RecordBatch]:
@@ -139,7 +141,8 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Load the encoder; threads of one process share it."""
         _keep_memory_for(self.networks)
-        self.encoder = load_text(self.spec, self.device) if self.spec else None
+        with computing():
+            self.encoder = load_text(self.spec, self.device) if self.spec else None
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Encode the whole unit in micro-batches inside this call."""
@@ -167,7 +170,8 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Load the encoder and start the decoding threads."""
         _keep_memory_for(self.networks)
-        self.encoder = load_image(self.spec, self.device) if self.spec else None
+        with computing():
+            self.encoder = load_image(self.spec, self.device) if self.spec else None
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
 
     def teardown(self) -> None:
@@ -268,6 +272,7 @@ class StoreDoFn(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Open the store, and load the fusion where texts are asked."""
         self.store = Store.at(self.config.store.path)
+        attach(self.store.sign())
         self.embed = tower_queries(self.config)
 
 
@@ -276,7 +281,7 @@ class BuildIndex(StoreDoFn):
 
     def process(self, task: Task) -> Iterator[Done | TaggedOutput[Literal["parts"], Part]]:
         """Build one partition's index, or begin to."""
-        with told(), threads(fair_share(self.at_once, self.most_threads)):
+        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
             found = started(self.store, task, self.config, self.dim, self.embed)
         give_back()
         if isinstance(found, IndexRecord):
@@ -290,7 +295,7 @@ class FillPart(StoreDoFn):
 
     def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
         """Fill one part."""
-        with told(), threads(1):
+        with told(), computing(), threads(1):
             yield task_of(part), filled_part(self.store, part, self.config.index)
 
 
@@ -300,7 +305,7 @@ class MergeParts(StoreDoFn):
     def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
         """Merge, tune, check and measure one partition's index."""
         task, parts = filled
-        with told(), threads(fair_share(self.at_once, self.most_threads)):
+        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
             record = merged(self.store, task, parts, self.config, self.dim, self.embed)
         give_back()
         if record is not None:

@@ -228,9 +228,9 @@ def test_reuse_fetches_nothing(demo: Path, url: str, monkeypatch: pytest.MonkeyP
     fetched: list[str] = []
     real = MemoryFileSystem.get_file
 
-    def counted(fs: MemoryFileSystem, name: str, to: str) -> None:
+    def counted(fs: MemoryFileSystem, name: str, to: str, **named: object) -> None:
         fetched.append(name)
-        real(fs, name, to)
+        real(fs, name, to, **named)
 
     monkeypatch.setattr(MemoryFileSystem, "get_file", counted)
     assert published(demo, url) == snapshot

@@ -9,6 +9,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.errors import InputError, VitrineError
+from encoders.liveness import beat
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import UNREADABLE, first_line
@@ -63,7 +64,9 @@ def pieces_of(
 def _batches(file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
     try:
-        yield from file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False)
+        for batch in file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False):
+            beat()
+            yield batch
     except UNREADABLE as err:
         raise machine_fault(err) or VitrineError(
             f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",

@@ -10,6 +10,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from encoders.liveness import beat
 from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.fingerprints import id_hashes
@@ -43,4 +44,5 @@ def _read_ids(paths: Sequence[Path]) -> Iterator[pa.Array]:
     for path in paths:
         with pq.ParquetFile(path, page_checksum_verification=True) as file:
             for batch in file.iter_batches(_READ_IDS, columns=["id"], use_threads=False):
+                beat()
                 yield batch.column(0)

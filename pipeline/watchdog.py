@@ -1,0 +1,161 @@
+"""Ends a run that makes no progress any more: a worker's thread died, a process was killed, a call hangs.
+
+Beam waits for ever for what a dead thread would have said, and meanwhile the run holds the store. Signs of life are
+beats of this process, the mtime of a file that workers of this machine touch, and finished units
+(encoders/liveness.py).
+Without any for the stated time, the stacks of all threads go into the run's log, and an error is raised in the main
+thread, again and again, because what is waited for there may be waited for again while the runner is closed. Where that
+does not help, the watchdog itself leaves the report, frees the lock and ends the process.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import logging
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from types import FrameType
+
+from encoders import liveness
+from encoders.errors import VitrineError
+from pipeline import streams
+
+_SIGNAL = signal.SIGUSR2  # by which the main thread is woken from whatever it waits for
+_LOOK = 5.0  # seconds between two looks, at most
+_AGAIN, _GRACE = 1.0, 20.0  # seconds between two tries to wake the main thread, and until that is given up
+_WORDS = 30.0  # seconds that the last report and the lock may take
+
+_log = logging.getLogger(__name__)
+_stalled: list[StalledError] = []  # of runs of this process
+
+
+class StalledError(VitrineError):
+    """A run that made no progress for the stated time."""
+
+
+@contextmanager
+def watchdog(minutes: float | None, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> Iterator[None]:
+    """StalledError when there is no sign of life for `minutes` while the body runs (None: wait for ever).
+
+    `sign` is made, and removed. `give_up` is called in a thread of its own where the body cannot be ended: it shall
+    leave the report and free the lock.
+    """
+    if minutes is None:
+        yield
+        return
+    sign.touch()
+    liveness.attach(sign)
+    dog = _Dog(60 * minutes, sign, log, give_up)
+    try:
+        with dog.heard():
+            yield
+    finally:
+        dog.over.set()
+        liveness.detach(sign)
+        sign.unlink(missing_ok=True)
+
+
+def leave() -> None:
+    """End this process now if a run of it stalled: threads that hang would be waited for, and children outlive it."""
+    if _stalled:
+        _end()
+
+
+class _Dog:
+    def __init__(self, seconds: float, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> None:
+        self.seconds, self.sign, self.log, self.give_up = seconds, sign, log, give_up
+        self.over = threading.Event()
+        self.main = threading.current_thread() is threading.main_thread()
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        """Watch while the body runs; the main thread heeds the signal meanwhile."""
+        watcher = threading.Thread(target=self._watch, name="watchdog", daemon=True)
+        before = signal.signal(_SIGNAL, self._wake) if self.main else None
+        watcher.start()
+        try:
+            yield
+        finally:
+            self.over.set()
+            if self.main:
+                signal.signal(_SIGNAL, before)
+
+    def _wake(self, number: int, frame: FrameType | None) -> None:
+        if _stalled and not self.over.is_set():
+            raise _stalled[-1]
+
+    def _watch(self) -> None:
+        liveness.beat()
+        look = min(_LOOK, self.seconds / 4)
+        seen, alive, looked = self._mtime(), time.monotonic(), time.monotonic()
+        while not self.over.wait(look):
+            now, mtime = time.monotonic(), self._mtime()
+            if mtime != seen or now - looked > 2 * look + 1:  # stopped meanwhile, with all that it watches
+                seen, alive = mtime, now
+            alive, looked = max(alive, liveness.last_beat()), now
+            if now - alive > self.seconds:
+                self._end_run(now - alive)
+                return
+
+    def _end_run(self, silent: float) -> None:
+        err = StalledError(
+            f"some progress within {self.seconds / 60:g} minutes (run.stall_minutes)",
+            f"none for {silent / 60:.2g} minutes: no row, photo, micro-batch, block or unit was finished",
+            f"read the stacks of all threads in {self.log.name} of the run; run again: it goes on where it stopped. "
+            "Where one piece of work does take longer, raise run.stall_minutes",
+        )
+        _stalled.append(err)
+        self._write_stacks()
+        waited = 0.0
+        while self.main and waited < _GRACE:
+            signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
+            if self.over.wait(_AGAIN):
+                return
+            waited += _AGAIN
+        words = threading.Thread(target=self._last_words, args=(err,), name="last words", daemon=True)
+        words.start()
+        words.join(_WORDS)
+        _end()
+
+    def _last_words(self, err: VitrineError) -> None:
+        from pipeline import console
+
+        console.error(err, as_json=False)
+        self.give_up(err)
+
+    def _write_stacks(self) -> None:
+        _log.error("no progress for %g minutes: the stacks of all threads are in %s", self.seconds / 60, self.log)
+        with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
+            file.write("no progress; the stacks of all threads:\n")
+            file.flush()
+            faulthandler.dump_traceback(file, all_threads=True)
+
+    def _mtime(self) -> int:
+        try:
+            return self.sign.stat().st_mtime_ns
+        except OSError:
+            return 0
+
+
+def _end() -> None:
+    for child in _descendants(os.getpid()):
+        with suppress(OSError):
+            os.kill(child, signal.SIGKILL)
+    with streams.flushed():
+        pass
+    os._exit(StalledError.exit_code)
+
+
+def _descendants(parent: int) -> list[int]:
+    """Children of a process and theirs, where the system shows them."""
+    found: list[int] = []
+    for listed in Path(f"/proc/{parent}/task").glob("*/children"):
+        with suppress(OSError):
+            for child in map(int, listed.read_text().split()):
+                found += [child, *_descendants(child)]
+    return found

@@ -1,0 +1,180 @@
+"""A run that hangs ends: exit code 1, three parts, stacks in the log, a report, and a free lock."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from lookup.store import Store
+from tests.conftest import TITLES_ONLY, told, write_titles
+
+# Of each line on stdin, [patch, words]: the command in a process of its own, forked from one that has imported what a
+# run imports, after `patch` was executed; prints its exit code and what stderr got.
+COMMAND = """
+import json, os, sys, tempfile, time
+import fsspec, pipeline.stages, pipeline.transforms
+from apache_beam.runners.worker import sdk_worker
+from encoders.hashed_text import HashedText
+from lookup.store import Store
+from pipeline.cli import main
+
+for line in sys.stdin:
+    patch, words = json.loads(line)
+    said = tempfile.TemporaryFile()
+    child = os.fork()
+    if child == 0:
+        os.dup2(said.fileno(), 2)
+        os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+        sys.argv[1:] = words
+        exec(patch)
+        main()
+    code = os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+    said.seek(0)
+    print(json.dumps([code, said.read().decode()]), flush=True)
+"""
+SLEEPS = "HashedText.forward = lambda *_: time.sleep(1e6)"
+SWALLOWS = """
+def waits(*_, **__):
+    while True:
+        try:
+            time.sleep(1e6)
+        except BaseException:
+            pass
+pipeline.stages.preflight = waits
+"""
+RAISES = """
+def raises(*_):
+    raise {}
+{} = raises
+"""
+HANGS = {
+    "an encoder that sleeps": SLEEPS,
+    "no memory for Beam's worker": RAISES.format("MemoryError()", "sdk_worker.SdkHarness.run"),
+    "a worker that leaves": RAISES.format("SystemExit()", "sdk_worker.SdkHarness._request_process_bundle"),
+    "a store that never answers": "Store.put = lambda *_, **__: time.sleep(1e6)",
+    "a main thread that heeds nothing": "import pipeline.watchdog; pipeline.watchdog._GRACE = 2\n" + SWALLOWS,
+}
+
+
+class Runs:
+    """Runs in processes of their own."""
+
+    def __init__(self, process: subprocess.Popen[str], catalog: Path) -> None:
+        self.process, self.catalog = process, catalog
+
+    def __call__(self, patch: str, store: Path, *more: str) -> tuple[int, str]:
+        words = ["run", "-c", "configs/weightless.yaml", *TITLES_ONLY, f"catalog.path={self.catalog}"]
+        assert self.process.stdin is not None
+        assert self.process.stdout is not None
+        self.process.stdin.write(json.dumps([patch, [*words, f"store.path={store}", *more]]) + "\n")
+        self.process.stdin.flush()
+        code, said = json.loads(self.process.stdout.readline())
+        return code, said
+
+
+@pytest.fixture(scope="module")
+def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
+    """Runs on a catalog of 40 titles in four units."""
+    catalog = write_titles(tmp_path_factory.mktemp("runs") / "c.parquet", [f"red dress {n}" for n in range(40)], 10)
+    words = [sys.executable, "-c", COMMAND]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Runs(process, catalog)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+@pytest.mark.parametrize("hang", HANGS)
+def test_a_run_that_hangs_ends(hang: str, runs: Runs, tmp_path: Path) -> None:
+    """Whatever hangs: exit 1 with the setting's name, stacks and report in the run's folder, and the next run works."""
+    store = tmp_path / "store"
+    code, said = runs(HANGS[hang], store, "run.stall_minutes=0.02", "shards.unit_rows=10")
+    assert code == 1, said
+    expected, came, fix = told("error" + said.rpartition("\nerror")[2])  # Python tells of threads that died before
+    assert "some progress within 0.02 minutes (run.stall_minutes)" in expected
+    assert came.startswith("none for ")
+    assert "log.txt" in fix
+    (folder,) = (store / "runs").iterdir()
+    assert "most recent call first" in (folder / "log.txt").read_text()  # as faulthandler writes stacks
+    if hang != "a store that never answers":
+        report = json.loads((folder / "run.json").read_text())
+        assert (report["status"], report["exit_code"]) == ("failed", 1)
+        assert "run.stall_minutes" in report["error"]
+    assert not (store / "lock.json").exists()
+    code, said = runs("", store)
+    assert code == 0, said
+    assert Store.open(str(store)).published()[1].rows == 40
+
+
+def test_a_slow_run_is_left_alone(runs: Runs, tmp_path: Path) -> None:
+    """A run whose every micro-batch takes a good part of the time allowed, and all of them several times that, ends
+    well; so does one whose index build only computes.
+    """
+    slow = """
+forward = HashedText.forward
+def slowly(self, chunk, role):
+    time.sleep(0.4)
+    return forward(self, chunk, role)
+HashedText.forward = slowly
+"""
+    code, said = runs(slow, tmp_path / "store", "run.stall_minutes=0.03", "shards.unit_rows=10", "run.workers=1")
+    assert code == 0, said
+    busy = """
+import pipeline.transforms
+started = pipeline.transforms.started
+def busily(*words):
+    end = time.process_time() + 3
+    while time.process_time() < end:
+        sum(range(1000))
+    return started(*words)
+pipeline.transforms.started = busily
+"""
+    code, said = runs(busy, tmp_path / "other", "run.stall_minutes=0.03")
+    assert code == 0, said
+    assert list((tmp_path / "other" / "tmp").iterdir()) == []
+
+
+@pytest.mark.nightly
+def test_worker_processes_are_seen_and_ended(runs: Runs, tmp_path: Path) -> None:
+    """Workers in processes of their own: those that work are left alone, and one that is killed ends the run."""
+    processes = ["--", "--direct_running_mode=multi_processing", "--direct_num_workers=1"]
+    code, said = runs("", tmp_path / "store", "run.stall_minutes=1", *processes)
+    assert code == 0, said
+    kills = """
+import threading, signal
+from pipeline.watchdog import _descendants
+def kill():
+    found = []
+    while not found:
+        time.sleep(0.2)
+        line = lambda one: open(f"/proc/{one}/cmdline", "rb").read()
+        found = [one for one in _descendants(os.getpid()) if b"sdk_worker_main" in line(one)]
+    time.sleep(2)
+    for one in found:
+        os.kill(one, signal.SIGSTOP)
+threading.Thread(target=kill, daemon=True).start()
+"""
+    code, said = runs(kills, tmp_path / "other", "run.stall_minutes=0.2", *processes)
+    assert code == 1, said
+    assert "run.stall_minutes" in told("error" + said.rpartition("\nerror")[2])[0]
+
+
+def test_leftovers_of_killed_runs_are_swept(runs: Runs, tmp_path: Path) -> None:
+    """A killed run leaves nothing in the folder for temporary files; what it left in the store goes with the next."""
+    temporary, store = tmp_path / "temporary", tmp_path / "store"
+    temporary.mkdir()
+    killed = f"""
+import tempfile, signal
+tempfile.tempdir = {str(temporary)!r}
+HashedText.forward = lambda *_: os.kill(os.getpid(), signal.SIGKILL)
+"""
+    code, _ = runs(killed, store)
+    assert code == -9
+    assert [path.name for path in temporary.iterdir() if path.name.startswith("beam")] == []
+    assert any((store / "tmp").iterdir())
+    assert runs("", store)[0] == 0
+    assert list((store / "tmp").iterdir()) == []
