@@ -188,7 +188,7 @@ def _installed() -> str:
             raise PackageNotFoundError
         return version("open_clip_torch")
     except PackageNotFoundError as err:
-        fix = "install the extra: pip install 'vitrine[open-clip]'"
+        fix = "install the extra, in the clone of vitrine: pip install --editable '.[open-clip]'"
         raise InputError("the package open_clip_torch for `type: open_clip_dual`", "not installed", fix) from err
 
 

@@ -38,7 +38,7 @@ def _example(*lines: str) -> str:
         'vitrine search demo/store --text "red dress"',
     ),
 )
-@click.version_option(package_name="vitrine")
+@click.version_option(package_name="vitrine-index")
 def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
 
-DISTRIBUTION = "vitrine"
+DISTRIBUTION = "vitrine-index"  # not `vitrine`: that name on PyPI is another project
 FAISS = {
     "faiss-cpu": "cpu",
     "faiss-gpu-cuvs": "gpu",
@@ -74,7 +74,9 @@ def check_packages(path: Sequence[str]) -> list[Check]:
     """One check for each package that vitrine requires: present, and in the range of pyproject.toml."""
     own = next(iter(importlib.metadata.distributions(name=DISTRIBUTION, path=list(path))), None)
     if own is None:
-        return [_check("vitrine", False, "not installed", "install it: make setup, or pip install --editable '.[cpu]'")]
+        return [
+            _check(DISTRIBUTION, False, "not installed", "install it: make setup, or pip install --editable '.[cpu]'")
+        ]
     installed = {_plain(found.name): found.version for found in importlib.metadata.distributions(path=list(path))}
     required = [text for text in own.requires or () if "extra ==" not in text]
     return [_check_package(text, installed) for text in sorted(required)]

@@ -183,6 +183,28 @@ def test_links_between_documents_resolve() -> None:
     assert broken == []
 
 
+def test_installs_are_of_this_project() -> None:
+    """No message, page or config installs `vitrine`, which on PyPI is another project; extras are installed from the
+    clone, and are there; the command tells the version under the project's own name.
+    """
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+    assert project["name"] == "vitrine-index"
+    folders = ("pipeline", "encoders", "index_builders", "lookup", "configs", "docs", "benchmarks")
+    files = [
+        path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".md", ".yaml"}
+    ]
+    texts = {path: path.read_text() for path in [*files, *ROOT.glob("*.md"), ROOT / "Makefile"]}
+    assert len(texts) > 100
+    installs = re.compile(r"pip3? (?:install|download)[^`\n\"]*")
+    found = [(path, line) for path, text in texts.items() for line in installs.findall(text)]
+    assert len(found) > 8
+    assert [one for one in found if re.search(r"\bvitrine\b(?!-index)", one[1])] == []
+    extras = {extra for _, line in found for extra in re.findall(r"\.\[([a-z0-9-]+)\]", line)}
+    assert {"open-clip", "lora"} <= extras <= set(project["optional-dependencies"])
+    done = CliRunner().invoke(cli, ["--version"], prog_name="vitrine")
+    assert (done.exit_code, done.output) == (0, f"vitrine, version {project['version']}\n")
+
+
 def test_the_changelog_has_the_version() -> None:
     """The topmost version of the changelog is that of pyproject.toml."""
     version = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]["version"]

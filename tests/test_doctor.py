@@ -86,7 +86,9 @@ def test_an_emptied_faiss_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 def test_packages_are_held_to_their_ranges(tmp_path: Path) -> None:
     """A package missing or outside the range that vitrine declares is named with the range; extras are not required."""
-    install(tmp_path, "vitrine", "0.1.0", ("numpy<2.5,>=2.4", "Py_YAML>=6", "rich>=15", "pytest>=9; extra == 'dev'"))
+    install(
+        tmp_path, "vitrine-index", "0.1.0", ("numpy<2.5,>=2.4", "Py_YAML>=6", "rich>=15", "pytest>=9; extra == 'dev'")
+    )
     install(tmp_path, "numpy", "2.5.5")
     install(tmp_path, "py-yaml", "6.0.3")
     found = {check.name: check for check in doctor.check_packages([str(tmp_path)])}
@@ -100,7 +102,7 @@ def test_packages_are_held_to_their_ranges(tmp_path: Path) -> None:
 def test_vitrine_itself_may_be_missing(tmp_path: Path) -> None:
     """A checkout that was never installed is told to install itself."""
     (check,) = doctor.check_packages([str(tmp_path)])
-    assert (check.name, check.ok, check.found) == ("vitrine", False, "not installed")
+    assert (check.name, check.ok, check.found) == ("vitrine-index", False, "not installed")
 
 
 @pytest.mark.parametrize(

@@ -24,7 +24,7 @@ def add_adapters(model: torch.nn.Module, rank: int, seed: int) -> None:
     import torch
 
     if find_spec("peft") is None:
-        fix = "install the extra: pip install 'vitrine[lora]', or set train.low_rank=0"
+        fix = "install the extra, in the clone of vitrine: pip install --editable '.[lora]', or set train.low_rank=0"
         raise InputError("the package peft for train.low_rank", "not installed", fix)
     from peft import LoraConfig, inject_adapter_in_model
 
