@@ -1,12 +1,13 @@
-"""What an index is asked to be measured: held-out rows, and the same rows by their text alone and by their photo alone.
+"""What an index is asked to be measured: held-out rows, and what users ask, encoded anew: their texts, their photos.
 
-Users ask by one of them what was indexed by both, and the same index finds less of that. So an index is tuned until
-every kind of queries reaches the target; where one recall is named, it is the least of all.
+Users ask by one of them what was indexed by both, with vectors that no row has and photos that no catalog has, and the
+same index finds less of that. So an index is tuned until every kind of queries reaches the target; where one recall is
+named, it is the least of all.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -14,22 +15,21 @@ import numpy.typing as npt
 
 from index_builders.evaluate import HeldOut, held_out, interval
 from index_builders.kept import Kept, Positions, Vectors
-from index_builders.shards import SegmentRef, read_tower_vectors
+from index_builders.shards import SegmentRef
 from lookup.errors import InputError
 from lookup.manifest import KindRecall
 
-ROW, TEXT, PHOTO = "row", "text", "photo"
-_AT_ONCE = 1024  # vectors at a time
-NO_ROW = {TEXT: -2, PHOTO: -3}  # own positions of queries that are no rows; -1 is what a search fills up with
-_TOWERS = {TEXT: "text", PHOTO: "image"}
+ROW, TEXT, PHOTO, BOTH = "row", "text", "photo", "both"
+NO_ROW = {TEXT: -2, PHOTO: -3, BOTH: -4}  # own positions of queries that are no rows; -1 is what a search fills up with
 
-# By kind, of `NO_ROW`: (n, dt) float32 unit vectors of that tower -> (n, d) float32 queries by it alone.
-Embed = Mapping[str, Callable[[Vectors], Vectors]]
+# By kind, of `NO_ROW`: what makes queries (m, d) float32 of the rows at rising positions (n,) of some segments, of
+# those that have what they are asked by.
+Embed = Mapping[str, Callable[[Sequence[SegmentRef], Positions], Vectors]]
 
 
 @dataclass(frozen=True)
 class Alone:
-    """The rows of `segments` as they are asked by one tower alone; `at` (n,) picks some of them, in that order."""
+    """The rows of `segments` as they are asked by text, photo or both; `at` (n,) picks some of them, in that order."""
 
     segments: Sequence[SegmentRef]
     embed: Embed
@@ -43,24 +43,27 @@ class Alone:
         """(m, dim) float32 queries of a kind of `embed`, one for each row at rising `positions` that has what it is
         asked by; InputError where they are not finite.
         """
-        wanted = positions if self.at is None else self.at[positions]
-        vectors, start = list[Vectors](), 0
-        for ref in self.segments:
-            inside = wanted[(wanted >= start) & (wanted < start + ref.rows)] - start
-            vectors += [read_tower_vectors(ref, _TOWERS[kind], inside)] if len(inside) else []
-            start += ref.rows
-        together, embed = np.concatenate(vectors), self.embed[kind]
-        found = [embed(together[first : first + _AT_ONCE]) for first in range(0, len(together), _AT_ONCE)]
-        queries = np.concatenate([np.empty((0, dim), dtype=np.float32), *found]).astype(np.float32)
+        found = self.embed[kind](self.segments, positions if self.at is None else self.at[positions])
+        queries = np.asarray(found, dtype=np.float32).reshape(-1, dim)
         if not np.isfinite(queries).all():
             fix = "report it with the config: no run could answer these queries"
             raise InputError(f"queries of finite numbers by {kind}", "NaN or infinity", fix)
         return queries
 
 
+def inside(segments: Sequence[SegmentRef], positions: Positions) -> Iterator[tuple[SegmentRef, Positions]]:
+    """Of rising `positions` in all `segments` together those of each segment that has some, counted from its first."""
+    start = 0
+    for ref in segments:
+        some = positions[(positions >= start) & (positions < start + ref.rows)] - start
+        if len(some):
+            yield ref, some
+        start += ref.rows
+
+
 def asked(kept: Kept, own: Positions, k: int, alone: Alone | None) -> HeldOut:
-    """The rows at rising `own` as queries, and with `alone` also by each tower, with true answers from one pass over
-    `kept`.
+    """The rows at rising `own` as queries, and with `alone` also by text and photo, with true answers from one pass
+    over `kept`.
 
     A row is no answer to itself, but it is one to its own text and to its own photo.
     """

@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 RefineKind = Literal["none", "sq8", "fp16"]
 
+ROW_NS = 0.013  # of each dimension to compare a centroid, or a row of exact search: a product of matrices; see cost.py
+
 # Memory of lists that are filled, over their bytes: 1.24 to 1.5 for ivf_flat, 1.2 to 2.1 for shorter codes, measured at
 # 131,072 to 327,680 rows, 64 and 256 dimensions, 256 and 2,048 lists.
 _GROWING = 1.6
@@ -65,6 +67,15 @@ class BuilderSpec(BaseModel):
     def least_rows(self, dim: int) -> int:
         """How many rows that differ it has to learn from; by default as many as lists, where there are any."""
         return int(self.model_dump().get("nlist", 0))
+
+    @property
+    def rotates(self) -> bool:
+        """Whether queries are rotated before they are compared."""
+        return False
+
+    @abstractmethod
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """What a query costs, see cost.py: ns to compare one code, and ns to begin a list, 0 where there are none."""
 
     @abstractmethod
     def vector_bytes(self, dim: int) -> float:

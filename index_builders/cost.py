@@ -17,7 +17,7 @@ import faiss
 import numpy as np
 import numpy.typing as npt
 
-from index_builders.base import BuilderSpec, RefineKind
+from index_builders.base import ROW_NS, BuilderSpec, RefineKind
 from index_builders.threads import threads
 from lookup.index import PartitionIndex
 
@@ -25,7 +25,6 @@ Vectors = npt.NDArray[np.float32]
 
 _CALL = 3_000.0  # ns of a query, whatever it looks at
 _KEPT = 40.0  # ns to keep a candidate in order
-_ROW = 0.013  # ns of each dimension to compare a centroid, or a row of exact search: a product of matrices
 _ROTATED = 0.05  # ns of each number of a rotation
 _REFINED: dict[RefineKind, tuple[float, float]] = {"none": (0, 0), "sq8": (5, 0.3), "fp16": (10, 0.52)}  # + per dim
 
@@ -50,25 +49,9 @@ class Cost:
 
 def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     """The model of an index that `spec` builds over vectors of length `dim`."""
-    fields = spec.model_dump()
+    code, opened = spec.nanoseconds(dim)
     coded = spec.coded(dim)
-    m, fast, fine = fields.get("m", 0), bool(fields.get("fast_scan")), fields.get("nbits", 0) > 1
-    codes = {
-        "ivf_flat": 0.12 * dim,
-        "ivf_sq8": 0.1 * dim,
-        "ivf_pq": 0.02 * m if fast else 4.5 + 0.38 * m,
-        "ivf_rabitq": 10 + 0.053 * dim if fine else 4.5 + 0.004 * dim,
-        "hnsw": 60 + 0.14 * dim,  # each row lies elsewhere in memory
-    }
-    lists = {
-        "ivf_flat": 400 + 5.5 * dim,
-        "ivf_sq8": 400.0,
-        "ivf_pq": 450.0 if fast else 400 + 1.5 * coded,
-        "ivf_rabitq": 800 + 6.5 * dim,
-    }
-    rotates = spec.type == "ivf_rabitq" or fields.get("opq") or coded < dim
-    rotated = _ROTATED * dim * coded if rotates else 0.0
-    return Cost(codes.get(spec.type, _ROW * dim), lists.get(spec.type, 0.0), rotated, _ROW * coded, dim)
+    return Cost(code, opened, _ROTATED * dim * coded if spec.rotates else 0.0, ROW_NS * coded, dim)
 
 
 def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> tuple[float, float]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, ClassVar, Literal
 
-from index_builders.base import BuilderSpec
+from index_builders.base import ROW_NS, BuilderSpec
 from lookup.metric import Metric
 
 if TYPE_CHECKING:
@@ -20,6 +20,10 @@ class Spec(BuilderSpec):
     exact: ClassVar[bool] = True
 
     type: Literal["flat"] = "flat"
+
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """See BuilderSpec.nanoseconds."""
+        return ROW_NS * dim, 0.0
 
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""

@@ -24,6 +24,10 @@ class Spec(BuilderSpec):
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
 
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """See BuilderSpec.nanoseconds."""
+        return 0.12 * dim, 400 + 5.5 * dim
+
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""
         return 4.0 * dim + 8

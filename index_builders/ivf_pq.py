@@ -74,6 +74,15 @@ class Spec(BuilderSpec):
         """See BuilderSpec.least_rows: as many as codebook entries too, and as dimensions for a rotation."""
         return max(self.nlist, int(2**self.nbits), dim if self.opq or self.pca else 0)
 
+    @property
+    def rotates(self) -> bool:
+        """See BuilderSpec.rotates."""
+        return self.opq or self.pca is not None
+
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """See BuilderSpec.nanoseconds."""
+        return (0.02 * self.m, 450.0) if self.fast_scan else (4.5 + 0.38 * self.m, 400 + 1.5 * self.coded(dim))
+
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""
         return self.m * self.nbits / 8 + 8

@@ -39,6 +39,15 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    @property
+    def rotates(self) -> bool:
+        """See BuilderSpec.rotates."""
+        return True
+
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """See BuilderSpec.nanoseconds."""
+        return (10 + 0.053 * dim if self.nbits > 1 else 4.5 + 0.004 * dim), 800 + 6.5 * dim
+
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes: bits, two factors and with more than one bit three more, the id."""
         return dim * self.nbits / 8 + (8 if self.nbits == 1 else 20) + 8

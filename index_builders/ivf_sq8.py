@@ -40,6 +40,10 @@ class Spec(BuilderSpec):
         """See BuilderSpec.refined."""
         return self.refine, self.refine_factor
 
+    def nanoseconds(self, dim: int) -> tuple[float, float]:
+        """See BuilderSpec.nanoseconds."""
+        return 0.1 * dim, 400.0
+
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""
         return dim + 8.0

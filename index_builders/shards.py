@@ -34,12 +34,18 @@ _READ_NUMBERS = 1 << 20  # decoded at a time: 4 MB, of which pyarrow makes 16 on
 
 @dataclass(frozen=True)
 class SegmentRef:
-    """Where one partition's rows of one shard lie. `digest` covers their ids and embeddings, in order."""
+    """Where one partition's rows of one shard lie. `digest` covers their ids and embeddings, in order.
+
+    `source` and `groups` say what they were made of, for whoever asks for them anew: a catalog file and its row groups,
+    from one to before another.
+    """
 
     path: Path
     row_group: int
     rows: int
     digest: str
+    source: str = ""
+    groups: tuple[int, int] = (0, 0)
 
 
 # --- writing ---
@@ -145,30 +151,15 @@ def read_embeddings(ref: SegmentRef) -> Vectors:
     return np.concatenate(list(_segment_blocks(ref)))
 
 
-def read_tower_vectors(ref: SegmentRef, tower: str, rows: npt.NDArray[np.int64]) -> Vectors:
-    """The vectors, (m, dt) float32, that a tower, `text` or `image`, made of those of the segment's `rows`, rising row
-    numbers, that have what it reads.
-    """
+def read_places(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> tuple[list[str], list[int]]:
+    """The ids of a segment's `rows`, rising row numbers, and which rows of their source they were."""
     with _reading(ref.path) as file:
-        length = _metadata(file, ref.path).get(f"{tower}_dim")
-        if length is None:
-            raise _damaged(ref.path, f"no column {tower}_vector")
         _check_rows(file, ref)
-        found, start = [np.empty((0, length), dtype=np.float16)], 0
         try:
-            for batch in file.iter_batches(
-                max(1, _READ_NUMBERS // length),
-                row_groups=[ref.row_group],
-                columns=[f"{tower}_vector"],
-                use_threads=False,
-            ):
-                inside = rows[(rows >= start) & (rows < start + batch.num_rows)] - start
-                raw = b"".join(batch.column(0).take(pa.array(inside)).drop_null().to_pylist())
-                found.append(np.frombuffer(raw, dtype="<f2").reshape(-1, length))
-                start += batch.num_rows
+            table = file.read_row_group(ref.row_group, columns=["id", "row"], use_threads=False).take(pa.array(rows))
         except (OSError, pa.ArrowInvalid) as err:
             raise machine_fault(err) or _damaged(ref.path, str(err)) from err
-    return np.concatenate(found).astype(np.float32)
+    return table.column("id").to_pylist(), table.column("row").to_pylist()
 
 
 def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:

@@ -66,10 +66,16 @@ class IndexSettings(BaseModel):
     max_train_rows: int = Field(262_144, ge=512, description="rows of the training sample at most")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the sample and of the clustering")
     text_queries: bool = Field(
-        True, description="where products have text and photo: tune for queries by text alone too; needs shards.towers"
+        True, description="tune for queries by text, made of products' own and encoded as a query is"
     )
     photo_queries: bool = Field(
-        True, description="where products have text and photo: tune for queries by photo alone too; needs shards.towers"
+        True, description="tune for queries by photo, made of products' own: cropped, in another light, less sharp"
+    )
+    queries: str | None = Field(
+        None,
+        min_length=1,
+        description="Parquet file of queries, as `vitrine search --queries` takes it, to tune for in place of the "
+        "products' own texts and photos; null: those",
     )
     device: str = Field(
         CPU_DEVICE, pattern=DEVICE, description="where lists are trained and rows find theirs: cpu, cuda or cuda:N"
@@ -141,9 +147,9 @@ class IndexSettings(BaseModel):
         return min(self._trainable(rows), _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
 
     def asks_alone(self, rows: int, dim: int) -> bool:
-        """Whether a partition is tuned for queries by one tower, where there are any: not if every row is compared."""
+        """Whether a partition is tuned for queries by text and photo, where there are any: not if it is exact."""
         chosen = self.choose(rows, dim)
-        return (self.text_queries or self.photo_queries) and (chosen is None or chosen.type != "flat")
+        return chosen is None or not chosen.exact
 
     def identity(self, rows: int, dim: int, texts: str | None = None) -> str:
         """64 hex digits: equal exactly when the same vectors get the same index, tuned and measured the same way.
@@ -160,7 +166,7 @@ class IndexSettings(BaseModel):
         if self.device == CPU_DEVICE or (chosen is not None and not chosen.trained):
             unread |= {"device"}
         unread |= {name for name in type(self).model_fields if name.startswith("retrain")}
-        unread |= {"text_queries", "photo_queries"}  # `texts` says what they come to
+        unread |= {"text_queries", "photo_queries", "queries"}  # `texts` says what they come to
         measured = self.model_dump(mode="json", exclude={"exact_below", "large", "max_train_rows", *unread})
         trained = self.train_rows(rows, dim)
         choice = CHOICE if chosen is None else 0

@@ -40,7 +40,7 @@ from lookup.refine import Refine
 Vectors = npt.NDArray[np.float32]
 Positions = npt.NDArray[np.int64]
 
-FORMAT = 3  # of the files together, and of what is measured on them
+FORMAT = 4  # of the files together, and of what is measured on them
 INDEX_FILE, IDS_FILE, REFINE_FILE, RANGE_FILE = "index.faiss", "ids.parquet", "refine.npy", "refine_range.npy"
 _VERIFY = "run `vitrine verify STORE` to see what is damaged"
 # Up to so many hits, a search looks at the same rows whatever k is, so that its first hits are the same: at the

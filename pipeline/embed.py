@@ -56,7 +56,7 @@ def embed_texts(batch: pa.Table, encoder: TextEncoder, kept: Kept | None = None)
     good = _good_rows(batch, "text")
     wanted: list[int] = good.to_pylist()
     encode = encoder.encode if kept is None else encoder.encode_states
-    (vectors, states), failed = _encode(encode, batch.column("text").take(good).to_pylist(), encoder.dim)
+    (vectors, states), failed = encode_each(encode, batch.column("text").take(good).to_pylist(), encoder.dim)
     if kept is not None:
         kept.update((wanted[i], [row]) for i, row in enumerate(states) if i not in failed)
     faults: list[str | None] = [None] * batch.num_rows
@@ -187,7 +187,7 @@ def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, 
     start = 0
     for prepared in batches:
         good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
-        (vectors, states), failed = _encode(encode, [prepared[i] for i in good], encoder.dim)
+        (vectors, states), failed = encode_each(encode, [prepared[i] for i in good], encoder.dim)
         found.reasons.update(
             (start + i, str(one.code)) for i, one in enumerate(prepared) if isinstance(one, PhotoError)
         )
@@ -247,7 +247,7 @@ def _decoded(raw: bytes, encoder: ImageEncoder, limits: PhotoLimits) -> Any:
         return PhotoError(Reason.ENCODER_FAILED, str(err))
 
 
-def _encode(
+def encode_each(
     encode: Callable[[Sequence[Any]], Vectors | Encoded], items: Sequence[Any], dim: int
 ) -> tuple[Encoded, dict[int, str]]:
     """(n, dim) float32 vectors, with states if `encode` gives them, and position -> reason of the items that cannot be
@@ -268,8 +268,8 @@ def _encode(
             nothing = Encoded(np.zeros((1, dim), dtype=np.float32), [np.zeros((0, 0), dtype=np.float32)])
             return nothing, {0: Reason.ENCODER_FAILED.value}
         half = len(items) // 2
-        left, left_failed = _encode(encode, items[:half], dim)
-        right, right_failed = _encode(encode, items[half:], dim)
+        left, left_failed = encode_each(encode, items[:half], dim)
+        right, right_failed = encode_each(encode, items[half:], dim)
         both = Encoded(np.concatenate([left.vectors, right.vectors]), left.states + right.states)
         return both, left_failed | {half + i: reason for i, reason in right_failed.items()}
     encoded = found if isinstance(found, Encoded) else Encoded(found, [])

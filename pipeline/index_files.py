@@ -17,7 +17,8 @@ from lookup.records import read_record, write_record
 from lookup.store import Store
 from pipeline.offers import Offer, earlier, training
 
-Located = tuple[FileRef, Segment]  # a segment and the shard file it lies in
+# A segment, the shard file it lies in, and what the shard was made of: a catalog file and row groups.
+Located = tuple[FileRef, Segment, str, tuple[int, int]]
 
 
 class _Listed(Record):
@@ -25,6 +26,8 @@ class _Listed(Record):
 
     file: FileRef
     segment: Segment
+    source: str
+    groups: tuple[int, int]
 
 
 class _TaskFile(NamedRecord):
@@ -40,7 +43,7 @@ def write_index(
 ) -> IndexRecord:
     """Build the index of the segments in file `task` of the store, as index `name`, its record last.
 
-    `embed` makes queries of text vectors, see index_builders/asked.py.
+    `embed` makes queries of rows, see index_builders/asked.py.
     """
     segments, offer = read_task(store, task, name)
     with store.scratch() as folder:
@@ -74,7 +77,9 @@ def own_index_record(store: Store, name: str) -> IndexRecord | None:
 
 def write_task(store: Store, path: str, index: str, located: Sequence[Located], offer: Offer) -> None:
     """Name the segments of an index, in order, and the training that it may have, in a file of the store."""
-    segments = tuple(_Listed(file=file, segment=segment) for file, segment in located)
+    segments = tuple(
+        _Listed(file=file, segment=segment, source=source, groups=groups) for file, segment, source, groups in located
+    )
     write_record(store, path, _TaskFile(name=path, index=index, segments=segments, offer=offer))
 
 
@@ -121,8 +126,11 @@ def _opened(store: Store, listed: Sequence[_Listed]) -> list[SegmentRef]:
     for one in listed:
         if one.file.path not in paths:
             paths[one.file.path] = store.verified(one.file)
-    segments = ((paths[one.file.path], one.segment) for one in listed)
-    return [SegmentRef(path, segment.row_group, segment.rows, segment.digest) for path, segment in segments]
+    segments = ((paths[one.file.path], one.segment, one) for one in listed)
+    return [
+        SegmentRef(path, segment.row_group, segment.rows, segment.digest, one.source, one.groups)
+        for path, segment, one in segments
+    ]
 
 
 def _record_path(name: str) -> str:

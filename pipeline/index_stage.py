@@ -142,5 +142,5 @@ def _by_partition(shards: Sequence[ShardEntry]) -> dict[str, list[Located]]:
                     f"none in shard {shard.record.name}",
                     "report this: a shard lost its file",
                 )
-            found.setdefault(segment.partition, []).append((shard.record.file, segment))
+            found.setdefault(segment.partition, []).append((shard.record.file, segment, shard.source, shard.row_groups))
     return found

@@ -40,9 +40,9 @@ class Retraining:
 
     def wanted(self, partition: str, located: Sequence[Located]) -> Wanted:
         """The index of a partition of these segments."""
-        rows = sum(segment.rows for _, segment in located)
+        rows = sum(segment.rows for _, segment, *_ in located)
         identity = self.settings.identity(rows, self.dim, self.texts)
-        content = index_name([segment.digest for _, segment in located], identity)
+        content = index_name([segment.digest for _, segment, *_ in located], identity)
         parent = self.parents.get(partition)
         unchanged = parent is not None and _content(parent) == content
         for name in [parent.name, content] if parent is not None and unchanged else [content]:

@@ -1,9 +1,11 @@
-"""Indexes of products with text and photo are tuned for queries by one of them too, and say what each kind finds."""
+"""Indexes are tuned for what users ask: texts and photos of products, encoded anew, or the queries of a file."""
 
 from __future__ import annotations
 
 import json
+import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,21 +14,25 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from blake3 import blake3
 from click.testing import Result
 
 from encoders.base import Vectors
-from encoders.fusion.base import StatesFusion
-from index_builders import asked as asking
+from encoders.hashed_text import HashedText
+from encoders.photo import PhotoError
 from index_builders import choose
-from index_builders.asked import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, is_row
+from index_builders.asked import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, inside, is_row
 from index_builders.build import build
-from index_builders.shards import SegmentRef, shard_schema, write_shard
+from index_builders.shards import SegmentRef, read_embeddings
 from index_builders.sizing import IndexSettings
 from lookup.manifest import IndexRecord
 from pipeline import tower_queries as making
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from tests.conftest import config_for, manifest_of, overrides, vitrine
-from tests.test_index_builders import clustered, kept
+from pipeline.photo_views import as_taken
+from tests.conftest import config_for, manifest_of, overrides, told, vitrine
+from tests.nights import LARGE, SMALL, night, titles
+from tests.nights import index_of as night_index
+from tests.test_index_builders import clustered, kept, segments_of
 
 PRODUCTS = 640
 OPTIONS = (
@@ -90,23 +96,18 @@ def test_every_kind_reaches_the_target_as_numpy_counts(catalog: Path, store: Pat
     assert index.proof is not None
     assert (index.proof.recall_low, index.proof.recall_high) == (index.recalls[0].low, index.recalls[0].high)
     x, texts, has_text = vectors_of(store)
-    _, photos, has_photo = vectors_of(store, "image_vector")
+    _, _, has_photo = vectors_of(store, "image_vector")
     own = drawn_for(len(x))
     own_with_text, own_with_photo = own[has_text[own]], own[has_photo[own]]
-    asked_by_text, asked_by_photo = (np.zeros((len(some), x.shape[1])) for some in (own_with_text, own_with_photo))
+    asked_by_text = np.zeros((len(own_with_text), x.shape[1]))
     factor = np.sqrt(2) if "concat" in fusion else 1  # what half the weight is divided by
     asked_by_text[:, : texts.shape[1]] = factor * texts[own_with_text]
-    if "concat" in fusion:  # the other one turns photos towards texts, and adds them up in the same dimensions
-        asked_by_photo[:, texts.shape[1] :] = factor * photos[own_with_photo]
     counted = {one.kind: (one.queries, one.recall) for one in index.recalls}
     assert counted["row"] == pytest.approx((len(own), recall(store, x, x[own], own)), abs=1e-9)
     by_text = recall(store, x, asked_by_text, np.full(len(own_with_text), -5))
     assert counted["text"] == pytest.approx((len(own_with_text), by_text), abs=0.002)  # a tie
     assert 0 < len(own_with_text) < len(own)
     assert counted["photo"][0] == len(own_with_photo)
-    if "concat" in fusion:
-        by_photo = recall(store, x, asked_by_photo, np.full(len(own_with_photo), -5))
-        assert counted["photo"][1] == pytest.approx(by_photo, abs=0.002)
 
 
 def test_rows_alone_would_miss_what_texts_ask(catalog: Path, store: Path, tmp_path: Path) -> None:
@@ -148,46 +149,108 @@ def test_the_switch_is_part_of_the_name(catalog: Path, store: Path, tmp_path: Pa
 
 
 @pytest.mark.parametrize(
-    "more",
+    ("more", "kinds"),
     [
-        ("encoders.text=null", "catalog.text=[]"),
-        ("encoders.image=null", "catalog.image=null"),
-        ("shards.towers=false",),
-        ("fusion={type: single, modality: image}",),
-        ("fusion={type: single, modality: text}",),
+        (("encoders.text=null", "catalog.text=[]"), [PHOTO]),
+        (("encoders.image=null", "catalog.image=null"), [TEXT]),
+        (("shards.towers=false",), [TEXT, PHOTO]),
+        (("fusion={type: single, modality: image}",), [PHOTO]),
+        (("fusion={type: single, modality: text}",), [TEXT]),
+        (("index.text_queries=false", "fusion={type: single, modality: text}"), []),
     ],
-    ids=["photos", "texts", "no towers", "by photo", "by text"],
 )
-def test_texts_are_not_asked_where_they_cannot_be(catalog: Path, tmp_path: Path, more: tuple[str, ...]) -> None:
-    """One tower, towers that are not kept, a fusion of one modality: no queries by text, and names that say nothing."""
+def test_what_products_are_found_by_is_asked(
+    catalog: Path, tmp_path: Path, more: tuple[str, ...], kinds: list[str]
+) -> None:
+    """One tower or two, vectors of towers kept or not: every kind that a user can ask by, and no other."""
     config = config_for(catalog, tmp_path, *OPTIONS, *more)
-    assert making.tower_queries(config) is None
-    assert making.tower_queries_identity(config) is None
+    assert list(making.tower_queries(config) or ()) == kinds
+    assert (making.tower_queries_identity(config) is None) == (not kinds)
 
 
-def test_rows_alone_are_asked_then(catalog: Path, tmp_path: Path) -> None:
-    """Of products that are found by photo alone, rows are held out and nothing else is asked."""
-    done = run(catalog, tmp_path / "store", "fusion={type: single, modality: image}")
+def test_texts_are_encoded_as_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The titles of held-out products go through the text tower as queries; vectors of shards are not asked."""
+    asked_for: list[str] = []
+    forward = HashedText.forward
+
+    def seen(self: HashedText, chunk: Any, role: Any) -> Vectors:
+        asked_for.extend(chunk if role == "query" else [])
+        return forward(self, chunk, role)
+
+    monkeypatch.setattr(HashedText, "forward", seen)
+    rows = titles(600)
+    assert night(tmp_path, rows, *SMALL, LARGE).exit_code == 0
+    assert asked_for == [rows[at] for at in drawn_for(600, 100)]
+    found = {one.kind: one.queries for one in night_index(tmp_path).recalls}
+    assert found == {"row": 100, "text": 100}
+
+
+def test_a_photo_that_is_gone_is_counted(
+    catalog: Path, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Photos that cannot be read again while an index is tuned are left out and told; others are changed views."""
+    shutil.copytree(store / "shards", tmp_path / "store" / "shards")
+    taken: list[tuple[int, ...]] = []
+    read, view = making.fetch, making.as_taken
+
+    def sometimes(photo: dict[str, Any], *more: Any) -> bytes:
+        if len(photo["path"]) and int(blake3(photo["path"].encode()).hexdigest(), 16) % 4 == 0:
+            raise PhotoError("image_not_found", "gone")
+        return read(photo, *more)
+
+    def viewed(photo: np.ndarray, rng: np.random.Generator) -> np.ndarray:
+        made = view(photo, rng)
+        assert made.shape != photo.shape or (made != photo).any()
+        taken.append(made.shape)
+        return made
+
+    monkeypatch.setattr(making, "fetch", sometimes)
+    monkeypatch.setattr(making, "as_taken", viewed)
+    done = run(catalog, tmp_path / "store", "index.text_queries=false")
     assert done.exit_code == 0, done.stderr
-    index = index_of(tmp_path / "store")
-    assert index.recalls == ()
-    assert index.recall_queries == 120
+    counted = {one.kind: one.queries for one in index_of(tmp_path / "store").recalls}
+    whole = {one.kind: one.queries for one in index_of(store).recalls}
+    assert 0 < counted["photo"] == len(taken) < whole["photo"]
+    assert re.search(r"\d+ of \d+ photos to ask by could not be read", log_of(tmp_path / "store"))
 
 
-def test_a_fusion_of_states_is_not_asked(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Shards hold no states of tokens, so a fusion that reads them makes no query of a text vector."""
+def test_views_depend_on_their_seed_alone() -> None:
+    """The same photo and seed give the same view, of any size and shape; another seed gives another."""
+    for shape in ((1, 1, 3), (2, 500, 3), (300, 200, 3), (1500, 900, 3)):
+        photo = np.random.default_rng(0).integers(0, 256, shape, dtype=np.uint8)
+        one, same, other = (as_taken(photo, np.random.default_rng(seed)) for seed in (1, 1, 2))
+        np.testing.assert_array_equal(one, same)
+        assert one.dtype == np.uint8
+        assert shape == (1, 1, 3) or one.shape != other.shape or (one != other).any()
 
-    class Reads(StatesFusion):
-        dim = 8
 
-        def items(self, *given: Any, **more: Any) -> Vectors:
-            raise NotImplementedError
+def test_the_queries_of_a_file_are_asked(catalog: Path, store: Path, tmp_path: Path) -> None:
+    """By kind; unchanged ones keep the index, others or another photo under the same name give it another name."""
+    shutil.copytree(store / "shards", tmp_path / "store" / "shards")
+    shutil.copy(catalog / "query-photos" / "red-dress.jpg", tmp_path / "a.jpg")
+    rows = {"text": ["red dress", "cup", None, None, "blue"], "image": [None, None, "a.jpg", "gone.jpg", "a.jpg"]}
+    pq.write_table(pa.table(rows), tmp_path / "q.parquet")
+    names = []
+    for change in range(3):
+        if change == 2:
+            other = next(path for path in (catalog / "query-photos").iterdir() if path.name != "red-dress.jpg")
+            shutil.copy(other, tmp_path / "a.jpg")
+        done = run(catalog, tmp_path / "store", f"index.queries={tmp_path / 'q.parquet'}")
+        assert done.exit_code == 0, done.stderr
+        index = index_of(tmp_path / "store")
+        assert {one.kind: one.queries for one in index.recalls} == {"row": 120, "text": 2, "photo": 1, "both": 1}
+        names.append(index.name)
+    assert names[0] == names[1] != names[2]
+    assert index_of(store).name not in names
 
-        def queries(self, *given: Any, **more: Any) -> Vectors:
-            raise NotImplementedError
 
-    monkeypatch.setattr(making, "fusion_of", lambda config: Reads())
-    assert making.tower_queries(config_for(catalog, tmp_path, *OPTIONS)) is None
+def test_a_file_of_queries_that_cannot_be_asked_is_refused(tmp_path: Path) -> None:
+    """Photos alone, of products that are found by text; and a file that is not there."""
+    pq.write_table(pa.table({"image": ["a.jpg"]}), tmp_path / "q.parquet")
+    for name, said in (("q.parquet", "queries by text"), ("none.parquet", "a Parquet file of queries")):
+        done = night(tmp_path, titles(600), *SMALL, LARGE, f"index.queries={tmp_path / name}")
+        assert done.exit_code == 2
+        assert said in told(done.stderr)[0]
 
 
 def test_small_partitions_are_not_asked(published: Path) -> None:
@@ -210,25 +273,30 @@ def test_inspect_shows_every_kind(store: Path, tmp_path: Path) -> None:
 
 
 def test_texts_of_chosen_rows(tmp_path: Path) -> None:
-    """The texts of given rows, across segments and in order, without those that have none, also of a sample."""
+    """The texts of given rows, across segments and in order, also of a sample."""
     xb = clustered(500)
-    missing = {3, 250, 499}
-    texts = Alone(segments_with_texts(tmp_path, xb, missing), {TEXT: lambda vectors: 2 * vectors})
-    at = np.array([3, 4, 199, 200, 250, 480, 499])
-    np.testing.assert_array_equal(texts.queries(TEXT, at, 16), 2 * xb[[4, 199, 200, 480]])
+    texts = Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled})
+    at = np.array([4, 199, 200, 480])
+    np.testing.assert_array_equal(texts.queries(TEXT, at, 16), 2 * xb[at])
     sample = np.arange(1, 500, 2)
-    np.testing.assert_array_equal(texts.among(sample).queries(TEXT, np.array([0, 1, 100]), 16), 2 * xb[[1, 201]])
+    np.testing.assert_array_equal(texts.among(sample).queries(TEXT, np.array([0, 1, 100]), 16), 2 * xb[[1, 3, 201]])
     np.testing.assert_array_equal(
         texts.among(sample).among(np.array([5, 7])).queries(TEXT, np.array([1]), 16), 2 * xb[[15]]
     )
-    assert texts.queries(TEXT, np.array([3, 499]), 16).shape == (0, 16)
+    assert texts.queries(TEXT, np.array([], np.int64), 16).shape == (0, 16)
+
+
+def doubled(segments: Sequence[SegmentRef], positions: np.ndarray) -> Vectors:
+    """Twice the embeddings of rows, for queries."""
+    rows = [read_embeddings(ref)[at] for ref, at in inside(segments, positions)]
+    return 2 * np.concatenate([np.zeros((0, 16)), *rows])
 
 
 def test_a_row_is_an_answer_to_its_own_text(tmp_path: Path) -> None:
     """Asked by text, the row itself counts among the answers; asked as a row, it does not."""
     xb = clustered(400)
     own = np.arange(0, 400, 10)
-    queries = asked(kept(xb), own, 10, Alone(segments_with_texts(tmp_path, xb, set()), {TEXT: lambda vectors: vectors}))
+    queries = asked(kept(xb), own, 10, Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled}))
     assert queries.own.tolist() == own.tolist() + [NO_ROW[TEXT]] * 40
     assert is_row(queries).sum() == 40
     scores = xb.astype(np.float64) @ xb[own].astype(np.float64).T
@@ -245,18 +313,16 @@ def test_a_sample_is_asked_by_its_texts_too(tmp_path: Path, monkeypatch: pytest.
     """Candidates that are judged by a sample are judged by the texts of its rows, and the winner by those of all."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 800)
     xb = clustered(1600)
-    refs = segments_with_texts(tmp_path, xb, set())
+    refs = segments_of(tmp_path, xb, per=200)
     wanted: list[np.ndarray] = []
-    read = asking.read_tower_vectors
 
-    def watched(ref: SegmentRef, tower: str, rows: np.ndarray) -> Vectors:
-        wanted.append(rows)
-        return read(ref, tower, rows)
+    def watched(segments: Sequence[SegmentRef], positions: np.ndarray) -> Vectors:
+        wanted.append(positions)
+        return doubled(segments, positions)
 
-    monkeypatch.setattr(asking, "read_tower_vectors", watched)
     (tmp_path / "out").mkdir()
-    chosen = IndexSettings(exact_below=512, held_out_queries=60)
-    made = build(refs, 16, chosen, tmp_path / "out", {TEXT: lambda vectors: vectors})
+    chosen = IndexSettings(exact_below=512, held_out_queries=60, max_bytes_per_vector=60)  # too few for whole vectors
+    made = build(refs, 16, chosen, tmp_path / "out", {TEXT: watched})
     assert sum(map(len, wanted)) >= 120  # 60 of the sample, 60 of each index of all rows
     assert {one.kind: one.queries for one in made.recalls} == {"row": 60, "text": 60}
     assert [one.rows for one in made.considered][:6] == [800] * 6
@@ -265,25 +331,9 @@ def test_a_sample_is_asked_by_its_texts_too(tmp_path: Path, monkeypatch: pytest.
 # --- what is looked at ---
 
 
-def segments_with_texts(folder: Path, xb: Vectors, missing: set[int]) -> list[SegmentRef]:
-    """`xb` in shards of 200 rows, whose text vectors are the rows themselves; null at the positions `missing`."""
-    refs = []
-    schema = shard_schema(xb.shape[1], xb.shape[1], None, pa.schema([]), {})
-    for start in range(0, len(xb), 200):
-        part = xb[start : start + 200]
-        values: dict[str, Any] = {
-            "id": [f"p{start + row}" for row in range(len(part))],
-            "row": list(range(len(part))),
-            "embedding": part.tolist(),
-            "text_vector": [
-                None if start + row in missing else part[row].astype("<f2").tobytes() for row in range(len(part))
-            ],
-        }
-        columns = [pa.array(values.get(field.name, [None] * len(part)), field.type) for field in schema]
-        path = folder / f"{start}.parquet"
-        [digest] = write_shard(path, pa.Table.from_arrays(columns, schema=schema), [0, len(part)])
-        refs.append(SegmentRef(path, 0, len(part), digest))
-    return refs
+def log_of(store: Path) -> str:
+    """The log of the last run."""
+    return (sorted((store / "runs").iterdir())[-1] / "log.txt").read_text()
 
 
 def vectors_of(store: Path, tower: str = "text_vector") -> tuple[np.ndarray, np.ndarray, np.ndarray]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Iterator, Sequence
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -56,6 +57,17 @@ def pieces_of(
             room -= batch.num_rows
     if held:
         yield pa.Table.from_batches(held)
+
+
+def picked(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: Sequence[int]) -> pa.Table:
+    """Some columns of the rising `rows` of a row group; the others are decoded a few at a time and dropped."""
+    found, start, at = [], 0, np.asarray(rows, dtype=np.int64)
+    for batch in _batches(file, path, [group], names):
+        inside = at[(at >= start) & (at < start + batch.num_rows)] - start
+        if len(inside):
+            found.append(batch.take(pa.array(inside)))
+        start += batch.num_rows
+    return pa.Table.from_batches(found)
 
 
 # --- inside ---

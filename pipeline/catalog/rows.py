@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
-from pipeline.catalog.pieces import PIECE_ROWS, pieces_of, unit_table
+from pipeline.catalog.pieces import PIECE_ROWS, picked, pieces_of, unit_table
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig, ShardsConfig
@@ -47,6 +47,36 @@ def read_names(
         names = file_columns(file.schema_arrow, settings, path)
         table = unit_table(file, path, groups, first_row, _name_columns(names, settings), max_bytes)
     return _names(table, names, settings)
+
+
+def read_some(
+    path: str, groups: Sequence[int], rows: Sequence[int], what: Sequence[str], settings: CatalogConfig
+) -> pa.Table:
+    """Some rows of a unit once more: those with the rising numbers `rows`, counted from the first of `groups`.
+
+    Columns: id string; text string where `what` has `text`, photos list<struct<bytes, path>> where it has `photo`; as
+    `read_unit` has them. Only row groups with such rows are read, and no more of them held than is wanted.
+    """
+    with open_file(path) as file:
+        names = file_columns(file.schema_arrow, settings, path)
+        texts = settings.text if "text" in what else ()
+        photos = [name for name in (settings.image, settings.more_images) if name and "photo" in what]
+        wanted = {name: names[name] for name in ("id", *texts, *photos)}
+        found, start = [], 0
+        for group in groups:
+            size = file.metadata.row_group(group).num_rows
+            inside = [row - start for row in rows if start <= row < start + size]
+            if inside:
+                found.append(picked(file, path, group, sorted(set(wanted.values())), inside))
+            start += size
+    unit = _Columns(pa.concat_tables(found), wanted)
+    cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
+    made = {"id": unit.strings("id")}
+    if "text" in what:
+        made["text"] = columns.joined(cleaned, unit.rows)
+    if "photo" in what:
+        made["photos"] = columns.photo_lists([unit.plain[name] for name in photos], unit.rows)
+    return pa.table(made)
 
 
 class Piece(NamedTuple):
