@@ -10,6 +10,7 @@ import importlib.util
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
@@ -65,6 +66,10 @@ class EncoderSpec(BaseModel):
     def provenance(self) -> dict[str, str]:
         """What else decides the numbers: digests of weights, versions of decoders."""
         return {}
+
+    def reads_tokens(self) -> tuple[Path, int] | None:
+        """The folder of the tokenizer, and how many tokens of a text are read; None where a text has no end."""
+        return None
 
     @property
     def identity(self) -> str:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import Field
@@ -34,6 +35,7 @@ from encoders.networks.pixels import (
 )
 from encoders.networks.states import encode_with_states, ragged
 from encoders.networks.token_batches import Tokenizer, Tokens, encode_by_length, pad, token_room
+from encoders.networks.token_counts import most_tokens
 from encoders.photo import PhotoLimits
 
 if TYPE_CHECKING:
@@ -87,6 +89,13 @@ class Spec(EncoderSpec):
     def provenance(self) -> dict[str, str]:
         """The digest of every file of the model, the decoder and the resizer."""
         return {**_folder(self)[0].digests(), **pixel_provenance()}
+
+    def reads_tokens(self) -> tuple[Path, int]:
+        """See EncoderSpec.reads_tokens."""
+        folder, family = _folder(self)
+        settings = folder.config.get("text_config")
+        said = settings.get("max_position_embeddings") if isinstance(settings, dict) else None
+        return folder.path, most_tokens(folder.path, said if isinstance(said, int) else family.positions_default)
 
     def load(self, device: str) -> Dual:
         """Both towers on `device`."""

@@ -8,6 +8,7 @@ is a field: the pooling, the longest text, and the words that some models want b
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
 
 from pydantic import Field
@@ -55,6 +56,10 @@ class Spec(EncoderSpec):
     def provenance(self) -> dict[str, str]:
         """The digest of every file of the model."""
         return _folder(self).digests()
+
+    def reads_tokens(self) -> tuple[Path, int]:
+        """See EncoderSpec.reads_tokens."""
+        return _folder(self).path, self.max_tokens
 
     def load(self, device: str) -> HfText:
         """The model on `device`."""

@@ -204,6 +204,17 @@ def test_what_only_looks_like_a_mistake_is_a_warning(
     assert "<h2>Warnings</h2>" in (folder / "report.html").read_text()
 
 
+def test_texts_that_the_model_does_not_read_to_the_end(shop: Path, tmp_path: Path) -> None:
+    """Titles of fifty words for a model of 32 tokens are a warning with both figures; short ones are none."""
+    model = (*TITLES_ONLY[:-1], "encoders.text={type: dual, model: builtin}")
+    for name, words, warned in (("long", "shoe " * 50, True), ("short", "red shoe ", False)):
+        arguments = written(Mistake([], model, {"title": (words + "{}").format}), tmp_path / name, shop)
+        done = vitrine("plan", *arguments)
+        assert done.exit_code == 0, done.stderr
+        assert ("40 of 40 sampled texts have more" in done.stdout) == warned
+        assert ("at most 32 tokens" in done.stdout) == warned
+
+
 def test_a_good_catalog_has_no_warnings(demo: Path, tmp_path: Path) -> None:
     """Nothing is found against the demo catalog."""
     where = (f"catalog.path={demo / 'catalog'}", f"catalog.image_root={demo}", f"store.path={tmp_path / 'store'}")

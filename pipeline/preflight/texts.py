@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Iterator, Sequence
 
+from encoders.errors import InputError
+from encoders.networks.token_counts import token_counts
 from pipeline.preflight.findings import Finding, Subject
 
+_log = logging.getLogger(__name__)
 _NOTHING = {"nan", "none", "null", "n/a", "na", "nil", "undefined", "-", "--", "?", "#n/a", "<na>"}
 _URL = re.compile(r"\s*(https?://|www\.|s3://|gs://)\S+\s*")
 _NUMBER = re.compile(r"\s*[-+]?[\d.,\s]*\d[\d.,\s]*%?\s*")
+_MOST_CUT = 0.25  # of the texts
 _MOST = 0.5  # of the values, from which on a column is taken for something else
 _LEAST = 20  # values that must be seen: fewer say nothing
 
@@ -29,6 +34,7 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
             empty.append((name, values))
         elif len(words) >= _LEAST:
             yield from _held(name, words)
+    yield from _cut(subject)
     lonely = len(empty) == len(settings.text) and not any(sample.photos)
     for name, values in empty:
         came = f"the column {name}: {_some(values) if values else 'null or blank'} in each of {sample.rows:,} rows"
@@ -46,6 +52,28 @@ def _held(name: str, words: Sequence[str]) -> Iterator[Finding]:
             came = f"{what} in the column {name}, such as {_some(found)}: {len(found):,} of {len(words):,} values"
             fix = f"leave {name} out of catalog.text, or name the column that was meant: catalog.columns.{name}=..."
             yield Finding("catalog.text", came, "texts that say what a product is", fix, stops=False)
+
+
+def _cut(subject: Subject) -> Iterator[Finding]:
+    """Texts of which the model reads the beginning only."""
+    spec, settings = subject.config.encoders.text_spec, subject.config.catalog
+    try:
+        reads = spec.reads_tokens() if spec is not None else None
+        if reads is None:
+            return
+        rows = zip(*(subject.sample.words(name) for name in settings.text), strict=True)
+        texts = ["\n".join(word for word in row if word) for row in rows]
+        counts = token_counts(reads[0], [text for text in texts if text])
+    except (InputError, ValueError, OSError) as err:  # what is wrong with the model is told by whoever loads it
+        _log.debug("no tokens are counted: %s", err)
+        return
+    longer = [count for count in counts if count > reads[1]]
+    if len(counts) >= _LEAST and len(longer) > _MOST_CUT * len(counts):
+        came = f"{len(longer):,} of {len(counts):,} sampled texts have more, up to {max(longer):,}: the rest is cut off"
+        fix = "name the columns that say most first, or fewer (catalog.text), or take a model that reads more"
+        yield Finding(
+            "catalog.text", came, f"texts of at most {reads[1]:,} tokens, as the model reads", fix, stops=False
+        )
 
 
 def _some(values: Sequence[str]) -> str:
