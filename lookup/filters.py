@@ -17,6 +17,7 @@ import pyarrow as pa
 
 from lookup.errors import InputError
 from lookup.manifest import NO_PARTITION
+from lookup.names import SEPARATOR, same_category
 from lookup.only import Only
 from lookup.prices import PRICE
 from lookup.recent import Recent
@@ -108,7 +109,19 @@ class Filters:
     def _inside(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[Partition]:
         """The partitions whose names meet the conditions on them."""
         named = [one for one in where if one.attribute == self._partition]
-        return [part for part in partitions if all(_meets(part, one) for one in named)]
+        return [part for part in partitions if all(self._meets(part, one) for one in named)]
+
+    def _meets(self, partition: Partition, where: Condition) -> bool:
+        """Whether the name of a partition meets a condition, in any spelling that means a category; products without
+        one have none, unless it is asked for by the name that stands for it.
+        """
+        nameless = partition.name == NO_PARTITION and NO_PARTITION not in where.values
+        if nameless or where.operator not in (Operator.EQUAL, Operator.NOT_EQUAL, Operator.IN):
+            name = None if nameless else partition.name
+            return bool(where.mask(as_compared(pa.array([name], pa.string())), pa.string())[0])
+        separators = self._catalog.get("partition_separator", (SEPARATOR,))
+        same = any(same_category(value, [partition.name], separators) for value in where.values)
+        return same != (where.operator is Operator.NOT_EQUAL)
 
     def _count(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> int:
         return sum(part.index.rows if only is None else len(only) for part, only in self.kept(partitions, where))
@@ -209,11 +222,3 @@ class Filters:
         prices = [array.field("currency") for array in arrays if pa.types.is_struct(array.type)]
         currencies = frozenset(one for array in prices for one in array.unique().to_pylist() if one)
         return _Column(tuple(arrays), tuple(dict.fromkeys(kinds)), currencies)
-
-
-def _meets(partition: Partition, where: Condition) -> bool:
-    """Whether the name of a partition meets a condition; products without a category have none, unless it is asked
-    for by the name that stands for it.
-    """
-    name = None if partition.name == NO_PARTITION and NO_PARTITION not in where.values else partition.name
-    return bool(where.mask(as_compared(pa.array([name], pa.string())), pa.string())[0])

@@ -15,6 +15,7 @@ from lookup.filters import Filters
 from lookup.hit import Hit, value_of
 from lookup.index import PartitionIndex
 from lookup.manifest import Manifest, PartitionEntry, Segment, ShardEntry, made_of
+from lookup.names import SEPARATOR, same_category
 from lookup.query import QueryEncoder, check_asked, check_k, whole
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store import Store
@@ -45,11 +46,14 @@ class Reader:
         store = Store.open(path)
         snapshot, manifest = store.published()
         known = {partition.name: partition for partition in manifest.partitions}
-        chosen = [_known(name, known) for name in partitions] if partitions is not None else list(known.values())
+        catalog = manifest.config["catalog"]
+        chosen = list(known.values())
+        if partitions is not None:
+            chosen = [*{one.name: one for name in partitions for one in _meant(name, known, catalog)}.values()]
         live = manifest.live()
         opened = {one.name: _open_partition(store, one, live.get(one.name, [])) for one in chosen}
         segments = Segments(store)
-        filters = Filters(segments, manifest.attributes, manifest.config["catalog"])
+        filters = Filters(segments, manifest.attributes, catalog)
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
 
     @property
@@ -67,7 +71,7 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
-        names one.
+        names one, in any spelling that means it (`home &amp; garden`).
 
         There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
         same for every `k` up to 100, and for every `k` where all indexes are exact.
@@ -121,7 +125,9 @@ class Reader:
 
     def _searched(self, category: str | None) -> list[Partition]:
         """The partitions of a search; InputError where there is no such category."""
-        return list(self._partitions.values()) if category is None else [_known(category, self._partitions)]
+        if category is None:
+            return list(self._partitions.values())
+        return _meant(category, self._partitions, self.manifest.config["catalog"])
 
     def _hit(self, score: float, name: str, position: int) -> Hit:
         partition = self._partitions[name]
@@ -148,10 +154,12 @@ def _open_partition(store: Store, partition: PartitionEntry, live: Sequence[tupl
     return Partition.of(partition.name, index, live)
 
 
-def _known(name: str, known: Mapping[str, Any]) -> Any:
-    if name not in known:
+def _meant(name: str, known: Mapping[str, Any], catalog: Mapping[str, Any]) -> list[Any]:
+    """The partitions that `name` means: one, but in snapshots of before spellings were merged."""
+    found = same_category(str(name), known, catalog.get("partition_separator", (SEPARATOR,)))
+    if not found:
         near = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.4) or sorted(known)[:10]
         raise InputError(
             f"a category of the snapshot, such as {', '.join(map(repr, near))}", repr(name), "correct --category"
         )
-    return known[name]
+    return [known[one] for one in found]

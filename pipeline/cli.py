@@ -101,12 +101,13 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     """
     from pipeline import console
     from pipeline.history import encode_seconds
-    from pipeline.parent import refuse_unlike
+    from pipeline.parent import names_before, refuse_unlike
     from pipeline.preflight.check import preflight
 
     loaded = _load(config, overrides, memory)
-    checked = preflight(loaded.config, category=category)
-    refuse_unlike(loaded.config, checked.plan, category)
+    before = names_before(loaded.config)
+    checked = preflight(loaded.config, category=category, before=before)
+    refuse_unlike(loaded.config, checked.plan)
     console.plan(checked, encode_seconds(loaded.config, checked.plan.rows), as_json)
 
 

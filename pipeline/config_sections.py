@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, PlainValidator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from encoders.base import EncoderSpec, encoder_spec
 from index_builders.sizing import DEVICE
@@ -16,6 +16,10 @@ Share = Annotated[float, Field(ge=0, le=1, strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
 Switch = Annotated[bool, Field(strict=True)]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
 
 
 class Section(BaseModel):
@@ -47,6 +51,10 @@ class CatalogConfig(Section):
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
+    partition_separator: Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        (">",),
+        description="what separates levels, one or several; with spaces, as ` / `, only where there are spaces",
+    )
     attributes: tuple[Name, ...] = Field(
         ("title",), description="canonical columns carried to each hit, and filtered by"
     )

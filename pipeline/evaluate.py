@@ -12,18 +12,19 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
 from encoders.errors import InputError
+from encoders.names import SEPARATOR
 from lookup import metrics
 from lookup.metrics import Figures
 from lookup.search import Reader
 from pipeline.allocator import keep_memory
 from pipeline.exact import Numbers, parts_of
-from pipeline.judged import Asked, Counts, answerable, read_judged
+from pipeline.judged import Asked, Counts, answerable, category_of, read_judged
 from pipeline.rankings import EXACT, INDEX, PHOTO, TEXT, rankings
 
 KINDS = ("text", "photo", "both")
@@ -99,7 +100,9 @@ def evaluate(request: Request) -> Evaluation:
     judged = read_judged(request.queries, request.qrels)
     reader = Reader.open(request.store, None if request.category is None else [request.category])
     parts = parts_of(reader.store, reader.manifest)
-    asked, counts = answerable(judged, parts, request.category)
+    separators = reader.manifest.config["catalog"].get("partition_separator", (SEPARATOR,))
+    judged = [replace(one, category=category_of(one.category, parts, separators)) for one in judged]
+    asked, counts = answerable(judged, parts, category_of(request.category, parts, separators))
     if request.late:
         _check_late(asked)
     ranked = rankings(reader, parts, asked, max(request.k, _PAGE), request.late)

@@ -285,7 +285,7 @@ def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dic
     segments: dict[str, list[pa.Array]] = {}
     for unit in plan.units[::apart]:
         groups, limit = range(unit.first_group, unit.end_group), config.shards.max_unit_bytes
-        ids, names = read_names(unit.path, groups, unit.first_row, config.catalog, limit)
+        ids, names = read_names(unit.path, groups, unit.first_row, config.catalog, limit, unit.spellings)
         for name in partitions.keys() & set(names.unique().to_pylist()):
             segments.setdefault(name, []).append(ids.filter(pc.equal(names, name)).drop_null())
     tried = {name: (ids_bytes(several), sum(map(len, several))) for name, several in segments.items()}

@@ -15,8 +15,10 @@ import pyarrow.parquet as pq
 
 from encoders.errors import InputError
 from encoders.machine import machine_fault
+from encoders.names import clean_id, same_category
 from encoders.regular import open_regular
 from pipeline.ask import Question, read_questions
+from pipeline.catalog.names import clean_ids
 from pipeline.exact import Part, ids_of
 
 _NAMED = 5  # examples that a message names
@@ -87,6 +89,7 @@ def read_judged(queries: Path, qrels: Path) -> list[Judged]:
 def _read_qrels(path: Path, known: set[str], queries: Path) -> dict[str, dict[str, int]]:
     table = _table(path, "--qrels", ("query_id", "id", "gain"))
     names, ids = _texts(table, "query_id", path), _texts(table, "id", path)
+    ids = [clean_id(str(one)) for one in ids]  # as the catalog's are
     _refuse_repeated(list(zip(names, ids, strict=True)), f"each pair of query_id and id of {path} once")
     unknown = sorted({str(name) for name in names} - known)
     if unknown:
@@ -157,6 +160,12 @@ def _some(names: Sequence[Any]) -> str:
 # --- which queries, with which judgments ---
 
 
+def category_of(category: str | None, parts: Sequence[Part], separators: Sequence[str]) -> str | None:
+    """The partition that `category` means; itself where there is none, which is told later."""
+    found = [] if category is None else same_category(category, [part.name for part in parts], separators)
+    return found[0] if found else category
+
+
 def answerable(judged: Sequence[Judged], parts: Sequence[Part], category: str | None) -> tuple[list[Asked], Counts]:
     """The queries that take part.
 
@@ -166,7 +175,8 @@ def answerable(judged: Sequence[Judged], parts: Sequence[Part], category: str | 
     """
     _known({one.category for one in judged}, parts)
     ids = sorted({one for query in judged for one in query.gains})
-    at = pc.index_in(pa.array(ids, pa.string()), value_set=ids_of(parts)).to_pylist()
+    there = pa.chunked_array([clean_ids(chunk) for chunk in ids_of(parts).chunks], pa.string())
+    at = pc.index_in(pa.array(ids, pa.string()), value_set=there).to_pylist()
     numbers = {one: number for one, number in zip(ids, at, strict=True) if number is not None}
     count: Counter[str] = Counter()
     asked = []

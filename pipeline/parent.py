@@ -20,12 +20,19 @@ def compared(config: Config, plan: Plan, store: Store, parent: Manifest, categor
     return []
 
 
-def refuse_unlike(config: Config, plan: Plan, category: str | None) -> None:
+def names_before(config: Config) -> list[str]:
+    """The partitions that the store at `store.path` publishes."""
+    store = Store.at(config.store.path)
+    name = store.current()
+    return [] if name is None else [entry.name for entry in store.manifest(name).partitions]
+
+
+def refuse_unlike(config: Config, plan: Plan) -> None:
     """InputError or GateError where a run would be refused for what the store at `store.path` publishes."""
     store = Store.at(config.store.path)
     name = store.current()
     if name is None:
         return
-    for gate in compared(config, plan, store, store.manifest(name), category):
+    for gate in compared(config, plan, store, store.manifest(name), plan.category):
         if not gate.passed:
             raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)

@@ -7,22 +7,23 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from dataclasses import asdict, dataclass, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from encoders.names import same_category
 from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type
-from pipeline.catalog.categories import nearest_category
+from pipeline.catalog.categories import Categories, nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.prices import sampled
-from pipeline.catalog.rows import plan_pieces
+from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
 from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
 from pipeline.config_sections import ShardsConfig
@@ -47,6 +48,7 @@ class Unit(NamedTuple):
     category: str  # "": all
     pin: str  # of the file: see catalog/pinned.py
     duplicates: bytes  # int32 row numbers whose id came before, packed: a list of them would be an object each
+    spellings: Mapping[str, str]  # name of a category -> what it is called, where that is another name
 
 
 @dataclass(frozen=True)
@@ -61,6 +63,7 @@ class Plan:
     duplicates: int
     size: int  # bytes of the files
     attribute_types: dict[str, str]  # of what the run reads, see lookup.values.type_name
+    category: str | None = None  # the partition that the run is about; None: all
     notices: tuple[Notice, ...] = ()
     files: tuple[CatalogFile, ...] = ()
 
@@ -77,21 +80,27 @@ class Plan:
         return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
-def make_plan(config: Config, category: str | None = None) -> Plan:
-    """Plan a run of the whole catalog, or of one category; InputError lists what makes it impossible."""
+def make_plan(config: Config, category: str | None = None, before: Collection[str] = ()) -> Plan:
+    """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
+    lists what makes it impossible. `before` are the partitions of the snapshot that is replaced.
+    """
     config.fusion_spec.refuse_towers(*towers(config))
     found = find_files(config.catalog.path)
     files = list(found.files)
     root = existing_root(config.catalog.image_root, config.catalog.path)
+    seen = _Seen(Categories(config.catalog))
     with all_unchanged(files):
-        groups, hashes, types = _read(files, config)
+        seen.read(files, config)
+        called = seen.categories.called(before, always=category is not None)
+        groups = [_called(group, called) for group in seen.groups]
         partitions = _partitions(groups, config)
-        if category is not None and category not in partitions:
-            raise nearest_category(category, list(partitions))
-        repeated = _duplicates(files, groups, hashes, config)
+        if category is not None:
+            category = _meant(category, partitions, config)
+        repeated = _duplicates(files, groups, seen.hashes, config)
         units = _units(groups, repeated, config.shards, category)
-        carried = one_type({unit.path: types[unit.path] for unit in units}, config.catalog)
-        notices = [*_left_out(found), *sampled(units, config.catalog, config.shards.max_unit_bytes)]
+        carried = one_type({unit.path: seen.types[unit.path] for unit in units}, config.catalog)
+        notices = [*_left_out(found), *_cleaned(seen.cleaned), *seen.categories.notices(called)]
+        notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
         {
@@ -99,34 +108,44 @@ def make_plan(config: Config, category: str | None = None) -> Plan:
             "category": category,
             "encoding": encoding_identity(config),
             "reading": config.catalog.model_dump(mode="json"),
+            "called": called,
             # A run that resumes another finds what is done by the number of the unit.
             "units": [[unit.path, unit.first_group, unit.end_group, unit.first_row] for unit in units],
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
     kinds = named(carried)
-    return Plan(key, catalog, root, units, partitions, duplicates, size, kinds, tuple(notices), found.files)
+    return Plan(key, catalog, root, units, partitions, duplicates, size, kinds, category, tuple(notices), found.files)
 
 
-def _read(
-    files: list[CatalogFile], config: Config
-) -> tuple[list[_Group], list[np.ndarray[Any, Any]], dict[str, Types]]:
-    """All row groups, in pieces, the hashes of the ids of each, and the types of attributes by file."""
-    groups: list[_Group] = []
-    hashes: list[np.ndarray[Any, Any]] = []
-    types: dict[str, Types] = {}
-    for file in files:
-        sizes, types[file.path] = _seen(file, config)
-        for group, first_row, ids, names in plan_pieces(file.path, config.catalog, config.shards):
-            size = round(sizes[group] * len(ids))
-            groups.append(_Group(file.path, file.pin, group, first_row, len(ids), size, _counts(names)))
-            hashes.append(id_hashes(ids))
-    return groups, hashes, types
+@dataclass
+class _Seen:
+    """What the plan saw of all files: row groups, in pieces, and of each the hashes of its ids; types by file."""
+
+    categories: Categories
+    groups: list[_Group] = field(default_factory=list)
+    hashes: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    types: dict[str, Types] = field(default_factory=dict)
+    cleaned: int = 0  # ids that are not as they are written
+
+    def read(self, files: list[CatalogFile], config: Config) -> None:
+        """See all of the files."""
+        for file in files:
+            sizes, self.types[file.path] = _seen(file, config)
+            for piece in plan_pieces(file.path, config.catalog, config.shards):
+                self.groups.append(_group(file, piece, sizes[piece.group], self.categories))
+                self.hashes.append(id_hashes(piece.ids))
+                self.cleaned += piece.cleaned
 
 
 def _left_out(found: Found) -> list[Notice]:
     named = [f"{path}: {why}" for path, why in found.left_out]
     return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
+
+
+def _cleaned(ids: int) -> list[Notice]:
+    told = f"{ids:,} ids have white space or invisible characters at their ends, or are not NFC: they are kept without"
+    return [Notice(what="ids_cleaned", count=ids, told=told)] if ids else []
 
 
 @dataclass(frozen=True)
@@ -140,6 +159,26 @@ class _Group:
     rows: int
     bytes: int
     partitions: Counter[str]
+    spellings: Mapping[str, str] = field(default_factory=dict)  # categories that are called otherwise: name -> called
+
+
+def _group(file: CatalogFile, piece: Piece, row_bytes: float, categories: Categories) -> _Group:
+    rows = len(piece.ids)
+    counts = Counter({ONE_PARTITION: rows} if rows else {})
+    if piece.categories is not None:
+        counts = categories.add(piece.categories)
+    return _Group(file.path, file.pin, piece.group, piece.first_row, rows, round(row_bytes * rows), counts)
+
+
+def _called(group: _Group, called: Mapping[str, str]) -> _Group:
+    """`group` with its categories as they are called."""
+    spellings = {name: called[name] for name in group.partitions if name in called}
+    if not spellings:
+        return group
+    counts: Counter[str] = Counter()
+    for name, rows in group.partitions.items():
+        counts[spellings.get(name, name)] += rows
+    return replace(group, partitions=counts, spellings=spellings)
 
 
 def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
@@ -168,8 +207,12 @@ def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
     return sizes, types
 
 
-def _counts(names: pa.Array) -> Counter[str]:
-    return Counter({count["values"]: count["counts"] for count in pc.value_counts(names).to_pylist()})
+def _meant(category: str, partitions: Mapping[str, int], config: Config) -> str:
+    """The partition that `category` means."""
+    found = same_category(category, partitions, config.catalog.partition_separator)
+    if not found:
+        raise nearest_category(category, list(partitions))
+    return found[0]
 
 
 def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
@@ -182,18 +225,7 @@ def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
             f"none in catalog.path={config.catalog.path}",
             "check the export that writes the catalog",
         )
-    limit = config.catalog.max_partitions
-    if len(counts) > limit:
-        raise InputError(
-            f"at most {limit} partitions",
-            f"{len(counts)} in the column {config.catalog.partition}, such as {_some(counts)}",
-            "use fewer levels (catalog.partition_levels) or a coarser column (catalog.partition)",
-        )
     return dict(sorted(counts.items()))
-
-
-def _some(names: Counter[str]) -> str:
-    return ", ".join(map(repr, sorted(names)[:3]))
 
 
 def _duplicates(
@@ -209,8 +241,8 @@ def _duplicates(
     repeated: dict[int, list[int]] = {}
     position = -1
     for file in files:
-        for _, _, ids, _ in plan_pieces(file.path, config.catalog, config.shards):
-            position += 1
+        for piece in plan_pieces(file.path, config.catalog, config.shards):
+            position, ids = position + 1, piece.ids
             valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
             rows = valid[np.isin(hashes[position], suspects)]
             for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
@@ -244,8 +276,9 @@ def _units(
             packed = _packed(run, groups, repeated)
             size = sum(groups[i].bytes for i in run)
             start = first.first_row
+            called = {name: other for index in run for name, other in groups[index].spellings.items()}
             where = first.path, first.number, end, start
-            units.append(Unit(len(units), *where, rows, size, category or "", first.pin, packed))
+            units.append(Unit(len(units), *where, rows, size, category or "", first.pin, packed, called))
     return tuple(units)
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
@@ -12,6 +13,7 @@ import pyarrow.parquet as pq
 from encoders.base import EncoderSpec
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from encoders.names import category_key, clean_name
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
 from lookup.store import Store
 from lookup.values import common_type, type_name
@@ -23,12 +25,16 @@ from pipeline.plan import Plan
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
 _READING = (
-    *("columns", "text", "image", "more_images", "partition", "partition_levels", "max_text_chars", "decimal_mark"),
+    *("columns", "text", "image", "more_images", "partition", "partition_levels", "partition_separator"),
+    *("max_text_chars", "decimal_mark"),
 )
+
+_ADDED = {"partition_separator": [">"]}  # what a snapshot of before a setting was read with
 
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
     """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
+    _refuse_old_names(parent)
     mine: dict[str, Any] = _reading(config.model_dump(mode="json"), plan.image_root)
     theirs: dict[str, Any] = _reading(parent.config, parent.catalog.image_root)
     for name, (model, published) in _compared_models(config, parent).items():
@@ -67,6 +73,19 @@ def all_types(plan: Plan, kept: Manifest | None) -> dict[str, str]:
     """The types of attributes of a snapshot: of what the plan reads, and of what is `kept` of the parent."""
     types = joined(plan.attribute_types, kept.attribute_types if kept else {})
     return {name: kind for name, kind in types.items() if kind is not None}
+
+
+def _refuse_old_names(parent: Manifest) -> None:
+    """Names of before they were cleaned would stay beside the one that they mean, with the same products."""
+    names = [entry.name for entry in parent.partitions]
+    keys = Counter(map(category_key, names))
+    odd = [name for name in names if clean_name(name) != name or keys[category_key(name)] > 1]
+    if odd:
+        raise InputError(
+            "a published snapshot whose partitions are each one category, because only one is indexed again",
+            f"several spellings of a category: {', '.join(map(repr, odd[:5]))}",
+            "run the whole catalog once (without --category): it merges them",
+        )
 
 
 def same_models(config: Config, parent: Manifest) -> bool:
@@ -200,7 +219,7 @@ def _encoding(config: Config) -> dict[str, Any]:
 def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
     """The values of `_READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
     catalog = config.get("catalog", {})
-    reading = {f"catalog.{name}": catalog.get(name) for name in _READING}
+    reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in _READING}
     return reading | {"catalog.image_root": root if catalog.get("image") else None}
 
 

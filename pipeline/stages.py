@@ -155,9 +155,10 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     with steps.step("plan") as counts:
         state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
-        checked = preflight(config, category=request.category)
+        before = [entry.name for entry in state.parent.partitions] if state.parent else ()
+        checked = preflight(config, category=request.category, before=before)
         plan, state.warnings = checked.plan, checked.warnings
-        state.plan, fit = plan, fitted(config, checked.forecast)
+        state.plan, fit, category = plan, fitted(config, checked.forecast), plan.category
         _refuse_types(request, store, state, plan)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         note_key(store, state.run, plan.key)
@@ -171,18 +172,18 @@ def _steps(request: Request, store: Store, state: _State) -> None:
             units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
         )
     give_back()  # also where nothing was left to encode
-    kept = state.parent if request.category is not None else None  # all of it but the category
-    shards = merge_shards(kept.shards if kept else (), embedded.shards, request.category)
+    kept = state.parent if category is not None else None  # all of it but the category
+    shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
     with steps.step("build") as counts:
         how = state.run, request.beam_arguments, request.progress, fit.build_threads
         built = build_indexes(store, fit.building, embedded.shards, state.parent, *how)
-        partitions = merge_partitions(kept.partitions if kept else (), built.partitions, request.category)
+        partitions = merge_partitions(kept.partitions if kept else (), built.partitions, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
         types = all_types(plan, kept)
         state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
-        state.gates += check(state.manifest, state.parent, config.gates, _scope(request))
+        state.gates += check(state.manifest, state.parent, config.gates, _scope(state))
         state.gates += [index_rows(store, state.manifest), ids_unique(store, state.manifest)]
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
@@ -204,9 +205,9 @@ def _refuse_types(request: Request, store: Store, state: _State, plan: Plan) -> 
     """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
     if state.parent is None:
         return
-    if request.category is not None:
+    if plan.category is not None:
         state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
-    state.gates = compared(request.config, plan, store, state.parent, request.category)
+    state.gates = compared(request.config, plan, store, state.parent, plan.category)
     _refuse(state, f"{store.root}/runs/{state.run}/report.html")
 
 
@@ -233,14 +234,15 @@ def _publish(store: Store, state: _State, manifest: Manifest, anew: bool) -> Non
     _log.info("published %s", state.snapshot)
 
 
-def _scope(request: Request) -> frozenset[str] | None:
+def _scope(state: _State) -> frozenset[str] | None:
     """The partitions that the run is about; None: all."""
-    return None if request.category is None else frozenset([request.category])
+    category = state.plan.category if state.plan else None
+    return None if category is None else frozenset([category])
 
 
 def _report(request: Request, state: _State) -> RunReport:
     manifest, plan = state.manifest, state.plan
-    scope = _scope(request)
+    scope = _scope(state)
     rejects = manifest.rejects(scope) if manifest else Counter[str]()
     degraded = manifest.degraded(scope) if manifest else Counter[str]()
     ended_well = state.status in ("published", "unchanged")

@@ -120,8 +120,9 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
 def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
     """The rows of a unit with the columns that `catalog` names, as a run reads them."""
     groups = range(unit.first_group, unit.end_group)
+    limit = config.shards.max_unit_bytes
     with unchanged(unit.path, unit.pin):
-        return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, config.shards.max_unit_bytes)
+        return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, limit, unit.spellings)
 
 
 def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:

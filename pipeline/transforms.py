@@ -326,7 +326,7 @@ def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     groups = range(unit.first_group, unit.end_group)
     limit = config.shards.max_unit_bytes
     with unchanged(unit.path, unit.pin):
-        table = read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit)
+        table = read_unit(unit.path, groups, unit.first_row, duplicates, config.catalog, limit, unit.spellings)
     if unit.category:
         table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
     photos, versions = table.column("photos"), table.column("version")

@@ -133,12 +133,12 @@ def test_columns_are_renamed_by_the_map(tmp_path: Path) -> None:
 
 def test_all_wrong_columns_are_told_at_once(tmp_path: Path) -> None:
     """Missing columns, with the nearest, and columns of a type that does not fit are listed in one message."""
-    table = pa.table({"id": [1.5], "titel": ["tea"], "image_link": [3], "price": [{"eur": 1}]})
+    table = pa.table({"id": [True], "titel": ["tea"], "image_link": [3], "price": [{"eur": 1}]})
     with pytest.raises(InputError) as caught:
         read(tmp_path, table, attributes=("price",))
     for said in (
         "'title' (nearest: 'titel')",
-        "'id' has the type double",
+        "'id' has the type bool",
         "'image_link' has",
         "'price' has the type struct",
     ):

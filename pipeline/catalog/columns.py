@@ -11,18 +11,21 @@ import pyarrow.compute as pc
 
 from encoders.text import ONLY_NFKC, clean_texts
 
-LEVEL_SEPARATOR = ">"
-NO_PARTITION = "_none"
-
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
 _BYTES = (pa.types.is_binary, pa.types.is_large_binary, pa.types.is_binary_view, pa.types.is_fixed_size_binary)
 _LISTS = (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list)
 _NUMBERS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal, pa.types.is_boolean)
+_DIGITS = (pa.types.is_integer, pa.types.is_floating, pa.types.is_decimal)
 _TIMES = (pa.types.is_timestamp, pa.types.is_date)
 
 # --- types ---
+
+
+def value_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column's values: a dictionary's is that of its entries."""
+    return kind.value_type if pa.types.is_dictionary(kind) else kind
 
 
 def plain_type(kind: pa.DataType) -> pa.DataType:
@@ -48,8 +51,8 @@ def is_text(kind: pa.DataType) -> bool:
 
 
 def is_name(kind: pa.DataType) -> bool:
-    """Whether a column can be ids or categories."""
-    return is_text(kind) or bool(pa.types.is_integer(plain_type(kind)))
+    """Whether a column can be ids or categories; of floats and decimals whole numbers can."""
+    return is_text(kind) or _any(_DIGITS, value_type(kind))
 
 
 def is_version(kind: pa.DataType) -> bool:
@@ -144,15 +147,6 @@ def cleaned(values: pa.Array, max_chars: int) -> pa.Array:
     return pc.replace_with_mask(normal, pc.invert(easy), pa.array(rest, pa.string()))
 
 
-def partitions(values: pa.Array, levels: int) -> pa.Array:
-    """The partition of each row, string: the first `levels` of a path like `Fruit > Apple`; nulls and blanks are
-    `_none`.
-    """
-    encoded = pc.dictionary_encode(values)
-    names = [_levels(value, levels) for value in encoded.dictionary.to_pylist()]
-    return pc.fill_null(pc.take(pa.array(names, pa.string()), encoded.indices), NO_PARTITION)
-
-
 def joined(columns: Sequence[pa.Array], n: int) -> pa.Array:
     """The non-empty texts of each of `n` rows joined by new lines; null where there is none."""
     if not columns:
@@ -230,11 +224,6 @@ def _lengths(values: pa.Array) -> pa.Array | None:
 
 def _sum(lengths: pa.Array) -> int:
     return pc.sum(lengths).as_py() or 0
-
-
-def _levels(value: str | None, levels: int) -> str:
-    parts = [" ".join(part.split()) for part in (value or "").split(LEVEL_SEPARATOR)]
-    return f" {LEVEL_SEPARATOR} ".join(part for part in parts[:levels] if part) or NO_PARTITION
 
 
 def _utf8(raw: bytes | None) -> str | None:

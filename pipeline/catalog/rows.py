@@ -6,7 +6,8 @@ marked with a reason and kept to be counted; only a catalog that cannot be read 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
@@ -14,7 +15,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import columns
+from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.files import open_file
+from pipeline.catalog.names import clean_ids, name_strings
 from pipeline.catalog.pieces import PIECE_ROWS, picked, pieces_of, unit_table
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import file_columns
@@ -22,31 +25,45 @@ from pipeline.config_sections import CatalogConfig, ShardsConfig
 from pipeline.reasons import Reason
 
 ONE_PARTITION = "all"
+NO_SPELLINGS: Mapping[str, str] = MappingProxyType({})
 
 
 def read_unit(
-    path: str, groups: Sequence[int], first_row: int, duplicates: Sequence[int], settings: CatalogConfig, max_bytes: int
+    path: str,
+    groups: Sequence[int],
+    first_row: int,
+    duplicates: Sequence[int],
+    settings: CatalogConfig,
+    max_bytes: int,
+    spellings: Mapping[str, str] = NO_SPELLINGS,
 ) -> pa.Table:
     """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
 
     Columns: row int32, id string, partition string, text string (null: none), photos list<struct<bytes, path>> (null:
     none), version string, attributes struct, reject string (null: a good row). Rows, also `duplicates`, whose id came
-    before, are counted from the first of `groups`. InputError where they have more than `max_bytes` once read.
+    before, are counted from the first of `groups`; `spellings` has categories that are called otherwise than their own
+    names. InputError where they have more than `max_bytes` once read.
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
         table = unit_table(file, path, groups, first_row, sorted(set(names.values())), max_bytes)
-    return _clean(_Columns(table, names), first_row, duplicates, settings)
+    return _clean(_Columns(table, names), first_row, duplicates, settings, spellings)
 
 
 def read_names(
-    path: str, groups: Sequence[int], first_row: int, settings: CatalogConfig, max_bytes: int
+    path: str,
+    groups: Sequence[int],
+    first_row: int,
+    settings: CatalogConfig,
+    max_bytes: int,
+    spellings: Mapping[str, str] = NO_SPELLINGS,
 ) -> tuple[pa.Array, pa.Array]:
     """(ids, partitions), strings, of the rows that `read_unit` gives of the same; ids as the plan sees them."""
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
         table = unit_table(file, path, groups, first_row, _name_columns(names, settings), max_bytes)
-    return _names(table, names, settings)
+    ids, categories, _ = _names(table, names, settings)
+    return ids, _partitions(categories, len(ids), settings, spellings)
 
 
 def read_some(
@@ -85,7 +102,8 @@ class Piece(NamedTuple):
     group: int
     first_row: int  # of the row group
     ids: pa.Array  # strings
-    partitions: pa.Array  # strings
+    categories: pa.Array | None  # strings, as they are written; None: the catalog is one partition
+    cleaned: int  # ids that are not as they are written
 
 
 def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
@@ -106,13 +124,20 @@ def _name_columns(names: dict[str, str], settings: CatalogConfig) -> list[str]:
     return sorted({names[name] for name in ("id", settings.partition) if name})
 
 
-def _names(table: pa.Table, names: dict[str, str], settings: CatalogConfig) -> tuple[pa.Array, pa.Array]:
-    """(ids, partitions) of `table`, strings; an id that is null, blank or not UTF-8 is null."""
-    ids = _known_ids(columns.strings(columns.plain(table.column(names["id"])))[0])
+def _names(table: pa.Table, names: dict[str, str], settings: CatalogConfig) -> tuple[pa.Array, pa.Array | None, int]:
+    """(ids, categories as they are written, ids that are not as they are written) of `table`, strings."""
+    written = name_strings(table.column(names["id"]), "id")[0]
+    ids = clean_ids(written)
+    changed = pc.sum(pc.not_equal(written, ids)).as_py() or 0
     if not settings.partition:
-        return ids, columns.repeat(ONE_PARTITION, len(ids))
-    values = columns.strings(columns.plain(table.column(names[settings.partition])))[0]
-    return ids, columns.partitions(values, settings.partition_levels)
+        return ids, None, changed
+    return ids, name_strings(table.column(names[settings.partition]), settings.partition)[0], changed
+
+
+def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, spellings: Mapping[str, str]) -> pa.Array:
+    if categories is None:
+        return columns.repeat(ONE_PARTITION, n)
+    return renamed(partition_names(categories, settings), spellings)
 
 
 class _Columns:
@@ -122,6 +147,13 @@ class _Columns:
         self.rows = table.num_rows
         self.not_utf8 = columns.repeat(False, self.rows)
         self.plain = {name: columns.plain(table.column(column)) for name, column in names.items()}
+        self._written = {name: table.column(column) for name, column in names.items()}
+
+    def names(self, name: str) -> pa.Array:
+        """The column as ids or categories."""
+        values, wrong = name_strings(self._written[name], name)
+        self.not_utf8 = pc.or_(self.not_utf8, wrong)
+        return values
 
     def strings(self, name: str) -> pa.Array:
         """The column as strings."""
@@ -134,23 +166,25 @@ class _Columns:
         return columns.attribute(self.plain[name])
 
 
-def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: CatalogConfig) -> pa.Table:
-    n, ids = unit.rows, unit.strings("id")
+def _clean(
+    unit: _Columns,
+    first_row: int,
+    duplicates: Sequence[int],
+    settings: CatalogConfig,
+    spellings: Mapping[str, str],
+) -> pa.Table:
+    n, ids = unit.rows, clean_ids(unit.names("id"))
     cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
     carried |= {name: price_column(carried[name], settings.decimal_mark) for name in settings.prices}
     texts = columns.joined(list(cleaned.values()), n)
     photos = columns.photo_lists([unit.plain[name] for name in (settings.image, settings.more_images) if name], n)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
-    partition = (
-        columns.partitions(unit.strings(settings.partition), settings.partition_levels)
-        if settings.partition
-        else columns.repeat(ONE_PARTITION, n)
-    )
+    categories = unit.names(settings.partition) if settings.partition else None
     rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
         Reason.INVALID_TEXT: unit.not_utf8,
-        Reason.MISSING_ID: pc.is_null(_known_ids(ids)),
+        Reason.MISSING_ID: pc.is_null(ids),
         Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
         Reason.NO_MODALITY: pc.and_(pc.is_null(texts), pc.is_null(photos)),
     }
@@ -158,7 +192,7 @@ def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: 
         {
             "row": rows,
             "id": ids,
-            "partition": partition,
+            "partition": _partitions(categories, n, settings, spellings),
             "text": texts,
             "photos": photos,
             "version": version,
@@ -166,10 +200,6 @@ def _clean(unit: _Columns, first_row: int, duplicates: Sequence[int], settings: 
             "reject": _first_fault(faults, n),
         }
     )
-
-
-def _known_ids(ids: pa.Array) -> pa.Array:
-    return pc.if_else(pc.equal(pc.utf8_trim_whitespace(ids), ""), None, ids)
 
 
 def _struct(carried: dict[str, pa.Array], n: int) -> pa.StructArray:

@@ -6,7 +6,7 @@ To add a check, add a generator of findings to the file of its subject, and to `
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 
 from encoders.errors import InputError
@@ -46,16 +46,22 @@ class Checked:
 
 
 def preflight(
-    config: Config, purpose: Purpose = "run", category: str | None = None, model: str | None = None
+    config: Config,
+    purpose: Purpose = "run",
+    category: str | None = None,
+    model: str | None = None,
+    before: Collection[str] = (),
 ) -> Checked:
-    """Plan and look; InputError tells everything that makes it impossible. `model` is what `vitrine train` starts from.
+    """Plan and look; InputError tells everything that makes it impossible. `model` is what `vitrine train` starts from,
+    `before` the partitions that are published.
 
     VitrineError where the ids or categories are damaged; other damage is told by the unit that meets it.
     """
     found = list(machine_findings(config, purpose, model))
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
         config = config.model_copy(update={"fusion": {"type": "concat"}})
-    plan = _planned(config, category, found)
+    plan = _planned(config, category, before, found)
+    category = plan.category
     with all_unchanged(plan.files):
         subject = Subject(config, purpose, category, plan, sampled(plan, config.catalog))
         found += [one for check in _CHECKS for one in check(subject)]
@@ -83,12 +89,12 @@ def _refuse(found: Sequence[Finding]) -> None:
         raise refusal(stopping)
 
 
-def _planned(config: Config, category: str | None, found: list[Finding]) -> Plan:
+def _planned(config: Config, category: str | None, before: Collection[str], found: list[Finding]) -> Plan:
     """The plan. What it refuses is told beside what was found before, each thing once; what is wrong with the names of
     columns instead, since that is why they are not there.
     """
     try:
-        plan = make_plan(config, category)
+        plan = make_plan(config, category, before)
     except InputError as err:
         found += _named(config, None)
         named = any(one.stops and one.key.startswith("catalog.") for one in found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.catalog.columns import LEVEL_SEPARATOR
 from pipeline.config_sections import CatalogConfig
 from pipeline.preflight.findings import Finding, Subject
 
@@ -54,16 +53,16 @@ def _partitions(subject: Subject) -> Iterator[Finding]:
 
 def _separators(values: list[str | None], settings: CatalogConfig) -> Iterator[Finding]:
     words = [value for value in values if value]
-    separator = getattr(settings, "partition_separator", LEVEL_SEPARATOR)
-    if len(words) < _LEAST or any(separator in word for word in words):
+    set_ones = settings.partition_separator
+    if len(words) < _LEAST or any(one.strip() in word for word in words for one in set_ones):
         return
     for other in _SEPARATORS:
         found = [word for word in words if other in word.strip(other)]
         if len(found) > 0.5 * len(words):
             came = f"{found[0]!r}, and {other!r} in {len(found):,} of {len(words):,} values of {settings.partition}"
-            able = "partition_separator" in type(settings).model_fields
-            fix = f"set catalog.partition_separator={other!r}" if able else f"write levels apart with {separator!r}"
-            yield Finding("catalog.partition", came, f"levels apart by {separator!r}", fix, stops=False)
+            fix = f"set catalog.partition_separator={other!r}"
+            expected = f"levels apart by {' or '.join(map(repr, set_ones))}"
+            yield Finding("catalog.partition", came, expected, fix, stops=False)
             return
 
 

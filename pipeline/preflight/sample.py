@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
+from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.files import UNREADABLE, open_file
+from pipeline.catalog.names import name_strings
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.plan import Plan
@@ -96,25 +98,33 @@ def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
     drawn = np.random.default_rng(0).permutation(len(groups))[:_PLACES]
     chosen = [groups[number] for number in sorted(drawn.tolist())]
     categories = {unit.category for unit in plan.units} - {""}
+    spellings = {name: called for unit in plan.units for name, called in unit.spellings.items()}
     places = []
     for path, group in chosen:
         with open_file(path) as file:
             names = file_columns(file.schema_arrow, settings, path)
             present = sorted({name for name in names.values() if name in file.schema_arrow.names})
             table = _first_rows(file, path, group, present, _ROWS // len(chosen))
-        places.append(Rows(path, group, _only(table, names, settings, categories), names))
+        places.append(Rows(path, group, _only(table, names, settings, categories, spellings), names))
     return Sample(tuple(places), settings, plan.rows)
 
 
 # --- inside ---
 
 
-def _only(table: pa.Table, names: dict[str, str], settings: CatalogConfig, categories: set[str]) -> pa.Table:
+def _only(
+    table: pa.Table,
+    names: dict[str, str],
+    settings: CatalogConfig,
+    categories: set[str],
+    spellings: Mapping[str, str],
+) -> pa.Table:
     """The rows of a category, where the run has one."""
     column = names.get(settings.partition or "")
-    if not categories or column not in table.column_names:
+    if not categories or settings.partition is None or column not in table.column_names:
         return table
-    found = columns.partitions(columns.strings(columns.plain(table.column(column)))[0], settings.partition_levels)
+    values = name_strings(table.column(column), settings.partition)[0]
+    found = renamed(partition_names(values, settings), spellings)
     return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
 
 

@@ -1,0 +1,88 @@
+"""Strings that name something, ids and categories: the same string means the same wherever it stands.
+
+Catalog, `--category`, conditions, queries and judgments all go through these. Each has its depth:
+
+| what | what no longer counts |
+|---|---|
+| `clean_id` | white space and invisible characters at the ends; how accents are composed (NFC) |
+| `category_name` | both anywhere; entities, nested ones too; spaces around separators |
+| `category_key` | also case and compatibility forms (as Unicode's NFKC_Casefold): names with one key are one category |
+
+Texts that are searched are cleaned deeper, see text.py. Attributes are carried as they are written, and compared
+as `plain_name` has them.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Iterable, Sequence
+
+from encoders.text import plain_name
+
+SEPARATOR = ">"
+NO_CATEGORY = "_none"  # of products without one
+
+# Names of only these are clean; most are. Not &, which may begin an entity.
+_CLEAN = re.compile("[!-%'-~]+(?: [!-%'-~]+)*")
+# Directional marks say how a line is laid out, and belong to no name.
+_DIRECTIONS = re.compile("[\u061c\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+# Joiners, fillers and variation selectors change how letters look, not which they are.
+_IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2061-\u2064\u3164\ufe00-\ufe0f\uffa0]")
+# At the ends of an id: white space, and what nobody sees. ASCII control characters are kept apart: see clean_id.
+_ENDS = " \t\n\r\f\v\x00\x85\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+_ID_ENDS = re.compile(f"^[{_ENDS}]+|[{_ENDS}]+$")
+
+
+def clean_id(text: str) -> str:
+    """An id as it is compared and kept: what nobody sees at its ends is gone, and it is NFC. Empty: no id.
+
+    Case counts, and so does everything inside it.
+    """
+    return _ID_ENDS.sub("", unicodedata.normalize("NFC", text))
+
+
+def clean_name(text: str) -> str:
+    """A name as it is shown: entities are characters, invisible characters are gone, white space is single spaces, NFC.
+
+    Idempotent.
+    """
+    if _CLEAN.fullmatch(text):
+        return text
+    while (cleaned := plain_name(_DIRECTIONS.sub("", text))) != text:
+        text = cleaned
+    return "" if not _IGNORED.sub("", text).strip() else text
+
+
+def category_name(value: str | None, separators: Sequence[str] = (SEPARATOR,), levels: int | None = None) -> str:
+    """The name of the category that `value`, such as `Fruit &gt; Apple`, means: its first `levels` (None: all), put
+    together by ` > `. Without any it is `_none`.
+
+    A separator that is written with spaces separates only where there are some: ` / ` leaves `TV/Audio` whole.
+    """
+    parts = split_levels(clean_name(value or ""), separators)
+    return f" {SEPARATOR} ".join(part for part in parts[:levels] if part) or NO_CATEGORY
+
+
+def split_levels(text: str, separators: Sequence[str]) -> list[str]:
+    """The levels of a path, trimmed; a level can be empty."""
+    wanted = sorted({*separators}, key=len, reverse=True)
+    pattern = "|".join(map(re.escape, wanted))
+    return [" ".join(part.split()) for part in re.split(pattern, f" {text} ")] if pattern else [text]
+
+
+def category_key(name: str) -> str:
+    """What two names of one category have in common."""
+    folded = unicodedata.normalize("NFKC", _IGNORED.sub("", clean_name(name))).casefold()
+    return " ".join(unicodedata.normalize("NFKC", folded).split())
+
+
+def same_category(name: str, known: Iterable[str], separators: Sequence[str] = (SEPARATOR,)) -> list[str]:
+    """Those of the `known` categories that `name` means: the one of that very name, else all with its key. A blank
+    name means none: it is a variable that was not set.
+    """
+    names = list(known)
+    if name in names or not clean_name(name):
+        return [one for one in names if one == name]
+    key = category_key(category_name(name, separators))
+    return [one for one in names if category_key(one) == key]
