@@ -71,11 +71,15 @@ class RejectCount(Record):
 class ShardRecord(NamedRecord):
     """What one unit became: written beside the shard as its last file, so its presence means the shard is whole."""
 
+    later: ClassVar[frozenset[str]] = frozenset({"photo_state"})
+
     rows_in: int
     file: FileRef | None  # None: every row was rejected
     rejects: FileRef | None  # None: no row was rejected
     segments: tuple[Segment, ...]
     rejected: tuple[RejectCount, ...]
+    # Under `image_identity: version`, of the rows that lost a photo: what was known of their files when they were read.
+    photo_state: str = ""
 
 
 class ShardEntry(Record):

@@ -18,6 +18,7 @@ from pipeline.progress import Progress, begin, rows_under_way, watched
 from pipeline.runners import run_pipeline
 from pipeline.shard_files import finished_units, mark_unit, marked_units, noted_key, reusable_shard, shard_record
 from pipeline.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
+from pipeline.tries import failed_rows
 
 _log = logging.getLogger(__name__)
 
@@ -100,7 +101,8 @@ def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str
     previous = _unfinished(store, plan, run) if catalog_decides else None
     resumed: dict[int, str] = {}
     for number, mark in marked_units(store, previous).items() if previous else ():
-        if reusable_shard(store, mark.shard) is not None:
+        record = reusable_shard(store, mark.shard)
+        if record is not None and not failed_rows(record):  # what failed may have passed meanwhile
             mark_unit(store, run, number, mark.shard, reused=True)
             resumed[number] = mark.shard
     if resumed:

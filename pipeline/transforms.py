@@ -38,8 +38,9 @@ from pipeline.index_parts import Filled, Part, Task, filled_part, merged, starte
 from pipeline.photos import photo_limits
 from pipeline.plan import Unit
 from pipeline.progress import at_unit
-from pipeline.shard_files import mark_unit, reusable_shard, write_unit
+from pipeline.shard_files import mark_unit, write_unit
 from pipeline.tower_queries import tower_queries
+from pipeline.tries import standing, state_of, with_states
 
 _META = b"vitrine"
 OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
@@ -120,11 +121,15 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
                     f"{table.num_rows}",
                     "the catalog changed during the run: run again",
                 )
-            name = fingerprints.shard_name(self.encoding, table)
-            if reusable_shard(self.store, name) is not None:
+            name = fingerprints.shard_name(self.encoding, table.drop_columns(["version"]))
+            found = standing(self.store, name, table, self.config, self.root)
+            if found.stands:
                 Metrics.counter("vitrine", "units_reused").inc()
                 table = table.slice(0, 0)
-        yield _batch(table, {"unit": unit.number, "rows": unit.rows, "shard": name})
+            else:
+                table = with_states(table, self.config, self.root)
+        meta = {"unit": unit.number, "rows": unit.rows, "shard": found.name, "before": found.before}
+        yield _batch(table.drop_columns(["version"]), meta)
 
     def infer_output_type(self, input_type: Any) -> Any:
         """Row: see the class Row."""
@@ -211,12 +216,13 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[Done]:
         """Fuse, write, and note in the run's folder which shard the unit became."""
         meta, reused = _meta(batch), not batch.num_rows
+        name = meta["shard"]
         with told():
             if not reused:
                 fused = self.fused(pa.Table.from_batches([batch]))
-                write_unit(self.store, meta["shard"], fused, self.config)
-            mark_unit(self.store, self.run, meta["unit"], meta["shard"], reused)
-        yield Done(meta["unit"], meta["shard"], meta["rows"], reused)
+                name = write_unit(self.store, meta["shard"], fused, self.config, state_of(fused), meta["before"]).name
+            mark_unit(self.store, self.run, meta["unit"], name, reused)
+        yield Done(meta["unit"], name, meta["rows"], reused)
 
     def fused(self, unit: pa.Table) -> pa.Table:
         """The unit with its embeddings."""
@@ -332,7 +338,7 @@ def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     photos, versions = table.column("photos"), table.column("version")
     found = fingerprints.photo_fingerprints(photos, versions, config.catalog, root)
     table = table.append_column("text_fingerprint", fingerprints.text_fingerprints(table.column("text")))
-    return table.append_column("photo_fingerprint", found).drop_columns(["version"])
+    return table.append_column("photo_fingerprint", found)
 
 
 def _batch(table: pa.Table, meta: dict[str, Any]) -> pa.RecordBatch:
