@@ -184,11 +184,11 @@ def digests(store: Path) -> dict[str, str]:
     return {str(file.relative_to(store)): blake3(file.read_bytes()).hexdigest() for file in sorted(files)}
 
 
-def run(config: Config, *beam_arguments: str, category: str | None = None) -> RunReport:
+def run(config: Config, *beam_arguments: str, category: str | None = None, no_parent: bool = False) -> RunReport:
     """A whole run in this process, as `vitrine run` does it."""
     from pipeline import stages  # imports Beam
 
-    return stages.run(stages.Request(config, category, beam_arguments))
+    return stages.run(stages.Request(config, category, beam_arguments, no_parent=no_parent))
 
 
 def manifest_of(store: Path) -> Manifest:

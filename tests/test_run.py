@@ -311,7 +311,7 @@ def test_a_device_that_the_encoders_do_not_use_is_refused(
 def test_a_damaged_current_or_manifest_is_mended_by_hand(
     tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str], kind: str
 ) -> None:
-    """Each run says so and changes nothing; without CURRENT the next one starts from nothing and encodes nothing."""
+    """Each run says so and changes nothing, without CURRENT too; one that is to start anew encodes nothing."""
     write(tmp_path, rows)
     run(config())
     before = answers(tmp_path / "store")
@@ -323,8 +323,10 @@ def test_a_damaged_current_or_manifest_is_mended_by_hand(
             run(config())
         assert "CURRENT" in caught.value.fix
     current.unlink()
+    with pytest.raises(IntegrityError, match="--no-parent"):
+        run(config())
     encoded.clear()
-    report = run(config())
+    report = run(config(), no_parent=True)
     assert (report.status, report.parent, report.units_reused, report.indexes_reused) == ("published", None, 4, 3)
     assert not encoded
     assert answers(tmp_path / "store") == before
