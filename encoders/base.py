@@ -10,21 +10,25 @@ import importlib.util
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
 import numpy.typing as npt
+import PIL
 from pydantic import BaseModel, ConfigDict
 
 import encoders
 from encoders.errors import InputError, VitrineError
-from encoders.identity import identity_of
+from encoders.golden_photos import pixel_digests
+from encoders.identity import identity_of, parts_of
 from encoders.liveness import beat
 from encoders.machine import machine_fault
 from encoders.named_types import types_in
 from encoders.photo import PhotoLimits, decode
 
+_COMPUTE = ("torch", "torchcodec", "transformers", "tokenizers", "timm")  # whose versions are told of networks
 Modality = Literal["text", "image"]
 Role = Literal["item", "query"]
 Vectors = npt.NDArray[np.float32]
@@ -64,7 +68,11 @@ class EncoderSpec(BaseModel):
             """Length of the vectors, known without loading anything."""
 
     def provenance(self) -> dict[str, str]:
-        """What else decides the numbers: digests of weights, versions of decoders."""
+        """What else decides the numbers: digests of weights."""
+        return {}
+
+    def photo_provenance(self) -> dict[str, str]:
+        """What decides the pixels that photos become: the names of decoder and resizer. Texts do not depend on it."""
         return {}
 
     def reads_tokens(self) -> tuple[Path, int] | None:
@@ -74,8 +82,30 @@ class EncoderSpec(BaseModel):
     @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two encoders give the same vectors for the same input."""
-        fields = self.model_dump(mode="json", exclude=set(self.places))
-        return identity_of({"fields": fields, "version": self.version, **self.provenance()})
+        others = {**self.provenance(), **self.photo_provenance()}
+        return identity_of({"fields": self._fields(), "version": self.version, **others})
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What `identity` is made of, by name: fields, version, files and pixels. Equal exactly when identities are."""
+        return self.parts_for("image" if "image" in self.modalities else "text")
+
+    def parts_for(self, modality: Modality) -> dict[str, str]:
+        """The parts that decide the vectors of one modality."""
+        pixels = pixel_digests() if modality == "image" else {}
+        return parts_of(self._fields(), self.version, {**self.provenance(), **pixels})
+
+    def about(self) -> dict[str, str]:
+        """What stands beside the parts, for people: where the model lies, and the versions of what computes. Vectors
+        may be equal where these are not.
+        """
+        model = getattr(self, "model", None)
+        where = {"model": str(model)} if model is not None else {}
+        pillow = {"Pillow": PIL.__version__} if "image" in self.modalities else {}
+        return {**where, **pillow, **{name: version(name) for name in (_COMPUTE if self.network else ())}}
+
+    def _fields(self) -> dict[str, Any]:
+        return self.model_dump(mode="json", exclude=set(self.places))
 
     @abstractmethod
     def load(self, device: str) -> Encoder:
@@ -132,7 +162,7 @@ class ImageEncoder(Encoder):
     def decode(self, raw: bytes, limits: PhotoLimits) -> Photo:
         """(h, w, 3) uint8 RGB of an image file, or PhotoError; runs in decoding threads.
 
-        By Pillow. An encoder with a faster decoder overrides this, and names that one in its spec's `provenance`.
+        By Pillow. An encoder with a faster decoder overrides this, and names that one in its spec's `photo_provenance`.
         """
         return decode(raw, limits)
 
@@ -204,7 +234,7 @@ def load_text(spec: EncoderSpec, device: str) -> TextEncoder:
 
 def load_query_text(spec: EncoderSpec, device: str) -> TextEncoder:
     """The live text tower of `spec` for queries, loaded once per process: without torch where that is possible."""
-    key = (spec.identity, device)
+    key = (identity_of(spec.parts_for("text")), device)
     with _loading:
         if key not in _light:
             _light[key] = spec.light_text(device)

@@ -21,12 +21,13 @@ from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, R
 from encoders.hf_text import load_transformer
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, to_device, unit_rows
 from encoders.networks.folders import ModelFolder, open_model, refuse_model_type
-from encoders.networks.jpeg import check_torchcodec, decode_photo
+from encoders.networks.jpeg import decode_photo
 from encoders.networks.light_text import LightText, reason_against
 from encoders.networks.patches import Patches
 from encoders.networks.pixels import (
     PHOTOS,
     Frames,
+    check_pixels_here,
     encode_photos,
     framing_of,
     photo_keys,
@@ -87,8 +88,12 @@ class Spec(EncoderSpec):
         return int(value)
 
     def provenance(self) -> dict[str, str]:
-        """The digest of every file of the model, the decoder and the resizer."""
-        return {**_folder(self)[0].digests(), **pixel_provenance()}
+        """The digest of every file of the model."""
+        return _folder(self)[0].digests()
+
+    def photo_provenance(self) -> dict[str, str]:
+        """The decoder and the resizer."""
+        return pixel_provenance()
 
     def reads_tokens(self) -> tuple[Path, int]:
         """See EncoderSpec.reads_tokens."""
@@ -204,7 +209,7 @@ class DualImage(ImageEncoder):
         self.dim, self.state_dim = dim, int(model.config.vision_config.hidden_size)
         self._model, self._dtype = model, dtype
         self._pixels = _pixels(folder)
-        check_torchcodec()
+        check_pixels_here()
         self.micro_batch = PHOTOS[model.device.type]
         self._room = Room(self.micro_batch)
 

@@ -8,6 +8,17 @@ from typing import Any
 from blake3 import blake3
 
 
+def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -> dict[str, str]:
+    """What an identity is a digest of, part by part, each as text: to say which one differs, and for whoever looks."""
+    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    return {**told, "version of the type": str(version), **provenance}
+
+
+def differing(theirs: dict[str, str], mine: dict[str, str]) -> list[str]:
+    """The parts that two identities do not have alike."""
+    return [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+
+
 def identity_of(parts: dict[str, Any]) -> str:
     """64 hex digits of JSON-able `parts`, independent of key order."""
     canonical = json.dumps(parts, sort_keys=True, ensure_ascii=False, separators=(",", ":"))

@@ -21,8 +21,16 @@ from encoders.errors import InputError
 from encoders.machine import machine_fault
 from encoders.networks.device import Precision, Room, device_of, distinct, dtype_of, unit_rows
 from encoders.networks.folders import OPEN_CLIP_CONFIG, ModelFolder, open_model, refuse_old_transformers
-from encoders.networks.jpeg import check_torchcodec, decode_photo
-from encoders.networks.pixels import Filter, Frames, Framing, encode_photos, photos_at_once, pixel_provenance
+from encoders.networks.jpeg import decode_photo
+from encoders.networks.pixels import (
+    Filter,
+    Frames,
+    Framing,
+    check_pixels_here,
+    encode_photos,
+    photos_at_once,
+    pixel_provenance,
+)
 from encoders.networks.token_batches import token_room
 from encoders.photo import PhotoLimits
 
@@ -50,10 +58,14 @@ class Spec(EncoderSpec):
         return int(_model_config(_folder(self))["embed_dim"])
 
     def provenance(self) -> dict[str, str]:
-        """The digest of every file of the model, the decoder and the resizer; open_clip's version has its tokenizer."""
+        """The digest of every file of the model; open_clip's version has its tokenizer."""
         folder = _folder(self)
         inside = {} if _named_tokenizer(folder) else {"tokenizer": f"open_clip {_installed()}"}
-        return {**folder.digests(), **pixel_provenance(), **inside}
+        return {**folder.digests(), **inside}
+
+    def photo_provenance(self) -> dict[str, str]:
+        """The decoder and the resizer."""
+        return pixel_provenance()
 
     def load(self, device: str) -> OpenClipDual:
         """Both towers on `device`."""
@@ -115,7 +127,7 @@ class OpenClipImage(ImageEncoder):
         self.dim = dim
         self._model, self._device, self._dtype = model, device, dtype
         self._frames = Frames(_framing(model.visual.preprocess_cfg, folder))
-        check_torchcodec()
+        check_pixels_here()
         self.micro_batch = photos_at_once(model.visual, device)
         self._room = Room(self.micro_batch)
 

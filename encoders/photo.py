@@ -7,9 +7,8 @@ another process, which is killed after `max_seconds` of CPU: the same pixels, by
 
 from __future__ import annotations
 
-import PIL
-
 from encoders.decoder_process import decode_apart
+from encoders.golden_photos import decoder_name
 from encoders.photo_limits import PhotoError as PhotoError
 from encoders.photo_limits import PhotoLimits as PhotoLimits
 from encoders.photo_pixels import FORMATS as FORMATS
@@ -47,5 +46,5 @@ def claimed_pixels(raw: bytes, limits: PhotoLimits) -> int:
 
 
 def decoder_identity() -> str:
-    """Pillow and its version: another decoder gives other pixels, so it belongs into every fingerprint."""
-    return f"pillow {PIL.__version__}"
+    """The decoder as its pixels have it: other pixels give other vectors, so it belongs into every fingerprint."""
+    return decoder_name()

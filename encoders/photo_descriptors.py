@@ -68,7 +68,7 @@ class Spec(EncoderSpec):
         """Of colour, regions, edges, layout."""
         return self.colour_weight, self.region_weight, self.edge_weight, self.layout_weight
 
-    def provenance(self) -> dict[str, str]:
+    def photo_provenance(self) -> dict[str, str]:
         """Pillow decodes and resizes: another version gives other pixels."""
         return {"decoder": decoder_identity(), "resizer": f"{decoder_identity()} bilinear"}
 

@@ -17,11 +17,12 @@ from encoders.base import Encoded, EncoderSpec, ImageEncoder, Modality, Photo, V
 from encoders.errors import InputError
 from encoders.networks.device import Precision, Room, device_of, dtype_of, unit_rows
 from encoders.networks.folders import WEIGHTS, ModelFolder, open_model
-from encoders.networks.jpeg import check_torchcodec, decode_photo
+from encoders.networks.jpeg import decode_photo
 from encoders.networks.pixels import (
     Filter,
     Frames,
     Framing,
+    check_pixels_here,
     encode_photos,
     photo_keys,
     photos_at_once,
@@ -54,8 +55,12 @@ class Spec(EncoderSpec):
         return _width(_folder(self))
 
     def provenance(self) -> dict[str, str]:
-        """The digest of every file of the model, the decoder and the resizer."""
-        return {**_folder(self).digests(), **pixel_provenance()}
+        """The digest of every file of the model."""
+        return _folder(self).digests()
+
+    def photo_provenance(self) -> dict[str, str]:
+        """The decoder and the resizer."""
+        return pixel_provenance()
 
     def load(self, device: str) -> TimmImage:
         """The backbone on `device`."""
@@ -76,7 +81,7 @@ class TimmImage(ImageEncoder):
         model: Any = _backbone(folder)
         self._frames = Frames(_framing(model, folder))
         self._model = model.to(self._device, self._dtype).eval()
-        check_torchcodec()
+        check_pixels_here()
         self.micro_batch = photos_at_once(self._model, self._device)
         self._room = Room(self.micro_batch)
         with torch.inference_mode():

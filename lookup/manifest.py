@@ -218,11 +218,17 @@ class PartitionEntry(Record):
 
 
 class EncoderEntry(Record):
-    """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors."""
+    """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors.
+
+    `parts` are what the identity is a digest of, by name; `about` is where the model lay and which versions computed,
+    which may differ. Both are empty in manifests of before they were kept.
+    """
 
     fields: dict[str, Any]
     identity: str
     dim: int
+    parts: dict[str, str] = {}
+    about: dict[str, str] = {}
 
 
 class CatalogEntry(Record):
@@ -248,6 +254,7 @@ class Manifest(Record):
     text: EncoderEntry | None
     image: EncoderEntry | None
     fusion: dict[str, Any]
+    fusion_parts: dict[str, str] = {}  # of `fusion_identity`; empty: of before they were kept
     fusion_identity: str | None = None  # None: of before there were learned fusions, which its fields alone decide
     dim: int
     metric: str

@@ -13,6 +13,7 @@ from encoders.base import (
     Encoded,
     EncoderSpec,
     ImageEncoder,
+    Modality,
     TextEncoder,
     encoder_spec,
     load_image,
@@ -24,6 +25,7 @@ from encoders.photo import PhotoError, PhotoLimits
 from encoders.regular import OversizedFileError, read_regular
 from encoders.text import clean_text
 from lookup.errors import InputError, machine_fault
+from lookup.identities import refuse_other_encoder, refuse_other_fusion
 from lookup.manifest import EncoderEntry, Manifest
 
 Vectors = npt.NDArray[np.float32]
@@ -167,17 +169,11 @@ def _fusion(manifest: Manifest) -> FusionSpec:
         raise InputError(
             f"the fusion of the snapshot, {manifest.fusion}", f"this version does not know it: {err}", _OTHER_VERSION
         ) from err
-    made_by = manifest.fusion_identity
-    if made_by is not None and spec.identity != made_by:
-        raise InputError(
-            f"the fusion {spec.type}, identity {made_by[:16]}, that made the products' embeddings",
-            f"identity {spec.identity[:16]}: another training, or another version of vitrine",
-            "restore the folder of the run (`vitrine inspect STORE` shows it), or run again with this one",
-        )
+    refuse_other_fusion(manifest, spec)
     return spec
 
 
-def _spec(entry: EncoderEntry | None, modality: str) -> EncoderSpec:
+def _spec(entry: EncoderEntry | None, modality: Modality) -> EncoderSpec:
     if entry is None:
         raise InputError(
             f"a snapshot with {modality} vectors",
@@ -192,10 +188,5 @@ def _spec(entry: EncoderEntry | None, modality: str) -> EncoderSpec:
             f"this version of vitrine does not know it: {err}",
             _OTHER_VERSION,
         ) from err
-    if spec.identity != entry.identity:
-        raise InputError(
-            f"the {modality} encoder {spec.type}, identity {entry.identity[:16]}, that encoded the products",
-            f"identity {spec.identity[:16]}: other weights, or another version of vitrine or of the photo decoder",
-            "install the versions of the run (`vitrine inspect STORE` shows them), or run again with these",
-        )
+    refuse_other_encoder(entry, spec, modality)
     return spec

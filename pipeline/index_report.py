@@ -66,6 +66,24 @@ def training_table(manifest: Manifest) -> Table:
     return columns, rows
 
 
+def identity_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every part of the identities of encoders and fusion, and what stands beside them; no rows of
+    manifests of before they were kept. Towers of one encoder share theirs.
+    """
+    made: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {}
+    for name, entry in (("text", manifest.text), ("image", manifest.image)):
+        if entry is not None and entry.parts:
+            shared = made[entry.identity][0] + ", " if entry.identity in made else ""
+            made[entry.identity] = (shared + name, entry.identity, entry.parts, entry.about)
+    if manifest.fusion_parts:
+        made["fusion"] = ("fusion", manifest.fusion_identity or "", manifest.fusion_parts, {})
+    rows = []
+    for name, identity, parts, about in made.values():
+        rows += [[name, "identity", identity], *([name, part, value] for part, value in parts.items())]
+        rows += [[name, f"beside it: {part}", value] for part, value in about.items()]
+    return ["identity of", "part", "value"], rows
+
+
 def told_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
@@ -86,6 +104,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         indexes=index_table(manifest),
         trainings=training_table(manifest),
         considered=considered_table(manifest),
+        identities=identity_table(manifest),
     )
     put_page(path, html, "indexes")
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -14,6 +14,7 @@ from encoders.base import EncoderSpec
 from encoders.errors import InputError
 from encoders.identity import identity_of
 from encoders.names import category_key, clean_name
+from lookup.identities import told_differing
 from lookup.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
 from lookup.store import Store
 from lookup.values import common_type, type_name
@@ -96,22 +97,25 @@ def same_models(config: Config, parent: Manifest) -> bool:
 def _compared_models(config: Config, parent: Manifest) -> dict[str, tuple[Any, Any]]:
     """Encoders and fusion of both, as `_comparable` has them."""
     encoders, fusion = config.encoders, config.fusion_spec
-    models = _models(
-        _encoder(encoders.text_spec), _encoder(encoders.image_spec), fusion.model_dump(mode="json"), fusion.identity
-    )
-    published = _models(parent.text, parent.image, parent.fusion, parent.fusion_identity)
+    fused = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
+    models = _models(_encoder(encoders.text_spec), _encoder(encoders.image_spec), fused)
+    published = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
     return {name: _comparable(models[name], published[name]) for name in models}
 
 
-_Model = tuple[dict[str, Any] | None, str | None]  # fields, and the identity where it is known
+class _Model(NamedTuple):
+    """An encoder or a fusion, as far as it is known."""
+
+    fields: dict[str, Any] | None
+    identity: str | None
+    parts: dict[str, str]
 
 
-def _models(
-    text: EncoderEntry | None, image: EncoderEntry | None, fusion: dict[str, Any], fusion_identity: str | None
-) -> dict[str, _Model]:
+def _models(text: EncoderEntry | None, image: EncoderEntry | None, fusion: _Model) -> dict[str, _Model]:
     towers = {"text": text, "image": image}
-    models: dict[str, _Model] = {n: (e.fields, e.identity) if e else (None, None) for n, e in towers.items()}
-    return models | {"fusion": (fusion, fusion_identity)}
+    none = _Model(None, None, {})
+    models = {n: _Model(e.fields, e.identity, e.parts) if e else none for n, e in towers.items()}
+    return models | {"fusion": fusion}
 
 
 def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
@@ -120,12 +124,14 @@ def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
     Fields may name places: a folder that moved is the same model, and equal fields may name another training. They
     decide only where an identity is not known: of fusions, before there were learned ones.
     """
-    (fields, identity), (other_fields, other_identity) = mine, theirs
-    if identity is None or other_identity is None:
-        return fields, other_fields
-    if identity == other_identity or fields == other_fields:
-        return f"identity {identity[:16]}", f"identity {other_identity[:16]}"
-    return fields, other_fields
+    if mine.identity is None or theirs.identity is None:
+        return mine.fields, theirs.fields
+    if mine.identity != theirs.identity and mine.parts and theirs.parts:
+        there, here = told_differing(theirs.parts, mine.parts)
+        return here, there
+    if mine.identity == theirs.identity or mine.fields == theirs.fields:
+        return f"identity {mine.identity[:16]}", f"identity {theirs.identity[:16]}"
+    return mine.fields, theirs.fields
 
 
 def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:
@@ -173,6 +179,7 @@ def assemble(
         attribute_types=dict(attribute_types),
         shards=tuple(shards),
         partitions=tuple(partitions),
+        fusion_parts=config.fusion_spec.parts,
         **encoding,
     )
 
@@ -186,7 +193,10 @@ def _content(
     return identity_of(
         {
             "encoding": {
-                name: value.model_dump(mode="json") if isinstance(value, EncoderEntry) else value
+                # Identities decide. Versions beside them may differ, and older manifests have not their parts.
+                name: value.model_dump(mode="json", include={"fields", "identity", "dim"})
+                if isinstance(value, EncoderEntry)
+                else value
                 for name, value in encoding.items()
             },
             "image_root": root,
@@ -226,7 +236,8 @@ def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
 def _encoder(spec: EncoderSpec | None) -> EncoderEntry | None:
     if spec is None:
         return None
-    return EncoderEntry(fields=spec.model_dump(mode="json"), identity=spec.identity, dim=spec.dim)
+    fields = spec.model_dump(mode="json")
+    return EncoderEntry(fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about())
 
 
 def _without(entry: ShardEntry, category: str | None) -> ShardEntry:

@@ -291,7 +291,10 @@ def _masked(text: str) -> list[str]:
         (r"memory [0-9,]+ MB \(embedding [0-9,]+, building [0-9,]+\)", "memory CORES"),
         (r"on [0-9]+ threads each", "on CORES threads each"),
         (r'("score": [0-9]\.[0-9]{3})[0-9]+', r"\1"),  # other processors round otherwise
-        (r"identity [0-9a-f]{16}", "identity"),  # follows the versions of torch and Pillow
+        (r"identity [0-9a-f]{16}", "identity"),
+        (r"\b[0-9a-f]{64}\b", "DIGEST"),
+        (r"(pixels of \w+ +)[0-9a-f]{16}", r"\1DIGEST"),  # follow the version of Pillow
+        (r"(beside it: \w+ +)[0-9][\w.+]*", r"\1VERSION"),
         (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
         (r"(@[0-9]+ [01]\.[0-9]{3}(?: [0-9.-]+)?)  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),

@@ -19,7 +19,7 @@ from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
 from encoders.base import EncoderSpec, Modality, Vectors, spec_class
-from encoders.identity import identity_of
+from encoders.identity import identity_of, parts_of
 from encoders.named_types import types_in
 
 Mask = npt.NDArray[np.bool_]
@@ -69,6 +69,12 @@ class FusionSpec(BaseModel):
     def provenance(self) -> dict[str, str]:
         """What else decides the numbers: digests of weights."""
         return {}
+
+    @property
+    def parts(self) -> dict[str, str]:
+        """What `identity` is made of, by name."""
+        fields = self.model_dump(mode="json", exclude=set(self.places))
+        return parts_of(fields, self.version, self.provenance())
 
     @property
     def identity(self) -> str:

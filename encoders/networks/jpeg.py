@@ -6,32 +6,61 @@ are deprecated, and damaged PNGs kill the process. torchcodec survived 7,500 dam
 
 from __future__ import annotations
 
+import logging
+from functools import cache
 from importlib.metadata import version
+
+import numpy as np
+import PIL
 
 from encoders.base import Photo
 from encoders.errors import InputError
+from encoders.golden_photos import golden_photos, pixels_by_pillow
 from encoders.photo import PhotoLimits, decode
+from encoders.photo_pixels import JpegDecoder, opened, pixels_of
+
+_log = logging.getLogger(__name__)
+
+# In identities. Pillow's pixels decide; torchcodec's are held against them, see `check_torchcodec`. The version is that
+# under which stores were made first.
+JPEG_IDENTITY = "torchcodec 0.17.0"
 
 
 def decode_photo(raw: bytes, limits: PhotoLimits) -> Photo:
     """(h, w, 3) uint8 RGB of an image file, or PhotoError: `encoders.photo.decode` with a faster decoder of JPEG."""
-    return decode(raw, limits, _decode_jpeg)
+    return decode(raw, limits, _faster())
 
 
 def jpeg_identity() -> str:
-    """torchcodec and its version."""
+    """torchcodec and its version, for people."""
     return f"torchcodec {version('torchcodec')}"
 
 
 def check_torchcodec() -> None:
-    """InputError when torchcodec does not load: its wheels are built for one torch, and nothing makes them agree."""
+    """InputError when torchcodec does not load: its wheels are built for one torch, and nothing makes them agree.
+
+    One that loads, and gives other pixels than Pillow, is not used: a store's vectors are those of Pillow's pixels.
+    """
     try:
         import torchcodec.decoders  # noqa: F401
     except (ImportError, OSError, RuntimeError) as err:
         import torch
 
-        came = f"torchcodec {version('torchcodec')} does not load beside torch {torch.__version__}: {err}"
+        came = f"{jpeg_identity()} does not load beside torch {torch.__version__}: {err}"
         raise InputError("a torchcodec that fits torch", came, "install both from one place: make setup") from err
+    _faster()
+
+
+@cache
+def _faster() -> JpegDecoder | None:
+    """torchcodec, where it gives Pillow's pixels of every JPEG of `golden/`; else None, and Pillow decodes."""
+    for raw in golden_photos(".jpg"):
+        with opened(raw, PhotoLimits()) as image:
+            if not np.array_equal(pixels_of(image, raw, _decode_jpeg), pixels_by_pillow(raw)):
+                said = f"{jpeg_identity()} gives other pixels than Pillow {PIL.__version__}"
+                _log.warning("%s: Pillow decodes JPEG, which takes longer", said)
+                return None
+    return _decode_jpeg
 
 
 def _decode_jpeg(raw: bytearray) -> Photo:

@@ -8,17 +8,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import numpy as np
 from blake3 import blake3
+from PIL import Image
 
 from encoders.base import Photo, Vectors
 from encoders.errors import InputError
+from encoders.golden_photos import golden_photos, pixels_by_pillow
 from encoders.networks.device import Room, convolutional, encode_distinct, to_device
-from encoders.networks.jpeg import jpeg_identity
+from encoders.networks.jpeg import JPEG_IDENTITY, check_torchcodec
 from encoders.photo import decoder_identity
 
 if TYPE_CHECKING:
@@ -45,14 +48,33 @@ class Framing:
     rounds: bool = False  # the crop's corner: torchvision rounds half a pixel to even, transformers cuts it off
 
 
-def resizer_identity() -> str:
-    """The resizer and its version: another one gives other pixels, so it belongs into every identity."""
-    return f"torch {version('torch')} antialias uint8"
+# In identities: the resizer as torch had it when stores were made first. `check_resizer` holds the torch in use to it.
+_RESIZER = "torch 2.15.0 antialias uint8"
+_OFF = 2  # of 255, at most, from Pillow's
 
 
 def pixel_provenance() -> dict[str, str]:
-    """What decides the pixels besides the model's own files."""
-    return {"decoder": f"{decoder_identity()}, {jpeg_identity()}", "resizer": resizer_identity()}
+    """What decides the pixels besides the model's own files; read without torch."""
+    return {"decoder": f"{decoder_identity()}, {JPEG_IDENTITY}", "resizer": _RESIZER}
+
+
+@cache
+def check_resizer() -> None:
+    """InputError when this torch resizes otherwise than the one that identities name: by more than 2 of 255 from
+    Pillow, which resizes the same everywhere.
+    """
+    filters = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
+    for raw in golden_photos(".png"):
+        photo = pixels_by_pillow(raw)
+        for name, resampling in filters.items():
+            expected = np.asarray(Image.fromarray(photo).resize((16, 12), resampling)).astype(int)
+            off = int(np.abs(resize(photo, 12, 16, cast(Filter, name)) - expected).max())
+            if off > _OFF:
+                raise InputError(
+                    f"a torch that resizes photos as Pillow does, to {_OFF} of 255",
+                    f"torch {version('torch')}: {off} off, {name}",
+                    "install the torch of requirements/*.lock: make setup",
+                )
 
 
 @dataclass(frozen=True)
@@ -98,6 +120,12 @@ def photos_at_once(network: torch.nn.Module, device: torch.device) -> int:
         return PHOTOS[device.type]
     network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs want a dtype beside it
     return _CONVOLUTIONAL
+
+
+def check_pixels_here() -> None:
+    """InputError where the decoder of JPEG does not load, or the resizer gives other pixels than identities name."""
+    check_torchcodec()
+    check_resizer()
 
 
 def resize(photo: Photo, height: int, width: int, filter_name: Filter) -> Photo:
