@@ -9,7 +9,7 @@ import importlib
 import importlib.util
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -219,7 +219,7 @@ def load(spec: EncoderSpec, device: str) -> Encoder:
     key = (spec.identity, device)
     with _loading:
         if key not in _loaded:
-            _loaded[key] = _live(spec, device)
+            _loaded[key] = _live(spec, spec.load, device)
         return _loaded[key]
 
 
@@ -237,7 +237,7 @@ def load_query_text(spec: EncoderSpec, device: str) -> TextEncoder:
     key = (identity_of(spec.parts_for("text")), device)
     with _loading:
         if key not in _light:
-            _light[key] = spec.light_text(device)
+            _light[key] = _live(spec, spec.light_text, device)
         light = _light[key]
     return load_text(spec, device) if light is None else light
 
@@ -252,6 +252,7 @@ def load_image(spec: EncoderSpec, device: str) -> ImageEncoder:
 
 
 AnySpec = TypeVar("AnySpec", bound=BaseModel)
+Live = TypeVar("Live")
 
 
 def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> Any:
@@ -268,10 +269,10 @@ _light: dict[tuple[str, str], TextEncoder | None] = {}  # None: there is none, a
 _loading = threading.Lock()
 
 
-def _live(spec: EncoderSpec, device: str) -> Encoder:
-    """`spec.load`; what a library says of a damaged folder becomes an InputError that names the folder."""
+def _live(spec: EncoderSpec, load: Callable[[str], Live], device: str) -> Live:
+    """What `load` of `spec` gives; what a library says of a damaged folder becomes an InputError that names it."""
     try:
-        return spec.load(device)
+        return load(device)
     except Exception as err:
         fault = machine_fault(err)
         where = ", ".join(str(getattr(spec, name)) for name in sorted(spec.places))

@@ -32,7 +32,8 @@ def refuse_other_encoder(entry: EncoderEntry, spec: EncoderSpec, modality: Modal
         versions = ", ".join(f"{name} {value}" for name, value in spec.about().items())
         here += f" (here: {versions})" if versions else ""
         fix = "restore the model's files and install the versions of the run, or run again with these"
-    raise InputError(f"the {modality} encoder {spec.type} that encoded the products: {there}", here, fix)
+    expected = f"the {modality} encoder {spec.type} that encoded the products: {there}"
+    raise InputError(expected, here, f"{fix}; `vitrine inspect STORE` shows every part")
 
 
 def refuse_other_fusion(manifest: Manifest, spec: FusionSpec) -> None:

@@ -10,6 +10,7 @@ from typing import Any, NoReturn
 import numpy as np
 import numpy.typing as npt
 
+from encoders.golden_photos import golden_photos
 from lookup.errors import InputError
 from lookup.filters import Filters
 from lookup.hit import Hit, value_of
@@ -60,6 +61,11 @@ class Reader:
     def categories(self) -> list[str]:
         """The partitions that can be searched."""
         return list(self._partitions)
+
+    def load(self, text: bool = False, image: bool = False) -> None:
+        """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""
+        asked = self._queries.embed("a" if text else None, golden_photos(".jpg")[0] if image else None)
+        self.search_vector(asked, k=1)
 
     def search(
         self,

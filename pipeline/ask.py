@@ -16,7 +16,7 @@ from encoders.machine import machine_fault
 from encoders.regular import open_regular
 from lookup.hit import Hit
 from lookup.late import search_late
-from lookup.page import Answer, photo_of, write_page
+from lookup.page import Answer, duration, photo_of, write_page
 from lookup.query import photo_limits, read_photo
 from lookup.search import Reader
 from lookup.where import Condition
@@ -49,11 +49,14 @@ class Way:
 
 @dataclass(frozen=True)
 class Answered:
-    """A question, its hits and the seconds it took; `note` says why a filter let none through."""
+    """A question, its hits and the seconds it took, without `load_seconds`, which all questions of a command share: to
+    open the store and load the towers. `note` says why a filter let none through.
+    """
 
     question: Question
     hits: list[Hit]
     seconds: float
+    load_seconds: float
     note: str = ""
 
 
@@ -68,12 +71,20 @@ def questions(text: str | None, image: str | None, queries: str | None) -> list[
     return [Question(text or Path(image or "").name, text, image)]
 
 
-def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> list[Answered]:
-    """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given."""
+def ask(
+    store: str, asked: Sequence[Question], way: Way, html: Path | None, since: float | None = None
+) -> list[Answered]:
+    """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given.
+
+    `since` is when loading began, in seconds of `time.perf_counter`: modules count with it that a caller imported.
+    """
+    began = time.perf_counter() if since is None else since
     reader = Reader.open(store, None if way.category is None else [way.category])
     search = partial(search_late, reader) if way.late else reader.search
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
+    reader.load(any(one.text is not None for one in asked), any(one.image is not None for one in asked))
+    loaded = time.perf_counter() - began
     answered: list[Answered] = []
     page: list[Answer] = []
     for question in asked:
@@ -84,13 +95,15 @@ def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> l
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        one = Answered(question, hits, seconds, reader.told(way.where, way.category) if way.where and not hits else "")
+        why = reader.told(way.where, way.category) if way.where and not hits else ""
+        one = Answered(question, hits, seconds, loaded, why)
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
             page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
+        note += f"; loaded in {duration(loaded)}"
         write_page(html, page, "Vitrine", note, limits)
     return answered
 

@@ -12,6 +12,7 @@ import click
 from encoders.errors import InputError, VitrineError
 from encoders.machine import machine_fault
 from pipeline import streams
+from pipeline.leaving import leaving
 from pipeline.watchdog import leave
 
 BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
@@ -19,14 +20,15 @@ BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
 
 @contextmanager
 def ending() -> Iterator[None]:
-    """Around the command of a process of its own: what is left to print is printed, and nothing that hangs is waited
-    for.
+    """Around the command of a process of its own: what is left to print is printed, nothing that hangs is waited for,
+    and the process leaves.
     """
-    try:
-        with streams.flushed():
-            yield
-    finally:
-        leave()
+    with leaving():
+        try:
+            with streams.flushed():
+                yield
+        finally:
+            leave()
 
 
 class Commands(click.Group):

@@ -196,6 +196,7 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
             {
                 "query": asdict(one.question),
                 "where": [str(condition) for condition in where],
+                "load_ms": round(1000 * one.load_seconds, 3),
                 "ms": round(1000 * one.seconds, 3),
                 "hits": [asdict(hit) for hit in one.hits],
             }
@@ -203,6 +204,7 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
         ]
         document(listed if many else listed[0])
         return
+    echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         rows = [

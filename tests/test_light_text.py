@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 import sys
+import time
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from encoders.base import encoder_spec, load_query_text, load_text
@@ -111,7 +116,7 @@ def test_weights_that_lack_a_layer_are_refused(tmp_path: Path) -> None:
     shutil.copy(BUILTIN / "config.json", tmp_path / "model")
     weights = tmp_path / "model" / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:-100])
-    with pytest.raises(InputError, match="weights for every layer"):
+    with pytest.raises(InputError, match="weights"):
         load_query_text(spec, "cpu")
 
 
@@ -119,3 +124,29 @@ def _change(path: Path, change: object) -> None:
     found = json.loads(path.read_text())
     change(found)  # type: ignore[operator]
     path.write_text(json.dumps(found))
+
+
+def test_loading_and_searching_are_timed_apart(
+    published: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tower that takes 7 s to load counts as loading, once, and for no query: on the terminal, on the page, and
+    in the document of one question or of many.
+    """
+    real, slept = time.perf_counter, [0.0]
+
+    def slowly(*given: Any) -> Any:
+        slept[0] += 7
+        return load_text(*given)
+
+    monkeypatch.setattr(time, "perf_counter", lambda: real() + slept[0])
+    monkeypatch.setattr("lookup.query.load_query_text", slowly)
+    page = tmp_path / "page.html"
+    shown = vitrine("search", published, "--text", "red dress", "--html", page).stdout.splitlines()
+    assert float(re.fullmatch(r"loaded in ([0-9]+) ms", shown[0])[1]) >= 7000  # type: ignore[index]
+    assert float(re.fullmatch(r"red dress  \(([0-9.]+) ms\)", shown[1])[1]) < 7000  # type: ignore[index]
+    assert re.search(r"loaded in [0-9.]+ s", page.read_text())
+    pq.write_table(pa.table({"text": ["red dress", "mug"]}), tmp_path / "queries.parquet")
+    many = json.loads(vitrine("search", published, "--queries", tmp_path / "queries.parquet", "--json").stdout)
+    assert len(many) == 2
+    for one in [json.loads(vitrine("search", published, "--text", "red dress", "--json").stdout), *many]:
+        assert one["load_ms"] >= 7000 > one["ms"]

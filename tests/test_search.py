@@ -298,7 +298,9 @@ def test_a_photo_is_not_asked_of_texts_alone(tmp_path: Path, demo: Path, photo: 
 
 
 def test_another_version_of_an_encoder_is_refused(store: Path, photo: bytes, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Vectors of another encoder or photo decoder would be compared with the products' for nothing."""
+    """Vectors of another encoder would be compared with the products' for nothing; another Pillow may give the same
+    pixels.
+    """
     reader = lookup.open(str(store))
     with monkeypatch.context() as patched:
         patched.setattr(HashedTextSpec, "version", 99)
@@ -308,9 +310,8 @@ def test_another_version_of_an_encoder_is_refused(store: Path, photo: bytes, mon
         assert reader.search(image=photo, k=1)
     assert reader.search("red", k=1)
     with monkeypatch.context() as patched:
-        patched.setattr("PIL.__version__", "0.0.1")
-        with pytest.raises(InputError, match="photo decoder"):
-            lookup.open(str(store)).search(image=photo)
+        patched.setattr("PIL.__version__", "0.0.1")  # whose pixels are the same: tests/test_identities.py has others
+        assert lookup.open(str(store)).search(image=photo, k=1)
 
 
 def test_an_encoder_of_a_later_version_is_refused(store: Path, tmp_path: Path) -> None:

@@ -118,7 +118,7 @@ def photos_at_once(network: torch.nn.Module, device: torch.device) -> int:
 
     if device.type != "cpu" or not convolutional(network):
         return PHOTOS[device.type]
-    network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # the stubs want a dtype beside it
+    network.to(memory_format=torch.channels_last)
     return _CONVOLUTIONAL
 
 
