@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 
+import click
 import pyarrow as pa
 import pyarrow.parquet as pq
 
@@ -71,14 +72,13 @@ def questions(text: str | None, image: str | None, queries: str | None) -> list[
     return [Question(text or Path(image or "").name, text, image)]
 
 
-def ask(
-    store: str, asked: Sequence[Question], way: Way, html: Path | None, since: float | None = None
-) -> list[Answered]:
+def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> list[Answered]:
     """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given.
 
-    `since` is when loading began, in seconds of `time.perf_counter`: modules count with it that a caller imported.
+    Within a command, loading counts from its call on: the modules that it imports are part of it.
     """
-    began = time.perf_counter() if since is None else since
+    context = click.get_current_context(silent=True)
+    began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
     reader = Reader.open(store, None if way.category is None else [way.category])
     search = partial(search_late, reader) if way.late else reader.search
     catalog = reader.manifest.catalog

@@ -11,7 +11,6 @@ from __future__ import annotations
 import re
 import shlex
 import sys
-import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -245,7 +244,6 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
 @_json
 def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
     """Find products by text, by photo, or by both."""
-    began = time.perf_counter()
     from lookup.where import parsed
     from pipeline import console
     from pipeline.ask import Way, ask, questions
@@ -253,7 +251,7 @@ def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
 
     refuse_out("--html", html, store)
     way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
-    answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html, began)
+    answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
     console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
 
 

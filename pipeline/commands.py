@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any, NoReturn
@@ -37,6 +38,8 @@ class Commands(click.Group):
     A command may have a name of two words, `train fusion`, beside one that is called by the first of them, `train`.
     """
 
+    began: float | None = None  # when the command that runs was called, in seconds of `time.perf_counter`
+
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
@@ -48,6 +51,7 @@ class Commands(click.Group):
 
     def main(self, args: Sequence[str] | None = None, *others: Any, **named: Any) -> Any:
         """Run the command and exit."""
+        self.began = time.perf_counter()
         streams.prepare()
         arguments = list(sys.argv[1:] if args is None else args)
         ours = arguments[: arguments.index("--")] if "--" in arguments else arguments
