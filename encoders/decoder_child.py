@@ -69,7 +69,7 @@ def _answer(raw: bytes, limits: PhotoLimits, answers: BinaryIO) -> None:
     told = json.dumps({"error": error and [error.code, error.message], "notes": notes}).encode()
     answers.write(ANSWER.pack(pixels.shape[0], pixels.shape[1], len(told)))
     answers.write(told)
-    answers.write(pixels)
+    answers.write(pixels.data)
     answers.flush()
 
 

@@ -47,7 +47,8 @@ def fault_of(raw: bytes, err: BaseException) -> str:
         return _other(raw)
     claimed = _claimed_bytes(raw, kind)
     if claimed is not None and claimed > len(raw):
-        return f"truncated {kind}: {len(raw):,} of {claimed:,} bytes"
+        least = "at least " if kind == "PNG" else ""
+        return f"truncated {kind}: {len(raw):,} of {least}{claimed:,} bytes"
     if isinstance(err, MemoryError):
         return f"{kind} that needs more memory than a photo may take: {len(raw):,} bytes in the file"
     if kind == "JPEG" and b"\xff\xd9" not in raw[-1024:]:
@@ -108,7 +109,7 @@ def _claimed_bytes(raw: bytes, kind: str) -> int | None:
 
 
 def _png_end(raw: bytes) -> int | None:
-    """Where the chunk that stands last in a PNG ends: beyond the file's own end when that was cut."""
+    """Where a PNG ends at the earliest, by its chunks: beyond the file's own end when that was cut."""
     at = 8
     for _ in range(100_000):
         if at + 8 > len(raw):
@@ -118,4 +119,6 @@ def _png_end(raw: bytes) -> int | None:
             return None  # damaged before its end
         if kind == b"IEND":
             return at
+        if at > len(raw):
+            return at + 12  # the chunk that is cut, and the end
     return None

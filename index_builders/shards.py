@@ -70,6 +70,8 @@ def shard_schema(
         pa.field("text_fingerprint", pa.binary(16)),
         pa.field("photo_fingerprint", pa.binary(16)),
         pa.field("degraded", pa.string()),
+        pa.field("detail", pa.string()),  # why a row is degraded, or lost some of its photos
+        pa.field("photos_lost", pa.int32()),
     ]
     if len(attributes):
         fields.insert(3, pa.field("attributes", pa.struct(list(attributes))))

@@ -58,6 +58,8 @@ class Segment(Record):
     digest: str
     degraded: tuple[tuple[str, int], ...] = ()  # (reason, rows) that lost a modality but are indexed by the other
     unread: tuple[tuple[str, int], ...] = ()  # (declared price, rows) whose text is no price, and null to filters
+    photos: int = 0  # that its rows name; 0 also where an earlier version did not count
+    photos_lost: int = 0  # of these, that could not be read or encoded
 
 
 class RejectCount(Record):
@@ -68,10 +70,25 @@ class RejectCount(Record):
     rows: int
 
 
+class DetailCount(Record):
+    """Rows of `partition` that one shard's unit lost something of, for the same reason and of the same kind.
+
+    `outcome` is what became of them: `rejected`, `degraded`, or `photos_lost` for those that have others. `detail` is
+    what their details have in common, `example` the id of the first and what its detail says beside.
+    """
+
+    partition: str
+    outcome: str
+    reason: str
+    detail: str
+    rows: int
+    example: str
+
+
 class ShardRecord(NamedRecord):
     """What one unit became: written beside the shard as its last file, so its presence means the shard is whole."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"photo_state"})
+    later: ClassVar[frozenset[str]] = frozenset({"photo_state", "details"})
 
     rows_in: int
     file: FileRef | None  # None: every row was rejected
@@ -80,6 +97,7 @@ class ShardRecord(NamedRecord):
     rejected: tuple[RejectCount, ...]
     # Under `image_identity: version`, of the rows that lost a photo: what was known of their files when they were read.
     photo_state: str = ""
+    details: tuple[DetailCount, ...] = ()  # the most frequent
 
 
 class ShardEntry(Record):
@@ -294,6 +312,28 @@ class Manifest(Record):
                 if scope is None or segment.partition in scope:
                     counts.update(dict(segment.unread))
         return counts
+
+    def photos(self, scope: frozenset[str] | None = None) -> tuple[int, int]:
+        """(photos of the products that can be found, how many of them are lost), of the partitions in `scope`."""
+        counted = [
+            segment
+            for shard in self.shards
+            for segment in shard.segments
+            if scope is None or segment.partition in scope
+        ]
+        return sum(segment.photos for segment in counted), sum(segment.photos_lost for segment in counted)
+
+    def details(self, scope: frozenset[str] | None = None) -> list[DetailCount]:
+        """What was lost, of the partitions in `scope`, summed over shards, the most frequent first."""
+        summed: dict[tuple[str, str, str], DetailCount] = {}
+        for shard in self.shards:
+            live = {segment.partition for segment in shard.segments} | {reject.partition for reject in shard.rejected}
+            for one in shard.record.details:
+                if one.partition in live and (scope is None or one.partition in scope):
+                    key = (one.outcome, one.reason, one.detail)
+                    rows = one.rows + (summed[key].rows if key in summed else 0)
+                    summed[key] = summed.get(key, one).model_copy(update={"rows": rows})
+        return sorted(summed.values(), key=lambda one: (-one.rows, one.outcome, one.reason, one.detail))
 
     def rows_in(self, scope: frozenset[str] | None = None) -> int:
         """Products of the partitions in `scope` that can be found, by default of all."""

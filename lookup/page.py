@@ -181,11 +181,15 @@ def _thumbnail(raw: bytes | None, limits: PhotoLimits) -> str | None:
 
 
 def _photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
+    from encoders.photo_limits import PhotoError
+    from encoders.photo_paths import spellings
+
     try:
         home = os.path.realpath(root)
-        path = Path(os.path.realpath(os.path.join(home, name)))
+        there = (os.path.join(home, one) for one in spellings(name))
+        path = Path(os.path.realpath(next(filter(os.path.lexists, there), home)))
         return read_regular(path, limits.max_bytes) if path.is_relative_to(home) else None
-    except (OSError, ValueError):  # a name too long, no permission; a NUL in the name
+    except (OSError, ValueError, PhotoError):  # a name too long, no permission; a URL
         return None
 
 

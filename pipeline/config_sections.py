@@ -44,10 +44,12 @@ class CatalogConfig(Section):
         ("title", "description"), description="canonical columns joined, in order, for the text tower"
     )
     image: Name | None = Field(
-        "image_link", description="canonical column of the first photo: path, URI, bytes or {bytes, path}"
+        "image_link", description="canonical column of the first photo: path, file URI, bytes or {bytes, path}"
     )
     more_images: Name | None = Field(
-        None, description="canonical column of further photos, such as additional_image_link"
+        None,
+        description="canonical column of further photos, such as additional_image_link: a list, or paths with commas "
+        "between",
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
@@ -139,9 +141,14 @@ class GatesConfig(Section):
     max_degraded_share: Share = Field(
         0.3, description="rows indexed without one of their modalities, share of the rows embedded"
     )
+    max_photos_lost_share: Share = Field(
+        0.3, description="photos that could not be read, share of those of the rows embedded; least_rows of them"
+    )
     max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
     least_rows: Count = Field(
-        20, description="rows that must be lost before max_row_drop refuses: one gone of three stops nothing"
+        20,
+        description="rows, or photos, that must be lost before max_row_drop, or max_photos_lost_share, refuses: one "
+        "gone of three stops nothing",
     )
     max_changed_types: int = Field(
         0,

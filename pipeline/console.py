@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from pipeline.verify import Verified
 
 _log = logging.getLogger(__name__)
+_MOST_LOSSES = 5  # kinds of losses; the report has more
 
 
 def result(value: Any, as_json: bool, line: str) -> None:
@@ -150,7 +151,17 @@ def _report(made: RunReport, store: str, as_json: bool) -> None:
             ["indexed without one modality for", "rows"],
             [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
         )
+    if made.details:
+        table(
+            ["most often", "because", "rows", "such as"],
+            [
+                [one.outcome.replace("_", " "), one.detail, f"{one.rows:,}", one.example]
+                for one in made.details[:_MOST_LOSSES]
+            ],
+        )
     _notices(made.notices)
+    if made.photos_lost:
+        echo(f"{made.photos_lost:,} of {made.photos:,} photos of the rows embedded are lost")
     echo(
         f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
         f"{made.rows_in_snapshot:,} in the snapshot"

@@ -4,32 +4,36 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Container, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from blake3 import blake3
 
 from encoders.base import Encoded, ImageEncoder, Modality, TextEncoder, Vectors
 from encoders.fusion.base import Fusion, States, StatesFusion, Tower, load_fusion
-from encoders.liveness import beat
 from encoders.machine import fault_of_all
 from encoders.networks.device import distinct
-from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
+from encoders.photo import PhotoError, PhotoLimits
+from encoders.photo_faults import plain_words
 from pipeline.config import Config
-from pipeline.photos import fetch
-from pipeline.pixel_room import PIXELS
+from pipeline.photo_batches import REFUSALS, photo_keys, placed, prepared
 from pipeline.progress import advanced
 from pipeline.reasons import Reason
 
 _log = logging.getLogger(__name__)
 Kept = dict[int, list[Vectors]]  # row of a table -> the states of its text, or of each of its photos
-_LOOKED_AT = 256  # photos whose bytes are copied at once to tell them apart
-_REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
+_NONFINITE = "NaN or infinity in the vector"
+
+
+class Fault(NamedTuple):
+    """Why a text or a photo has no vector: a reject's reason, and what is true of this one, see PhotoError."""
+
+    code: str
+    detail: str
 
 
 def tower_dims(config: Config) -> tuple[int | None, int | None]:
@@ -49,7 +53,8 @@ def fusion_of(config: Config) -> Fusion:
 
 
 def embed_texts(batch: pa.Table, encoder: TextEncoder, kept: Kept | None = None) -> pa.Table:
-    """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault`.
+    """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault` and
+    its `text_detail`.
 
     With `kept`, the states of each text that could be encoded are put into it.
     """
@@ -59,15 +64,9 @@ def embed_texts(batch: pa.Table, encoder: TextEncoder, kept: Kept | None = None)
     (vectors, states), failed = encode_each(encode, batch.column("text").take(good).to_pylist(), encoder.dim)
     if kept is not None:
         kept.update((wanted[i], [row]) for i, row in enumerate(states) if i not in failed)
-    faults: list[str | None] = [None] * batch.num_rows
-    for i, reason in failed.items():
-        faults[wanted[i]] = reason
+    faults = {wanted[i]: fault for i, fault in failed.items()}
     column = _spread(vectors, wanted, failed, batch.num_rows)
-    return (
-        batch.drop_columns(["text"])
-        .append_column("text_vector", column)
-        .append_column("text_fault", pa.array(faults, pa.string()))
-    )
+    return _with_faults(batch.drop_columns(["text"]).append_column("text_vector", column), "text", faults)
 
 
 def embed_photos(
@@ -80,38 +79,42 @@ def embed_photos(
 ) -> pa.Table:
     """`batch` with image_vector, float16 binary, and photo, the first one's path, in place of photos.
 
-    A row with several photos gets the unit mean of those that could be read. A photo that could not leaves its reason
-    in `image_fault`, whether or not the row has others. A photo that stands in several places of `batch` is read and
-    encoded once. With `kept`, the states of each photo that could be encoded are put into it.
+    A row with several photos gets the unit mean of those that could be read. The first that could not leaves its
+    reason in `image_fault` and `image_detail`, whether or not the row has others; `photo_count` and `photos_lost` say
+    how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded once.
+    With `kept`, the states of each photo that could be encoded are put into it.
     """
     good_rows = _good_rows(batch, "photos")
     rows: list[int] = good_rows.to_pylist()
     lists = batch.column("photos").take(good_rows).combine_chunks()
     owners: list[int] = pc.list_parent_indices(lists).to_pylist()
-    firsts, inverse = distinct(_photo_keys(lists.flatten()))
+    firsts, inverse = distinct(photo_keys(lists.flatten()))
     photos = lists.flatten().take(pa.array(firsts, pa.int64()))
-    found = _encode_photos(_prepared(photos, encoder, root, limits, pool), len(photos), encoder, kept is not None)
+    found = _encode_photos(prepared(photos, encoder, root, limits, pool), len(photos), encoder, kept is not None)
+    paths = photos.field("path").to_pylist()
     sums = np.zeros((len(rows), encoder.dim), dtype=np.float32)
-    faults: list[str | None] = [None] * batch.num_rows
+    faults: dict[int, Fault] = {}
+    counts = {name: np.zeros(batch.num_rows, dtype=np.int32) for name in ("photo_count", "photos_lost")}
     for owner, one in zip(owners, inverse.tolist(), strict=True):
         row = rows[owner]
-        if one in found.reasons:
-            faults[row] = faults[row] or found.reasons[one]  # of several broken photos, the first one's reason
+        counts["photo_count"][row] += 1
+        if one in found.faults:
+            fault = found.faults[one]
+            faults.setdefault(row, Fault(fault.code, placed(fault.detail, paths[one])))  # the first broken one's
+            counts["photos_lost"][row] += 1
             continue
         sums[owner] += found.vectors[one]
         if kept is not None:
             kept.setdefault(row, []).append(found.states[one])
     lengths = np.linalg.norm(sums, axis=1, keepdims=True).astype(np.float32)
-    empty = dict.fromkeys(np.flatnonzero(lengths[:, 0] == 0).tolist(), "")
+    empty = set(np.flatnonzero(lengths[:, 0] == 0).tolist())
     lengths[lengths == 0] = 1
     column = _spread(sums / lengths, rows, empty, batch.num_rows)
     first = pc.struct_field(pc.list_element(batch.column("photos"), 0), "path")
-    return (
-        batch.drop_columns(["photos"])
-        .append_column("photo", first)
-        .append_column("image_vector", column)
-        .append_column("image_fault", pa.array(faults, pa.string()))
-    )
+    batch = batch.drop_columns(["photos"]).append_column("photo", first).append_column("image_vector", column)
+    for name, values in counts.items():
+        batch = batch.append_column(name, pa.array(values))
+    return _with_faults(batch, "image", faults)
 
 
 def fuse(
@@ -121,21 +124,18 @@ def fuse(
     image_dim: int | None,
     kept: tuple[Kept, Kept] | None = None,
 ) -> pa.Table:
-    """`batch` with embedding, reject and degraded decided: every row is either good or has a reason.
+    """`batch` with embedding, reject, degraded and detail decided: every row is either good or has a reason.
 
     `kept` are the states of texts and of photos, for a fusion that reads them. What the fusion does not use is as
     absent as if there were no encoder of it. Degraded is a row that lost all of a modality. One that lost some of its
-    photos has the others: that is only logged. The embedding's values are rounded to float16, so that every copy of it
-    (shard, index, refine vectors) is the same.
+    photos has the others: its `photos_lost` says so, and `detail` why. The embedding's values are rounded to float16,
+    so that every copy of it (shard, index, refine vectors) is the same.
     """
     n = batch.num_rows
     text, has_text = vectors_of(batch, "text_vector", text_dim if "text" in fusion.uses else None)
     image, has_image = vectors_of(batch, "image_vector", image_dim if "image" in fusion.uses else None)
-    photo_fault = _fault(batch, "image", fusion)
-    lost_image = pc.if_else(pa.array(has_image), None, photo_fault)
-    fault = pc.coalesce(lost_image, _fault(batch, "text", fusion))
-    if fewer := lost_image.null_count - photo_fault.null_count:
-        _log.info("%d products are embedded without some of their photos, which cannot be read", fewer)
+    lost_image = pc.if_else(pa.array(has_image), None, _told(batch, "image_fault", fusion))
+    fault = pc.coalesce(lost_image, _told(batch, "text_fault", fusion))
     lost = pa.array(~(has_text | has_image))
     fallback = pc.if_else(lost, Reason.NO_MODALITY.value, None)
     reject = pc.coalesce(batch.column("reject").combine_chunks(), pc.if_else(lost, fault, None), fallback)
@@ -149,11 +149,14 @@ def fuse(
     finite = np.isfinite(embedding).all(axis=1)
     reject = pc.if_else(pa.array(finite), reject, Reason.NONFINITE_EMBEDDING.value)
     degraded = pc.if_else(reject.is_null(), fault, None)
+    detail = pc.if_else(pa.array(finite), _detail(batch, fusion, pc.is_valid(lost_image)), _NONFINITE)
+    detail = pc.if_else(pc.and_(pc.is_valid(reject), pc.is_null(detail)), "neither text nor photo to embed", detail)
     values = pa.FixedSizeListArray.from_arrays(pa.array(embedding.reshape(-1)), fusion.dim)
     return (
-        batch.drop_columns(["reject"])
+        _counted(batch, fusion)
         .append_column("reject", reject)
         .append_column("degraded", degraded)
+        .append_column("detail", detail)
         .append_column("embedding", values)
     )
 
@@ -173,11 +176,11 @@ def count_pairs(table: pa.Table, first: str, second: str) -> list[tuple[str, str
 
 @dataclass(frozen=True)
 class _Photos:
-    """(n, dim) float32 vectors, their states if asked for, and why some have none: position -> reason."""
+    """(n, dim) float32 vectors, their states if asked for, and why some have none, by position."""
 
     vectors: Vectors
     states: dict[int, Vectors]
-    reasons: dict[int, str]
+    faults: dict[int, Fault]
 
 
 def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, with_states: bool) -> _Photos:
@@ -185,73 +188,25 @@ def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, 
     encode = encoder.encode_prepared_states if with_states else encoder.encode_prepared
     found = _Photos(np.zeros((n, encoder.dim), dtype=np.float32), {}, {})
     start = 0
-    for prepared in batches:
-        good = [i for i, one in enumerate(prepared) if not isinstance(one, PhotoError)]
-        (vectors, states), failed = encode_each(encode, [prepared[i] for i in good], encoder.dim)
-        found.reasons.update(
-            (start + i, str(one.code)) for i, one in enumerate(prepared) if isinstance(one, PhotoError)
+    for batch in batches:
+        good = [i for i, one in enumerate(batch) if not isinstance(one, PhotoError)]
+        (vectors, states), failed = encode_each(encode, [batch[i] for i in good], encoder.dim)
+        found.faults.update(
+            (start + i, Fault(str(one.code), one.message)) for i, one in enumerate(batch) if isinstance(one, PhotoError)
         )
-        found.reasons.update((start + good[j], reason) for j, reason in failed.items())
+        found.faults.update((start + good[j], fault) for j, fault in failed.items())
         found.vectors[[start + i for i in good]] = vectors
         found.states.update((start + good[j], state) for j, state in enumerate(states))
-        start += len(prepared)
+        start += len(batch)
         advanced(start / n)
     return found
 
 
-def _photo_keys(photos: pa.StructArray) -> list[Hashable]:
-    """What tells photos apart without decoding them: the digest of their bytes, else the path."""
-    keys: list[Hashable] = []
-    for start in range(0, len(photos), _LOOKED_AT):
-        for photo in photos.slice(start, _LOOKED_AT).to_pylist():
-            keys.append(photo["path"] if photo["bytes"] is None else blake3(photo["bytes"]).digest())
-    return keys
-
-
-def _prepared(
-    photos: pa.StructArray, encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
-) -> Iterator[list[Any]]:
-    """Micro-batches of prepared photos or PhotoErrors, in order; the next one is decoded while the caller encodes
-    this one.
-    """
-
-    def prepare(photo: dict[str, Any]) -> Any:
-        beat()
-        try:
-            raw = fetch(photo, root, limits)
-        except PhotoError as err:
-            return err
-        with PIXELS.hold(claimed_pixels(raw, limits), limits.max_pixels):
-            return _decoded(raw, encoder, limits)
-
-    size = encoder.micro_batch
-    ahead: list[Future[Any]] = []
-    for start in range(0, len(photos), size):
-        waiting = ahead or [pool.submit(prepare, photo) for photo in photos.slice(start, size).to_pylist()]
-        ahead = [pool.submit(prepare, photo) for photo in photos.slice(start + size, size).to_pylist()]
-        yield [future.result() for future in waiting]
-
-
-def _decoded(raw: bytes, encoder: ImageEncoder, limits: PhotoLimits) -> Any:
-    """A prepared photo, or why there is none."""
-    try:
-        decoded = encoder.decode(raw, limits)
-    except PhotoError as err:
-        return err
-    try:
-        return encoder.prepare(decoded)
-    except _REFUSALS as err:
-        fault = fault_of_all(err)
-        if fault is not None:
-            raise fault from err
-        return PhotoError(Reason.ENCODER_FAILED, str(err))
-
-
 def encode_each(
     encode: Callable[[Sequence[Any]], Vectors | Encoded], items: Sequence[Any], dim: int
-) -> tuple[Encoded, dict[int, str]]:
-    """(n, dim) float32 vectors, with states if `encode` gives them, and position -> reason of the items that cannot be
-    encoded even alone.
+) -> tuple[Encoded, dict[int, Fault]]:
+    """(n, dim) float32 vectors, with states if `encode` gives them, and why items cannot be encoded even alone, by
+    position.
 
     A batch that fails is halved until the item that fails is found: one row must not cost a unit.
     """
@@ -259,22 +214,21 @@ def encode_each(
         return Encoded(np.empty((0, dim), dtype=np.float32), []), {}
     try:
         found = encode(items)
-    except _REFUSALS as err:
+    except REFUSALS as err:
         fault = fault_of_all(err)
         if fault is not None:  # every other row would be rejected for it
             raise fault from err
         if len(items) == 1:
-            _log.warning("one row cannot be encoded: %s", err)
             nothing = Encoded(np.zeros((1, dim), dtype=np.float32), [np.zeros((0, 0), dtype=np.float32)])
-            return nothing, {0: Reason.ENCODER_FAILED.value}
+            return nothing, {0: Fault(Reason.ENCODER_FAILED.value, plain_words(err))}
         half = len(items) // 2
         left, left_failed = encode_each(encode, items[:half], dim)
         right, right_failed = encode_each(encode, items[half:], dim)
         both = Encoded(np.concatenate([left.vectors, right.vectors]), left.states + right.states)
-        return both, left_failed | {half + i: reason for i, reason in right_failed.items()}
+        return both, left_failed | {half + i: fault for i, fault in right_failed.items()}
     encoded = found if isinstance(found, Encoded) else Encoded(found, [])
     broken = np.flatnonzero(~np.isfinite(encoded.vectors).all(axis=1)).tolist()
-    return encoded, dict.fromkeys(broken, Reason.NONFINITE_EMBEDDING.value)
+    return encoded, dict.fromkeys(broken, Fault(Reason.NONFINITE_EMBEDDING.value, _NONFINITE))
 
 
 def _good_rows(batch: pa.Table, column: str) -> pa.Array:
@@ -283,7 +237,7 @@ def _good_rows(batch: pa.Table, column: str) -> pa.Array:
     return pa.array(np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False)), pa.int64())
 
 
-def _spread(vectors: Vectors, rows: Sequence[int], failed: dict[int, str], n: int) -> pa.Array:
+def _spread(vectors: Vectors, rows: Sequence[int], failed: Container[int], n: int) -> pa.Array:
     """fixed_size_binary of n rows: float16 vectors at `rows`, null elsewhere and at what failed."""
     halves = np.zeros((n, vectors.shape[1]), dtype=np.float16)
     present = np.zeros(n, dtype=bool)
@@ -306,11 +260,43 @@ def vectors_of(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, np
     return halves.reshape(n, dim).astype(np.float32), column.is_valid().to_numpy(zero_copy_only=False)
 
 
-def _fault(batch: pa.Table, modality: Modality, fusion: Fusion) -> pa.Array:
-    """Why rows lost a modality; nulls where nothing was lost, and for a modality that the fusion does not use."""
-    name = f"{modality}_fault"
-    used = name in batch.column_names and modality in fusion.uses
-    return batch.column(name).combine_chunks() if used else pa.nulls(batch.num_rows, pa.string())
+def _with_faults(batch: pa.Table, modality: Modality, faults: dict[int, Fault]) -> pa.Table:
+    """`batch` with why rows lost a modality, `..._fault` and `..._detail`; nulls where nothing was lost."""
+    for part, name in enumerate(("fault", "detail")):
+        values: list[str | None] = [None] * batch.num_rows
+        for row, fault in faults.items():
+            values[row] = fault[part]
+        batch = batch.append_column(f"{modality}_{name}", pa.array(values, pa.string()))
+    return batch
+
+
+def _told(batch: pa.Table, name: str, fusion: Fusion) -> pa.Array:
+    """A column that `_with_faults` made, such as `image_fault`; nulls for a modality that the fusion does not use."""
+    used = name.partition("_")[0] in fusion.uses
+    return _column(batch, name) if used else pa.nulls(batch.num_rows, pa.string())
+
+
+def _column(batch: pa.Table, name: str) -> pa.Array:
+    """A column of strings; nulls where there is none."""
+    there = name in batch.column_names
+    return batch.column(name).combine_chunks() if there else pa.nulls(batch.num_rows, pa.string())
+
+
+def _detail(batch: pa.Table, fusion: Fusion, lost_image: pa.Array) -> pa.Array:
+    """What is told beside the reason of each row; where nothing but some photos was lost, of the first of those."""
+    of_image = _told(batch, "image_detail", fusion)
+    given = _column(batch, "detail")
+    return pc.coalesce(given, pc.if_else(lost_image, of_image, None), _told(batch, "text_detail", fusion), of_image)
+
+
+def _counted(batch: pa.Table, fusion: Fusion) -> pa.Table:
+    """`batch` less what is decided anew, with its counts of photos: none where the fusion does not use them."""
+    batch = batch.drop_columns([name for name in ("reject", "detail") if name in batch.column_names])
+    for name in ("photo_count", "photos_lost"):
+        if name not in batch.column_names or "image" not in fusion.uses:
+            batch = batch.drop_columns([name] if name in batch.column_names else [])
+            batch = batch.append_column(name, pa.array(np.zeros(batch.num_rows, dtype=np.int32)))
+    return batch
 
 
 def _states(kept: tuple[Kept, Kept] | None, rows: Sequence[int]) -> States:

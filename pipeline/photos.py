@@ -7,17 +7,21 @@ import glob
 import itertools
 import os
 import posixpath
-import stat
 from typing import Any
+
+import fsspec
 
 from encoders.errors import InputError
 from encoders.photo import PhotoError, PhotoLimits
+from encoders.photo_paths import spellings
+from encoders.regular import IrregularFileError, OversizedFileError, read_regular
 from pipeline.config_sections import CatalogConfig
 from pipeline.files import filesystem, is_local
 from pipeline.reasons import Reason
 
 # What opening a path says of that one file. Other errors (a failing disk, too many open files) must stop the run.
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+_OUTSIDE = "outside of catalog.image_root"
 _NO_PHOTO = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV}  # locked, link to itself, socket
 
 
@@ -69,18 +73,18 @@ def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
     path: str = photo["path"]
     if "://" in root:
         return _fetch_remote(path, root, limits)
-    return _read_regular(_contained(path, root), path, limits)
+    return _read_local(_found(path, root), path, limits)
 
 
 def photo_stamp(path: str, root: str) -> str | None:
     """What changes when the file at `path` does: size and mtime, or what the bucket knows of it; None when there is
     no such file, or none that may be read. Other OSErrors are raised, as by `fetch`.
     """
-    local = os.path.join(root, path)
     try:
         if "://" in root:
-            fs, _ = filesystem(root, "catalog.image_root")
-            return str(fs.ukey(_remote_name(path, root)))
+            fs, name = _remote(path, root)
+            return str(fs.ukey(name))
+        local = _spelled(path, root)
         facts = os.stat(local)
     except (FileNotFoundError, ValueError, PhotoError):  # absent or no path at all: fetching it will say which
         return None
@@ -91,63 +95,74 @@ def photo_stamp(path: str, root: str) -> str | None:
     return f"{facts.st_size} {facts.st_mtime_ns}" if os.access(local, os.R_OK) else None
 
 
-def _contained(path: str, root: str) -> str:
-    """The local file of `path` with links resolved; PhotoError when it lies outside of `root`."""
-    if "://" in path or "\0" in path:
-        raise PhotoError(
-            Reason.IMAGE_FORBIDDEN, f"{path}: photos are read from image_root only, nothing is fetched from URLs"
-        )
+def _found(path: str, root: str) -> str:
+    """The local file that `path` means, with links resolved; PhotoError when it lies outside of `root`."""
     base = os.path.realpath(root)
-    real = os.path.realpath(os.path.join(base, path))
-    if not real.startswith(base.rstrip(os.sep) + os.sep):
-        raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{path}: lies outside of image_root {root}")
+    real = os.path.realpath(_spelled(path, base))
+    if not _is_inside(real, base):
+        raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{_OUTSIDE}: {path[:200]}")
     return real
 
 
-def _read_regular(real: str, path: str, limits: PhotoLimits) -> bytes:
+def _is_inside(real: str, base: str) -> bool:
+    return real.startswith(base.rstrip(os.sep) + os.sep)
+
+
+def _spelled(path: str, root: str) -> str:
+    """Where `path` lies, or would lie: of its spellings the first that is there, else as it is written.
+
+    One that only decoded leads out of `root` is not looked at: nobody learns what lies there.
+    """
+    written, *others = (os.path.join(root, one) for one in spellings(path))
+    if not others or os.path.lexists(written):
+        return written
+    base = os.path.realpath(root)
+    inside = (one for one in others if _is_inside(os.path.realpath(one), base))
+    return next(filter(os.path.lexists, inside), written)
+
+
+def _read_local(real: str, path: str, limits: PhotoLimits) -> bytes:
     try:
-        # O_NONBLOCK: opening a pipe that nobody writes to would wait for ever.
-        handle = os.open(real, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK)
+        return read_regular(real, limits.max_bytes, follow_links=False)
+    except IrregularFileError as err:
+        raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{err.kind}, not a regular file: {path[:200]}") from err
+    except OversizedFileError as err:
+        raise _too_large(err.size, path, limits) from err
     except OSError as err:
         if err.errno in _NO_FILE:
-            raise PhotoError(Reason.IMAGE_NOT_FOUND, f"{path[:200]}: {err.strerror}") from err
+            raise PhotoError(Reason.IMAGE_NOT_FOUND, f"no such file: {path[:200]}") from err
         if err.errno in _NO_PHOTO:
-            raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{path[:200]}: {err.strerror}") from err
+            raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{os.strerror(err.errno).lower()}: {path[:200]}") from err
         raise
-    try:
-        facts = os.fstat(handle)
-        if not stat.S_ISREG(facts.st_mode):
-            raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{path}: not a regular file")
-        _check_size(facts.st_size, path, limits)
-        with open(handle, "rb", closefd=False) as file:
-            return file.read(limits.max_bytes + 1)  # a file that grows meanwhile is refused when it is decoded
-    finally:
-        os.close(handle)
 
 
 def _fetch_remote(path: str, root: str, limits: PhotoLimits) -> bytes:
-    fs, _ = filesystem(root, "catalog.image_root")
-    name = _remote_name(path, root)
+    fs, name = _remote(path, root)
     try:
         facts = fs.info(name)
         if facts["type"] != "file":
-            raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{path}: not a file")
-        _check_size(int(facts["size"]), path, limits)
+            raise PhotoError(Reason.IMAGE_FORBIDDEN, f"not a file: {path[:200]}")
+        if (size := int(facts["size"])) > limits.max_bytes:
+            raise _too_large(size, path, limits)
         raw: bytes = fs.cat_file(name)
     except FileNotFoundError as err:
-        raise PhotoError(Reason.IMAGE_NOT_FOUND, f"{path}: no such object") from err
+        raise PhotoError(Reason.IMAGE_NOT_FOUND, f"no such object: {path[:200]}") from err
     return raw
 
 
-def _remote_name(path: str, root: str) -> str:
-    """The name of `path` on the file system of `root`; PhotoError when it lies outside of `root`."""
-    _, base = filesystem(root, "catalog.image_root")
-    inside = path.removeprefix(root.rstrip("/") + "/")
-    if "://" in inside or inside.startswith("/") or ".." in inside.split("/"):
-        raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{path}: lies outside of image_root {root}")
-    return f"{base.rstrip('/')}/{inside}"
+def _remote(path: str, root: str) -> tuple[fsspec.AbstractFileSystem, str]:
+    """(the file system of `root`, the name of `path` there), of its spellings the first that is there, else as it is
+    written; PhotoError when it lies outside of `root`.
+    """
+    fs, base = filesystem(root, "catalog.image_root")
+    inside = spellings(path.removeprefix(root.rstrip("/") + "/"))
+    if any(one.startswith("/") or ".." in one.split("/") for one in inside):
+        raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{_OUTSIDE}: {path[:200]}")
+    written, *others = (f"{base.rstrip('/')}/{one}" for one in inside)
+    if not others or fs.exists(written):
+        return fs, written
+    return fs, next((one for one in others if fs.exists(one)), written)
 
 
-def _check_size(size: int, path: str, limits: PhotoLimits) -> None:
-    if size > limits.max_bytes:
-        raise PhotoError(Reason.IMAGE_TOO_LARGE, f"{path}: {size:,} bytes, more than {limits.max_bytes:,}")
+def _too_large(size: int, path: str, limits: PhotoLimits) -> PhotoError:
+    return PhotoError(Reason.IMAGE_TOO_LARGE, f"more than {limits.max_bytes:,} bytes: {size:,}, {path[:200]}")

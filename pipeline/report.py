@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -17,12 +17,13 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 
 from encoders.disk import replace_file
-from lookup.manifest import Record
+from lookup.manifest import DetailCount, Record
 from lookup.page import duration, render
 from pipeline.notices import Notice, counted
 from pipeline.reasons import fix_of
 
 log = logging.getLogger(__name__)
+_MOST_LOSSES = 50  # kinds of losses that a report shows
 
 
 class Step(Record):
@@ -78,6 +79,16 @@ class PartitionRow(Record):
     training: str = ""  # whose training a new index has, and what decided; empty where it stood before
 
 
+class Loss(Record):
+    """Rows that are rejected, degraded or short of photos, whose details are of one kind; `example` is one of them."""
+
+    outcome: str  # rejected, degraded or photos_lost
+    reason: str
+    detail: str
+    rows: int
+    example: str
+
+
 class RunReport(Record):
     """One run, whatever became of it."""
 
@@ -95,6 +106,8 @@ class RunReport(Record):
     rows_rejected: int
     rows_degraded: int
     rows_in_snapshot: int
+    photos: int = 0  # of the rows embedded
+    photos_lost: int = 0  # of these, not read or not encoded
     units: int
     units_reused: int
     indexes_reused: int
@@ -102,6 +115,7 @@ class RunReport(Record):
     gates: tuple[GateResult, ...]
     rejects: dict[str, int]  # reason -> rows
     degraded: dict[str, int]  # reason -> rows
+    details: tuple[Loss, ...] = ()  # what was lost, by what its details have in common, the most frequent first
     partitions: tuple[PartitionRow, ...]
     error: str | None
     notices: tuple[Notice, ...] = ()  # what was left out of the catalog, or read otherwise than it is written
@@ -116,6 +130,11 @@ class RunReport(Record):
     def succeeded(self) -> bool:
         """Whether readers are served what the catalog holds now."""
         return self.status in ("published", "unchanged")
+
+
+def losses(details: Sequence[DetailCount]) -> tuple[Loss, ...]:
+    """The most frequent of them, as a report shows them."""
+    return tuple(Loss(**one.model_dump(exclude={"partition"})) for one in details[:_MOST_LOSSES])
 
 
 class Steps:
@@ -181,6 +200,8 @@ def _figures(report: RunReport) -> list[tuple[str, str, float]]:
         ("rows_rejected", "Rows left out with a reason.", report.rows_rejected),
         ("rows_in_snapshot", "Rows that can be found after the run.", report.rows_in_snapshot),
         ("rows_degraded", "Rows embedded by one modality because the other was broken.", report.rows_degraded),
+        ("photos", "Photos of the rows embedded.", report.photos),
+        ("photos_lost", "Photos of the rows embedded that could not be read or encoded.", report.photos_lost),
         ("units", "Units of work of the catalog.", report.units),
         ("units_reused", "Units whose shard stood already.", report.units_reused),
         ("indexes_reused", "Partitions whose index stood already.", report.indexes_reused),

@@ -19,8 +19,9 @@ from lookup.store import Store, digest_file
 from pipeline.catalog.prices import unread
 from pipeline.config import Config
 from pipeline.embed import count_pairs, split, tower_dims
+from pipeline.loss_details import detail_counts
 
-_REJECT_COLUMNS = ["row", "id", "partition", "reject"]
+_REJECT_COLUMNS = {"row": "row", "id": "id", "partition": "partition", "reject": "reason", "detail": "detail"}
 
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
@@ -75,6 +76,7 @@ def write_unit(
             RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, "partition", "reject")
         ),
         photo_state=photo_state,
+        details=detail_counts(good, bad),
     )
     kept = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
     if kept != record.rows_in:
@@ -171,6 +173,7 @@ def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ..
     ):
         degraded.setdefault(partition, []).append((reason, rows))
     not_read = _unread_prices(good)
+    photos, lost = (good.column(name).to_numpy() for name in ("photo_count", "photos_lost"))
     return tuple(
         Segment(
             partition=(partition := names[bounds[group]].as_py()),
@@ -179,6 +182,8 @@ def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ..
             digest=digest,
             degraded=tuple(degraded.get(partition, ())),
             unread=tuple((price, int(rows[bounds[group] : bounds[group + 1]].sum())) for price, rows in not_read),
+            photos=int(photos[bounds[group] : bounds[group + 1]].sum()),
+            photos_lost=int(lost[bounds[group] : bounds[group + 1]].sum()),
         )
         for group, digest in enumerate(digests)
     )
@@ -193,9 +198,7 @@ def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
 
 
 def _write_rejects(bad: pa.Table, path: Path) -> None:
-    rejects = (
-        bad.select(_REJECT_COLUMNS).rename_columns(["row", "id", "partition", "reason"]).replace_schema_metadata(None)
-    )
+    rejects = bad.select(list(_REJECT_COLUMNS)).rename_columns(_REJECT_COLUMNS).replace_schema_metadata(None)
     pq.write_table(rejects, path, compression="zstd", write_page_checksum=True)
 
 

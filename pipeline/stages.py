@@ -40,7 +40,7 @@ from pipeline.parent import compared
 from pipeline.plan import Plan
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.progress import Progress
-from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, write_report
+from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
 from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
@@ -260,6 +260,8 @@ def _report(request: Request, state: _State) -> RunReport:
         rows_rejected=rejects.total(),
         rows_degraded=degraded.total(),
         rows_in_snapshot=manifest.rows if manifest else 0,
+        photos=manifest.photos(scope)[0] if manifest else 0,
+        photos_lost=manifest.photos(scope)[1] if manifest else 0,
         units=len(plan.units) if plan else 0,
         units_reused=state.units_reused,
         indexes_reused=len(state.indexes_reused),
@@ -267,6 +269,7 @@ def _report(request: Request, state: _State) -> RunReport:
         gates=tuple(state.gates),
         rejects=dict(sorted(rejects.items())),
         degraded=dict(sorted(degraded.items())),
+        details=losses(manifest.details(scope)) if manifest else (),
         warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
         partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
         notices=(*(plan.notices if plan else ()), *(_unread(manifest, scope) if manifest else ())),

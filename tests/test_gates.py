@@ -40,6 +40,7 @@ class Bounds:
     min_recall: float = 0.9
     max_row_drop: float = 0.2
     least_rows: int = 1
+    max_photos_lost_share: float = 0.3
 
 
 LOOSE = Bounds(1, 1, 0, 1)

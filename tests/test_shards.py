@@ -70,7 +70,17 @@ def test_what_is_written_is_read(tmp_path: Path) -> None:
 def test_schema_leaves_absent_columns_out() -> None:
     """Without towers and attributes a shard has no columns for them."""
     assert shards.shard_schema(3, None, None, pa.schema([]), {}).names == [
-        *("id", "row", "photo", "text_fingerprint", "photo_fingerprint", "degraded", "embedding"),
+        *(
+            "id",
+            "row",
+            "photo",
+            "text_fingerprint",
+            "photo_fingerprint",
+            "degraded",
+            "detail",
+            "photos_lost",
+            "embedding",
+        ),
     ]
 
 

@@ -159,6 +159,17 @@ def joined(columns: Sequence[pa.Array], n: int) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
+def photos_of(first: pa.Array | None, more: pa.Array | None, n: int) -> pa.Array:
+    """`photo_lists` of the plain columns of the first and of further photos, of which strings are lists.
+
+    They are what stands between commas, the form of Google's text feeds; a comma that belongs to a path is written
+    `%2C` there.
+    """
+    if more is not None and pa.types.is_string(more.type):
+        more = pc.split_pattern(more, ",")
+    return photo_lists([column for column in (first, more) if column is not None], n)
+
+
 def photo_lists(columns: Sequence[pa.Array], n: int) -> pa.Array:
     """list<struct<bytes, path>> of the photos of each of `n` rows, in the order of the plain `columns`; null where
     there is none.
@@ -201,6 +212,7 @@ def _photos(values: pa.Array) -> pa.StructArray:
         raw = values
     else:
         path = _path(values)
+    raw = pc.if_else(pc.equal(pc.binary_length(raw), 0), None, raw)  # no bytes: the path, if any, is the photo
     return pa.StructArray.from_arrays([raw, path], fields=list(PHOTO))
 
 

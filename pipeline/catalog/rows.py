@@ -6,6 +6,7 @@ marked with a reason and kept to be counted; only a catalog that cannot be read 
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -16,6 +17,7 @@ import pyarrow.compute as pc
 
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
+from pipeline.catalog.details import reject_details
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import clean_ids, name_strings
 from pipeline.catalog.pieces import PIECE_ROWS, picked, pieces_of, unit_table
@@ -40,9 +42,9 @@ def read_unit(
     """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
 
     Columns: row int32, id string, partition string, text string (null: none), photos list<struct<bytes, path>> (null:
-    none), version string, attributes struct, reject string (null: a good row). Rows, also `duplicates`, whose id came
-    before, are counted from the first of `groups`; `spellings` has categories that are called otherwise than their own
-    names. InputError where they have more than `max_bytes` once read.
+    none), version string, attributes struct, reject and detail string (null: good row). Rows, also `duplicates`, whose
+    id came before, are counted from the first of `groups`; `spellings` has categories that are called otherwise than
+    their own names. InputError where they have more than `max_bytes` once read.
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
@@ -92,7 +94,7 @@ def read_some(
     if "text" in what:
         made["text"] = columns.joined(cleaned, unit.rows)
     if "photo" in what:
-        made["photos"] = columns.photo_lists([unit.plain[name] for name in photos], unit.rows)
+        made["photos"] = _photos(unit, settings)
     return pa.table(made)
 
 
@@ -145,21 +147,25 @@ class _Columns:
 
     def __init__(self, table: pa.Table, names: dict[str, str]) -> None:
         self.rows = table.num_rows
-        self.not_utf8 = columns.repeat(False, self.rows)
+        self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
         self.plain = {name: columns.plain(table.column(column)) for name, column in names.items()}
         self._written = {name: table.column(column) for name, column in names.items()}
 
     def names(self, name: str) -> pa.Array:
         """The column as ids or categories."""
-        values, wrong = name_strings(self._written[name], name)
-        self.not_utf8 = pc.or_(self.not_utf8, wrong)
+        values, self.wrong[name] = name_strings(self._written[name], name)
         return values
 
     def strings(self, name: str) -> pa.Array:
         """The column as strings."""
         values, wrong = columns.strings(self.plain[name])
-        self.not_utf8 = pc.or_(self.not_utf8, wrong)
+        self.wrong[name] = wrong
         return values
+
+    @property
+    def not_utf8(self) -> pa.Array:
+        """Mask of the rows in which a string that counts was not UTF-8."""
+        return functools.reduce(pc.or_, self.wrong.values(), columns.repeat(False, self.rows))
 
     def attribute(self, name: str) -> pa.Array:
         """The column as hits carry it."""
@@ -178,7 +184,7 @@ def _clean(
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
     carried |= {name: price_column(carried[name], settings.decimal_mark) for name in settings.prices}
     texts = columns.joined(list(cleaned.values()), n)
-    photos = columns.photo_lists([unit.plain[name] for name in (settings.image, settings.more_images) if name], n)
+    photos = _photos(unit, settings)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
     categories = unit.names(settings.partition) if settings.partition else None
     rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
@@ -188,6 +194,7 @@ def _clean(
         Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
         Reason.NO_MODALITY: pc.and_(pc.is_null(texts), pc.is_null(photos)),
     }
+    reject = _first_fault(faults, n)
     return pa.table(
         {
             "row": rows,
@@ -197,9 +204,15 @@ def _clean(
             "photos": photos,
             "version": version,
             "attributes": _struct(carried, n),
-            "reject": _first_fault(faults, n),
+            "reject": reject,
+            "detail": reject_details(reject, ids, unit.wrong),
         }
     )
+
+
+def _photos(unit: _Columns, settings: CatalogConfig) -> pa.Array:
+    first, more = (unit.plain[name] if name else None for name in (settings.image, settings.more_images))
+    return columns.photos_of(first, more, unit.rows)
 
 
 def _struct(carried: dict[str, pa.Array], n: int) -> pa.StructArray:

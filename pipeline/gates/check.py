@@ -10,7 +10,7 @@ from typing import Protocol
 
 from lookup.manifest import Manifest
 from pipeline.gates.invariants import index_files, rows_accounted, rows_indexed, untouched
-from pipeline.gates.losses import degraded_share, products, reject_share
+from pipeline.gates.losses import degraded_share, photos_lost_share, products, reject_share
 from pipeline.gates.recall import recall
 from pipeline.gates.result import Scope
 from pipeline.gates.row_drop import row_drops
@@ -29,6 +29,10 @@ class Gates(Protocol):
         """Rows that lost a modality per row embedded."""
 
     @property
+    def max_photos_lost_share(self) -> float:
+        """Photos that could not be read per photo of the rows embedded."""
+
+    @property
     def min_recall(self) -> float:
         """Measured recall@k of every partition."""
 
@@ -38,7 +42,7 @@ class Gates(Protocol):
 
     @property
     def least_rows(self) -> int:
-        """Rows that must be lost before a share of lost ones refuses."""
+        """Rows, or photos, that must be lost before a share of lost ones refuses."""
 
 
 def check(manifest: Manifest, parent: Manifest | None, gates: Gates, scope: Scope) -> list[GateResult]:
@@ -52,6 +56,7 @@ def check(manifest: Manifest, parent: Manifest | None, gates: Gates, scope: Scop
         results.append(untouched(manifest, parent, scope))
     results.append(reject_share(manifest, gates.max_reject_share, scope))
     results.append(degraded_share(manifest, gates.max_degraded_share, scope))
+    results.append(photos_lost_share(manifest, gates.max_photos_lost_share, gates.least_rows, scope))
     results += recall(manifest, gates.min_recall, scope)
     if parent is not None:
         results += row_drops(manifest, parent, gates.max_row_drop, gates.least_rows)

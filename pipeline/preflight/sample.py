@@ -65,11 +65,11 @@ class Sample:
     @cached_property
     def photos(self) -> list[list[dict[str, Any]]]:
         """The photos of each row, dicts of `bytes` and `path`."""
-        wanted = [name for name in (self.settings.image, self.settings.more_images) if name]
+        wanted = (self.settings.image, self.settings.more_images)
         found: list[list[dict[str, Any]]] = []
         for place in self.places:
-            present = [column for name in wanted if (column := self._plain(place, name)) is not None]
-            lists = columns.photo_lists(present, place.table.num_rows).to_pylist()
+            first, more = (self._plain(place, name) if name else None for name in wanted)
+            lists = columns.photos_of(first, more, place.table.num_rows).to_pylist()
             found += [one or [] for one in lists]
         return found
 
