@@ -24,6 +24,7 @@ from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.runners.worker import sdk_worker
 
 from encoders.errors import InputError, VitrineError
+from encoders.machine import machine_fault
 from pipeline import failures
 from pipeline.allocator import give_back
 
@@ -108,7 +109,7 @@ def run_pipeline(
         state = result.wait_until_finish()
         give_back()  # or the peak of the next step would come on top of what this one freed
     except RuntimeError as err:  # whatever failed in a worker arrives as one, with the traceback for its message
-        raise (failures.found_in(str(err)) or failures.unexpected(str(err))) from err
+        raise (failures.found_in(str(err)) or machine_fault(err) or failures.unexpected(str(err))) from err
     except (grpc.FutureTimeoutError, grpc.RpcError) as err:
         raise VitrineError(
             "a runner that answers", f"none: {err!r}", "start it, or correct --job_endpoint; then run again"

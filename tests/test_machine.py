@@ -82,6 +82,7 @@ def test_what_fails_in_the_command_itself(
     [
         "MemoryError",
         "MemoryError: Unable to allocate 4.00 GiB for an array",
+        "RuntimeError: Failed to bind to address [::]:0; set GRPC_VERBOSITY=debug",
         "torch.OutOfMemoryError: CUDA out of memory. Tried to allocate 2.00 GiB",
         f"RuntimeError: {ALLOCATOR}",
         "concurrent.futures.process.BrokenProcessPool: A process in the process pool was terminated abruptly",
@@ -163,3 +164,20 @@ def test_a_tokenizer_of_other_json_names_its_folder(catalog: Path, tmp_path: Pat
     done = run_titles(catalog, tmp_path / "store", *(word for word in dual if "precision" not in word))
     assert done.exit_code == 2, done.stderr
     assert str(model) in told(done.stderr)[1]
+
+
+@pytest.mark.parametrize(
+    "words", ["can't start new thread", "Failed to bind to address [::]:0; set GRPC_VERBOSITY=debug"]
+)
+def test_the_runner_itself_meets_a_limit(
+    words: str, catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What Beam raises in this process, without a worker's traceback around it, is told like any other."""
+
+    def failing(*_: object, **__: object) -> None:
+        raise RuntimeError(words)
+
+    monkeypatch.setattr("apache_beam.Pipeline.run", failing)
+    done = run_titles(catalog, tmp_path / "store")
+    assert done.exit_code == 1
+    assert "raise the limit" in told(done.stderr)[2]
