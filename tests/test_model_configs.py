@@ -40,7 +40,7 @@ def overrides(path: Path, folder: Path) -> list[str]:
     """What makes a config fit the demo catalog and the tiny models, which read fewer tokens."""
     encoders = yaml.safe_load(path.read_text(encoding="utf-8"))["encoders"]
     fewer = ["encoders.text.max_tokens=24"] if "max_tokens" in encoders["text"] else []
-    catalog = ["catalog.text=[title]", "catalog.attributes=[title]", "catalog.more_images=null"]
+    catalog = ["catalog.text=[title]", "catalog.attributes=[title,price]", "catalog.more_images=null"]
     where = [f"catalog.path={folder}/demo/catalog", f"catalog.image_root={folder}/demo", f"store.path={folder}/store"]
     return [*where, *catalog, *fewer]
 
