@@ -27,6 +27,7 @@ from typing import Any
 
 import numpy as np
 import torch
+import towers
 from measure import publish
 from PIL import Image
 
@@ -85,7 +86,8 @@ def main() -> None:
         ["what", "threads", "plain, ms", "vitrine, ms", "ratio", "its range", "goal"],
         rows,
         f"Medians of {given.repeats} turns; milliseconds for one text or photo. The weights of MiniLM are real, CLIP's "
-        f"are random. {differences}",
+        f"are random. {differences}\n\n## What the system takes of a tower's CPU time\n\n"
+        + towers.table(towers.rows(192, 2000, n)),
     )
 
 

@@ -6,9 +6,12 @@ import contextlib
 import importlib
 import io
 import json
+import os
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
@@ -269,6 +272,11 @@ def _sessions(body: str) -> list[tuple[str, str]]:
 def _run(command: str) -> str:
     program, *arguments = shlex.split(command)
     assert program == "vitrine", f"only vitrine runs here, not {program}"
+    if arguments[0] == "search":  # as users run it, in a process of its own: what it shows is what they see
+        asked = [sys.executable, "-m", "pipeline", *arguments]
+        env = {**os.environ, "PYTHONPATH": str(ROOT), "PYTHONUTF8": "1"}
+        done = subprocess.run(asked, capture_output=True, encoding="utf-8", env=env, check=False)
+        return done.stdout + (f"exit code {done.returncode}\n" if done.returncode else "")
     result = CliRunner().invoke(cli, arguments)
     return result.stdout + (f"exit code {result.exit_code}\n" if result.exit_code else "")
 
@@ -286,7 +294,7 @@ def _masked(text: str) -> list[str]:
         (r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]+", "ID"),
         (r"[0-9]{4}-[0-9]{2}-[0-9]{2} [0-9:]{8} UTC", "WHEN"),
         (r"[0-9.]+ (?:ms|s)\b", "TIME"),
-        (r'"(?:ms|seconds|build_seconds)": [0-9.]+', "TIME"),
+        (r'"(?:ms|load_ms|seconds|build_seconds)": [0-9.]+', "TIME"),
         (r'"(build_threads|memory_bytes)": [0-9]+', r'"\1": CORES'),  # what a run takes follows from the cores
         (r"memory [0-9,]+ MB \(embedding [0-9,]+, building [0-9,]+\)", "memory CORES"),
         (r"on [0-9]+ threads each", "on CORES threads each"),
