@@ -150,6 +150,11 @@ class GatesConfig(Section):
         description="rows, or photos, that must be lost before max_row_drop, or max_photos_lost_share, refuses: one "
         "gone of three stops nothing",
     )
+    max_moved_share: Share = Field(
+        0.01,
+        description="of a category that is run alone: published products that stand in other categories by now, share "
+        "of its products; least_rows of them at least",
+    )
     max_changed_types: int = Field(
         0,
         ge=0,

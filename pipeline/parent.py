@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+
 from encoders.errors import GateError
 from lookup.manifest import Manifest
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.gates.attribute_types import attribute_types
+from pipeline.moves import find_moves
 from pipeline.plan import Plan
 from pipeline.report import GateResult
 from pipeline.snapshot import refuse_mixing, with_types
+
+_log = logging.getLogger(__name__)
 
 
 def compared(config: Config, plan: Plan, store: Store, parent: Manifest, category: str | None) -> list[GateResult]:
@@ -17,7 +22,10 @@ def compared(config: Config, plan: Plan, store: Store, parent: Manifest, categor
     if category is None:
         return [attribute_types(plan.attribute_types, parent, config.gates.max_changed_types)]
     refuse_mixing(config, plan, with_types(store, parent))
-    return []
+    moves = find_moves(store, parent, config, plan, category)
+    if moves.moved:
+        _log.warning("%s", moves.told())
+    return [moves.gate(config.gates.max_moved_share, config.gates.least_rows)]
 
 
 def names_before(config: Config) -> list[str]:
