@@ -4,23 +4,20 @@ A shard is named by what went into it, and that does not change when a failure p
 not even when the photo arrives. So a unit may be tried again: its shards are the one of its name, of the first try, and
 those of later tries that came out otherwise. Each is written once; the last one counts.
 
-A row that lost its photo is tried again when the files that its paths lead to are others than they were; until then its
-unit is not encoded. A row at which the encoder failed is tried each night, and makes a new try only where it comes out
-otherwise.
+A unit of which a row lost a photo is tried again when the files of its photos are others than they were, and not
+before. A row at which the encoder failed is tried each night, and makes a new try only where it comes out otherwise.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import count
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from blake3 import blake3
 
-from lookup.manifest import FileRef, ShardRecord
+from lookup.manifest import ShardRecord
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.fingerprints import photo_fingerprints
@@ -52,18 +49,20 @@ def standing(store: Store, name: str, unit: pa.Table, config: Config, root: str)
     record = reusable_shard(store, last)
     if record is None:
         return Standing(last, False)
-    if _may_have_passed(store, record, unit, config, root):
+    if _may_have_passed(record, unit, config, root):
         return Standing(following, False, last)
     return Standing(last, True)
 
 
 def failed_rows(record: ShardRecord) -> dict[str, int]:
-    """Reason -> rows that lost a modality, or all, by a failure that may pass."""
+    """Reason -> rows that lost a modality, or all, by a failure that may pass; `photos_lost` counts photos."""
     found: dict[str, int] = {}
     lost = [one for segment in record.segments for one in segment.degraded]
     for reason, rows in [*lost, *((one.reason, one.rows) for one in record.rejected)]:
         if reason in _OF_PHOTOS or reason == Reason.ENCODER_FAILED:
             found[reason] = found.get(reason, 0) + rows
+    if lost_of_several := sum(segment.photos_lost for segment in record.segments):
+        found["photos_lost"] = lost_of_several
     return found
 
 
@@ -75,23 +74,21 @@ def with_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
 
 
 def state_of(fused: pa.Table) -> str:
-    """Of the rows of a fused unit that lost a photo, the states of their files, digested; empty where it has none."""
+    """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty."""
     if STATE not in fused.column_names:
         return ""
     reasons = pc.coalesce(fused.column("reject"), fused.column("degraded"))
-    faulty = fused.filter(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS)))).sort_by("row")
-    return _digest(faulty.column("row"), faulty.column(STATE)) if faulty.num_rows else ""
+    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column("photos_lost"), 0))
+    return _digest(fused.column("row"), fused.column(STATE)) if pc.any(lost).as_py() else ""
 
 
-def _may_have_passed(store: Store, record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
+def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
     failed = failed_rows(record)
     if Reason.ENCODER_FAILED.value in failed:
         return True
     if not failed or not _looks(config):
         return False
-    rows = sorted(_rows_without_photo(store, record))
-    faulty = unit.filter(pc.is_in(unit.column("row"), pa.array(rows, pa.int32()))).sort_by("row")
-    return _digest(faulty.column("row"), _states(faulty, config, root)) != record.photo_state
+    return _digest(unit.column("row"), _states(unit, config, root)) != record.photo_state
 
 
 def _looks(config: Config) -> bool:
@@ -104,24 +101,10 @@ def _states(unit: pa.Table, config: Config, root: str) -> pa.Array:
     return photo_fingerprints(unit.column("photos"), unit.column("version"), by_stat, root)
 
 
-def _rows_without_photo(store: Store, record: ShardRecord) -> Iterator[int]:
-    for file, column in ((record.file, "degraded"), (record.rejects, "reason")):
-        table = _read(store, file, column)
-        if table is not None:
-            lost = pc.is_in(table.column(column), pa.array(sorted(_OF_PHOTOS)))
-            yield from table.column("row").filter(lost).to_pylist()
-
-
-def _read(store: Store, file: FileRef | None, column: str) -> pa.Table | None:
-    if file is None:
-        return None
-    return pq.read_table(store.verified(file), columns=["row", column], use_threads=False)
-
-
 def _try_name(name: str, number: int) -> str:
     return blake3(f"{name} again {number}".encode()).hexdigest()[:32]
 
 
 def _digest(rows: pa.ChunkedArray, states: pa.ChunkedArray | pa.Array) -> str:
-    pairs = zip(rows.to_pylist(), states.to_pylist(), strict=True)
+    pairs = sorted(zip(rows.to_pylist(), states.to_pylist(), strict=True))
     return blake3(b"".join(row.to_bytes(4, "little") + (state or b"") for row, state in pairs)).hexdigest()[:32]
