@@ -78,6 +78,7 @@ def main() -> None:
             print(*rows[-1], sep=" | ", flush=True)
     differences = resize_differences(small)
     print(differences)
+    system = towers.table(towers.rows(192, 2000, given.threads))
     command = f"python benchmarks/encode.py --repeats {given.repeats} --threads {given.threads}"
     publish(
         "encode",
@@ -86,8 +87,7 @@ def main() -> None:
         ["what", "threads", "plain, ms", "vitrine, ms", "ratio", "its range", "goal"],
         rows,
         f"Medians of {given.repeats} turns; milliseconds for one text or photo. The weights of MiniLM are real, CLIP's "
-        f"are random. {differences}\n\n## What the system takes of a tower's CPU time\n\n"
-        + towers.table(towers.rows(192, 2000, n)),
+        f"are random. {differences}\n\n## What the system takes of a tower's CPU time\n\n{system}",
     )
 
 
