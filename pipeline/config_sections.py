@@ -84,6 +84,9 @@ class CatalogConfig(Section):
     max_text_chars: Count = Field(
         10_000, description="characters of cleaned text that reach the text tower; the rest is cut"
     )
+    max_row_bytes: Bytes = Field(
+        67_108_864, description="bytes of a row's columns in use once decoded, such as 64MiB; larger rows are rejected"
+    )
     max_partitions: Count = Field(
         256, description="partitions beyond which the partition column is taken for a mistake"
     )

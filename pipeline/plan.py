@@ -20,7 +20,7 @@ from encoders.names import same_category
 from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type
 from pipeline.catalog.categories import Categories, nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
-from pipeline.catalog.pieces import PIECE_ROWS
+from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
@@ -204,6 +204,7 @@ def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
                     f"by {rows:,} of its {group.num_rows:,} rows",
                     "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
                 )
+        refuse_pages(file.path, opened, sorted(wanted), limit)
     return sizes, types
 
 

@@ -13,6 +13,7 @@ class Reason(StrEnum):
     DUPLICATE_ID = "duplicate_id"
     INVALID_TEXT = "invalid_text"
     NO_MODALITY = "no_modality"
+    ROW_TOO_LARGE = "row_too_large"
     IMAGE_NOT_FOUND = "image_not_found"
     IMAGE_UNDECODABLE = "image_undecodable"
     IMAGE_TOO_LARGE = "image_too_large"
@@ -32,6 +33,7 @@ _FIXES = {
     Reason.DUPLICATE_ID: "export each product once; of rows with one id the first is kept",
     Reason.INVALID_TEXT: "write the export in UTF-8",
     Reason.NO_MODALITY: "give the row a text or a photo, or name their columns: catalog.text, catalog.image",
+    Reason.ROW_TOO_LARGE: "shorten its texts, give photos as files, or raise catalog.max_row_bytes",
     Reason.IMAGE_NOT_FOUND: "copy the photos to where their paths lead, or correct catalog.image_root",
     Reason.IMAGE_UNDECODABLE: "save the photo again as JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF",
     Reason.IMAGE_TOO_LARGE: "make the photo smaller, or raise catalog.max_photo_bytes or catalog.max_photo_pixels",

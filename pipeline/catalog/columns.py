@@ -6,10 +6,14 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.text import ONLY_NFKC, clean_texts
+
+Sizes = npt.NDArray[np.int64]
+_ITEM_BYTES = 8
 
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
@@ -88,7 +92,7 @@ def is_price(kind: pa.DataType) -> bool:
 def plain(column: pa.ChunkedArray) -> pa.Array:
     """A column as one array of its plain type; its strings are as they come, UTF-8 or not.
 
-    Arrow counts their bytes in 32 bits and overflows without a word: look at `plain_bytes` before.
+    Arrow counts their bytes in 32 bits and overflows without a word: look at `row_bytes` before.
     """
     kind = plain_type(column.type)
     # combine_chunks() of no chunks gives a chunked array again.
@@ -96,18 +100,31 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
 
 
-def plain_bytes(values: pa.Array) -> int:
-    """About how many bytes `values` take once plain: a dictionary's entry counts as often as it is used."""
-    kind = values.type
+def row_bytes(values: pa.Array) -> Sizes:
+    """(n,) int64: about how many bytes each row takes once plain. A dictionary's entry counts where it is used, an item
+    of a list 8 bytes more.
+    """
+    kind, n = values.type, len(values)
+    if pa.types.is_null(kind):
+        return np.zeros(n, np.int64)
     if pa.types.is_dictionary(kind):
-        lengths = _lengths(values.dictionary)
-        return 8 * len(values) if lengths is None else _sum(lengths.take(values.indices))
+        entries = np.append(row_bytes(values.dictionary), 0)
+        used = values.indices.fill_null(len(values.dictionary)).to_numpy(zero_copy_only=False)
+        return np.asarray(entries[used], np.int64)
     if pa.types.is_struct(kind):
-        return sum(map(plain_bytes, values.flatten()))
+        return sum((row_bytes(field) for field in values.flatten()), np.zeros(n, np.int64))
     if _any(_LISTS, kind):
-        return plain_bytes(values.flatten())
+        inner = np.concatenate([[0], np.cumsum(row_bytes(values.flatten()) + _ITEM_BYTES)])
+        ends = np.concatenate([[0], np.cumsum(_filled(pc.list_value_length(values)))])
+        return np.asarray(inner[ends[1:]] - inner[ends[:-1]], np.int64)
     lengths = _lengths(values)
-    return int(values.nbytes) if lengths is None else _sum(lengths)
+    return np.full(n, max(1, kind.bit_width // 8), np.int64) if lengths is None else _filled(lengths)
+
+
+def spelled_out(values: pa.Array) -> pa.Array:
+    """`values` without dictionaries: look at `row_bytes` before."""
+    kind = _spelled_type(values.type)
+    return values if kind == values.type else values.cast(kind)
 
 
 def strings(values: pa.Array) -> tuple[pa.Array, pa.Array]:
@@ -234,8 +251,23 @@ def _lengths(values: pa.Array) -> pa.Array | None:
     return pc.binary_length(values) if _any((*_STRINGS[:-1], *_BYTES), kind) else None
 
 
-def _sum(lengths: pa.Array) -> int:
-    return pc.sum(lengths).as_py() or 0
+def _filled(lengths: pa.Array) -> Sizes:
+    """Null as 0."""
+    return np.asarray(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False), np.int64)
+
+
+def _spelled_type(kind: pa.DataType) -> pa.DataType:
+    if pa.types.is_dictionary(kind):
+        return kind.value_type
+    if pa.types.is_large_list(kind):
+        return pa.large_list(_spelled_type(kind.value_type))
+    if pa.types.is_fixed_size_list(kind):
+        return pa.list_(_spelled_type(kind.value_type), kind.list_size)
+    if pa.types.is_list(kind):
+        return pa.list_(_spelled_type(kind.value_type))
+    if pa.types.is_struct(kind):
+        return pa.struct([pa.field(field.name, _spelled_type(field.type)) for field in kind])
+    return kind
 
 
 def _utf8(raw: bytes | None) -> str | None:

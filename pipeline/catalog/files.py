@@ -9,8 +9,10 @@ from __future__ import annotations
 import glob
 import os
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import PurePosixPath
+from typing import BinaryIO
 
 import fsspec
 import pyarrow as pa
@@ -78,10 +80,15 @@ def find_files(path: str) -> Found:
     return found.done(path)
 
 
-def open_file(path: str, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
-    """An open Parquet file; InputError when it is none."""
+def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
+    """An open Parquet file, whose columns `dictionaries` stay dictionaries; InputError when it is none."""
     fs, name = filesystem(path, "catalog.path")
-    options = {"page_checksum_verification": True, "read_dictionary": list(read_dictionary)}
+    options = {
+        "page_checksum_verification": True,
+        "metadata": metadata,
+        "read_dictionary": list(dictionaries),
+        "pre_buffer": not is_local(fs),  # it would hold whole row groups; only buckets are faster for it
+    }
     try:
         if not is_local(fs):
             return pq.ParquetFile(fs.open(name), **options)
@@ -91,6 +98,17 @@ def open_file(path: str, read_dictionary: Sequence[str] = ()) -> pq.ParquetFile:
         raise machine_fault(err) or InputError(
             "a Parquet file", f"{path}: {first_line(err)}", "write the file again, or leave it out of catalog.path"
         ) from err
+
+
+@contextmanager
+def bytes_of(path: str) -> Iterator[BinaryIO | None]:
+    """The file itself, where it lies on this machine; None for an object of a bucket."""
+    fs, name = filesystem(path, "catalog.path")
+    if not is_local(fs):
+        yield None
+        return
+    with open_regular(name) as file:
+        yield file
 
 
 def first_line(err: BaseException) -> str:

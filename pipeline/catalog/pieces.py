@@ -1,9 +1,16 @@
-"""Row groups decoded a piece at a time, within the bytes that a worker may hold."""
+"""Row groups decoded a piece at a time, within the bytes that a worker may hold.
+
+Nothing is believed before it is measured: pages by their headers (pages.py), so that none is decompressed that is too
+large; text as dictionaries, which a file has once and a row may have a thousand times, so that it is counted before it
+is spelled out.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -13,75 +20,240 @@ from encoders.errors import InputError, VitrineError
 from encoders.liveness import beat
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
-from pipeline.catalog.files import UNREADABLE, first_line
+from pipeline.catalog.files import UNREADABLE, bytes_of, first_line, open_file
+from pipeline.catalog.pages import DamagedPageError, Page, pages_of
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
 PIECE_ROWS = 32_768
-_BATCH_ROWS = 4_096  # decoded at a time
-_MOST_BYTES = 2**30  # whatever is allowed: Arrow's strings end at 2 GB, and cleaning can make text longer
+_BATCH_ROWS = 4_096  # decoded at a time, where so many cannot be too much
+MOST_BYTES = 2**30  # whatever is allowed: Arrow's strings end at 2 GB, and cleaning can make text longer
+_PAGE_BYTES = 2**24  # of a page that is never too large, however little a unit may have
+_SHARE = 4  # of what a unit may have is decoded at a time
+_LEVEL_BYTES = 16  # of a value of a list while it is decoded, null or not: levels, offset, validity
+_KEPT_BYTES = 1_024  # of a value that stays in a row that is too large: ids and categories have fewer
 
 
-def unit_table(
-    file: pq.ParquetFile, path: str, groups: Sequence[int], first_row: int, names: Sequence[str], max_bytes: int
-) -> pa.Table:
+class Bounds(NamedTuple):
+    """Bytes at most of the columns in use, once decoded: of a row, and of a unit. A larger row is a reject, a larger
+    unit an error.
+    """
+
+    row: int
+    unit: int
+
+
+class Decoded(NamedTuple):
+    """Some columns of at most PIECE_ROWS rows, and which rows were too large: of these only short values are left."""
+
+    table: pa.Table
+    too_large: pa.Array  # bool
+
+
+def unit_rows(
+    path: str, file: pq.ParquetFile, groups: Sequence[int], first_row: int, names: Sequence[str], bounds: Bounds
+) -> Decoded:
     """Some columns of a unit: at most PIECE_ROWS rows of `groups` from `first_row` on."""
-    pieces = pieces_of(file, path, groups, names, max_bytes)
-    table = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
-    return file.schema_arrow.empty_table().select(names) if table is None else table
+    pieces = pieces_of(path, file, groups, names, bounds)
+    found = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
+    if found is None:
+        return Decoded(file.schema_arrow.empty_table().select(names), pa.array([], pa.bool_()))
+    return found
 
 
 def pieces_of(
-    file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str], max_bytes: int
-) -> Iterator[pa.Table]:
+    path: str, file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str], bounds: Bounds
+) -> Iterator[Decoded]:
     """Some columns of some row groups, PIECE_ROWS rows at a time; the last has what is left. No other piece is held."""
-    limit = min(max_bytes, _MOST_BYTES)
+    limit = min(bounds.unit, MOST_BYTES)
     held: list[pa.RecordBatch] = []
+    masks: list[pa.Array] = []
     room, size, done = PIECE_ROWS, 0, 0
-    for batch in _batches(file, path, groups, names):
-        size += sum(map(columns.plain_bytes, batch.columns))
-        if size > limit:
-            rows = f"rows {done:,} to {done + PIECE_ROWS - room + batch.num_rows - 1:,}"
-            raise InputError(
-                f"at most {limit:,} bytes in the columns used by {PIECE_ROWS:,} rows, because a worker holds them",
-                f"{path}: {rows} of row groups {groups[0]} to {groups[-1]} have {size:,} bytes once decoded",
-                "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes, "
-                f"of which {_MOST_BYTES:,} count",
-            )
-        while batch.num_rows >= room:
-            yield pa.Table.from_batches([*held, batch.slice(0, room)])
-            batch, held, done = batch.slice(room), [], done + PIECE_ROWS
-            room, size = PIECE_ROWS, sum(map(columns.plain_bytes, batch.columns))
-        if batch.num_rows:
-            held.append(batch)
-            room -= batch.num_rows
+    for batch in _batches(path, file, groups, names, limit):
+        sizes = _row_bytes(batch)
+        too_large = sizes > bounds.row
+        sizes[too_large] = 0
+        start = 0
+        while start < batch.num_rows:
+            end = min(batch.num_rows, start + room)
+            size += int(sizes[start:end].sum())
+            if size > limit:
+                raise _too_much(path, groups, (done, done + PIECE_ROWS - room + end - start - 1), size, limit)
+            held.append(_spelled_out(batch.slice(start, end - start), too_large[start:end]))
+            masks.append(pa.array(too_large[start:end]))
+            room, start = room - (end - start), end
+            if not room:
+                yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
+                held, masks, room, size, done = [], [], PIECE_ROWS, 0, done + PIECE_ROWS
     if held:
-        yield pa.Table.from_batches(held)
+        yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
 
 
-def picked(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: Sequence[int]) -> pa.Table:
+def refuse_pages(path: str, file: pq.ParquetFile, names: Sequence[str], max_bytes: int) -> None:
+    """InputError for a page of some columns that is too large to be decoded."""
+    leaves = _leaves(file.metadata, names)
+    for group in range(file.num_row_groups):
+        with contextlib.suppress(DamagedPageError):  # the unit that meets it says so
+            _rows_at_once(path, file.metadata.row_group(group), leaves, min(max_bytes, MOST_BYTES))
+
+
+def _too_much(path: str, groups: Sequence[int], rows: tuple[int, int], size: int, limit: int) -> InputError:
+    return InputError(
+        f"at most {limit:,} bytes in the columns used by {PIECE_ROWS:,} rows, because a worker holds them",
+        f"{path}: rows {rows[0]:,} to {rows[1]:,} of row groups {groups[0]} to {groups[-1]} have {size:,} bytes once "
+        "decoded",
+        "write the catalog with smaller row groups (row_group_size=...), lower catalog.max_row_bytes, which makes "
+        f"rejects of large rows, or raise shards.max_unit_bytes, of which {MOST_BYTES:,} count",
+    )
+
+
+def picked(
+    path: str, file: pq.ParquetFile, group: int, names: Sequence[str], rows: Sequence[int], bounds: Bounds
+) -> Decoded:
     """Some columns of the rising `rows` of a row group; the others are decoded a few at a time and dropped."""
-    found, start, at = [], 0, np.asarray(rows, dtype=np.int64)
-    for batch in _batches(file, path, [group], names):
+    found: list[pa.RecordBatch] = []
+    masks: list[pa.Array] = []
+    start, at = 0, np.asarray(rows, dtype=np.int64)
+    for batch in _batches(path, file, [group], names, bounds.unit):
         inside = at[(at >= start) & (at < start + batch.num_rows)] - start
-        if len(inside):
-            found.append(batch.take(pa.array(inside)))
         start += batch.num_rows
-    return pa.Table.from_batches(found)
+        if len(inside):
+            chosen = batch.take(pa.array(inside))
+            too_large = _row_bytes(chosen) > bounds.row
+            found.append(_spelled_out(chosen, too_large))
+            masks.append(pa.array(too_large))
+    return Decoded(pa.Table.from_batches(found), pa.concat_arrays(masks))
+
+
+def first_rows(path: str, file: pq.ParquetFile, group: int, names: Sequence[str], rows: int, most: int) -> pa.Table:
+    """The first `rows` of a row group, or as many as have at most `most` bytes."""
+    held: list[pa.RecordBatch] = []
+    left = rows
+    for batch in _batches(path, file, [group], names, most):
+        sizes = np.cumsum(_row_bytes(batch.slice(0, left)))
+        fits = int(np.searchsorted(sizes, most, side="right"))
+        held.append(_spelled_out(batch.slice(0, fits), np.zeros(fits, np.bool_)))
+        most, left = most - int(sizes[fits - 1] if fits else 0), left - fits
+        if not left or fits < batch.num_rows:
+            break
+    return pa.Table.from_batches(held) if held else file.schema_arrow.empty_table().select(names)
 
 
 # --- inside ---
 
 
-def _batches(file: pq.ParquetFile, path: str, groups: Sequence[int], names: Sequence[str]) -> Iterator[pa.RecordBatch]:
+def _row_bytes(batch: pa.RecordBatch) -> columns.Sizes:
+    return sum((columns.row_bytes(column) for column in batch.columns), np.zeros(batch.num_rows, np.int64))
+
+
+def _spelled_out(batch: pa.RecordBatch, too_large: np.ndarray[tuple[int], np.dtype[np.bool_]]) -> pa.RecordBatch:
+    """`batch` without dictionaries, and without long values in the rows that are too large."""
+    arrays = list(batch.columns)
+    if too_large.any():
+        for place, array in enumerate(arrays):
+            keep = ~(too_large & (columns.row_bytes(array) > _KEPT_BYTES))
+            rows = pa.array(np.where(keep, np.arange(len(array)), 0), pa.int64(), mask=~keep)
+            arrays[place] = array.take(rows)
+    arrays = [columns.spelled_out(array) for array in arrays]
+    return pa.RecordBatch.from_arrays(arrays, names=batch.schema.names)
+
+
+def _batches(
+    path: str, file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str], limit: int
+) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
+    leaves = _leaves(file.metadata, names)
     try:
-        for batch in file.iter_batches(_BATCH_ROWS, row_groups=list(groups), columns=list(names), use_threads=False):
-            beat()
-            yield batch
+        for group in groups:
+            found = file.metadata.row_group(group)
+            rows = _rows_at_once(path, found, leaves, limit)
+            texts = [leaf.schema.path for leaf in leaves if _stays_dictionary(leaf.schema, found.column(leaf.number))]
+            with open_file(path, file.metadata, texts) as decoder:
+                for batch in decoder.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False):
+                    beat()
+                    yield batch
     except UNREADABLE as err:
         raise machine_fault(err) or VitrineError(
             f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
             first_line(err),
             "write this catalog file again; nothing was published, and the next run goes on from here",
         ) from err
+
+
+def _rows_at_once(path: str, group: pq.RowGroupMetaData, leaves: Sequence[_Leaf], limit: int) -> int:
+    """How many rows of a row group can be decoded together; InputError for a page that is too large by itself."""
+    rows = _BATCH_ROWS
+    with bytes_of(path) as raw:
+        for leaf in leaves:
+            chunk = group.column(leaf.number)
+            if raw is not None:
+                pages = list(pages_of(raw, path, chunk))
+            else:  # headers of objects in a bucket would cost a request each: their footers are believed
+                pages = [Page(chunk.total_uncompressed_size // max(1, group.num_rows // _BATCH_ROWS), 1, False)]
+            _refuse_large(path, pages, chunk, leaf, limit)
+            rows = min(rows, _rows_within(pages, chunk, leaf.schema, group.num_rows, limit // _SHARE))
+    return rows
+
+
+def _refuse_large(path: str, pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, leaf: _Leaf, limit: int) -> None:
+    """InputError for a page that takes too much before the first of its values can be had."""
+    level = _LEVEL_BYTES if leaf.schema.max_repetition_level else 0  # a page of nulls in lists is a few bytes long
+    worst = max((max(page.size, level * page.values) for page in pages), default=0)
+    if worst > max(limit, _PAGE_BYTES):
+        raise InputError(
+            f"pages of at most {max(limit, _PAGE_BYTES):,} bytes once decoded, because a worker holds them",
+            f"{path}: one of column {chunk.path_in_schema} that takes {worst:,}",
+            "write the catalog with smaller pages or row groups, or raise shards.max_unit_bytes",
+        )
+
+
+def _rows_within(
+    pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, column: pq.ColumnSchema, rows: int, limit: int
+) -> int:
+    """How many rows of a column cannot take more than `limit` while they are decoded, whatever is in its pages.
+
+    Dictionaries are not spelled out here. But a value of DELTA_BYTE_ARRAY may repeat all of the one before, one of a
+    fixed length may stand in the file once, and some pages have larger values than others.
+    """
+    if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
+        return max(1, min(_BATCH_ROWS, limit // max(1, column.length * chunk.num_values // max(1, rows))))
+    if column.physical_type != "BYTE_ARRAY":
+        return _BATCH_ROWS
+    data = [page for page in pages if not page.dictionary]
+    if "DELTA_BYTE_ARRAY" in chunk.encodings or (_is_delta(chunk) and len(data) < len(pages)):
+        return max(1, min(_BATCH_ROWS, limit // max(1, sum(page.size for page in pages))))
+    each, found = max(1, chunk.num_values // max(1, rows)), _BATCH_ROWS
+    while found > 1 and _widest(data, found * each) > limit:
+        found //= 2
+    return found
+
+
+def _widest(pages: Sequence[Page], count: int) -> int:
+    """The most bytes that pages have together on which `count` values in a row can lie."""
+    ends = np.cumsum([page.values for page in pages], dtype=np.int64)
+    sizes = np.cumsum([0, *(page.size for page in pages)], dtype=np.int64)
+    last = np.minimum(np.searchsorted(ends, ends + count - 1, side="left") + 1, len(pages))
+    return max((sizes[last] - sizes[:-1]).tolist(), default=0)
+
+
+class _Leaf(NamedTuple):
+    """One of the Parquet columns that a column of the file consists of."""
+
+    number: int
+    schema: pq.ColumnSchema
+
+
+def _leaves(metadata: pq.FileMetaData, names: Sequence[str]) -> list[_Leaf]:
+    wanted, schema = {*names}, metadata.schema
+    every = (_Leaf(i, schema.column(i)) for i in range(metadata.num_columns))
+    return [leaf for leaf in every if leaf.schema.path.split(".")[0] in wanted]
+
+
+def _stays_dictionary(column: pq.ColumnSchema, chunk: pq.ColumnChunkMetaData) -> bool:
+    """Whether a column can be decoded without spelling its dictionary out; Arrow cannot where pages are delta-coded."""
+    is_text = column.physical_type == "BYTE_ARRAY" and column.logical_type.type != "DECIMAL"
+    return is_text and not _is_delta(chunk)
+
+
+def _is_delta(chunk: pq.ColumnChunkMetaData) -> bool:
+    return any(one.startswith("DELTA") for one in chunk.encodings)

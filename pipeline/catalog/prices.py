@@ -14,7 +14,7 @@ import pyarrow as pa
 from lookup.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
-from pipeline.catalog.pieces import unit_table
+from pipeline.catalog.pieces import Bounds, unit_rows
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.notices import Notice
@@ -55,7 +55,9 @@ def sampled(units: Sequence[Any], settings: CatalogConfig, max_bytes: int) -> li
             names = file_columns(file.schema_arrow, settings, unit.path)
             wanted = {name: names[name] for name in settings.prices if name in names}
             groups = range(unit.first_group, unit.end_group)
-            table = unit_table(file, unit.path, groups, unit.first_row, sorted(set(wanted.values())), max_bytes)
+            bounds = Bounds(settings.max_row_bytes, max_bytes)
+            read = sorted(set(wanted.values()))
+            table = unit_rows(unit.path, file, groups, unit.first_row, read, bounds).table
         for name, column in wanted.items():
             found[name].add(columns.plain(table.column(column).slice(0, _SAMPLED_ROWS)), settings.decimal_mark)
     return list(_notices(found, settings))

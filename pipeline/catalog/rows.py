@@ -20,7 +20,7 @@ from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import clean_ids, name_strings
-from pipeline.catalog.pieces import PIECE_ROWS, picked, pieces_of, unit_table
+from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig, ShardsConfig
@@ -48,8 +48,9 @@ def read_unit(
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        table = unit_table(file, path, groups, first_row, sorted(set(names.values())), max_bytes)
-    return _clean(_Columns(table, names), first_row, duplicates, settings, spellings)
+        bounds = Bounds(settings.max_row_bytes, max_bytes)
+        found = unit_rows(path, file, groups, first_row, sorted(set(names.values())), bounds)
+    return _clean(_Columns(found, names), first_row, duplicates, settings, spellings)
 
 
 def read_names(
@@ -63,8 +64,9 @@ def read_names(
     """(ids, partitions), strings, of the rows that `read_unit` gives of the same; ids as the plan sees them."""
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        table = unit_table(file, path, groups, first_row, _name_columns(names, settings), max_bytes)
-    ids, categories, _ = _names(table, names, settings)
+        bounds = Bounds(settings.max_row_bytes, max_bytes)
+        found = unit_rows(path, file, groups, first_row, _name_columns(names, settings), bounds)
+    ids, categories, _ = _names(found.table, names, settings)
     return ids, _partitions(categories, len(ids), settings, spellings)
 
 
@@ -81,16 +83,17 @@ def read_some(
         texts = settings.text if "text" in what else ()
         photos = [name for name in (settings.image, settings.more_images) if name and "photo" in what]
         wanted = {name: names[name] for name in ("id", *texts, *photos)}
-        found, start = [], 0
+        found, start, bounds = [], 0, Bounds(settings.max_row_bytes, MOST_BYTES)
         for group in groups:
             size = file.metadata.row_group(group).num_rows
             inside = [row - start for row in rows if start <= row < start + size]
             if inside:
-                found.append(picked(file, path, group, sorted(set(wanted.values())), inside))
+                found.append(picked(path, file, group, sorted(set(wanted.values())), inside, bounds))
             start += size
-    unit = _Columns(pa.concat_tables(found), wanted)
+    masks = [one.too_large for one in found]
+    unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted)
     cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
-    made = {"id": unit.strings("id")}
+    made = {"id": clean_ids(unit.names("id"))}
     if "text" in what:
         made["text"] = columns.joined(cleaned, unit.rows)
     if "photo" in what:
@@ -112,10 +115,10 @@ def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Ite
     """The pieces of every row group of a file, in order."""
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        wanted = _name_columns(names, settings)
+        wanted, bounds = _name_columns(names, settings), Bounds(settings.max_row_bytes, shards.max_unit_bytes)
         for group in range(file.num_row_groups):
-            for number, table in enumerate(pieces_of(file, path, [group], wanted, shards.max_unit_bytes)):
-                yield Piece(group, number * PIECE_ROWS, *_names(table, names, settings))
+            for number, found in enumerate(pieces_of(path, file, [group], wanted, bounds)):
+                yield Piece(group, number * PIECE_ROWS, *_names(found.table, names, settings))
 
 
 # --- inside ---
@@ -145,8 +148,9 @@ def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, sp
 class _Columns:
     """The plain columns of a unit by canonical name; it notes in which rows a string that counts was not UTF-8."""
 
-    def __init__(self, table: pa.Table, names: dict[str, str]) -> None:
-        self.rows = table.num_rows
+    def __init__(self, found: Decoded, names: dict[str, str]) -> None:
+        table = found.table
+        self.rows, self.too_large = table.num_rows, found.too_large
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
         self.plain = {name: columns.plain(table.column(column)) for name, column in names.items()}
         self._written = {name: table.column(column) for name, column in names.items()}
@@ -189,6 +193,7 @@ def _clean(
     categories = unit.names(settings.partition) if settings.partition else None
     rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
+        Reason.ROW_TOO_LARGE: unit.too_large,
         Reason.INVALID_TEXT: unit.not_utf8,
         Reason.MISSING_ID: pc.is_null(ids),
         Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),

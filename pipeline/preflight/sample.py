@@ -11,17 +11,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from encoders.errors import InputError, VitrineError
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
-from pipeline.catalog.files import UNREADABLE, open_file
+from pipeline.catalog.files import open_file
 from pipeline.catalog.names import name_strings
+from pipeline.catalog.pieces import first_rows
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.plan import Plan
 
 _ROWS, _PLACES = 512, 8  # rows, and row groups they are from
-_AT_ONCE = 16  # rows decoded at a time: one of them may have megabytes
 _MOST_BYTES = 2**24  # of the rows of one row group
 
 
@@ -130,18 +131,12 @@ def _only(
 
 def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: int) -> pa.Table:
     """The first `rows` of a row group, or as many as stay within some bytes; none where they are damaged."""
-    held: list[pa.RecordBatch] = []
-    size = 0
     try:
-        for batch in file.iter_batches(_AT_ONCE, row_groups=[group], columns=list(names), use_threads=False):
-            held.append(batch)
-            size += sum(map(columns.plain_bytes, batch.columns))
-            if len(held) * _AT_ONCE >= rows or size > _MOST_BYTES:
-                break
-    except UNREADABLE as err:
-        fault = machine_fault(err)
-        if fault is not None:
-            raise fault from err
-        held = []  # damaged: the step that needs all of it says so, and what stands beside it is not lost
-    schema = pa.schema([file.schema_arrow.field(name) for name in names])
-    return pa.Table.from_batches(held).slice(0, rows) if held else schema.empty_table()
+        return first_rows(path, file, group, names, rows, _MOST_BYTES)
+    except InputError:  # a page that is too large is refused by the plan
+        raise
+    except VitrineError as err:
+        if err.__cause__ is not None and machine_fault(err.__cause__) is not None:
+            raise
+        # damaged: the step that needs all of it says so, and what stands beside it is not lost
+        return pa.schema([file.schema_arrow.field(name) for name in names]).empty_table()
