@@ -24,7 +24,7 @@ from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
-from pipeline.catalog.schema import file_columns
+from pipeline.catalog.schema import file_columns, missing_columns, path_values, refuse_missing
 from pipeline.config import Config
 from pipeline.config_sections import ShardsConfig
 from pipeline.embed import towers
@@ -99,7 +99,13 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
         repeated = _duplicates(files, groups, seen.hashes, config)
         units = _units(groups, repeated, config.shards, category)
         carried = one_type({unit.path: seen.types[unit.path] for unit in units}, config.catalog)
-        notices = [*_left_out(found), *_cleaned(seen.cleaned), *seen.categories.notices(called)]
+        notices = [
+            *_left_out(found),
+            *_lacking(seen.missing),
+            *_from_paths(files, config),
+            *_cleaned(seen.cleaned),
+            *seen.categories.notices(called),
+        ]
         notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
@@ -126,10 +132,12 @@ class _Seen:
     groups: list[_Group] = field(default_factory=list)
     hashes: list[np.ndarray[Any, Any]] = field(default_factory=list)
     types: dict[str, Types] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # column -> files that lack it
     cleaned: int = 0  # ids that are not as they are written
 
     def read(self, files: list[CatalogFile], config: Config) -> None:
         """See all of the files."""
+        self.missing = _missing(files, config)
         for file in files:
             sizes, self.types[file.path] = _seen(file, config)
             for piece in plan_pieces(file.path, config.catalog, config.shards):
@@ -141,6 +149,37 @@ class _Seen:
 def _left_out(found: Found) -> list[Notice]:
     named = [f"{path}: {why}" for path, why in found.left_out]
     return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
+
+
+def _missing(files: list[CatalogFile], config: Config) -> dict[str, list[str]]:
+    """Column in use -> the files that lack it; InputError for one that all of them lack."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            for name in sorted(missing_columns(opened.schema_arrow, config.catalog, file.path)):
+                found.setdefault(name, []).append(file.path)
+    everywhere = [name for name, lacking in found.items() if len(lacking) == len(files)]
+    if everywhere:
+        with open_file(files[0].path) as opened:
+            refuse_missing(opened.schema_arrow, config.catalog, files[0].path, everywhere)
+    return found
+
+
+def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
+    named = [f"{column}: {path}" for column, paths in sorted(missing.items()) for path in paths]
+    return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
+
+
+def _from_paths(files: list[CatalogFile], config: Config) -> list[Notice]:
+    """Columns in use that the path of a file has and the file has not."""
+    found: dict[str, int] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            names = file_columns(opened.schema_arrow, config.catalog, file.path).values()
+            for name in {*names} & {*path_values(file.path)} - {*opened.schema_arrow.names}:
+                found[name] = found.get(name, 0) + 1
+    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
+    return notice("columns_from_path", "columns read from folders like `name=value`:", named)
 
 
 def _cleaned(ids: int) -> list[Notice]:
@@ -189,7 +228,7 @@ def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
     sizes = []
     with open_file(file.path) as opened:
         names = file_columns(opened.schema_arrow, config.catalog, file.path)
-        types, wanted = attribute_types(opened, names, config.catalog), set(names.values())
+        types, wanted = attribute_types(opened, file.path, names, config.catalog), set(names.values())
         for number in range(opened.metadata.num_row_groups):
             group = opened.metadata.row_group(number)
             columns = (group.column(i) for i in range(group.num_columns))

@@ -13,9 +13,10 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+import lookup
 from encoders.errors import InputError
 from pipeline.catalog.files import find_files
-from tests.conftest import TITLES_ONLY, last_log, run_titles, told, vitrine, write_titles
+from tests.conftest import TITLES_ONLY, last_log, manifest_of, run_titles, told, vitrine, write_titles
 
 WHOLE = ("000000000000", "20260101_query_0_0", "B.PARQUET", "d.pq", "part-00000.snappy.parquet", "deep/part-0001")
 
@@ -157,3 +158,38 @@ def test_objects_of_a_bucket_are_known_by_content_too(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="cut: Parquet without its end"):
         find_files("memory://feed")
     fs.rm("/feed", recursive=True)
+
+
+def test_a_category_in_the_path_only(tmp_path: Path) -> None:
+    """Folders like `kind=Home%20%26%20Garden` are a column; the name that stands for null is null; it is told."""
+    for name in ("Shoes", "Home%20%26%20Garden", "__HIVE_DEFAULT_PARTITION__"):
+        write_titles(
+            tmp_path / "c" / f"kind={name}" / "part-0", [f"red {name}", "blue shoe"], id=[name + "1", name + "2"]
+        )
+    more = ("catalog.partition=kind", "catalog.attributes=[title,kind]")
+    done = run_titles(tmp_path / "c", tmp_path / "store", *more)
+    assert done.exit_code == 0, done.stderr
+    assert {one.name: one.rows for one in manifest_of(tmp_path / "store").partitions} == {
+        "Home & Garden": 2,
+        "Shoes": 2,
+        "_none": 2,
+    }
+    assert "columns read from folders like `name=value`:" in done.stdout
+    hits = lookup.open(str(tmp_path / "store")).search("red", k=9, where="kind = Shoes")
+    assert {hit.attributes["kind"] for hit in hits} == {"Shoes"}
+
+
+def test_a_column_that_older_files_lack(tmp_path: Path) -> None:
+    """It is null in their rows, and told; its type is that of the others. One that no file has is an error."""
+    write_titles(tmp_path / "c" / "2025", ["red tea"], id=["a"])
+    write_titles(tmp_path / "c" / "2026", ["red jam"], id=["b"], price=[2.5])
+    more = ("catalog.attributes=[title,price]", "catalog.partition=null")
+    done = run_titles(tmp_path / "c", tmp_path / "store", *more)
+    assert done.exit_code == 0, done.stderr
+    assert f"price: {tmp_path / 'c' / '2025'}" in done.stdout
+    reader = lookup.open(str(tmp_path / "store"))
+    assert {hit.id: hit.attributes["price"] for hit in reader.search("red", k=9)} == {"a": None, "b": 2.5}
+    assert [hit.id for hit in reader.search("red", k=9, where="price < 3")] == ["b"]
+    refused = run_titles(tmp_path / "c", tmp_path / "store", "catalog.attributes=[title,prices]")
+    assert refused.exit_code == 2
+    assert "no column 'prices'" in told(refused.stderr)[1]

@@ -11,6 +11,7 @@ from encoders.errors import InputError
 from lookup.prices import PRICE
 from lookup.values import common_type, sort_of, type_name, type_named
 from pipeline.catalog import columns
+from pipeline.catalog.schema import path_values
 from pipeline.config_sections import CatalogConfig
 
 Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in shards; null: no value at all
@@ -18,17 +19,24 @@ Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in 
 _NAMED = 3  # files that a message names
 
 
-def attribute_types(file: pq.ParquetFile, names: Mapping[str, str], settings: CatalogConfig) -> Types:
+def attribute_types(file: pq.ParquetFile, path: str, names: Mapping[str, str], settings: CatalogConfig) -> Types:
     """The types of the attributes of an open file, whose columns are `names`: as shards carry them."""
     empty = without_values(file.metadata)
     types: Types = {}
     for name in settings.attributes:
         column = names.get(name)
-        kind = pa.null() if column is None or column in empty else file.schema_arrow.field(column).type
+        kind = pa.null() if column is None or column in empty else _type_of(file.schema_arrow, column, path)
         if not pa.types.is_null(kind):
             kind = PRICE if name in settings.prices else columns.plain_type(kind)
         types[name] = kind
     return types
+
+
+def _type_of(schema: pa.Schema, column: str, path: str) -> pa.DataType:
+    """The type of a column of a file, or of its path; null where neither has it."""
+    if column in schema.names:
+        return schema.field(column).type
+    return pa.null() if path_values(path).get(column) is None else pa.string()
 
 
 def one_type(types: Mapping[str, Types], settings: CatalogConfig) -> Types:

@@ -22,6 +22,7 @@ from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import UNREADABLE, bytes_of, first_line, open_file
 from pipeline.catalog.pages import DamagedPageError, Page, pages_of
+from pipeline.catalog.schema import path_values
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
@@ -57,7 +58,7 @@ def unit_rows(
     pieces = pieces_of(path, file, groups, names, bounds)
     found = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
     if found is None:
-        return Decoded(file.schema_arrow.empty_table().select(names), pa.array([], pa.bool_()))
+        return Decoded(_empty(path, file, names), pa.array([], pa.bool_()))
     return found
 
 
@@ -136,7 +137,7 @@ def first_rows(path: str, file: pq.ParquetFile, group: int, names: Sequence[str]
         most, left = most - int(sizes[fits - 1] if fits else 0), left - fits
         if not left or fits < batch.num_rows:
             break
-    return pa.Table.from_batches(held) if held else file.schema_arrow.empty_table().select(names)
+    return pa.Table.from_batches(held) if held else _empty(path, file, names)
 
 
 # --- inside ---
@@ -162,22 +163,44 @@ def _batches(
     path: str, file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str], limit: int
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
-    leaves = _leaves(file.metadata, names)
+    leaves, present = _leaves(file.metadata, names), [name for name in names if name in file.schema_arrow.names]
     try:
         for group in groups:
             found = file.metadata.row_group(group)
             rows = _rows_at_once(path, found, leaves, limit)
             texts = [leaf.schema.path for leaf in leaves if _stays_dictionary(leaf.schema, found.column(leaf.number))]
             with open_file(path, file.metadata, texts) as decoder:
-                for batch in decoder.iter_batches(rows, row_groups=[group], columns=list(names), use_threads=False):
+                for batch in decoder.iter_batches(rows, row_groups=[group], columns=present, use_threads=False):
                     beat()
-                    yield batch
+                    yield _completed(path, batch, names)
     except UNREADABLE as err:
         raise machine_fault(err) or VitrineError(
             f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
             first_line(err),
             "write this catalog file again; nothing was published, and the next run goes on from here",
         ) from err
+
+
+def _completed(path: str, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """A batch with the columns that its file lacks: from the path, or null."""
+    known, n = path_values(path), batch.num_rows
+    arrays = [
+        batch.column(name)
+        if name in batch.schema.names
+        else pa.nulls(n)
+        if known.get(name) is None
+        else columns.repeat(known[name], n)
+        for name in names
+    ]
+    return pa.RecordBatch.from_arrays(arrays, names=list(names))
+
+
+def _empty(path: str, file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
+    present = [name for name in names if name in file.schema_arrow.names]
+    return pa.Table.from_batches(
+        [_completed(path, batch, names) for batch in file.schema_arrow.empty_table().select(present).to_batches()]
+        or [_completed(path, pa.RecordBatch.from_pylist([], schema=file.schema_arrow), names)]
+    )
 
 
 def _rows_at_once(path: str, group: pq.RowGroupMetaData, leaves: Sequence[_Leaf], limit: int) -> int:
@@ -216,7 +239,8 @@ def _rows_within(
     fixed length may stand in the file once, and some pages have larger values than others.
     """
     if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-        return max(1, min(_BATCH_ROWS, limit // max(1, column.length * chunk.num_values // max(1, rows))))
+        row: int = column.length * chunk.num_values // max(1, rows)
+        return max(1, min(_BATCH_ROWS, limit // max(1, row)))
     if column.physical_type != "BYTE_ARRAY":
         return _BATCH_ROWS
     data = [page for page in pages if not page.dictionary]
@@ -233,7 +257,8 @@ def _widest(pages: Sequence[Page], count: int) -> int:
     ends = np.cumsum([page.values for page in pages], dtype=np.int64)
     sizes = np.cumsum([0, *(page.size for page in pages)], dtype=np.int64)
     last = np.minimum(np.searchsorted(ends, ends + count - 1, side="left") + 1, len(pages))
-    return max((sizes[last] - sizes[:-1]).tolist(), default=0)
+    each: list[int] = (sizes[last] - sizes[:-1]).tolist()
+    return max(each, default=0)
 
 
 class _Leaf(NamedTuple):

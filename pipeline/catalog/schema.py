@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable
+from collections.abc import Callable, Collection
+from urllib.parse import unquote
 
 import pyarrow as pa
 
@@ -11,16 +12,48 @@ from encoders.errors import InputError
 from pipeline.catalog import columns
 from pipeline.config_sections import CatalogConfig
 
+_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 Role = tuple[str, Callable[[pa.DataType], bool]]  # what a column is for, and the test that its type must pass
 
 
 def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[str, str]:
-    """Canonical name -> column of this file, for every column in use; InputError lists all that are missing or
-    mistyped.
+    """Canonical name -> column of this file, for every column in use; InputError lists all that are mistyped, and the
+    ids where they are missing. Other columns may be missing: see `missing_columns`.
     """
+    return _checked(schema, settings, path, {settings.columns.get("id", "id")})
+
+
+def missing_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> set[str]:
+    """The columns in use that neither a file nor its path has: they are null in all of its rows."""
+    names = {settings.columns.get(name, name) for name, _ in _roles(settings)}
+    return names - {*schema.names} - {*path_values(path)}
+
+
+def refuse_missing(schema: pa.Schema, settings: CatalogConfig, path: str, everywhere: Collection[str]) -> None:
+    """InputError where columns are missing `everywhere`, in all files: they are a mistake. `path` is one of them."""
+    _checked(schema, settings, path, everywhere)
+
+
+def path_values(path: str) -> dict[str, str | None]:
+    """Columns that stand in a path, as Hive and Spark write them: `category=Home%20%26%20Garden/part-0`."""
+    found: dict[str, str | None] = {}
+    for part in path.split("/")[:-1]:
+        name, equals, value = part.partition("=")
+        if name and equals:
+            known = unquote(value)
+            found[unquote(name)] = None if known in ("", _HIVE_NULL) else known
+    return found
+
+
+# --- inside ---
+
+
+def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Collection[str]) -> dict[str, str]:
     wanted = _roles(settings)
     names = {name: settings.columns.get(name, name) for name, _ in wanted}
-    problems = [problem for name, role in wanted if (problem := _problem(schema, names[name], role))]
+    absent = {*names.values()} - {*schema.names} - ({*needed} - {*path_values(path)})
+    found = [_problem(schema, names[name], role) for name, role in wanted if names[name] not in absent]
+    problems = [problem for problem in found if problem]
     if problems:
         raise InputError(
             f"columns {', '.join(names.values())}",
@@ -28,9 +61,6 @@ def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[
             "correct the keys of catalog that ask for them, or rename: catalog.columns.title=name",
         )
     return names
-
-
-# --- inside ---
 
 
 def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
