@@ -22,6 +22,13 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _words(value: object) -> object:
+    listed = _listed(value)
+    if isinstance(listed, list) and not all(isinstance(one, str) for one in listed):
+        raise ValueError('words in quotes, as ["null", "nan"], because YAML reads null and 0 otherwise')
+    return listed
+
+
 class Section(BaseModel):
     """A frozen part of the config that refuses unknown keys."""
 
@@ -66,6 +73,9 @@ class CatalogConfig(Section):
     decimal_mark: Literal[".", ","] | None = Field(
         None,
         description="the decimal mark of prices that can be read in two ways, as `1,299`; null: such are not read",
+    )
+    null_words: Annotated[tuple[Name, ...], BeforeValidator(_words)] = Field(
+        (), description="words that are null in every column, as `nan` or `\\N`; trimmed, case counts"
     )
     image_identity: Literal["stat", "bytes", "version"] = Field(
         "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"

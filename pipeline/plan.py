@@ -20,6 +20,7 @@ from encoders.names import same_category
 from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type
 from pipeline.catalog.categories import Categories, nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
+from pipeline.catalog.null_words import null_words_notice
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.prices import sampled
@@ -104,6 +105,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
             *_lacking(seen.missing),
             *_from_paths(files, config),
             *_cleaned(seen.cleaned),
+            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, config.catalog),
             *seen.categories.notices(called),
         ]
         notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
@@ -134,6 +136,7 @@ class _Seen:
     types: dict[str, Types] = field(default_factory=dict)
     missing: dict[str, list[str]] = field(default_factory=dict)  # column -> files that lack it
     cleaned: int = 0  # ids that are not as they are written
+    nothing: Counter[str] = field(default_factory=Counter)  # ids that are words for nothing -> rows
 
     def read(self, files: list[CatalogFile], config: Config) -> None:
         """See all of the files."""
@@ -144,6 +147,7 @@ class _Seen:
                 self.groups.append(_group(file, piece, sizes[piece.group], self.categories))
                 self.hashes.append(id_hashes(piece.ids))
                 self.cleaned += piece.cleaned
+                self.nothing += piece.nothing
 
 
 def _left_out(found: Found) -> list[Notice]:

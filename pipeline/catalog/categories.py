@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 
 from encoders.errors import InputError
 from encoders.names import NO_CATEGORY, SEPARATOR, category_key, category_name, split_levels
+from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing
 from pipeline.config_sections import CatalogConfig
 from pipeline.notices import Notice
 
@@ -56,12 +57,14 @@ class Categories:
         self.settings = settings
         self.rows: Counter[str] = Counter()  # name -> rows
         self.spelled: dict[str, Counter[str]] = {}  # name -> its spellings that are not the name itself
+        self.nothing: Counter[str] = Counter()  # words for nothing, as they are written -> rows
         self._keys: dict[str, str] = {}  # name -> key
         self._distinct: set[str] = set()
 
     def add(self, values: pa.Array) -> Counter[str]:
         """Count some rows by name; InputError when there are more categories than there may be."""
         found: Counter[str] = Counter()
+        self.nothing += spellings_of_nothing(values)
         for one in pc.value_counts(values).to_pylist():
             value, rows = one["values"], one["counts"]
             name = _name(value, self.settings)
@@ -93,7 +96,8 @@ class Categories:
 
     def notices(self, called: Mapping[str, str]) -> list[Notice]:
         """What was merged, and what seems to be meant otherwise than it is read."""
-        return [*self._merged(called), *self._separators(called)]
+        told = null_words_notice("categories_null_words", "rows have categories", self.nothing, self.settings)
+        return [*self._merged(called), *self._separators(called), *told]
 
     def _know(self, name: str) -> None:
         if name in self._keys:

@@ -14,6 +14,7 @@ import pyarrow as pa
 from lookup.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
+from pipeline.catalog.null_words import nulled
 from pipeline.catalog.pieces import Bounds, unit_rows
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
@@ -59,7 +60,8 @@ def sampled(units: Sequence[Any], settings: CatalogConfig, max_bytes: int) -> li
             read = sorted(set(wanted.values()))
             table = unit_rows(unit.path, file, groups, unit.first_row, read, bounds).table
         for name, column in wanted.items():
-            found[name].add(columns.plain(table.column(column).slice(0, _SAMPLED_ROWS)), settings.decimal_mark)
+            values = nulled(table.column(column).slice(0, _SAMPLED_ROWS), settings)
+            found[name].add(columns.plain(values), settings.decimal_mark)
     return list(_notices(found, settings))
 
 

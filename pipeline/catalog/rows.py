@@ -7,6 +7,7 @@ marked with a reason and kept to be counted; only a catalog that cannot be read 
 from __future__ import annotations
 
 import functools
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
@@ -20,6 +21,7 @@ from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import clean_ids, name_strings
+from pipeline.catalog.null_words import nulled, spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import file_columns
@@ -50,7 +52,7 @@ def read_unit(
         names = file_columns(file.schema_arrow, settings, path)
         bounds = Bounds(settings.max_row_bytes, max_bytes)
         found = unit_rows(path, file, groups, first_row, sorted(set(names.values())), bounds)
-    return _clean(_Columns(found, names), first_row, duplicates, settings, spellings)
+    return _clean(_Columns(found, names, settings), first_row, duplicates, settings, spellings)
 
 
 def read_names(
@@ -66,7 +68,7 @@ def read_names(
         names = file_columns(file.schema_arrow, settings, path)
         bounds = Bounds(settings.max_row_bytes, max_bytes)
         found = unit_rows(path, file, groups, first_row, _name_columns(names, settings), bounds)
-    ids, categories, _ = _names(found.table, names, settings)
+    ids, categories, *_ = _names(found.table, names, settings)
     return ids, _partitions(categories, len(ids), settings, spellings)
 
 
@@ -91,7 +93,7 @@ def read_some(
                 found.append(picked(path, file, group, sorted(set(wanted.values())), inside, bounds))
             start += size
     masks = [one.too_large for one in found]
-    unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted)
+    unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted, settings)
     cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
     made = {"id": clean_ids(unit.names("id"))}
     if "text" in what:
@@ -109,6 +111,7 @@ class Piece(NamedTuple):
     ids: pa.Array  # strings
     categories: pa.Array | None  # strings, as they are written; None: the catalog is one partition
     cleaned: int  # ids that are not as they are written
+    nothing: Counter[str]  # ids that are words for nothing, as they are written -> rows
 
 
 def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
@@ -129,14 +132,20 @@ def _name_columns(names: dict[str, str], settings: CatalogConfig) -> list[str]:
     return sorted({names[name] for name in ("id", settings.partition) if name})
 
 
-def _names(table: pa.Table, names: dict[str, str], settings: CatalogConfig) -> tuple[pa.Array, pa.Array | None, int]:
-    """(ids, categories as they are written, ids that are not as they are written) of `table`, strings."""
-    written = name_strings(table.column(names["id"]), "id")[0]
+def _names(
+    table: pa.Table, names: dict[str, str], settings: CatalogConfig
+) -> tuple[pa.Array, pa.Array | None, int, Counter[str]]:
+    """(ids, categories as they are written, ids that are not as they are written, ids that are words for nothing) of
+    `table`, strings.
+    """
+    written = name_strings(nulled(table.column(names["id"]), settings), "id")[0]
     ids = clean_ids(written)
     changed = pc.sum(pc.not_equal(written, ids)).as_py() or 0
+    nothing = spellings_of_nothing(ids)
     if not settings.partition:
-        return ids, None, changed
-    return ids, name_strings(table.column(names[settings.partition]), settings.partition)[0], changed
+        return ids, None, changed, nothing
+    categories = nulled(table.column(names[settings.partition]), settings)
+    return ids, name_strings(categories, settings.partition)[0], changed, nothing
 
 
 def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, spellings: Mapping[str, str]) -> pa.Array:
@@ -148,12 +157,12 @@ def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, sp
 class _Columns:
     """The plain columns of a unit by canonical name; it notes in which rows a string that counts was not UTF-8."""
 
-    def __init__(self, found: Decoded, names: dict[str, str]) -> None:
+    def __init__(self, found: Decoded, names: dict[str, str], settings: CatalogConfig) -> None:
         table = found.table
         self.rows, self.too_large = table.num_rows, found.too_large
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
-        self.plain = {name: columns.plain(table.column(column)) for name, column in names.items()}
-        self._written = {name: table.column(column) for name, column in names.items()}
+        self._written = {name: nulled(table.column(column), settings) for name, column in names.items()}
+        self.plain = {name: columns.plain(column) for name, column in self._written.items()}
 
     def names(self, name: str) -> pa.Array:
         """The column as ids or categories."""

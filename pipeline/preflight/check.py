@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Collection, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from encoders.errors import InputError
 from pipeline.catalog.files import list_files, open_file
@@ -23,7 +23,7 @@ from pipeline.preflight.names import name_findings
 from pipeline.preflight.photos import photo_findings
 from pipeline.preflight.rows import row_findings
 from pipeline.preflight.sample import sampled
-from pipeline.preflight.texts import text_findings
+from pipeline.preflight.texts import text_findings, text_notices
 
 _log = logging.getLogger(__name__)
 _CHECKS = (text_findings, photo_findings, row_findings)
@@ -70,7 +70,7 @@ def preflight(
     warnings = tuple(Problem(one.key, one.came, one.expected, one.fix) for one in found if not one.stops)
     for one in warnings:
         _log.warning("%s", one.line())
-    return Checked(plan, warnings, forecast)
+    return Checked(replace(plan, notices=(*plan.notices, *text_notices(subject))), warnings, forecast)
 
 
 def refuse_store(path: str) -> None:

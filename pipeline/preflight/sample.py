@@ -17,6 +17,7 @@ from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import name_strings
+from pipeline.catalog.null_words import nulled
 from pipeline.catalog.pieces import first_rows
 from pipeline.catalog.schema import file_columns
 from pipeline.config_sections import CatalogConfig
@@ -90,7 +91,8 @@ class Sample:
 
     def _plain(self, place: Rows, name: str) -> pa.Array | None:
         column = place.names.get(name)
-        return columns.plain(place.table.column(column)) if column in place.table.column_names else None
+        there = column in place.table.column_names
+        return columns.plain(nulled(place.table.column(column), self.settings)) if there else None
 
 
 def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
@@ -124,7 +126,7 @@ def _only(
     column = names.get(settings.partition or "")
     if not categories or settings.partition is None or column not in table.column_names:
         return table
-    values = name_strings(table.column(column), settings.partition)[0]
+    values = name_strings(nulled(table.column(column), settings), settings.partition)[0]
     found = renamed(partition_names(values, settings), spellings)
     return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
 

@@ -4,14 +4,18 @@ from __future__ import annotations
 
 import logging
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
+
+import pyarrow as pa
 
 from encoders.errors import InputError
 from encoders.networks.token_counts import token_counts
+from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing, stands_for_nothing
+from pipeline.notices import Notice
 from pipeline.preflight.findings import Finding, Subject
 
 _log = logging.getLogger(__name__)
-_NOTHING = {"nan", "none", "null", "n/a", "na", "nil", "undefined", "-", "--", "?", "#n/a", "<na>"}
 _URL = re.compile(r"\s*(https?://|www\.|s3://|gs://)\S+\s*")
 _NUMBER = re.compile(r"\s*[-+]?[\d.,\s]*\d[\d.,\s]*%?\s*")
 _MOST_CUT = 0.25  # of the texts
@@ -29,7 +33,7 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
     empty = []
     for name in settings.text:
         values = [value for value in sample.words(name) if value and value.strip()]
-        words = [value for value in values if value.strip().lower() not in _NOTHING]
+        words = [value for value in values if not stands_for_nothing(value)]
         if not words:
             empty.append((name, values))
         elif len(words) >= _LEAST:
@@ -40,6 +44,19 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
         came = f"the column {name}: {_some(values) if values else 'null or blank'} in each of {sample.rows:,} rows"
         fix = f"name a column that has texts (catalog.text=[...]), or rename: catalog.columns.{name}=..."
         yield Finding("catalog.text", came, "texts of products", fix, stops=lonely and bool(sample.rows >= _LEAST))
+
+
+def text_notices(subject: Subject) -> list[Notice]:
+    """Words for nothing among the sampled texts, attributes and photos. Ids and categories are known of all rows."""
+    settings, sample = subject.config.catalog, subject.sample
+    names = [*settings.text, *settings.attributes, settings.image, settings.more_images]
+    found: Counter[str] = Counter()
+    named = []
+    for name in dict.fromkeys(name for name in names if name and name not in ("id", settings.partition)):
+        words = spellings_of_nothing(pa.array(sample.words(name), pa.string()))
+        found += words
+        named += [f"{name}: {word!r} ({rows:,})" for word, rows in words.most_common()]
+    return null_words_notice("sampled_null_words", "sampled values are read", found, settings, named)
 
 
 # --- inside ---
