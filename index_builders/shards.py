@@ -164,6 +164,26 @@ def read_places(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> tuple[list[str]
     return table.column("id").to_pylist(), table.column("row").to_pylist()
 
 
+def read_tower(ref: SegmentRef, tower: str) -> tuple[Vectors, npt.NDArray[np.bool_]]:
+    """The vectors, (rows, dt) float32, that a tower, `text` or `image`, made of a segment's rows, and which there are;
+    the others are zeros.
+    """
+    with _reading(ref.path) as file:
+        length = _metadata(file, ref.path).get(f"{tower}_dim")
+        if length is None:
+            raise _damaged(ref.path, f"no column {tower}_vector")
+        _check_rows(file, ref)
+        try:
+            column = file.read_row_group(ref.row_group, columns=[f"{tower}_vector"], use_threads=False).column(0)
+        except (OSError, pa.ArrowInvalid) as err:
+            raise _damaged(ref.path, str(err)) from err
+    there = column.is_valid().to_numpy()
+    raw = b"".join(column.drop_null().to_pylist())
+    vectors = np.zeros((len(there), length), dtype=np.float32)
+    vectors[there] = np.frombuffer(raw, dtype="<f2").reshape(-1, length)
+    return vectors, there
+
+
 def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
     """The embeddings of `segments` in order, (n, d) float32, n <= rows, finite; no block spans two segments.
 

@@ -17,6 +17,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 
 from lookup.errors import IntegrityError
 from lookup.identity import identity_of
+from lookup.missing import MissingShare
 
 FORMAT = 1
 NO_PARTITION = "_none"  # of products without a category
@@ -280,6 +281,7 @@ class Manifest(Record):
     attribute_types: dict[str, str] = {}  # see lookup.values.type_name; empty: of before they were one over all shards
     shards: tuple[ShardEntry, ...]
     partitions: tuple[PartitionEntry, ...]
+    missing: tuple[MissingShare, ...] | None = None  # None: not measured, or of an earlier version
 
     @property
     def rows(self) -> int:

@@ -103,12 +103,13 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     from pipeline.history import encode_seconds
     from pipeline.parent import names_before, refuse_unlike
     from pipeline.preflight.check import preflight
+    from pipeline.stand_ins import as_published, to_measure
 
     loaded = _load(config, overrides, memory)
     before = names_before(loaded.config)
     checked = preflight(loaded.config, category=category, before=before)
-    refuse_unlike(loaded.config, checked.plan)
-    console.plan(checked, encode_seconds(loaded.config, checked.plan.rows), as_json)
+    refuse_unlike(as_run := as_published(loaded.config), checked.plan)
+    console.plan(checked, encode_seconds(as_run, checked.plan.rows), to_measure(as_run), as_json)
 
 
 @cli.command(
@@ -124,10 +125,9 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @_category
 @_memory
 @click.option(
-    "--no-parent",
-    is_flag=True,
-    help="Publish without comparing with an earlier snapshot: for a store that has lost CURRENT, on purpose.",
+    "--no-parent", is_flag=True, help="Publish with no earlier snapshot: for a store that lost CURRENT, on purpose."
 )
+@click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text; encodes all.")
 @_json
 @click.pass_context
 def run(
@@ -137,6 +137,7 @@ def run(
     category: str | None,
     memory: str | None,
     no_parent: bool,
+    measure: bool,
     as_json: bool,
 ) -> None:
     """Encode what changed, build the indexes, and publish them if they pass the gates.
@@ -153,7 +154,7 @@ def run(
 
     with meters.progress() as progress:
         words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-        request = Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent)
+        request = Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure)
         report = run_stages(request)
     console.report(report, loaded.config.store.path, as_json)
 

@@ -175,6 +175,11 @@ class GatesConfig(Section):
         description="attributes that no longer compare with the parent's, as a number that became text",
     )
     min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
+    max_missing_shift: Share = Field(
+        0.05,
+        description="share of products without photo among hits of queries by text, more or less than under the text "
+        "tower alone; likewise of those without text, by photo",
+    )
 
 
 class StoreConfig(Section):

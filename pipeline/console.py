@@ -91,7 +91,7 @@ class _Stderr(logging.StreamHandler[Any]):
         """StreamHandler's __init__ sets one; it is not kept."""
 
 
-def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
+def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json: bool) -> None:
     """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
     from pipeline.forecast_report import forecast_lines, forecast_table
 
@@ -108,7 +108,7 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
     }
     if as_json:
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
-        seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds}
+        seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds, "measures": measures}
         rows = {name: one.rows for name, one in found.partitions.items()}
         indexes = {name: {**asdict(one), "ids_bytes": found.ids[name]} for name, one in found.partitions.items()}
         at_once = asdict(found.at_once)
@@ -121,7 +121,7 @@ def plan(checked: Checked, encode_seconds: float | None, as_json: bool) -> None:
     _notices(made.notices)
     for one in checked.warnings:
         echo(printable(f"warning: {one.line()}"))
-    for line in forecast_lines(found, encode_seconds):
+    for line in forecast_lines(found, encode_seconds, measures):
         echo(line)
     table(*forecast_table(found))
 

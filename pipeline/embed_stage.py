@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -16,7 +15,7 @@ from pipeline.config import Config
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, begin, rows_under_way, watched
 from pipeline.runners import run_pipeline
-from pipeline.shard_files import finished_units, mark_unit, marked_units, noted_key, reusable_shard, shard_record
+from pipeline.shard_files import finished_units, mark_unit, marked_units, reusable_shard, shard_record, unfinished
 from pipeline.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 from pipeline.tries import failed_rows
 
@@ -98,7 +97,7 @@ def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str
     under an unchanged path, every unit is fingerprinted again, and a shard that stands is still not encoded again.
     """
     catalog_decides = config.encoders.image is None or config.catalog.image_identity == "version"
-    previous = _unfinished(store, plan, run) if catalog_decides else None
+    previous = unfinished(store, plan.key, run) if catalog_decides else None
     resumed: dict[int, str] = {}
     for number, mark in marked_units(store, previous).items() if previous else ():
         record = reusable_shard(store, mark.shard)
@@ -108,25 +107,6 @@ def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str
     if resumed:
         _log.info("resuming run %s: %d of %d units are done", previous, len(resumed), len(plan.units))
     return resumed
-
-
-def _unfinished(store: Store, plan: Plan, run: str) -> str | None:
-    """The last run before this one, when it had the same plan and published nothing."""
-    earlier = [name for name in store.names("runs") if name != run]
-    if not earlier:
-        return None
-    ended_well = _noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
-    same = noted_key(store, earlier[-1]) == plan.key
-    return earlier[-1] if same and not ended_well else None
-
-
-def _noted(store: Store, name: str, key: str) -> object:
-    """The value of `key` in a run's JSON note; None where the note is absent or damaged, as if never written."""
-    try:
-        note = json.loads(store.read(name))
-    except (FileNotFoundError, ValueError):
-        return None
-    return note.get(key) if isinstance(note, dict) else None
 
 
 def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:

@@ -9,8 +9,8 @@ from pipeline.forecast import Forecast
 Table = tuple[list[str], list[list[str]]]
 
 
-def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
-    """What a run takes in all; `encode_seconds` None: nobody knows yet."""
+def forecast_lines(found: Forecast, encode_seconds: float | None, measures: bool) -> list[str]:
+    """What a run takes in all; `encode_seconds` None: nobody knows yet. `measures`: see stand_ins.py."""
     at_once = found.at_once
     encoding = "known after a first run" if encode_seconds is None else f"about {duration(encode_seconds)}"
     memory = f"memory {_mb(found.memory)} MB (embedding {_mb(found.embed_memory)}, building {_mb(found.build_memory)})"
@@ -25,6 +25,11 @@ def forecast_lines(found: Forecast, encode_seconds: float | None) -> list[str]:
         f"a run that finds nothing done takes {memory}; {disk}",
         f"time: encoding {encoding}, building about {duration(found.build_seconds)}",
         f"at once: {units}; {indexes}",
+        *(
+            ["first, what stands in for a missing photo or text is measured on up to 2,048 products"]
+            if measures
+            else []
+        ),
     ]
 
 

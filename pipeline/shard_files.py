@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import numpy as np
@@ -124,6 +125,25 @@ def finished_units(store: Store, run: str) -> set[int]:
     """The numbers of the units that a run has done; the marks are not read."""
     stems = (Path(name).stem for name in store.names(f"runs/{run}/units"))
     return {int(stem) for stem in stems if stem.isdigit()}
+
+
+def unfinished(store: Store, key: str, run: str) -> str | None:
+    """The last run before this one, when it had the same plan and published nothing."""
+    earlier = [name for name in store.names("runs") if name != run]
+    if not earlier:
+        return None
+    ended_well = noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
+    same = noted_key(store, earlier[-1]) == key
+    return earlier[-1] if same and not ended_well else None
+
+
+def noted(store: Store, name: str, key: str) -> object:
+    """The value of `key` in a run's JSON note; None where the note is absent or damaged, as if never written."""
+    try:
+        note = json.loads(store.read(name))
+    except (FileNotFoundError, ValueError):
+        return None
+    return note.get(key) if isinstance(note, dict) else None
 
 
 def marked_units(store: Store, run: str) -> dict[int, Mark]:

@@ -33,17 +33,19 @@ from pipeline.forecast import fitted
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
 from pipeline.gates.invariants import index_rows
+from pipeline.gates.missing_shares import missing_gates, missing_shares
 from pipeline.index_report import told_training
 from pipeline.index_stage import build_indexes
 from pipeline.notices import Notice
 from pipeline.parent import compared
-from pipeline.plan import Plan
+from pipeline.plan import Plan, make_plan
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.progress import Progress
 from pipeline.report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
 from pipeline.runners import options_of, refuse_own_workers, runner_of
 from pipeline.shard_files import note_key
 from pipeline.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
+from pipeline.stand_ins import adopted, measured, refitted, refuse_anew
 from pipeline.watchdog import watchdog
 
 _log = logging.getLogger(__name__)
@@ -60,6 +62,7 @@ class Request:
     command: str = "vitrine run"
     progress: Progress | None = None
     no_parent: bool = False  # publish whatever CURRENT is, compared with nothing
+    measure: bool = False  # anew what stands in for a missing modality, see stand_ins.py
 
 
 @dataclass
@@ -92,6 +95,8 @@ def run(request: Request) -> RunReport:
         )
     if request.config.run.memory is not None:
         refuse_own_workers(request.beam_arguments)
+    if request.measure:
+        refuse_anew(request.category)
     runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
     prepare_memory(request.config.encoders.networks_on_cpu)  # before torch is imported
     refuse_store(request.config.store.path)
@@ -151,20 +156,23 @@ def _leave(folder: Path, report: RunReport) -> None:
 
 
 def _steps(request: Request, store: Store, state: _State) -> None:
-    config, steps = request.config, state.steps
+    asked, steps = request.config, state.steps
     with steps.step("plan") as counts:
         state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
+        config = asked if request.measure else adopted(asked, state.parent)
         before = [entry.name for entry in state.parent.partitions] if state.parent else ()
-        checked = preflight(config, category=request.category, before=before)
+        checked = preflight(asked, category=request.category, before=before)
         plan, state.warnings = checked.plan, checked.warnings
         state.plan, fit, category = plan, fitted(config, checked.forecast), plan.category
-        _refuse_types(request, store, state, plan)
+        _refuse_types(config, store, state, plan)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         note_key(store, state.run, plan.key)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
         for line in (line for one in plan.notices for line in one.lines()):
             _log.warning("%s", line)
+    config = _measured(request, config, store, state, plan)
+    fit = refitted(fit, config)
     with steps.step("embed") as counts:
         embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)
         state.units_reused = embedded.reused
@@ -182,14 +190,26 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
         types = all_types(plan, kept)
-        state.manifest = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
+        made = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
+        figures = missing_shares(store, made, state.parent, config, plan)
+        state.manifest = made.model_copy(update={"config": asked.model_dump(mode="json"), "missing": figures})
         state.gates += check(state.manifest, state.parent, config.gates, _scope(state))
+        state.gates += missing_gates(figures, config)
         state.gates += [index_rows(store, state.manifest), ids_unique(store, state.manifest)]
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
         _refuse_another_catalog(config, plan)
         _publish(store, state, state.manifest, request.no_parent)
+
+
+def _measured(request: Request, config: Config, store: Store, state: _State, plan: Plan) -> Config:
+    """`config` with what stands in for a missing modality, where neither it nor the parent has it."""
+    if config.fusion_spec.measure_weight is None:
+        return config
+    with state.steps.step("measure") as counts:
+        whole = plan if plan.category is None else make_plan(request.config)  # later runs keep it, of all categories
+        return measured(store, config, whole, (plan.key, state.run), request.progress, counts)
 
 
 def _refuse_another_catalog(config: Config, plan: Plan) -> None:
@@ -201,13 +221,13 @@ def _refuse_another_catalog(config: Config, plan: Plan) -> None:
     refuse_other_files(plan.files, now)
 
 
-def _refuse_types(request: Request, store: Store, state: _State, plan: Plan) -> None:
+def _refuse_types(config: Config, store: Store, state: _State, plan: Plan) -> None:
     """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
     if state.parent is None:
         return
     if plan.category is not None:
         state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
-    state.gates = compared(request.config, plan, store, state.parent, plan.category)
+    state.gates = compared(config, plan, store, state.parent, plan.category)
     _refuse(state, f"{store.root}/runs/{state.run}/report.html")
 
 

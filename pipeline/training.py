@@ -133,7 +133,7 @@ def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:
 
 def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
     for name in config.catalog.text:
-        only = {"text": (name,), "image": None, "more_images": None, "attributes": ()}
+        only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": ()}
         table = rows_of(unit, config.catalog.model_copy(update=only), config, [])
         yield table.column("text").to_pylist()
 

@@ -303,7 +303,7 @@ def _masked(text: str) -> list[str]:
         (r"\b[0-9a-f]{64}\b", "DIGEST"),
         (r"(pixels of \w+ +)[0-9a-f]{16}", r"\1DIGEST"),  # follow the version of Pillow
         (r"(beside it: \w+ +)[0-9][\w.+]*", r"\1VERSION"),
-        (r"^(plan|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
+        (r"^(plan|measure|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
         (r"(@[0-9]+ [01]\.[0-9]{3}(?: [0-9.-]+)?)  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),
     ):

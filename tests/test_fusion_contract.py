@@ -17,30 +17,46 @@ from pydantic import ValidationError
 
 from encoders.errors import InputError
 from encoders.fusion.base import Fusion, FusionSpec, fusion_spec, fusion_types
-from encoders.fusion.weighted_sum import measured_alignment
+from encoders.fusion.missing import Line, Missing, Sample, StandIn, measured_missing
+from encoders.identity import identity_of
 from tests.tiny_fusions import lessons_of, loaded, random_fusion, trained
 
 Floats = npt.NDArray[np.float32]
 DIM = 32
 LEARNED = ("transformer", "cross_attention")
+# What a run might have measured: a slope above 1, and lines of a constant and of weights.
+MISSING = Missing(
+    text_only=StandIn(slope=1.05, by_text=Line.of(-0.1, np.linspace(-0.05, 0.05, DIM)), by_photo=Line(constant=-0.2)),
+    photo_only=StandIn(slope=0.6, by_text=Line(constant=0.125), by_photo=Line.of(-0.1, np.linspace(0.1, -0.1, DIM))),
+).model_dump()
 # The fields of a spec of each type, `single` in all its kinds; a learned one is given a folder of drawn weights.
 CASES: dict[str, dict[str, Any]] = {
     "concat": {},
-    "weighted_sum": {},
-    "sum": {},
+    "weighted_sum": {"missing": MISSING},
+    "weighted_sum_by_hand": {"alignment": 0.25},
+    "sum": {"missing": MISSING},
     "single": {},
     "single_image": {"modality": "image"},
-    "single_shared": {"shared": True},
-    "single_image_shared": {"modality": "image", "shared": True},
+    "single_shared": {"shared": True, "missing": MISSING},
+    "single_image_shared": {"modality": "image", "shared": True, "missing": MISSING},
     "transformer": {},
     "cross_attention": {},
 }
-OTHERS = {"modality": {"text": "image", "image": "text"}, "shared": {True: False, False: True}}  # of no numbers
+
+
+def other_value(name: str, value: Any) -> Any:
+    """Another value of a spec's field."""
+    if name == "missing":
+        return {**value, "text_only": {**value["text_only"], "slope": 0.5}}
+    if name in ("modality", "shared"):
+        return {"text": "image", "image": "text", True: False, False: True}[value]
+    return value + 0.125
 
 
 def fields_of(case: str) -> dict[str, Any]:
     """The type and the fields of a case."""
-    return {"type": case.partition("_")[0] if case.startswith("single") else case, **CASES[case]}
+    kind = case.partition("_")[0] if case.startswith("single") else case.removesuffix("_by_hand")
+    return {"type": kind, **CASES[case]}
 
 
 @pytest.fixture(scope="module")
@@ -223,11 +239,10 @@ def test_a_spec_survives_pickling_and_yaml_and_shows_every_change(spec: FusionSp
     assert back.identity == spec.identity
     rows, changed = catalog(60)[:4], 0
     for name, value in spec.model_dump().items():
-        if name != "type" and name not in spec.places:
-            other = fusion_spec({**spec.model_dump(), name: OTHERS[name][value] if name in OTHERS else value + 0.125})
+        if name != "type" and name not in spec.places and value is not None:
+            other = fusion_spec({**spec.model_dump(), name: other_value(name, value)})
             assert other.identity != spec.identity
-            # Two towers that are not compared have no alignment to set.
-            if not (name == "alignment" and not getattr(spec, "shared", True)):
+            if not (name == "shared" and not value):  # sharing needs what is measured, see below
                 assert not np.array_equal(load(other).items(*rows), load(spec).items(*rows))
             changed += 1
     assert changed or spec.learned
@@ -251,11 +266,10 @@ def share_without_photo(scores: Floats, has_photo: npt.NDArray[np.bool_]) -> flo
     return float((~has_photo)[top].mean())
 
 
-# weighted_sum's rule depends on the catalog's size unless the towers have no gap: its class says so, with figures. So
-# it is held to it where alignment was measured on as many products as are ranked, and at ten times as many without a
-# gap.
+# (type, gap, dim, products that are ranked). What stands in is measured on as many products as a run draws, 2,048.
+GAPS = (None, 0.0, 0.5, 1.5)
 HELD = [("concat", gap, dim, n) for gap in (None, 0.0, 1.5) for dim in (32, 256) for n in (1000, 10_000)]
-HELD += [("weighted_sum", gap, 256, 1000) for gap in (None, 0.0, 0.5, 1.0, 1.5)] + [("weighted_sum", 0.0, 256, 10_000)]
+HELD += [("weighted_sum", gap, 256, 1000) for gap in GAPS] + [("weighted_sum", gap, 32, 10_000) for gap in (None, 1.5)]
 HELD += [("sum", gap, 256, 1000) for gap in (0.0, 1.0)]
 HELD += [("single", gap, 256, 1000) for gap in (None, 1.0)] + [("single_shared", 1.0, 256, 1000)]
 HELD += [("single_image_shared", gap, 256, 1000) for gap in (0.0, 1.0)]
@@ -264,28 +278,63 @@ HELD += [(kind, gap, 32, 1000) for kind in LEARNED for gap in (None, 0.0, 1.0)]
 TEXT_WEIGHTS = {"weighted_sum": 0.5, "sum": 0.5, "single_shared": 1.0, "single_image_shared": 0.0}
 
 
+def fields_measured(kind: str, known: tuple[Floats, Floats, Floats], shared: bool, folder: Path) -> dict[str, Any]:
+    """The fields of a spec that was measured, or trained, on `known` products."""
+    fields = {name: value for name, value in fields_of(kind).items() if name != "missing"}
+    if kind in TEXT_WEIGHTS:
+        sample = Sample(*known, np.arange(len(known[0])))
+        fields["missing"] = measured_missing(sample, TEXT_WEIGHTS[kind], (0.3, 0.3)).model_dump()
+    if kind in LEARNED:
+        trained(kind, lessons_of(*known), folder, shared=shared)
+        fields["model"] = str(folder)
+    return fields
+
+
 @pytest.mark.parametrize(("kind", "gap", "dim", "n"), HELD)
 def test_a_product_without_photo_is_neither_favoured_nor_buried(
     kind: str, gap: float | None, dim: int, n: int, tmp_path: Path
 ) -> None:
-    """With 30% of photos missing, their share of text queries' top 10 is within 5 points of the text tower's own."""
-    drawn = towers(1000 + n, gap, seed=3, dim=dim)
-    text, photo, query = (vectors[1000:] for vectors in drawn)
-    fields = fields_of(kind)
+    """With 30% of photos missing, their share of text queries' top 10 is within 5 points of the text tower's own; and
+    where the rule is measured, so is the share of products without text among photo queries' under the photo tower's.
+    """
     # Learned and measured on other products and queries of the same shop than the ones that are ranked.
-    known = tuple(vectors[:1000] for vectors in drawn)
-    if kind in TEXT_WEIGHTS:
-        fields["alignment"] = measured_alignment(*known, text_weight=TEXT_WEIGHTS[kind])
-    if kind in LEARNED:
-        trained(kind, lessons_of(*known), tmp_path / "fusion", shared=gap is not None)
-        fields["model"] = str(tmp_path / "fusion")
-    has_photo = np.random.default_rng(4).random(n) >= 0.3
-    fusion = loaded(fusion_spec(fields), dim, dim)
-    items = fusion.items(text, photo * has_photo[:, None], np.ones(n, bool), has_photo)
-    alone = share_without_photo(query[:200] @ text.T, has_photo)
-    fused = share_without_photo(fusion.queries(text=query[:200]) @ items.T, has_photo)
+    first = 2048 if kind in TEXT_WEIGHTS else 1000
+    drawn = towers(first + n, gap, seed=3, dim=dim)
+    text, photo, query = (vectors[first:] for vectors in drawn)
+    known = drawn[0][:first], drawn[1][:first], drawn[2][:first]
+    fusion = loaded(fusion_spec(fields_measured(kind, known, gap is not None, tmp_path / "fusion")), dim, dim)
+    has, every = np.random.default_rng(4).random(n) >= 0.3, np.ones(n, bool)
+    items = fusion.items(text, photo * has[:, None], every, has)
+    alone = share_without_photo(query[:200] @ text.T, has)
+    fused = share_without_photo(fusion.queries(text=query[:200]) @ items.T, has)
     assert 0.25 < alone < 0.35
     assert abs(fused - alone) < 0.05
+    if kind in TEXT_WEIGHTS:
+        asked = known[1][:200]  # photos of products that are not ranked
+        items = fusion.items(text * has[:, None], photo, has, every)
+        alone = share_without_photo(asked @ photo.T, has)
+        fused = share_without_photo(fusion.queries(image=asked) @ items.T, has)
+        assert abs(fused - alone) < 0.05
+
+
+def test_a_sum_that_was_not_measured_refuses_only_what_lacks_something() -> None:
+    """Without what stands in for a modality, whole products are items and others an error: nothing is guessed."""
+    text, photo, has_text, has_photo, query = catalog()
+    fusion = fusion_spec({"type": "weighted_sum"}).load(DIM, DIM)
+    whole = has_text & has_photo
+    assert fusion.items(text[whole], photo[whole], has_text[whole], has_photo[whole]).shape == (whole.sum(), 40)
+    assert fusion.queries(text=query).shape == (500, 40)
+    with pytest.raises(ValueError, match="measured"):
+        fusion.items(text, photo, has_text, has_photo)
+    with pytest.raises(ValidationError, match="either missing or alignment"):
+        fusion_spec({"type": "sum", "missing": MISSING, "alignment": 0.5})
+
+
+def test_what_was_set_by_hand_before_is_what_it_was() -> None:
+    """A spec of one factor has the identity that stores name, as computed before there were others."""
+    spec = fusion_spec({"type": "weighted_sum", "text_weight": 0.5, "alignment": 0.25})
+    expected = identity_of({"fields": {"type": "weighted_sum", "text_weight": 0.5, "alignment": 0.25}, "version": 1})
+    assert spec.identity == expected
 
 
 def test_concat_queries_of_one_modality_rank_as_its_tower() -> None:
@@ -301,18 +350,34 @@ def test_concat_queries_of_one_modality_rank_as_its_tower() -> None:
 
 
 def test_weighted_sum_scores_are_the_weighted_cosines() -> None:
-    """Whole products score wt cos(q, t) + wi cos(q, i); the coordinate that completes the length changes no score."""
+    """Whole products score wt cos(q, t) + wi cos(q, i), others slope times the known cosine and the line of what is
+    asked by; a query of both scores as wt times one plus wi times the other, whatever products lack.
+    """
     text, photo, has_text, has_photo, query = catalog()
-    fusion = fusion_spec({"type": "weighted_sum", "text_weight": 0.7, "alignment": 0.4}).load(DIM, DIM)
+    missing = Missing.model_validate(MISSING)
+    fusion = fusion_spec({"type": "weighted_sum", "text_weight": 0.7, "missing": MISSING}).load(DIM, DIM)
     items = fusion.items(text, photo, has_text, has_photo)
-    scores = fusion.queries(text=query) @ items.T
+    by_text, by_photo = fusion.queries(text=query) @ items.T, fusion.queries(image=photo[:50]) @ items.T
     whole, photo_only = has_text & has_photo, ~has_text
-    expected = 0.7 * query @ text.T + 0.3 * query @ photo.T
-    np.testing.assert_allclose(scores[:, whole], expected[:, whole], atol=1e-5)
-    np.testing.assert_allclose(scores[:, ~has_photo], ((0.7 + 0.3 * 0.4) * query @ text.T)[:, ~has_photo], atol=1e-5)
-    np.testing.assert_allclose(scores[:, photo_only], ((0.3 + 0.7 * 0.4) * query @ photo.T)[:, photo_only], atol=1e-5)
+    for scores, asked, side in ((by_text, query, "by_text"), (by_photo, photo[:50], "by_photo")):
+        expected = 0.7 * asked @ text.T + 0.3 * asked @ photo.T
+        np.testing.assert_allclose(scores[:, whole], expected[:, whole], atol=1e-5)
+        for one, lacking, known in ((missing.text_only, ~has_photo, text), (missing.photo_only, photo_only, photo)):
+            expected = one.slope * asked @ known.T + getattr(one, side).at(asked)[:, None]
+            np.testing.assert_allclose(scores[:, lacking], expected[:, lacking], atol=1e-5)
+    both = fusion.queries(query[:50], photo[:50]) @ items.T
+    np.testing.assert_allclose(both, 0.7 * by_text[:50] + 0.3 * by_photo, atol=1e-5)
     np.testing.assert_allclose(np.linalg.norm(items, axis=1), 1, atol=1e-5)
     assert fusion.dim == 40
+
+
+def test_one_factor_by_hand_is_as_it_was() -> None:
+    """With `alignment`, what is known counts for what is not, times the factor, in both directions."""
+    text, photo, has_text, has_photo, query = catalog()
+    fusion = fusion_spec({"type": "weighted_sum", "text_weight": 0.7, "alignment": 0.4}).load(DIM, DIM)
+    scores = fusion.queries(text=query) @ fusion.items(text, photo, has_text, has_photo).T
+    np.testing.assert_allclose(scores[:, ~has_photo], ((0.7 + 0.3 * 0.4) * query @ text.T)[:, ~has_photo], atol=1e-5)
+    np.testing.assert_allclose(scores[:, ~has_text], ((0.3 + 0.7 * 0.4) * query @ photo.T)[:, ~has_text], atol=1e-5)
 
 
 def test_concat_of_one_tower_is_that_tower() -> None:

@@ -58,6 +58,7 @@ class FusionSpec(BaseModel):
     reads_states: ClassVar[bool] = False  # whether `load` gives a StatesFusion
     # Whether items are of length 1, whatever is missing: only then do cosine and L2 rank as the inner product does.
     unit_items: ClassVar[bool] = False
+    later: ClassVar[frozenset[str]] = frozenset()  # fields that came later: null, they leave the identity as it was
 
     type: str
 
@@ -73,14 +74,27 @@ class FusionSpec(BaseModel):
     @property
     def parts(self) -> dict[str, str]:
         """What `identity` is made of, by name."""
-        fields = self.model_dump(mode="json", exclude=set(self.places))
-        return parts_of(fields, self.version, self.provenance())
+        return parts_of(self._counted(), self.version, self.provenance())
+
+    @property
+    def stands_in(self) -> bool:
+        """Whether something is put in place of a modality that a product lacks: how such products fare is a gate's."""
+        return self.learned
+
+    @property
+    def measure_weight(self) -> float | None:
+        """What the text weighs, for `measured_missing`, where a run has yet to measure what is put there; else None."""
+        return None
 
     @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two fusions give the same embedding for the same vectors."""
+        return identity_of({"fields": self._counted(), "version": self.version, **self.provenance()})
+
+    def _counted(self) -> dict[str, Any]:
+        """The fields that decide the numbers."""
         fields = self.model_dump(mode="json", exclude=set(self.places))
-        return identity_of({"fields": fields, "version": self.version, **self.provenance()})
+        return {name: value for name, value in fields.items() if value is not None or name not in self.later}
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
         """InputError when the fusion cannot work with these towers; nothing is loaded for that."""

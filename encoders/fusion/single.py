@@ -5,30 +5,42 @@ It is the baseline that every other fusion has to beat, and the choice for catal
 
 from __future__ import annotations
 
-from typing import ClassVar, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from encoders.base import Modality, Vectors
 from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask, Tower, dims_of
-from encoders.fusion.weighted_sum import START, WeightedSum, refuse_unequal
+from encoders.fusion.base import Fusion, Mask, Tower, dims_of
+from encoders.fusion.weighted_sum import SummedSpec, WeightedSum, refuse_unequal
 
 
-class Spec(FusionSpec):
+class Spec(SummedSpec):
     """`modality` is what products are found by. `shared` says that both towers are of one model."""
-
-    unit_items: ClassVar[bool] = True
 
     type: Literal["single"] = "single"
     modality: Modality = Field("text", description="the tower that embeddings are made of: text or image")
     shared: bool = Field(False, description="both towers see one space: either may ask, and stand in for the other")
-    alignment: float = Field(START, ge=-1, le=1, description="with shared: what stands for an unknown cosine")
+
+    @property
+    def weight(self) -> float:
+        """All on the one tower."""
+        return 1.0 if self.modality == "text" else 0.0
 
     @property
     def needs(self) -> frozenset[Modality]:
         """The one tower, or with `shared` both."""
         return frozenset({"text", "image"}) if self.shared else frozenset({self.modality})
+
+    @property
+    def stands_in(self) -> bool:
+        """With `shared`; else a product without the tower's modality is none."""
+        return self.shared
+
+    @property
+    def measure_weight(self) -> float | None:
+        """With `shared`, as of any sum."""
+        return super().measure_weight if self.shared else None
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
         """InputError unless, with `shared`, both towers are there and equally long."""
@@ -38,7 +50,7 @@ class Spec(FusionSpec):
     def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> Fusion:
         """The fusion; InputError when the tower is absent, or with `shared` when the two are not equally long."""
         if self.shared:
-            return SharedSingle(refuse_unequal(text_dim, image_dim), self.modality, self.alignment)
+            return SharedSingle(refuse_unequal(text_dim, image_dim), self.weight, self.missing, self.alignment)
         dim = text_dim if self.modality == "text" else image_dim
         if dim is None:
             came = f"encoders.{self.modality}: null"
@@ -84,15 +96,10 @@ class Single(Fusion):
 class SharedSingle(WeightedSum):
     """`WeightedSum` with the whole weight on one tower: items are its vectors, and either modality may ask.
 
-    **A missing modality** is stood in for as `WeightedSum` does it: a product without the tower's modality is
-    `alignment` times the other tower's vector, and the class says for which towers that holds. For a text query under
-    `modality: text` that moves no product without photo. A query of both asks for both equally.
+    **A missing modality** is stood in for as `WeightedSum` does it. For a text query under `modality: text` that moves
+    no product without photo. A query of both asks for both equally.
     """
 
-    def __init__(self, tower_dim: int, modality: Modality, alignment: float) -> None:
-        super().__init__(tower_dim, 1.0 if modality == "text" else 0.0, alignment)
-        self._asked = WeightedSum(tower_dim, 0.5, alignment)
-
     def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
-        """(nq, dim) float32, of unit length, or shorter for a query of both."""
-        return self._asked.queries(text, image)
+        """(nq, dim) float32, whose inner products with items are the scores."""
+        return self.weighted_queries(text, image, 0.5)

@@ -2,41 +2,76 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import ClassVar, Literal
+from typing import ClassVar, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from encoders.base import Modality, Vectors
 from encoders.errors import InputError
 from encoders.fusion.base import Fusion, FusionSpec, Mask, Tower, dims_of
+from encoders.fusion.missing import Missing, one_factor
 
-# A start only: towers leave a gap between texts and photos (Liang et al. 2022, arXiv 2203.02053), each its own.
-START = 0.25
+MISSING = "how a product without photo or text is scored; null: the run measures it for its towers"
+ALIGNMENT = "instead of missing: one factor set by hand, what stands for an unknown cosine per known one"
+_MARK = 0.5  # in a coordinate of its own, where an item lacks a modality: queries have there what is added
 
 
-class Spec(FusionSpec):
-    """`text_weight` of the text, the rest of the photo. `alignment` belongs to the towers: `measured_alignment`."""
+class SummedSpec(FusionSpec):
+    """What fusions that add two towers share. What stands in for a missing modality belongs to the towers."""
 
     unit_items: ClassVar[bool] = True
+    later: ClassVar[frozenset[str]] = frozenset({"alignment", "missing"})
 
-    type: Literal["weighted_sum"] = "weighted_sum"
-    text_weight: float = Field(0.5, gt=0, lt=1)
-    alignment: float = Field(START, ge=-1, le=1, description="what stands for an unknown cosine, per known one")
+    type: str
+    missing: Missing | None = Field(None, description=MISSING)
+    alignment: float | None = Field(None, ge=-1, le=1, description=ALIGNMENT)
+
+    @model_validator(mode="after")
+    def _one_rule(self) -> Self:
+        if self.missing is not None and self.alignment is not None:
+            raise ValueError("either missing or alignment: both say what stands in for a missing modality")
+        return self
+
+    @property
+    def weight(self) -> float:
+        """What the text weighs in items; the photo weighs the rest."""
+        return 0.5
 
     @property
     def needs(self) -> frozenset[Modality]:
         """Both towers."""
         return frozenset({"text", "image"})
 
+    @property
+    def stands_in(self) -> bool:
+        """Yes: see `WeightedSum`."""
+        return True
+
+    @property
+    def measure_weight(self) -> float | None:
+        """The weight of the text, unless what stands in was measured, or set by hand."""
+        return self.weight if self.missing is None and self.alignment is None else None
+
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
         """InputError unless both towers are there and equally long."""
         refuse_unequal(*dims_of(text, image))
 
-    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> WeightedSum:
+    def load(self, text_dim: int | None, image_dim: int | None, device: str = "cpu") -> Fusion:
         """The fusion; InputError unless both towers are there and equally long."""
-        return WeightedSum(refuse_unequal(text_dim, image_dim), self.text_weight, self.alignment)
+        return WeightedSum(refuse_unequal(text_dim, image_dim), self.weight, self.missing, self.alignment)
+
+
+class Spec(SummedSpec):
+    """`text_weight` of the text, the rest of the photo."""
+
+    type: Literal["weighted_sum"] = "weighted_sum"
+    text_weight: float = Field(0.5, gt=0, lt=1)
+
+    @property
+    def weight(self) -> float:
+        """`text_weight`."""
+        return self.text_weight
 
 
 def refuse_unequal(text_dim: int | None, image_dim: int | None) -> int:
@@ -50,92 +85,80 @@ def refuse_unequal(text_dim: int | None, image_dim: int | None) -> int:
     return text_dim
 
 
-def measured_alignment(text: Vectors, image: Vectors, queries: Vectors, text_weight: float, seed: int = 0) -> float:
-    """The `alignment` under which products without photo keep their share of text queries' top 10.
-
-    `text` and `image` are (n, d) float32 unit rows of the same products, n at least 100, near the catalog's size.
-    30% of the photos are hidden at random. `queries` are (nq, d) float32 unit rows of texts as users ask them: the
-    answer depends on how near they come to the products' own.
-    """
-    if len(text) < 100 or text.shape != image.shape:
-        raise InputError(
-            "100 or more pairs of equal length", f"text {text.shape}, photo {image.shape}", "sample more products"
-        )
-    hidden = np.random.default_rng(seed).random(len(text)) < 0.3
-    known, seen = queries @ text.T, queries @ image.T
-    wt, wi = text_weight, 1 - text_weight
-    whole = wt * known + wi * seen
-    return balanced(known, hidden, lambda g: np.where(hidden, (wt + wi * g) * known, whole), -1, 1)
-
-
-def balanced(known: Vectors, hidden: Mask, scores: Callable[[float], Vectors], low: float, high: float) -> float:
-    """The factor between `low` and `high` under which `hidden` items keep the share of queries' top 10 that they have
-    under `known`, the (nq, n) scores of one tower; a greater factor must raise their `scores`.
-    """
-    target = _share(known, hidden)
-    for _ in range(12):  # to 1 / 2**12 of the range
-        middle = (low + high) / 2
-        share = _share(scores(middle), hidden)
-        low, high = (middle, high) if share < target else (low, middle)
-    return (low + high) / 2
-
-
-def _share(scores: Vectors, chosen: Mask) -> float:
-    """The share of `chosen` columns among the 10 best of each row."""
-    return float(chosen[np.argpartition(-scores, 10, axis=1)[:, :10]].mean())
-
-
 class WeightedSum(Fusion):
     """An item is wt t + wi i, wt + wi = 1, and a query t, i, or wt t + wi i: scores lie in -1..1.
 
     A text query therefore scores wt cos(query, text) + wi cos(query, photo): it sees the photo too, which concat does
-    not.
+    not. A query of both scores as wt times the one by text plus wi times the one by photo, whatever products lack.
 
-    **A missing modality** is replaced by `alignment` times the other: text-only is (wt + wi g) t, photo-only (wt g +
-    wi) i. For a query q, g cos(q, t) stands where cos(q, i) is unknown. Left zero, such products would be buried by
-    towers that know one another; renormalised to cos(q, t), they would be favoured. `measured_alignment` finds g for
-    the towers in use.
+    **A missing modality.** A product without photo scores slope cos(query, text) + line(query), a product without text
+    slope cos(query, photo) + line(query): `missing` has a slope for each and a line for each kind of query, measured by
+    `measured_missing` on the towers in use (see missing.py). Asked by what they have, such products keep the share of
+    hits that they have under the tower that knows them. Asked by what they lack, they score as the products that are as
+    near by what they have do on average. With `alignment` it is one factor g for both and no lines: text-only is
+    (wt + wi g) t, photo-only (wt g + wi) i. Loaded with neither, items that lack something are refused.
 
-    **For which towers that holds.** Synthetic towers of 256 dimensions, 30% of photos missing, g measured on 1,000
-    products and 1,000 queries: products without photo, 29% of the text tower's own top 10, are 28-29% of the fused one
-    at any size where the towers have no gap. Otherwise only in catalogs about as large as the sample: at 20,000
-    products they sink to 22% under a narrow gap, 18% for unrelated towers, 16% under a wide gap, which is the case of
-    CLIP. One factor cannot follow cos(q, i), which has a constant part of its own, from one depth of the ranking to
-    another. So measure on as many products as the largest partition has, or use concat, which is exact for any towers
-    and any size. Products without text were not measured.
+    **For which towers that holds** is measured in `benchmarks/missing_photos.py`: docs/benchmarks/missing_photos.md.
 
-    Items are not of unit length: what is missing to 1 stands in one more coordinate, which is 0 in queries and so
-    changes no score (Bachrach et al. 2014, "Speeding up the Xbox recommender system"). With it each item finds itself.
-    The length is rounded up to a multiple of 8 by zeros, because a product quantizer must divide it.
+    Items are scaled to be no longer than 1, and queries by the inverse. What an item lacks to 1 stands in one more
+    coordinate, which is 0 in queries and so changes no score (Bachrach et al. 2014, "Speeding up the Xbox recommender
+    system"). With it each item finds itself. The lines stand in two coordinates, of which items that lack a modality
+    have one, always the same, and queries what it is to be multiplied with. The length is rounded up to a multiple of 8
+    by zeros, because a product quantizer must divide it.
     """
 
-    def __init__(self, tower_dim: int, text_weight: float, alignment: float) -> None:
+    def __init__(
+        self, tower_dim: int, text_weight: float, missing: Missing | None, alignment: float | None = None
+    ) -> None:
         self._tower_dim = tower_dim
-        self._text_weight, self._image_weight, self._alignment = text_weight, 1 - text_weight, alignment
-        self.dim = -(-(tower_dim + 1) // 8) * 8
+        self._text_weight, self._image_weight = text_weight, 1 - text_weight
+        self._lines = alignment is None
+        self._missing = missing if alignment is None else one_factor(text_weight, alignment)
+        self.dim = -(-(tower_dim + (3 if self._lines else 1)) // 8) * 8
+        self._scale = 1.0
+        if self._lines and self._missing is not None:
+            longest = max(abs(self._missing.text_only.slope), abs(self._missing.photo_only.slope))
+            self._scale = min(1.0, (1 - _MARK**2) ** 0.5 / max(longest, 1e-9))
 
     def items(self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask) -> Vectors:
         """(n, dim) float32, unit rows."""
         text = np.where(has_text[:, None], text, 0)
         image = np.where(has_image[:, None], image, 0)
-        wt, wi, g = self._text_weight, self._image_weight, self._alignment
-        of_text = np.where(has_image, wt, wt + wi * g).astype(np.float32)
-        of_image = np.where(has_text, wi, wi + wt * g).astype(np.float32)
+        alone = has_text & ~has_image, has_image & ~has_text
+        if self._missing is None and (alone[0].any() or alone[1].any()):
+            raise ValueError("expected `missing` of the spec, measured, for products that lack a text or a photo")
+        slopes = (self._missing.text_only.slope, self._missing.photo_only.slope) if self._missing else (0.0, 0.0)
+        of_text = (self._scale * np.where(has_image, self._text_weight, slopes[0])).astype(np.float32)
+        of_image = (self._scale * np.where(has_text, self._image_weight, slopes[1])).astype(np.float32)
         out = np.zeros((len(text), self.dim), dtype=np.float32)
-        out[:, : self._tower_dim] = of_text[:, None] * text + of_image[:, None] * image
-        out[:, self._tower_dim] = np.sqrt(np.maximum(1 - (out * out).sum(axis=1, dtype=np.float64), 0))
+        end = self._tower_dim
+        out[:, :end] = of_text[:, None] * text + of_image[:, None] * image
+        if self._lines:
+            out[:, end], out[:, end + 1] = _MARK * alone[0], _MARK * alone[1]
+            end += 2
+        out[:, end] = np.sqrt(np.maximum(1 - (out * out).sum(axis=1, dtype=np.float64), 0))
         return out
 
     def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
-        """(nq, dim) float32, of unit length, or shorter for a query of both."""
+        """(nq, dim) float32, whose inner products with items are the scores."""
+        return self.weighted_queries(text, image, self._text_weight)
+
+    def weighted_queries(self, text: Vectors | None, image: Vectors | None, text_weight: float) -> Vectors:
+        """`queries`, those of both asking for the text with `text_weight` and for the photo with the rest."""
         if text is not None and image is not None:
-            summed = np.float32(self._text_weight) * text + np.float32(self._image_weight) * image
-        elif text is not None:
-            summed = text
-        elif image is not None:
-            summed = image
-        else:
-            raise ValueError("expected text or image vectors, both are None")
-        out = np.zeros((len(summed), self.dim), dtype=np.float32)
-        out[:, : self._tower_dim] = summed
+            wt, wi = np.float32(text_weight), np.float32(1 - text_weight)
+            return wt * self._asked(text, by_text=True) + wi * self._asked(image, by_text=False)
+        if text is not None:
+            return self._asked(text, by_text=True)
+        if image is not None:
+            return self._asked(image, by_text=False)
+        raise ValueError("expected text or image vectors, both are None")
+
+    def _asked(self, vectors: Vectors, by_text: bool) -> Vectors:
+        """Queries by one modality."""
+        out = np.zeros((len(vectors), self.dim), dtype=np.float32)
+        out[:, : self._tower_dim] = vectors / np.float32(self._scale)
+        if self._lines and self._missing is not None:
+            for place, one in enumerate((self._missing.text_only, self._missing.photo_only), start=self._tower_dim):
+                out[:, place] = (one.by_text if by_text else one.by_photo).at(vectors) / np.float32(_MARK)
         return out

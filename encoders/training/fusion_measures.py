@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import numpy as np
 
 from encoders.base import Vectors
+from encoders.fusion.base import Mask
 from encoders.fusion.learned.folder import Scales
 from encoders.fusion.learned.network import Live
-from encoders.fusion.weighted_sum import balanced
 from encoders.training.fusion_lessons import Classroom, Indices
 
 KINDS = ((True, False), (False, True), (True, True))  # queries: (has a text, has a photo)
 _MOST_ITEMS = 10_000  # that held-out queries are ranked among
 _MOST_MEASURED = 4096  # products whose rankings are balanced, by a thousand of them as queries
 _QUERIES = 1000
-_HIDDEN = 0.3  # as for weighted_sum: the share of products that lack a modality
+_HIDDEN = 0.3  # the share of products that lack a modality
 
 
 def recall_at(k: int, live: Live, room: Classroom, hide: float, seed: int) -> float:
@@ -36,8 +38,6 @@ def recall_at(k: int, live: Live, room: Classroom, hide: float, seed: int) -> fl
 def measured_scales(live: Live, room: Classroom, seed: int) -> Scales:
     """The lengths of items under which those without photo keep the share of text queries' top 10 that they have under
     the text tower's own ranking, and those without text their share of photo queries' under the photo tower's.
-
-    The method is that of `measured_alignment`, with the network's own items in place of a stand-in.
     """
     draw = np.random.default_rng([seed, 2])
     n = len(room.text)
@@ -68,3 +68,20 @@ def _asked(live: Live, room: Classroom, rows: Indices, has_text: bool, has_image
     """Each product's first query."""
     masks = np.full(len(rows), has_text), np.full(len(rows), has_image)
     return live.unit(room.asking(rows, np.zeros(len(rows), np.int64), *masks))
+
+
+def balanced(known: Vectors, hidden: Mask, scores: Callable[[float], Vectors], low: float, high: float) -> float:
+    """The factor between `low` and `high` under which `hidden` items keep the share of queries' top 10 that they have
+    under `known`, the (nq, n) scores of one tower; a greater factor must raise their `scores`.
+    """
+    target = _share(known, hidden)
+    for _ in range(12):  # to 1 / 2**12 of the range
+        middle = (low + high) / 2
+        share = _share(scores(middle), hidden)
+        low, high = (middle, high) if share < target else (low, middle)
+    return (low + high) / 2
+
+
+def _share(scores: Vectors, chosen: Mask) -> float:
+    """The share of `chosen` columns among the 10 best of each row."""
+    return float(chosen[np.argpartition(-scores, 10, axis=1)[:, :10]].mean())

@@ -1,0 +1,169 @@
+"""Gates on products without a photo, or without a text: whether what the fusion puts in its place favours or buries
+them, against the ranking of the tower that knows them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from encoders.base import Vectors, load_text
+from encoders.fusion.base import Mask, StatesFusion
+from index_builders.shards import SegmentRef, read_embeddings, read_ids, read_tower
+from lookup.manifest import Manifest
+from lookup.missing import MissingShare
+from lookup.store import Store
+from pipeline.config import Config
+from pipeline.embed import fusion_of
+from pipeline.gates.result import result
+from pipeline.plan import Plan
+from pipeline.report import GateResult
+from pipeline.stand_ins import Drawn, aside, drawn
+
+TEXT, PHOTO = "text", "photo"
+_LACKS = {TEXT: "photo", PHOTO: "text"}
+_ROWS = 8192  # of the snapshot at most, from segments in random order
+_QUERIES = 512
+_HITS = 10
+_FEWEST = 50  # rows that lack the modality, and that have it, of which a share says something
+
+
+def missing_shares(
+    store: Store, manifest: Manifest, parent: Manifest | None, config: Config, plan: Plan
+) -> tuple[MissingShare, ...] | None:
+    """By text and by photo, how many of the hits are products that lack the other; None where it is not measured.
+
+    Queries by text are texts of the catalog as somebody might ask, encoded anew; by photo they are the products' own
+    photos. A product is no hit of its own query. What the parent measured of the same files is kept.
+    """
+    encoders = config.encoders
+    if not config.fusion_spec.stands_in or encoders.text_spec is None or encoders.image_spec is None:
+        return None
+    if not manifest.rows:
+        return ()
+    if parent is not None and parent.content == manifest.content and parent.missing is not None:
+        return parent.missing
+    fusion = fusion_of(config)
+    if isinstance(fusion, StatesFusion) or not config.shards.towers:
+        return None
+    rows = _rows(store, manifest)
+    asked = [(name, query) for one in drawn(config, plan, _QUERIES) for name, query in _named(one)]
+    text = load_text(encoders.text_spec, encoders.device)
+    vectors = aside(lambda: text.encode([query for _, query in asked], "query"))
+    photos = np.random.default_rng(1).permutation(np.flatnonzero(rows.has_image))[:_QUERIES]
+    by_text = _Queries(vectors, [name for name, _ in asked])
+    by_photo = _Queries(rows.image[photos], [rows.ids[row] for row in photos.tolist()])
+    return (
+        _figures(TEXT, fusion.queries(text=by_text.vectors), by_text, rows.text, rows.has_text, ~rows.has_image, rows),
+        _figures(
+            PHOTO, fusion.queries(image=by_photo.vectors), by_photo, rows.image, rows.has_image, ~rows.has_text, rows
+        ),
+    )
+
+
+def missing_gates(figures: tuple[MissingShare, ...] | None, config: Config) -> list[GateResult]:
+    """A result for each kind of queries; one that says so where nothing was measured of a fusion that stands in."""
+    bound = config.gates.max_missing_shift
+    if figures is None:
+        why = "shards.towers is false" if not config.shards.towers else "the fusion reads states, which shards lack"
+        said = f"not measured: {why}"
+        stands_in = config.fusion_spec.stands_in and config.encoders.text and config.encoders.image
+        return [result("missing_shares", 0, "<=", bound, said)] if stands_in else []
+    return [_judged(one, bound) for one in figures]
+
+
+def _judged(one: MissingShare, bound: float) -> GateResult:
+    lacks, enough = _LACKS[one.kind], min(one.lacking, one.rows - one.lacking) >= _FEWEST
+    where = (
+        f"products without {lacks} are {one.share:.1%} of the first {_HITS} hits of {one.queries:,} queries by "
+        f"{one.kind}, {one.own:.1%} under the {one.kind} tower alone; {one.lacking:,} of {one.rows:,} rows lack it"
+    )
+    if not enough:
+        where += f"; {_FEWEST} on either side are needed to tell, so nothing is stopped"
+    fix = (
+        "`vitrine run --measure` measures anew what stands in for it, and encodes every product again; a learned "
+        "fusion has to be trained again; or set fusion.type=concat, or raise gates.max_missing_shift"
+    )
+    return result(f"missing_{lacks}_shift", abs(one.share - one.own), "<=", bound, where, fix, enough)
+
+
+@dataclass(frozen=True)
+class _Rows:
+    ids: list[str]
+    embedding: Vectors
+    text: Vectors
+    image: Vectors
+    has_text: Mask
+    has_image: Mask
+
+
+@dataclass(frozen=True)
+class _Queries:
+    """(nq, d) float32 of a tower, and the ids of the products that they were made of."""
+
+    vectors: Vectors
+    of: list[str]
+
+
+def _named(one: Drawn) -> Iterator[tuple[str, str]]:
+    """The queries of the rows, each behind the id of its product."""
+    names = one.rows.column("id").to_pylist()
+    return ((name, query) for name, query in zip(names, one.asked, strict=True) if query is not None)
+
+
+def _rows(store: Store, manifest: Manifest) -> _Rows:
+    """Whole segments, in random order, until there are `_ROWS`; of the last one some rows."""
+    live = [(shard.record.file, segment) for shard in manifest.shards for segment in shard.segments]
+    parts, left = [], _ROWS
+    for number in np.random.default_rng(0).permutation(len(live)).tolist():
+        file, segment = live[number]
+        if file is None or not left:
+            continue
+        part = _read(SegmentRef(store.verified(file), segment.row_group, segment.rows, segment.digest), left)
+        parts.append(part)
+        left -= len(part.ids)
+    ids = [name for part in parts for name in part.ids]
+    return _Rows(
+        ids,
+        np.concatenate([part.embedding for part in parts]),
+        np.concatenate([part.text for part in parts]),
+        np.concatenate([part.image for part in parts]),
+        np.concatenate([part.has_text for part in parts]),
+        np.concatenate([part.has_image for part in parts]),
+    )
+
+
+def _read(ref: SegmentRef, most: int) -> _Rows:
+    at = np.sort(np.random.default_rng(0).permutation(ref.rows)[:most])
+    (text, has_text), (image, has_image) = (read_tower(ref, tower) for tower in ("text", "image"))
+    ids = read_ids(ref).to_pylist()
+    names = [ids[row] for row in at.tolist()]
+    return _Rows(names, read_embeddings(ref)[at], text[at], image[at], has_text[at], has_image[at])
+
+
+def _figures(
+    kind: str, fused: Vectors, asked: _Queries, tower: Vectors, has: Mask, lacks: Mask, rows: _Rows
+) -> MissingShare:
+    """The shares among rows that have what is asked by."""
+    at = np.flatnonzero(has)
+    place = {rows.ids[row]: number for number, row in enumerate(at.tolist())}
+    own = np.array([place.get(name, -1) for name in asked.of], dtype=np.int64)
+    lacking = lacks[at]
+    shares = (
+        _share(queries @ of[at].T, own, lacking) for queries, of in ((fused, rows.embedding), (asked.vectors, tower))
+    )
+    share, alone = shares
+    return MissingShare(kind=kind, queries=len(fused), rows=len(at), lacking=int(lacking.sum()), share=share, own=alone)
+
+
+def _share(scores: Vectors, own: npt.NDArray[np.int64], lacking: Mask) -> float:
+    """The share of `lacking` columns among the best of each row; column own[i] is no hit of row i."""
+    known = np.flatnonzero(own >= 0)
+    scores[known, own[known]] = -np.inf
+    hits = min(_HITS, scores.shape[1])
+    if not scores.size:
+        return 0.0
+    return float(lacking[np.argpartition(-scores, hits - 1, axis=1)[:, :hits]].mean())
