@@ -196,7 +196,7 @@ def test_steps_rejects_and_partitions_are_shown(tmp_path: Path) -> None:
     assert rows.index(["missing_id", "40", fixes[0]]) < rows.index(["image_not_found", "5", fixes[1]])
     middle = ["0.9700 @10", "1.50 ms", "4.00 ms", "1.2 MB"]
     assert ["Dresses", "12,300", "ivf_pq nlist 64", "8", "4", *middle, "20.0 s"] in rows
-    assert ["红色", "12,300", "ivf_pq nlist 64", "exact", "none", *middle, "reused"] in rows
+    assert ["红色", "12,300", "ivf_pq nlist 64", "-", "none", "exact", *middle[1:], "reused"] in rows
 
 
 def test_the_bars_are_the_steps_share_of_the_time(tmp_path: Path) -> None:
