@@ -25,7 +25,7 @@ from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.pinned import all_unchanged
 from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
-from pipeline.catalog.schema import file_columns, missing_columns, path_values, refuse_missing
+from pipeline.catalog.schema import file_columns, missing_columns, path_values, refuse_missing, unmarked_columns
 from pipeline.config import Config
 from pipeline.config_sections import ShardsConfig
 from pipeline.embed import towers
@@ -104,6 +104,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
             *_left_out(found),
             *_lacking(seen.missing),
             *_from_paths(files, config),
+            *_unmarked(files, config),
             *_cleaned(seen.cleaned),
             *null_words_notice("ids_null_words", "rows have ids", seen.nothing, config.catalog),
             *seen.categories.notices(called),
@@ -184,6 +185,16 @@ def _from_paths(files: list[CatalogFile], config: Config) -> list[Notice]:
                 found[name] = found.get(name, 0) + 1
     named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
     return notice("columns_from_path", "columns read from folders like `name=value`:", named)
+
+
+def _unmarked(files: list[CatalogFile], config: Config) -> list[Notice]:
+    found: dict[str, int] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            for name in unmarked_columns(opened.schema_arrow, config.catalog):
+                found[name] = found.get(name, 0) + 1
+    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
+    return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
 
 
 def _cleaned(ids: int) -> list[Notice]:

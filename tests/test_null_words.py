@@ -113,7 +113,7 @@ def test_words_are_null_in_lists_structs_and_dictionaries() -> None:
         (pa.array(["x", "nan", " N/A\t", "Nan", None, "nan b"]), ["x", None, None, "Nan", None, "nan b"]),
         (pa.array(["nan", "x"]).dictionary_encode(), [None, "x"]),
         (pa.array([["nan", "x"], None, [], ["N/A"]]), [[None, "x"], None, [], [None]]),
-        (pa.array([{"bytes": b"nan", "path": "nan"}, None]), [{"bytes": b"nan", "path": None}, None]),
+        (pa.array([{"bytes": b"nan", "path": "nan"}, None]), [{"bytes": None, "path": None}, None]),
         (pa.array([1, None]), [1, None]),
     ]
     for values, want in cases:

@@ -27,7 +27,7 @@ def attribute_types(file: pq.ParquetFile, path: str, names: Mapping[str, str], s
         column = names.get(name)
         kind = pa.null() if column is None or column in empty else _type_of(file.schema_arrow, column, path)
         if not pa.types.is_null(kind):
-            kind = PRICE if name in settings.prices else columns.plain_type(kind)
+            kind = PRICE if name in settings.prices else columns.plain_type(columns.text_type(kind))
         types[name] = kind
     return types
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -15,6 +16,11 @@ from encoders.text import ONLY_NFKC, clean_texts
 Sizes = npt.NDArray[np.int64]
 _ITEM_BYTES = 8
 
+_PATH_BYTES = 65_536  # of a list of paths; what is longer is a photo
+_PATH = re.compile(
+    r"\s*(?:(?:file:/|[a-z][a-z0-9+.-]*://).*|.*\.(?:jpe?g|jfif|png|webp|gif|avif|bmp|tiff?|hei[cf]|svg)(?:\?.*)?)\s*",
+    re.IGNORECASE,
+)
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)
@@ -47,6 +53,17 @@ def plain_type(kind: pa.DataType) -> pa.DataType:
     if pa.types.is_struct(kind):
         return pa.struct([pa.field(field.name, plain_type(field.type)) for field in kind])
     return kind
+
+
+def text_type(kind: pa.DataType) -> pa.DataType:
+    """The type of a column that holds no photos: bytes of any length are text whose writer left the mark out, as
+    Impala, Hive and Spark do.
+    """
+    if pa.types.is_dictionary(kind):
+        return text_type(kind.value_type)
+    if _any(_LISTS, kind):
+        return pa.list_(text_type(kind.value_type))
+    return pa.string() if _any(_BYTES, kind) and not pa.types.is_fixed_size_binary(kind) else kind
 
 
 def is_text(kind: pa.DataType) -> bool:
@@ -98,6 +115,13 @@ def plain(column: pa.ChunkedArray) -> pa.Array:
     # combine_chunks() of no chunks gives a chunked array again.
     chunks = [chunk.cast(kind, safe=False) for chunk in column.chunks]
     return pa.concat_arrays(chunks) if chunks else pa.array([], kind)
+
+
+def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """A column of bytes, or of lists of them, as strings that may not be UTF-8; any other as it is."""
+    plain_kind = plain_type(column.type)
+    kind = text_type(plain_kind)
+    return column if kind == plain_kind else pa.chunked_array([plain(column).cast(kind, safe=False)])
 
 
 def row_bytes(values: pa.Array) -> Sizes:
@@ -182,9 +206,25 @@ def photos_of(first: pa.Array | None, more: pa.Array | None, n: int) -> pa.Array
     They are what stands between commas, the form of Google's text feeds; a comma that belongs to a path is written
     `%2C` there.
     """
-    if more is not None and pa.types.is_string(more.type):
-        more = pc.split_pattern(more, ",")
-    return photo_lists([column for column in (first, more) if column is not None], n)
+    further = [more]
+    if more is not None and pa.types.is_binary(more.type):
+        paths = paths_in(more)
+        further = [paths, pc.if_else(pc.is_valid(paths), pa.scalar(None, more.type), more)]
+    columns = [first, *further]
+    columns[1:] = [
+        pc.split_pattern(one, ",") if one is not None and pa.types.is_string(one.type) else one for one in further
+    ]
+    return photo_lists([column for column in columns if column is not None], n)
+
+
+def paths_in(values: pa.Array) -> pa.Array:
+    """Those of the plain binary `values` that are the paths of photos, strings; null where there are photos.
+
+    No photo is a line of text that ends as the name of one does, or begins as a URL.
+    """
+    short = pc.fill_null(pc.less_equal(pc.binary_length(values), _PATH_BYTES), False)
+    found = pa.array([_photo_path(raw) for raw in values.filter(short).to_pylist()], pa.string())
+    return pc.replace_with_mask(pa.nulls(len(values), pa.string()), short, found)
 
 
 def photo_lists(columns: Sequence[pa.Array], n: int) -> pa.Array:
@@ -226,11 +266,17 @@ def _photos(values: pa.Array) -> pa.StructArray:
         if values.type.get_field_index("path") >= 0:
             path = _path(pc.struct_field(values, "path"))
     elif pa.types.is_binary(values.type):
-        raw = values
+        path = _path(paths_in(values))
+        raw = pc.if_else(pc.is_valid(path), pa.scalar(None, values.type), values)
     else:
         path = _path(values)
     raw = pc.if_else(pc.equal(pc.binary_length(raw), 0), None, raw)  # no bytes: the path, if any, is the photo
     return pa.StructArray.from_arrays([raw, path], fields=list(PHOTO))
+
+
+def _photo_path(raw: bytes) -> str | None:
+    text = _utf8(raw)
+    return text if text and text.strip().isprintable() and _PATH.fullmatch(text) else None
 
 
 def _path(values: pa.Array) -> pa.Array:

@@ -18,6 +18,7 @@ from pipeline.config_sections import CatalogConfig
 from pipeline.notices import Notice
 
 _SHOWN = 20
+_SHORT = 1_024  # bytes, of which a word has fewer
 # In small letters: what pandas, Python, Java, SQL, Hive and spreadsheets write.
 _WORDS = pa.array(
     ["nan", "none", "null", "(null)", "nil", "undefined", "nat", "<na>", "na", "n/a", "#n/a", "\\n", "-", "--", "?"]
@@ -76,7 +77,7 @@ def _has_text(kind: pa.DataType) -> bool:
         return _has_text(kind.value_type)
     if pa.types.is_struct(kind):
         return any(_has_text(field.type) for field in kind)
-    return bool(pa.types.is_string(kind))
+    return bool(pa.types.is_string(kind) or pa.types.is_binary(kind))
 
 
 def _nulled(values: pa.Array, words: pa.Array) -> pa.Array:
@@ -85,6 +86,10 @@ def _nulled(values: pa.Array, words: pa.Array) -> pa.Array:
     if pa.types.is_string(kind):
         texts = columns.strings(values)[0]  # what is not UTF-8 is none of the words
         return pc.if_else(pc.is_in(pc.utf8_trim_whitespace(texts), words), pa.scalar(None, kind), values)
+    if pa.types.is_binary(kind):
+        short = pc.if_else(pc.less(pc.binary_length(values), _SHORT), values, None)  # the others are photos
+        gone = pc.and_(pc.is_valid(short), pc.is_null(_nulled(short.view(pa.string()), words)))
+        return pc.if_else(gone, pa.scalar(None, kind), values)
     if pa.types.is_list(kind):
         ends = pc.cumulative_sum(pc.fill_null(pc.list_value_length(values), 0))
         offsets = pa.concat_arrays([pa.array([0], ends.type), ends])

@@ -14,9 +14,8 @@ import pyarrow as pa
 from lookup.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
-from pipeline.catalog.null_words import nulled
 from pipeline.catalog.pieces import Bounds, unit_rows
-from pipeline.catalog.schema import file_columns
+from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.notices import Notice
 
@@ -60,7 +59,7 @@ def sampled(units: Sequence[Any], settings: CatalogConfig, max_bytes: int) -> li
             read = sorted(set(wanted.values()))
             table = unit_rows(unit.path, file, groups, unit.first_row, read, bounds).table
         for name, column in wanted.items():
-            values = nulled(table.column(column).slice(0, _SAMPLED_ROWS), settings)
+            values = as_meant(table.column(column).slice(0, _SAMPLED_ROWS), name, settings)
             found[name].add(columns.plain(values), settings.decimal_mark)
     return list(_notices(found, settings))
 

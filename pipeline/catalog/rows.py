@@ -21,10 +21,10 @@ from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import clean_ids, name_strings
-from pipeline.catalog.null_words import nulled, spellings_of_nothing
+from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
-from pipeline.catalog.schema import file_columns
+from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config_sections import CatalogConfig, ShardsConfig
 from pipeline.reasons import Reason
 
@@ -138,13 +138,13 @@ def _names(
     """(ids, categories as they are written, ids that are not as they are written, ids that are words for nothing) of
     `table`, strings.
     """
-    written = name_strings(nulled(table.column(names["id"]), settings), "id")[0]
+    written = name_strings(as_meant(table.column(names["id"]), "id", settings), "id")[0]
     ids = clean_ids(written)
     changed = pc.sum(pc.not_equal(written, ids)).as_py() or 0
     nothing = spellings_of_nothing(ids)
     if not settings.partition:
         return ids, None, changed, nothing
-    categories = nulled(table.column(names[settings.partition]), settings)
+    categories = as_meant(table.column(names[settings.partition]), settings.partition, settings)
     return ids, name_strings(categories, settings.partition)[0], changed, nothing
 
 
@@ -161,7 +161,7 @@ class _Columns:
         table = found.table
         self.rows, self.too_large = table.num_rows, found.too_large
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
-        self._written = {name: nulled(table.column(column), settings) for name, column in names.items()}
+        self._written = {name: as_meant(table.column(column), name, settings) for name, column in names.items()}
         self.plain = {name: columns.plain(column) for name, column in self._written.items()}
 
     def names(self, name: str) -> pa.Array:

@@ -1,4 +1,6 @@
-"""Which column of a file is which canonical column (`catalog.columns`), and whether its type fits its roles."""
+"""Which column of a file is which canonical column (`catalog.columns`), whether its type fits its roles, and what it is
+read as in them.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ import pyarrow as pa
 
 from encoders.errors import InputError
 from pipeline.catalog import columns
+from pipeline.catalog.null_words import nulled
 from pipeline.config_sections import CatalogConfig
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
@@ -34,6 +37,18 @@ def refuse_missing(schema: pa.Schema, settings: CatalogConfig, path: str, everyw
     _checked(schema, settings, path, everywhere)
 
 
+def as_meant(column: pa.ChunkedArray, name: str, settings: CatalogConfig) -> pa.ChunkedArray:
+    """The column `name` as its roles have it: bytes are text unless it holds photos, and `catalog.null_words` null."""
+    return nulled(column if _has_photos(name, settings) else columns.as_text(column), settings)
+
+
+def unmarked_columns(schema: pa.Schema, settings: CatalogConfig) -> set[str]:
+    """The columns in use of bytes that are read as text."""
+    names = {settings.columns.get(name, name) for name, _ in _roles(settings) if not _has_photos(name, settings)}
+    kinds = {field.name: columns.plain_type(field.type) for field in schema if field.name in names}
+    return {name for name, kind in kinds.items() if columns.text_type(kind) != kind}
+
+
 def path_values(path: str) -> dict[str, str | None]:
     """Columns that stand in a path, as Hive and Spark write them: `category=Home%20%26%20Garden/part-0`."""
     found: dict[str, str | None] = {}
@@ -52,7 +67,11 @@ def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Coll
     wanted = _roles(settings)
     names = {name: settings.columns.get(name, name) for name, _ in wanted}
     absent = {*names.values()} - {*schema.names} - ({*needed} - {*path_values(path)})
-    found = [_problem(schema, names[name], role) for name, role in wanted if names[name] not in absent]
+    found = [
+        _problem(schema, names[name], role, photos=_has_photos(name, settings))
+        for name, role in wanted
+        if names[name] not in absent
+    ]
     problems = [problem for problem in found if problem]
     if problems:
         raise InputError(
@@ -79,8 +98,12 @@ def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
     return [(column, role) for column, role in given if column is not None]
 
 
-def _problem(schema: pa.Schema, column: str, role: Role) -> str | None:
-    """What is wrong with a column in a role; None when it fits."""
+def _has_photos(name: str, settings: CatalogConfig) -> bool:
+    return name in (settings.image, settings.more_images)
+
+
+def _problem(schema: pa.Schema, column: str, role: Role, photos: bool) -> str | None:
+    """What is wrong with a column in a role; None when it fits. `photos`: in another role it holds photos."""
     what, fits = role
     if column not in schema.names:
         near = difflib.get_close_matches(column, schema.names, n=1)
@@ -88,4 +111,8 @@ def _problem(schema: pa.Schema, column: str, role: Role) -> str | None:
     if schema.names.count(column) > 1:
         return f"column {column!r} is there {schema.names.count(column)} times"
     kind = schema.field(column).type
-    return None if fits(kind) else f"column {column!r} has the type {kind}, which cannot be {what}"
+    return (
+        None
+        if fits(kind if photos else columns.text_type(kind))
+        else f"column {column!r} has the type {kind}, which cannot be {what}"
+    )

@@ -20,7 +20,7 @@ from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
 from pipeline.preflight.indexes import index_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
 from pipeline.preflight.names import name_findings
-from pipeline.preflight.photos import photo_findings
+from pipeline.preflight.photos import photo_findings, photo_notices
 from pipeline.preflight.rows import row_findings
 from pipeline.preflight.sample import sampled
 from pipeline.preflight.texts import text_findings, text_notices
@@ -70,7 +70,8 @@ def preflight(
     warnings = tuple(Problem(one.key, one.came, one.expected, one.fix) for one in found if not one.stops)
     for one in warnings:
         _log.warning("%s", one.line())
-    return Checked(replace(plan, notices=(*plan.notices, *text_notices(subject))), warnings, forecast)
+    notices = (*plan.notices, *text_notices(subject), *photo_notices(subject))
+    return Checked(replace(plan, notices=notices), warnings, forecast)
 
 
 def refuse_store(path: str) -> None:

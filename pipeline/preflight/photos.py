@@ -12,6 +12,7 @@ from pathlib import Path
 from encoders.errors import InputError
 from encoders.photo import PhotoError, PhotoLimits
 from pipeline.embed import fusion_of
+from pipeline.notices import Notice
 from pipeline.photos import fetch
 from pipeline.preflight.findings import Finding, Subject
 from pipeline.reasons import Reason
@@ -40,6 +41,22 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
         yield _all_missing(subject, paths, reasons)
     elif reasons:
         yield from _some_missing(subject, paths, reasons)
+
+
+def photo_notices(subject: Subject) -> list[Notice]:
+    """Columns of bytes whose values are no photos but their paths."""
+    settings = subject.config.catalog
+    found: list[Notice] = []
+    for name in (settings.image, settings.more_images):
+        paths = subject.sample.paths_in_bytes(name) if name else []
+        told = (
+            f"{len(paths):,} sampled values of {name}, a column of bytes without a mark for text, are paths of photos, "
+            "and read as such; such as"
+        )
+        found += [Notice(what="sampled_photo_paths", count=len(paths), told=told, examples=tuple(paths[:3]))][
+            : len(paths)
+        ]
+    return found
 
 
 # --- inside ---

@@ -17,9 +17,8 @@ from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.files import open_file
 from pipeline.catalog.names import name_strings
-from pipeline.catalog.null_words import nulled
 from pipeline.catalog.pieces import first_rows
-from pipeline.catalog.schema import file_columns
+from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config_sections import CatalogConfig
 from pipeline.plan import Plan
 
@@ -60,7 +59,7 @@ class Sample:
         found: list[str | None] = []
         for place in self.places:
             column = self._plain(place, name)
-            fits = column is not None and not pa.types.is_nested(column.type)
+            fits = column is not None and not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type))
             found += columns.strings(column)[0].to_pylist() if fits else [None] * place.table.num_rows
         return found
 
@@ -74,6 +73,13 @@ class Sample:
             lists = columns.photos_of(first, more, place.table.num_rows).to_pylist()
             found += [one or [] for one in lists]
         return found
+
+    def paths_in_bytes(self, name: str) -> list[str]:
+        """The paths among the values of a column of bytes."""
+        plain = [column for place in self.places if (column := self._plain(place, name)) is not None]
+        given = [column.flatten() if pa.types.is_list(column.type) else column for column in plain]
+        raw = [values for values in given if pa.types.is_binary(values.type)]
+        return [path for values in raw for path in columns.paths_in(values).drop_null().to_pylist()]
 
     def other_columns(self) -> dict[str, list[str]]:
         """Strings of the columns of the first file that no key names: what might have been meant."""
@@ -92,7 +98,7 @@ class Sample:
     def _plain(self, place: Rows, name: str) -> pa.Array | None:
         column = place.names.get(name)
         there = column in place.table.column_names
-        return columns.plain(nulled(place.table.column(column), self.settings)) if there else None
+        return columns.plain(as_meant(place.table.column(column), name, self.settings)) if there else None
 
 
 def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
@@ -126,7 +132,7 @@ def _only(
     column = names.get(settings.partition or "")
     if not categories or settings.partition is None or column not in table.column_names:
         return table
-    values = name_strings(nulled(table.column(column), settings), settings.partition)[0]
+    values = name_strings(as_meant(table.column(column), settings.partition, settings), settings.partition)[0]
     found = renamed(partition_names(values, settings), spellings)
     return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
 
