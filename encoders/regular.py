@@ -70,11 +70,20 @@ def read_regular(path: str | Path, most_bytes: int, follow_links: bool = True) -
     """The bytes of the regular file at `path`; OversizedFileError when it has, or gains meanwhile, more than
     `most_bytes`. Errors are those of `open_regular`.
     """
+    raw, _, _ = read_with_facts(path, most_bytes, follow_links)
+    return raw
+
+
+def read_with_facts(
+    path: str | Path, most_bytes: int, follow_links: bool = True
+) -> tuple[bytes, os.stat_result, os.stat_result]:
+    """The bytes as `read_regular` has them, and what the system said of the same open file before and after them."""
     with open_regular(path, follow_links) as file:
-        size = os.fstat(file.fileno()).st_size
-        if size > most_bytes:
-            raise OversizedFileError(path, size, most_bytes)
+        before = os.fstat(file.fileno())
+        if before.st_size > most_bytes:
+            raise OversizedFileError(path, before.st_size, most_bytes)
         raw = file.read(most_bytes + 1)  # what says 0 bytes may go on for ever, as files of /proc do
+        after = os.fstat(file.fileno())
     if len(raw) > most_bytes:
         raise OversizedFileError(path, len(raw), most_bytes)
-    return raw
+    return raw, before, after

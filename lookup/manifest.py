@@ -96,7 +96,8 @@ class ShardRecord(NamedRecord):
     rejects: FileRef | None  # None: no row was rejected
     segments: tuple[Segment, ...]
     rejected: tuple[RejectCount, ...]
-    # Under `image_identity: version`, of the rows that lost a photo: what was known of their files when they were read.
+    # Of the rows that lost a photo, under `image_identity: version`: what was known of their files before they were
+    # read; under any: that one of them changed between that and its reading.
     photo_state: str = ""
     details: tuple[DetailCount, ...] = ()  # the most frequent
 

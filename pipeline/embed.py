@@ -80,7 +80,8 @@ def embed_photos(
     """`batch` with image_vector, float16 binary, and photo, the first one's path, in place of photos.
 
     A row with several photos gets the unit mean of those that could be read. The first that could not leaves its
-    reason in `image_fault` and `image_detail`, whether or not the row has others; `photo_count` and `photos_lost` say
+    reason in `image_fault` and `image_detail`, whether or not the row has others: of those that changed meanwhile, if
+    there are any, for these are read again in any case. `photo_count` and `photos_lost` say
     how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded once.
     With `kept`, the states of each photo that could be encoded are put into it.
     """
@@ -100,7 +101,8 @@ def embed_photos(
         counts["photo_count"][row] += 1
         if one in found.faults:
             fault = found.faults[one]
-            faults.setdefault(row, Fault(fault.code, placed(fault.detail, paths[one])))  # the first broken one's
+            if row not in faults or fault.code == Reason.IMAGE_CHANGED != faults[row].code:
+                faults[row] = Fault(fault.code, placed(fault.detail, paths[one]))
             counts["photos_lost"][row] += 1
             continue
         sums[owner] += found.vectors[one]

@@ -18,11 +18,12 @@ from encoders.photo import PhotoError
 from index_builders.shards import FORMAT
 from pipeline.config import Config
 from pipeline.config_sections import CatalogConfig
-from pipeline.photos import fetch, photo_limits, photo_stamp
+from pipeline.photos import content_stamp, fetch, photo_limits, photo_stamp, stat_stamp
 
-FINGERPRINT = pa.binary(16)
+FINGERPRINT, STAMPS = pa.binary(16), pa.list_(pa.string())
 
-Identify = Callable[[str, str | None], tuple[bytes, ...]]  # (path, version) of a photo -> the parts of its identity
+# (path, version) of a photo -> the parts of its identity, and its stamp: see pipeline/photos.py
+Identify = Callable[[str, str | None], tuple[tuple[bytes, ...], str | None]]
 
 
 def text_fingerprints(texts: pa.Array) -> pa.Array:
@@ -37,12 +38,33 @@ def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogCo
     Bytes in the column are always their own identity. A path is identified by size and mtime or etag (`stat`), by its
     content (`bytes`), or by the row's version column (`version`). A photo that cannot be found has an identity too.
     """
+    found, _ = stamped_fingerprints(photos, versions, settings, root)
+    return found
+
+
+def stamped_fingerprints(
+    photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str
+) -> tuple[pa.Array, pa.Array]:
+    """The same, and lists of the stamps of each row's photos; null where an identity is no matter of files."""
     if photos.null_count == len(photos):
-        return pa.nulls(len(photos), FINGERPRINT)
-    rows = zip(photos.to_pylist(), versions.to_pylist(), strict=True)
+        return pa.nulls(len(photos), FINGERPRINT), pa.nulls(len(photos), STAMPS)
     identify = _identify(settings, root)
-    identities = (None if row is None else _photos_identity(row, version, identify) for row, version in rows)
-    return pa.array([None if identity is None else xxh3_128_digest(identity) for identity in identities], FINGERPRINT)
+    found: list[tuple[bytes, list[str | None]] | tuple[None, None]] = [
+        (None, None) if row is None else _photos_identity(row, version, identify)
+        for row, version in zip(photos.to_pylist(), versions.to_pylist(), strict=True)
+    ]
+    digests = [None if identity is None else xxh3_128_digest(identity) for identity, _ in found]
+    return pa.array(digests, FINGERPRINT), pa.array([stamps for _, stamps in found], STAMPS)
+
+
+def with_stamps(photos: pa.ChunkedArray, stamps: pa.ChunkedArray) -> pa.Array:
+    """`photos` with the stamp in each of them, as `fetch` reads it."""
+    lists = photos.combine_chunks()
+    each, flat = lists.flatten(), stamps.combine_chunks().flatten()
+    struct = pa.StructArray.from_arrays([*each.flatten(), flat], fields=[*each.type, pa.field("stamp", pa.string())])
+    counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
+    return pa.ListArray.from_arrays(offsets, struct, mask=lists.is_null())
 
 
 def encoding_identity(config: Config) -> str:
@@ -75,32 +97,39 @@ def id_hashes(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
     return np.fromiter(map(xxh3_64_intdigest, raw), dtype=np.uint64, count=len(raw))
 
 
-def _photos_identity(row: Sequence[dict[str, Any]], version: str | None, identify: Identify) -> bytes:
-    hasher = blake3()
+def _photos_identity(
+    row: Sequence[dict[str, Any]], version: str | None, identify: Identify
+) -> tuple[bytes, list[str | None]]:
+    """The identity of a row's photos, and their stamps."""
+    hasher, stamps = blake3(), list[str | None]()
     beat()
     for photo in row:
-        parts = (b"bytes", photo["bytes"]) if photo["bytes"] is not None else identify(photo["path"], version)
+        own = photo["bytes"]
+        parts, stamp = ((b"bytes", own), None) if own is not None else identify(photo["path"], version)
+        stamps.append(stamp)
         for part in parts:
             hasher.update(len(part).to_bytes(8, "little") + part)
-    return hasher.digest()
+    return hasher.digest(), stamps
 
 
 def _identify(settings: CatalogConfig, root: str) -> Identify:
     """What tells that the photo at a path changed. One that cannot be had is told by its path and the reason."""
     limits = photo_limits(settings)
 
-    def by_version(path: str, version: str | None) -> tuple[bytes, ...]:
-        return (b"version", path.encode(), (version or "").encode())
+    def by_version(path: str, version: str | None) -> tuple[tuple[bytes, ...], None]:
+        return (b"version", path.encode(), (version or "").encode()), None
 
-    def by_content(path: str, version: str | None) -> tuple[bytes, ...]:
+    def by_content(path: str, version: str | None) -> tuple[tuple[bytes, ...], str]:
         try:
-            return (b"bytes", fetch({"bytes": None, "path": path}, root, limits))
+            raw = fetch({"bytes": None, "path": path}, root, limits)
+            return (b"bytes", raw), content_stamp(raw)
         except PhotoError as err:
-            return (b"absent", path.encode(), err.code.encode())
+            return (b"absent", path.encode(), err.code.encode()), content_stamp(err)
 
-    def by_stamp(path: str, version: str | None) -> tuple[bytes, ...]:
-        stamp = photo_stamp(path, root)
-        return (b"absent", path.encode()) if stamp is None else (b"stat", path.encode(), stamp.encode())
+    def by_stamp(path: str, version: str | None) -> tuple[tuple[bytes, ...], str]:
+        facts = photo_stamp(path, root)
+        parts = (b"absent", path.encode()) if facts is None else (b"stat", path.encode(), facts.encode())
+        return parts, stat_stamp(facts)
 
     return {"version": by_version, "bytes": by_content, "stat": by_stamp}[settings.image_identity]
 

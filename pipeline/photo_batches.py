@@ -30,11 +30,12 @@ _MOST_TOLD = 20  # photos whose warnings a process logs; those of the others are
 
 
 def photo_keys(photos: pa.StructArray) -> list[Hashable]:
-    """What tells photos apart without decoding them: the digest of their bytes, else the path."""
+    """What tells photos apart without decoding them: the digest of their bytes, else the path and its stamp."""
     keys: list[Hashable] = []
     for start in range(0, len(photos), _LOOKED_AT):
         for photo in photos.slice(start, _LOOKED_AT).to_pylist():
-            keys.append(photo["path"] if photo["bytes"] is None else blake3(photo["bytes"]).digest())
+            own = photo["bytes"]
+            keys.append((photo["path"], photo.get("stamp")) if own is None else blake3(own).digest())
     return keys
 
 

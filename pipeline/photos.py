@@ -1,4 +1,9 @@
-"""Photos: from where the catalog says they are to bytes, without leaving `image_root`."""
+"""Photos: from where the catalog says they are to bytes, without leaving `image_root`.
+
+A stamp says which file a photo was when its row was fingerprinted: `stat ` and what `photo_stamp` says, or `bytes ` and
+the digest of its content; for one that was not to be had, the first word and why. It goes with the photo to where it is
+read, and is compared with the very file that was opened: pixels are never kept under the stamp of others.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,12 @@ import posixpath
 from typing import Any
 
 import fsspec
+from blake3 import blake3
 
 from encoders.errors import InputError
 from encoders.photo import PhotoError, PhotoLimits
 from encoders.photo_paths import spellings
-from encoders.regular import IrregularFileError, OversizedFileError, read_regular
+from encoders.regular import IrregularFileError, OversizedFileError, read_with_facts
 from pipeline.config_sections import CatalogConfig
 from pipeline.files import filesystem, is_local
 from pipeline.reasons import Reason
@@ -64,16 +70,33 @@ def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
     """The bytes of a photo, a dict of `bytes` or `path`; PhotoError with a reject's reason when there are none to be
     had.
 
-    A path stays inside `root` after links are resolved, and is a regular file. URLs are not fetched.
+    A path stays inside `root` after links are resolved, and is a regular file. URLs are not fetched. A photo that bears
+    a `stamp` and is another file by now, or none, or one where there was none, is a PhotoError too.
     OSErrors that are not about this one file (a failing disk, too many open files) are raised: they must stop the run.
     """
     if photo["bytes"] is not None:
         raw: bytes = photo["bytes"]
         return raw
-    path: str = photo["path"]
-    if "://" in root:
-        return _fetch_remote(path, root, limits)
-    return _read_local(_found(path, root), path, limits)
+    path, stamp = photo["path"], photo.get("stamp")
+    try:
+        raw, facts = _read_remote(path, root, limits) if "://" in root else _read_local(path, root, limits)
+    except PhotoError as err:
+        if stamp is not None and _stamp_of_none(stamp, err, path, root) != stamp:
+            raise _changed(path) from err
+        raise
+    if stamp is not None and _stamp_of(stamp, raw, facts, path, root) != stamp:
+        raise _changed(path)
+    return raw
+
+
+def stat_stamp(facts: str | None) -> str:
+    """The stamp of a photo of which `photo_stamp` says `facts`."""
+    return f"stat {facts or 'none'}"
+
+
+def content_stamp(found: bytes | PhotoError) -> str:
+    """The stamp of a photo that was read, or could not be."""
+    return f"bytes {found.code if isinstance(found, PhotoError) else blake3(found).hexdigest()}"
 
 
 def photo_stamp(path: str, root: str) -> str | None:
@@ -92,7 +115,35 @@ def photo_stamp(path: str, root: str) -> str | None:
         if "://" not in root and err.errno in _NO_FILE | _NO_PHOTO:
             return None
         raise
-    return f"{facts.st_size} {facts.st_mtime_ns}" if os.access(local, os.R_OK) else None
+    return _facts(facts) if os.access(local, os.R_OK) else None
+
+
+def _facts(found: os.stat_result) -> str:
+    return f"{found.st_size} {found.st_mtime_ns}"
+
+
+def _stamp_of(stamp: str, raw: bytes, facts: str | None, path: str, root: str) -> str:
+    """What `stamp` would be of the photo that was read just now, of which a local file's `facts` are known."""
+    if not stamp.startswith("stat "):
+        return content_stamp(raw)
+    if facts is None:
+        _remote(path, root)[0].invalidate_cache()  # a listing of before would say what was
+        facts = photo_stamp(path, root)
+    return stat_stamp(facts)
+
+
+def _stamp_of_none(stamp: str, err: PhotoError, path: str, root: str) -> str:
+    """What `stamp` would be of the photo that could not be read just now."""
+    if not stamp.startswith("stat "):
+        return content_stamp(err)
+    gone = err.code in (Reason.IMAGE_NOT_FOUND, Reason.IMAGE_CHANGED)
+    return stat_stamp(None if gone else photo_stamp(path, root))
+
+
+def _changed(path: str) -> PhotoError:
+    return PhotoError(
+        Reason.IMAGE_CHANGED, f"the file was replaced, written to or removed during the run: {path[:200]}"
+    )
 
 
 def _found(path: str, root: str) -> str:
@@ -121,9 +172,11 @@ def _spelled(path: str, root: str) -> str:
     return next(filter(os.path.lexists, inside), written)
 
 
-def _read_local(real: str, path: str, limits: PhotoLimits) -> bytes:
+def _read_local(path: str, root: str, limits: PhotoLimits) -> tuple[bytes, str | None]:
+    """(bytes, facts as in `photo_stamp`) of one open file; PhotoError also when it was written to meanwhile."""
+    real = _found(path, root)
     try:
-        return read_regular(real, limits.max_bytes, follow_links=False)
+        raw, before, after = read_with_facts(real, limits.max_bytes, follow_links=False)
     except IrregularFileError as err:
         raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{err.kind}, not a regular file: {path[:200]}") from err
     except OversizedFileError as err:
@@ -134,9 +187,12 @@ def _read_local(real: str, path: str, limits: PhotoLimits) -> bytes:
         if err.errno in _NO_PHOTO:
             raise PhotoError(Reason.IMAGE_FORBIDDEN, f"{os.strerror(err.errno).lower()}: {path[:200]}") from err
         raise
+    if _facts(before) != _facts(after):
+        raise _changed(path)
+    return raw, _facts(before)
 
 
-def _fetch_remote(path: str, root: str, limits: PhotoLimits) -> bytes:
+def _read_remote(path: str, root: str, limits: PhotoLimits) -> tuple[bytes, None]:
     fs, name = _remote(path, root)
     try:
         facts = fs.info(name)
@@ -147,7 +203,7 @@ def _fetch_remote(path: str, root: str, limits: PhotoLimits) -> bytes:
         raw: bytes = fs.cat_file(name)
     except FileNotFoundError as err:
         raise PhotoError(Reason.IMAGE_NOT_FOUND, f"no such object: {path[:200]}") from err
-    return raw
+    return raw, None
 
 
 def _remote(path: str, root: str) -> tuple[fsspec.AbstractFileSystem, str]:

@@ -19,6 +19,7 @@ class Reason(StrEnum):
     IMAGE_TOO_LARGE = "image_too_large"
     IMAGE_TOO_SLOW = "image_too_slow"
     IMAGE_FORBIDDEN = "image_forbidden"
+    IMAGE_CHANGED = "image_changed"
     ENCODER_FAILED = "encoder_failed"
     NONFINITE_EMBEDDING = "nonfinite_embedding"
 
@@ -39,6 +40,7 @@ _FIXES = {
     Reason.IMAGE_TOO_LARGE: "make the photo smaller, or raise catalog.max_photo_bytes or catalog.max_photo_pixels",
     Reason.IMAGE_TOO_SLOW: "save the photo again, or raise catalog.max_photo_seconds",
     Reason.IMAGE_FORBIDDEN: "name a file below catalog.image_root that this user may read; addresses are not fetched",
+    Reason.IMAGE_CHANGED: "run again: it is read anew; put photos in place before the run, or write and rename them",
     Reason.ENCODER_FAILED: "see log.txt for what the encoder said of the row, and correct its text or photo",
     Reason.NONFINITE_EMBEDDING: "use encoders.text.precision=fp32, or weights that give numbers for such a row",
 }

@@ -121,15 +121,17 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
                     f"{table.num_rows}",
                     "the catalog changed during the run: run again",
                 )
-            name = fingerprints.shard_name(self.encoding, table.drop_columns(["version"]))
+            name = fingerprints.shard_name(self.encoding, table.drop_columns(["version", "stamps"]))
             found = standing(self.store, name, table, self.config, self.root)
             if found.stands:
                 Metrics.counter("vitrine", "units_reused").inc()
                 table = table.slice(0, 0)
             else:
                 table = with_states(table, self.config, self.root)
+                stamped = fingerprints.with_stamps(table.column("photos"), table.column("stamps"))
+                table = table.set_column(table.column_names.index("photos"), "photos", stamped)
         meta = {"unit": unit.number, "rows": unit.rows, "shard": found.name, "before": found.before}
-        yield _batch(table.drop_columns(["version"]), meta)
+        yield _batch(table.drop_columns(["version", "stamps"]), meta)
 
     def infer_output_type(self, input_type: Any) -> Any:
         """Row: see the class Row."""
@@ -327,7 +329,7 @@ def _keep_memory_for(networks: bool) -> None:
 
 
 def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
-    """One unit as it enters the encoders: clean rows of its category, with fingerprints of text and photos."""
+    """One unit: clean rows of its category, with fingerprints of text and photos, and the stamps of these."""
     duplicates = np.frombuffer(unit.duplicates, dtype=np.int32).tolist()
     groups = range(unit.first_group, unit.end_group)
     limit = config.shards.max_unit_bytes
@@ -336,9 +338,9 @@ def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
     if unit.category:
         table = table.filter(pa.compute.equal(table.column("partition"), unit.category))
     photos, versions = table.column("photos"), table.column("version")
-    found = fingerprints.photo_fingerprints(photos, versions, config.catalog, root)
+    found, stamps = fingerprints.stamped_fingerprints(photos, versions, config.catalog, root)
     table = table.append_column("text_fingerprint", fingerprints.text_fingerprints(table.column("text")))
-    return table.append_column("photo_fingerprint", found)
+    return table.append_column("photo_fingerprint", found).append_column("stamps", stamps)
 
 
 def _batch(table: pa.Table, meta: dict[str, Any]) -> pa.RecordBatch:

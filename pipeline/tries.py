@@ -5,7 +5,8 @@ not even when the photo arrives. So a unit may be tried again: its shards are th
 those of later tries that came out otherwise. Each is written once; the last one counts.
 
 A unit of which a row lost a photo is tried again when the files of its photos are others than they were, and not
-before. A row at which the encoder failed is tried each night, and makes a new try only where it comes out otherwise.
+before. A row at which the encoder failed, or whose photo changed while the run went on, is tried each night, and makes
+a new try only where it comes out otherwise.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from pipeline.shard_files import own_record, reusable_shard
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
 STATE = "photo_state"  # of a unit's table: see `with_states`
+_CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
 
 
 @dataclass(frozen=True)
@@ -74,17 +76,24 @@ def with_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
 
 
 def state_of(fused: pa.Table) -> str:
-    """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty."""
-    if STATE not in fused.column_names:
-        return ""
+    """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty.
+
+    Where a photo changed between its stamp and its reading, that is said in their place.
+    """
     reasons = pc.coalesce(fused.column("reject"), fused.column("degraded"))
     lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column("photos_lost"), 0))
+    if "image_fault" in fused.column_names:
+        changed = pc.equal(fused.column("image_fault"), Reason.IMAGE_CHANGED.value)
+        if pc.any(pc.and_kleene(lost, changed)).as_py():
+            return _CHANGED
+    if STATE not in fused.column_names:
+        return ""
     return _digest(fused.column("row"), fused.column(STATE)) if pc.any(lost).as_py() else ""
 
 
 def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
     failed = failed_rows(record)
-    if Reason.ENCODER_FAILED.value in failed:
+    if Reason.ENCODER_FAILED.value in failed or record.photo_state == _CHANGED:
         return True
     if not failed or not _looks(config):
         return False

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import fsspec
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from encoders import regular
 from encoders.hashed_text import HashedText
 from encoders.photo_descriptors import PhotoDescriptors
+from pipeline import transforms
 from tests.conftest import digests, manifest_of, vitrine, write_titles
 
 ROWS = 20
@@ -32,24 +38,27 @@ def night(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         version=["1"] * ROWS,
     )
 
-    def run(identity: str = "version") -> dict[str, Any]:
+    def run(identity: str = "version", store: str = "store", root: str = str(tmp_path / "photos")) -> dict[str, Any]:
         more = ("catalog.version_column=version",) if identity == "version" else ()
         done = vitrine(
             "run",
             "-c",
             "configs/weightless.yaml",
             f"catalog.path={catalog}",
-            f"catalog.image_root={tmp_path / 'photos'}",
+            f"catalog.image_root={root}",
             f"catalog.image_identity={identity}",
-            f"store.path={tmp_path / 'store'}",
+            f"store.path={tmp_path / store}",
             "catalog.text=[title]",
             "catalog.partition=null",
             "catalog.attributes=[title]",
             "shards.unit_rows=10",
+            "gates.max_degraded_share=1",
             *more,
         )
         assert done.exit_code == 0, done.stderr
-        report: dict[str, Any] = json.loads((sorted((tmp_path / "store/runs").iterdir())[-1] / "run.json").read_text())
+        report: dict[str, Any] = json.loads(
+            (sorted((tmp_path / store / "runs").iterdir())[-1] / "run.json").read_text()
+        )
         return report
 
     return run
@@ -131,3 +140,144 @@ def test_an_encoder_that_failed_is_tried_each_night(
     assert manifest_of(tmp_path / "store").rows == ROWS
     assert night()["status"] == "unchanged"
     assert vitrine("verify", tmp_path / "store", "--all").exit_code == 0
+
+
+def vectors(store: Path) -> dict[str, Any]:
+    """id -> embedding of what is published."""
+    files = [shard.record.file for shard in manifest_of(store).shards]
+    rows = [row for file in files if file is not None for row in pq.read_table(store / file.path).to_pylist()]
+    return {row["id"]: row["embedding"] for row in rows}
+
+
+def replace(path: Path) -> None:
+    """Another photo, renamed into its place."""
+    paint(path.with_name("next.png"), 17)
+    path.with_name("next.png").rename(path)
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[:60])
+
+
+def touch(path: Path) -> None:
+    os.utime(path, ns=(7, 7))
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def lock_away(path: Path) -> None:
+    """What the system says of a link that leads to itself."""
+    path.unlink()
+    path.symlink_to(path)
+
+
+def arrive(path: Path) -> None:
+    paint(path, 3)
+
+
+CHANGES = (replace, truncate, touch, remove, lock_away, arrive)  # of the photos 0 to 5
+
+
+@contextmanager
+def changed_after_stamping(change: Callable[[], None]) -> Iterator[None]:
+    """Something happens once, between the moment that the first unit is named by what its photos are, and their
+    reading.
+    """
+    real, done = transforms.standing, list[str]()
+
+    def standing(store: Any, name: str, unit: Any, *rest: Any) -> Any:
+        found = real(store, name, unit, *rest)
+        if not done and unit.column("photos").to_pylist()[0][0]["path"] == "0.png":
+            done.append(name)
+            change()
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(transforms, "standing", standing)
+        yield
+    assert done
+
+
+@pytest.mark.parametrize("identity", ["stat", "bytes"])
+def test_photos_that_change_after_their_stamps(night: Any, tmp_path: Path, encoded: list[int], identity: str) -> None:
+    """A photo that is replaced, truncated, touched, removed or added between its stamp and its reading costs its
+    product the photo for one night. Also where it is then exactly as it was, the next night heals it: no vector stands
+    under the identity of other pixels, so what is published is what a fresh store publishes.
+    """
+    paths = [tmp_path / "photos" / f"{n}.png" for n in range(len(CHANGES))]
+    late = paths[-1].read_bytes()
+    paths[-1].unlink()
+    before = {path: (path.read_bytes(), path.stat()) for path in paths[:-1]}
+
+    def change() -> None:
+        for path, one in zip(paths, CHANGES, strict=True):
+            one(path)
+
+    with changed_after_stamping(change):
+        first = night(identity)
+    same = int(identity == "bytes")  # of the one that was touched, the bytes are what they were
+    assert first["degraded"] == {"image_changed": len(CHANGES) - same}
+    assert first["details"][0]["detail"] == "the file was replaced, written to or removed during the run"
+    for path in paths:
+        path.unlink(missing_ok=True)
+    for path, (raw, facts) in before.items():
+        path.write_bytes(raw)
+        os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    second = night(identity)
+    assert (second["degraded"], second["units_reused"]) == ({"image_not_found": 1}, 1)
+    encoded.clear()
+    assert (night(identity)["status"], encoded) == ("unchanged", [])
+    paths[-1].write_bytes(late)
+    replace(paths[0])
+    assert night(identity)["degraded"] == {}
+    night(identity, "fresh")
+    assert vectors(tmp_path / "store") == vectors(tmp_path / "fresh")
+    assert vitrine("verify", tmp_path / "store", "--all").exit_code == 0
+
+
+@pytest.mark.parametrize("identity", ["stat", "bytes", "version"])
+def test_a_photo_that_is_written_to_while_it_is_read(
+    night: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, identity: str
+) -> None:
+    """Whatever tells photos apart, one that was half read before a write and half after it is none, and is read again
+    the next night, though it looks as it did.
+    """
+    path = tmp_path / "photos" / "3.png"
+    facts, real = path.stat(), regular.open_regular
+
+    class Torn(io.FileIO):
+        def read(self, size: int = -1) -> bytes:
+            half = super().read(40)
+            os.utime(path)
+            return half + super().read(size)
+
+    def opened(name: Any, follow_links: bool = True) -> Any:
+        return Torn(name) if str(name) == str(path) else real(name, follow_links)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(regular, "open_regular", opened)
+        assert night(identity)["degraded"] == {"image_changed": 1}
+    os.utime(path, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    assert night(identity)["degraded"] == {}
+
+
+def test_a_photo_in_a_bucket_that_changes_after_its_stamp(
+    night: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the bucket knows of an object is compared alike."""
+    fs = fsspec.filesystem("memory")
+    for file in (tmp_path / "photos").iterdir():
+        fs.put_file(str(file), f"/photos/{file.name}")
+
+    def put() -> None:
+        paint(tmp_path / "photos" / "3.png", 17)
+        fs.put_file(str(tmp_path / "photos" / "3.png"), "/photos/3.png")
+
+    with changed_after_stamping(put):
+        assert night("stat", root="memory://photos")["degraded"] == {"image_changed": 1}
+    assert night("stat", root="memory://photos")["degraded"] == {}
+    fs.rm("/photos", recursive=True)
+    night("bytes", "fresh")
+    assert vectors(tmp_path / "store") == vectors(tmp_path / "fresh")
