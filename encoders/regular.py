@@ -82,7 +82,9 @@ def read_with_facts(
         before = os.fstat(file.fileno())
         if before.st_size > most_bytes:
             raise OversizedFileError(path, before.st_size, most_bytes)
-        raw = file.read(most_bytes + 1)  # what says 0 bytes may go on for ever, as files of /proc do
+        raw = file.read(before.st_size + 1)  # not more: room for all that is asked for would be taken at once
+        if len(raw) > before.st_size:  # what says 0 bytes may go on for ever, as files of /proc do
+            raw += file.read(most_bytes + 1 - len(raw))
         after = os.fstat(file.fileno())
     if len(raw) > most_bytes:
         raise OversizedFileError(path, len(raw), most_bytes)

@@ -96,8 +96,7 @@ class ShardRecord(NamedRecord):
     rejects: FileRef | None  # None: no row was rejected
     segments: tuple[Segment, ...]
     rejected: tuple[RejectCount, ...]
-    # Of the rows that lost a photo, under `image_identity: version`: what was known of their files before they were
-    # read; under any: that one of them changed between that and its reading.
+    # Of rows that lost a photo: what was known of its file (`image_identity: version`), or that it changed meanwhile.
     photo_state: str = ""
     details: tuple[DetailCount, ...] = ()  # the most frequent
 

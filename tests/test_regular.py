@@ -84,3 +84,10 @@ def test_a_query_photo_is_bounded_as_those_of_products(published: Path, tmp_path
     assert f"{20_000_000:,}" in expected
     assert f"{2**40:,}" in came
     assert "catalog.max_photo_bytes" in fix
+
+
+def test_room_is_taken_for_what_a_file_has(tmp_path: Path) -> None:
+    """A bound is no size: of a small file no more room is taken than it needs, whatever may be read."""
+    path = tmp_path / "file"
+    path.write_bytes(b"0123456789")
+    assert read_regular(path, 2**62) == b"0123456789"
