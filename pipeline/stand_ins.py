@@ -106,8 +106,8 @@ def with_fusion(config: Config, spec: FusionSpec) -> Config:
 
 def refitted(fit: Fitted, config: Config) -> Fitted:
     """`fit` with the fusion of `config`."""
-    both = {"embedding": fit.embedding, "building": fit.building}
-    return replace(fit, **{step: with_fusion(one, config.fusion_spec) for step, one in both.items()})
+    spec = config.fusion_spec
+    return replace(fit, embedding=with_fusion(fit.embedding, spec), building=with_fusion(fit.building, spec))
 
 
 def measured(
