@@ -98,7 +98,12 @@ class WeightedSum(Fusion):
     near by what they have do on average. With `alignment` it is one factor g for both and no lines: text-only is
     (wt + wi g) t, photo-only (wt g + wi) i. Loaded with neither, items that lack something are refused.
 
-    **For which towers that holds** is measured in `benchmarks/missing_photos.py`: docs/benchmarks/missing_photos.md.
+    **For which towers that holds.** Synthetic towers of 32 and 256 dimensions, measured on 2,048 products, for a share
+    of 30%: with 30% missing, both shares are within 5 points of the tower's own in catalogs of 1,000 to 30,000 rows,
+    whether the towers have no gap, a narrow or a wide one, and are isotropic or not; of towers that know nothing of one
+    another and have a wide gap, products without photo sink by 5 to 6. Under stand-ins balanced for 30%, a catalog of
+    which 60% lack it sinks by up to 8 points under gaps, and by 9 to 18 for towers that know nothing of one another: a
+    run balances for its catalog's own share. The larger the catalog against the sample, the further off.
 
     Items are scaled to be no longer than 1, and queries by the inverse. What an item lacks to 1 stands in one more
     coordinate, which is 0 in queries and so changes no score (Bachrach et al. 2014, "Speeding up the Xbox recommender
