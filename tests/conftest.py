@@ -8,6 +8,7 @@ import gc
 import os
 import threading
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,21 @@ def run_titles(catalog: Path | str, store: Path, *more: str) -> Result:
     """`vitrine run` on a catalog of `write_titles`."""
     where = (f"catalog.path={catalog}", f"store.path={store}")
     return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)
+
+
+_POOLS: list[pa.MemoryPool] = []  # for as long as the process lives: what was allocated is given back to its pool
+
+
+@contextmanager
+def arrow_memory() -> Iterator[pa.MemoryPool]:
+    """A pool that knows the most memory that Arrow held inside: `max_memory()`."""
+    before = pa.default_memory_pool()
+    _POOLS.append(pa.proxy_memory_pool(before))
+    pa.set_memory_pool(_POOLS[-1])
+    try:
+        yield _POOLS[-1]
+    finally:
+        pa.set_memory_pool(before)
 
 
 def told(stderr: str) -> tuple[str, str, str]:

@@ -16,7 +16,7 @@ import pytest
 from encoders.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.pieces import Bounds, unit_rows
-from tests.conftest import TITLES_ONLY, last_log, run_titles, told
+from tests.conftest import TITLES_ONLY, arrow_memory, last_log, run_titles, told
 
 ROWS = 400
 MEGABYTE = "red dress " * 100_000
@@ -95,3 +95,24 @@ def test_nulls_in_lists_are_counted_before_they_are_decoded(tmp_path: Path) -> N
     path = write(tmp_path / "a.parquet", lists, write_batch_size=len(items))
     with pq.ParquetFile(path) as file, pytest.raises(InputError, match="takes 32,000,000"):
         unit_rows(str(path), file, [0], 0, ["title"], Bounds(2**26, 2**24))
+
+
+def test_columns_share_what_may_be_decoded_at_a_time(tmp_path: Path) -> None:
+    """Twelve columns of delta-coded text, kilobytes in the file and 192 MB once decoded, are read within the bytes of a
+    unit together, not each.
+    """
+    text, names = "red dress " * 25_000, [f"c{number}" for number in range(12)]
+    columns_of = {name: [text + str(number) for number in range(64)] for name in names}
+    path, encoding = tmp_path / "a.parquet", dict.fromkeys(names, "DELTA_BYTE_ARRAY")
+    pq.write_table(
+        pa.table(columns_of),
+        path,
+        use_dictionary=False,
+        column_encoding=encoding,
+        compression="zstd",
+        row_group_size=64,
+    )
+    with arrow_memory() as pool, pq.ParquetFile(path) as file:
+        read = unit_rows(str(path), file, [0], 0, names, Bounds(100_000, 20_000_000))
+    assert read.too_large.to_pylist() == [True] * 64
+    assert pool.max_memory() < 40_000_000

@@ -204,8 +204,10 @@ def _empty(path: str, file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
 
 
 def _rows_at_once(path: str, group: pq.RowGroupMetaData, leaves: Sequence[_Leaf], limit: int) -> int:
-    """How many rows of a row group can be decoded together; InputError for a page that is too large by itself."""
-    rows = _BATCH_ROWS
+    """How many rows of a row group can be decoded together, all columns counted; InputError for a page that is too
+    large by itself.
+    """
+    chunks: list[tuple[Sequence[Page], pq.ColumnChunkMetaData, pq.ColumnSchema]] = []
     with bytes_of(path) as raw:
         for leaf in leaves:
             chunk = group.column(leaf.number)
@@ -214,7 +216,12 @@ def _rows_at_once(path: str, group: pq.RowGroupMetaData, leaves: Sequence[_Leaf]
             else:  # headers of objects in a bucket would cost a request each: their footers are believed
                 pages = [Page(chunk.total_uncompressed_size // max(1, group.num_rows // _BATCH_ROWS), 1, False)]
             _refuse_large(path, pages, chunk, leaf, limit)
-            rows = min(rows, _rows_within(pages, chunk, leaf.schema, group.num_rows, limit // _SHARE))
+            chunks.append((pages, chunk, leaf.schema))
+    # A page of each column is held whatever is asked for: many columns of few bytes are not decoded row by row.
+    room = max(limit // _SHARE, 2 * sum(max((page.size for page in pages), default=0) for pages, *_ in chunks))
+    rows = _BATCH_ROWS
+    while rows > 1 and sum(_bytes_within(*one, group.num_rows, rows) for one in chunks) > room:
+        rows //= 2
     return rows
 
 
@@ -230,26 +237,25 @@ def _refuse_large(path: str, pages: Sequence[Page], chunk: pq.ColumnChunkMetaDat
         )
 
 
-def _rows_within(
-    pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, column: pq.ColumnSchema, rows: int, limit: int
+def _bytes_within(
+    pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, column: pq.ColumnSchema, rows: int, count: int
 ) -> int:
-    """How many rows of a column cannot take more than `limit` while they are decoded, whatever is in its pages.
+    """The most that `count` of the `rows` of a column can take while they are decoded, whatever is in its pages; 0 for
+    numbers.
 
-    Dictionaries are not spelled out here. But a value of DELTA_BYTE_ARRAY may repeat all of the one before, one of a
-    fixed length may stand in the file once, and some pages have larger values than others.
+    Dictionaries are not spelled out here. But a value of DELTA_BYTE_ARRAY may repeat all of its page before it (no
+    more: prefixes begin anew with each page), one of a fixed length may stand in the file once, and some pages have
+    larger values than others.
     """
     if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-        row: int = column.length * chunk.num_values // max(1, rows)
-        return max(1, min(_BATCH_ROWS, limit // max(1, row)))
+        return count * max(1, column.length * chunk.num_values // max(1, rows))
     if column.physical_type != "BYTE_ARRAY":
-        return _BATCH_ROWS
+        return 0
     data = [page for page in pages if not page.dictionary]
+    each = count * max(1, chunk.num_values // max(1, rows))
     if "DELTA_BYTE_ARRAY" in chunk.encodings or (_is_delta(chunk) and len(data) < len(pages)):
-        return max(1, min(_BATCH_ROWS, limit // max(1, sum(page.size for page in pages))))
-    each, found = max(1, chunk.num_values // max(1, rows)), _BATCH_ROWS
-    while found > 1 and _widest(data, found * each) > limit:
-        found //= 2
-    return found
+        return each * max((page.size for page in pages), default=0)
+    return _widest(data, each)
 
 
 def _widest(pages: Sequence[Page], count: int) -> int:
