@@ -10,11 +10,8 @@ from pathlib import Path
 
 import click
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from encoders.errors import InputError
-from encoders.machine import machine_fault
-from encoders.regular import open_regular
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.page import Answer, duration, photo_of, write_page
@@ -115,15 +112,13 @@ def filtered(where: Sequence[Condition]) -> str:
 
 def read_questions(path: Path) -> list[Question]:
     """The rows of a queries file, in order; photo paths are relative to its folder."""
-    try:
-        with open_regular(path) as file:
-            table = pq.read_table(file)
-    except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
-        raise machine_fault(err) or InputError("a Parquet file of queries", str(err), "correct --queries") from err
+    from pipeline.catalog.user_tables import user_table  # a search by --text or --image needs none of it
+
+    table, columns = user_table(path, "--queries", ("query_id", "text", "image"))
     asking = [field for field in table.schema if field.name in ("text", "image")]
     if not asking:
         raise InputError(
-            "a column text or image", f"{path} with {', '.join(table.column_names)}", "call the columns text and image"
+            "a column text or image", f"{path} with {', '.join(columns)}", "call the columns text and image"
         )
     wrong = [f"{field.name}: {field.type}" for field in asking if not _is_text(field.type)]
     if wrong:

@@ -11,14 +11,12 @@ from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
-import pyarrow.parquet as pq
 
 from encoders.errors import InputError
-from encoders.machine import machine_fault
 from encoders.names import clean_id, same_category
-from encoders.regular import open_regular
 from pipeline.ask import Question, read_questions
 from pipeline.catalog.names import clean_ids
+from pipeline.catalog.user_tables import user_table
 from pipeline.exact import Part, ids_of
 
 _NAMED = 5  # examples that a message names
@@ -74,7 +72,7 @@ def read_judged(queries: Path, qrels: Path) -> list[Judged]:
     repeated judgments, gains that are no whole number of 0 and more, no judged query at all.
     """
     asked = read_questions(queries)
-    table = _table(queries, "--queries", ("query_id",))
+    table = _table(queries, "--queries", ("query_id",), ("category",))
     names = _texts(table, "query_id", queries)
     _refuse_repeated(names, f"each query_id of {queries} once")
     has_category = "category" in table.column_names
@@ -120,15 +118,13 @@ def _gains(table: pa.Table, path: Path) -> list[int]:
     return gains
 
 
-def _table(path: Path, option: str, needed: Sequence[str]) -> pa.Table:
-    try:
-        with open_regular(path) as file:
-            table = pq.read_table(file)
-    except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
-        raise machine_fault(err) or InputError("a Parquet file", f"{path}: {err}", f"correct {option}") from err
-    missing = [name for name in needed if name not in table.column_names]
+def _table(path: Path, option: str, needed: Sequence[str], more: Sequence[str] = ()) -> pa.Table:
+    """The columns `needed`, which must be there, and those of `more` that are."""
+    wanted = (*needed, *more)
+    table, columns = user_table(path, option, wanted)
+    missing = [name for name in needed if name not in columns]
     if missing:
-        came = f"{path} without {', '.join(missing)}; it has {', '.join(table.column_names)}"
+        came = f"{path} without {', '.join(missing)}; it has {', '.join(columns)}"
         raise InputError(f"the columns {', '.join(needed)}", came, "rename the columns")
     return table
 

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from blake3 import blake3
 
 from lookup.manifest import path_of
-from tests.conftest import digests, run_titles, told, vitrine, write_titles
+from tests.conftest import arrow_memory, digests, run_titles, told, vitrine, write_titles
 
 COLOURS = ("red", "blue", "green", "black", "white")
 KINDS = ("dress", "shoe", "lamp", "kite", "apron", "chair", "scarf", "bag")
@@ -209,6 +211,45 @@ def test_a_file_of_queries_that_asks_nothing(table: pa.Table, word: str, publish
     done = vitrine("search", published, "--queries", tmp_path / "queries.parquet")
     assert (done.exit_code, done.stdout) == (2, "")
     assert word in "\n".join(told(done.stderr))
+
+
+def test_queries_and_judgments_are_measured_before_they_are_decoded(published: Path, tmp_path: Path) -> None:
+    """2 GB of text in kilobytes, as queries and as judgments: one message, exit 2, and the memory is not taken."""
+    n, long = 2100, "red dress " * 100_000
+    long_ones = pa.DictionaryArray.from_arrays(pa.array(np.zeros(n, np.int32)), pa.array([long]))
+    names = pa.array([f"q{number}" for number in range(n)])
+    bomb, fine, judged = (tmp_path / f"{name}.parquet" for name in ("bomb", "fine", "judged"))
+    pq.write_table(pa.table({"query_id": names, "text": long_ones}), bomb, compression="zstd", store_schema=False)
+    pq.write_table(pa.table({"query_id": names, "text": names}), fine)
+    gains = pa.array(np.ones(n, np.int64))
+    table = pa.table({"query_id": names, "id": long_ones, "gain": gains})
+    pq.write_table(table, judged, compression="zstd", store_schema=False)
+    with arrow_memory() as pool:
+        done = [
+            vitrine("search", published, "--queries", bomb),
+            vitrine("eval", published, "--queries", fine, "--qrels", judged),
+        ]
+    for one, option, path in zip(done, ("--queries", "--qrels"), (bomb, judged), strict=True):
+        assert (one.exit_code, one.stdout) == (2, "")
+        expected, came, fix = told(one.stderr)
+        assert "at most 5,000,000 rows and 268,435,456 bytes" in expected
+        assert str(path) in came
+        assert option in fix
+    assert pool.max_memory() < 400_000_000
+
+
+def test_queries_come_in_the_forms_of_catalogs(published: Path, tmp_path: Path) -> None:
+    """Text as bytes without the mark, and as a dictionary, asks as strings do; bytes that are not UTF-8 are told."""
+    forms = (pa.array(["red"]), pa.array([b"red"]), pa.array(["red"]).dictionary_encode(), pa.array([b"\xff"]))
+    done = []
+    for text in forms:
+        pq.write_table(pa.table({"text": text}), tmp_path / "queries.parquet")
+        done.append(vitrine("search", published, "--queries", tmp_path / "queries.parquet", "--json"))
+    assert [one.exit_code for one in done] == [0, 0, 0, 2]
+    ids = [re.findall('"id": "([^"]+)"', one.stdout) for one in done[:3]]
+    assert ids[0]
+    assert ids[0] == ids[1] == ids[2]
+    assert "text in UTF-8" in told(done[3].stderr)[0]
 
 
 @pytest.mark.parametrize(
