@@ -248,11 +248,12 @@ def _bytes_within(
     larger values than others.
     """
     if column.physical_type == "FIXED_LEN_BYTE_ARRAY":
-        return count * max(1, column.length * chunk.num_values // max(1, rows))
+        fixed: int = column.length * chunk.num_values // max(1, rows)
+        return count * max(1, fixed)
     if column.physical_type != "BYTE_ARRAY":
         return 0
     data = [page for page in pages if not page.dictionary]
-    each = count * max(1, chunk.num_values // max(1, rows))
+    each: int = count * max(1, chunk.num_values // max(1, rows))
     if "DELTA_BYTE_ARRAY" in chunk.encodings or (_is_delta(chunk) and len(data) < len(pages)):
         return each * max((page.size for page in pages), default=0)
     return _widest(data, each)
