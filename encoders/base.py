@@ -9,7 +9,8 @@ import importlib
 import importlib.util
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
@@ -26,6 +27,7 @@ from encoders.identity import identity_of, parts_of
 from encoders.liveness import beat
 from encoders.machine import machine_fault
 from encoders.named_types import types_in
+from encoders.networks.folders import changed_model, pins_of
 from encoders.photo import PhotoLimits, decode
 
 _COMPUTE = ("torch", "torchcodec", "transformers", "tokenizers", "timm")  # whose versions are told of networks
@@ -215,12 +217,16 @@ def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
 
 
 def load(spec: EncoderSpec, device: str) -> Encoder:
-    """The live encoder of `spec`, loaded once per process and device, shared by threads."""
-    key = (spec.identity, device)
+    """The live encoder of `spec`, loaded once per process and device, shared by threads.
+
+    VitrineError when the files that make its identity are others by the time that they are loaded.
+    """
     with _loading:
-        if key not in _loaded:
-            _loaded[key] = _live(spec, spec.load, device)
-        return _loaded[key]
+        with _unchanged(spec):
+            key = (spec.identity, device)
+            live = _loaded[key] if key in _loaded else _live(spec, spec.load, device)
+        _loaded[key] = live
+    return live
 
 
 def load_text(spec: EncoderSpec, device: str) -> TextEncoder:
@@ -234,11 +240,11 @@ def load_text(spec: EncoderSpec, device: str) -> TextEncoder:
 
 def load_query_text(spec: EncoderSpec, device: str) -> TextEncoder:
     """The live text tower of `spec` for queries, loaded once per process: without torch where that is possible."""
-    key = (identity_of(spec.parts_for("text")), device)
     with _loading:
-        if key not in _light:
-            _light[key] = _live(spec, spec.light_text, device)
-        light = _light[key]
+        with _unchanged(spec):
+            key = (identity_of(spec.parts_for("text")), device)
+            light = _light[key] if key in _light else _live(spec, spec.light_text, device)
+        _light[key] = light
     return load_text(spec, device) if light is None else light
 
 
@@ -267,6 +273,17 @@ def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> An
 _loaded: dict[tuple[str, str], Encoder] = {}
 _light: dict[tuple[str, str], TextEncoder | None] = {}  # None: there is none, and `_loaded` has the tower
 _loading = threading.Lock()
+
+
+@contextmanager
+def _unchanged(spec: EncoderSpec) -> Iterator[None]:
+    """The body tells an encoder's identity and loads it: of the same files, or VitrineError."""
+    models = [str(getattr(spec, name)) for name in sorted(spec.places)]
+    before = [pins_of(model) for model in models]
+    yield
+    for model, pins in zip(models, before, strict=True):
+        if pins_of(model) != pins:
+            raise changed_model(model)
 
 
 def _live(spec: EncoderSpec, load: Callable[[str], Live], device: str) -> Live:

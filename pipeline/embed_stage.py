@@ -12,6 +12,7 @@ from encoders.errors import VitrineError
 from lookup.manifest import ShardEntry
 from lookup.store import Store
 from pipeline.config import Config
+from pipeline.fingerprints import refuse_other_models
 from pipeline.plan import Plan, Unit
 from pipeline.progress import Progress, begin, rows_under_way, watched
 from pipeline.runners import run_pipeline
@@ -39,8 +40,13 @@ def embed(
     if todo:
         begin()
         stage = Embed(config, run, plan.image_root, todo)
+
+        def build(pipeline: beam.Pipeline) -> None:
+            _ = pipeline | "Units" >> stage
+            refuse_other_models(config, plan.encoding)
+
         with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)), store.scratch() as scratch:
-            run_pipeline(beam_arguments, config.run.workers, lambda p: p | "Units" >> stage, scratch)
+            run_pipeline(beam_arguments, config.run.workers, build, scratch)
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]
     if missing:

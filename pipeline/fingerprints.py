@@ -14,6 +14,7 @@ from xxhash import xxh3_64_intdigest, xxh3_128_digest
 
 from encoders.identity import identity_of
 from encoders.liveness import beat
+from encoders.networks.folders import changed_model
 from encoders.photo import PhotoError
 from index_builders.shards import FORMAT
 from pipeline.config import Config
@@ -80,6 +81,12 @@ def encoding_identity(config: Config) -> str:
             "photo_limits": asdict(photo_limits(config.catalog)),
         }
     )
+
+
+def refuse_other_models(config: Config, encoding: str) -> None:
+    """VitrineError when the encoders and the fusion are not those that `encoding` was told of any more."""
+    if encoding_identity(config) != encoding:
+        raise changed_model("a model of encoders or fusion, which the plan saw,")
 
 
 def shard_name(encoding: str, batch: pa.Table) -> str:

@@ -57,6 +57,7 @@ class Plan:
     """What a run will do. `key` is equal for two runs that would do the same."""
 
     key: str
+    encoding: str  # see fingerprints.encoding_identity
     catalog: str  # 64 hex digits of names, sizes and stamps of the files
     image_root: str  # where relative photo paths start
     units: tuple[Unit, ...]
@@ -110,12 +111,13 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
             *seen.categories.notices(called),
         ]
         notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
+    encoding = encoding_identity(config)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
         {
             "catalog": catalog,
             "category": category,
-            "encoding": encoding_identity(config),
+            "encoding": encoding,
             "reading": config.catalog.model_dump(mode="json"),
             "called": called,
             # A run that resumes another finds what is done by the number of the unit.
@@ -124,7 +126,8 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
     kinds = named(carried)
-    return Plan(key, catalog, root, units, partitions, duplicates, size, kinds, category, tuple(notices), found.files)
+    told = tuple(notices)
+    return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, kinds, category, told, found.files)
 
 
 @dataclass

@@ -29,6 +29,7 @@ from pipeline.config import Config
 from pipeline.config_yaml import Problem
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
+from pipeline.fingerprints import refuse_other_models
 from pipeline.forecast import fitted
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
@@ -200,6 +201,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
         _refuse_another_catalog(config, plan)
+        refuse_other_models(config, plan.encoding)
         _publish(store, state, state.manifest, request.no_parent)
 
 

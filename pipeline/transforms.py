@@ -142,6 +142,7 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
     """Batch -> batch with text vectors. Without a text tower the batch passes as it is."""
 
     def __init__(self, config: Config) -> None:
+        self.config, self.encoding = config, fingerprints.encoding_identity(config)
         self.spec, self.device = config.encoders.text_spec, config.encoders.device
         self.networks = config.encoders.networks_on_cpu
 
@@ -150,6 +151,7 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
         _keep_memory_for(self.networks)
         with computing():
             self.encoder = load_text(self.spec, self.device) if self.spec else None
+        fingerprints.refuse_other_models(self.config, self.encoding)
 
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Encode the whole unit in micro-batches inside this call."""
@@ -169,6 +171,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
     """Batch -> batch with photo vectors. Pixels live inside this call only."""
 
     def __init__(self, config: Config, root: str) -> None:
+        self.config, self.encoding = config, fingerprints.encoding_identity(config)
         self.spec, self.device, self.root = config.encoders.image_spec, config.encoders.device, root
         self.limits = photo_limits(config.catalog)
         self.threads = config.run.photo_threads
@@ -179,6 +182,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
         _keep_memory_for(self.networks)
         with computing():
             self.encoder = load_image(self.spec, self.device) if self.spec else None
+        fingerprints.refuse_other_models(self.config, self.encoding)
         self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
 
     def teardown(self) -> None:
@@ -206,6 +210,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 
     def __init__(self, config: Config, run: str) -> None:
         self.config, self.run = config, run
+        self.encoding = fingerprints.encoding_identity(config)
 
     def setup(self) -> None:
         """Open the store and load the fusion."""
@@ -213,6 +218,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         self.store = Store.at(self.config.store.path)
         self.dims = tower_dims(self.config)
         self.fusion = fusion_of(self.config)
+        fingerprints.refuse_other_models(self.config, self.encoding)
 
     @beam.DoFn.yields_elements  # type: ignore[untyped-decorator]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[Done]:
@@ -256,6 +262,7 @@ class EncodeFuseAndWrite(FuseAndWrite):
             photo_limits(catalog),
             ThreadPoolExecutor(self.config.run.photo_threads, thread_name_prefix="photos"),
         )
+        fingerprints.refuse_other_models(self.config, self.encoding)
 
     def teardown(self) -> None:
         """Stop the decoding threads, and the processes that they had started."""

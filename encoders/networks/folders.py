@@ -28,7 +28,7 @@ from pydantic import BaseModel, ConfigDict, Field, StringConstraints, Validation
 
 import encoders
 from encoders.disk import replace_file
-from encoders.errors import InputError
+from encoders.errors import InputError, VitrineError
 from encoders.regular import SMALL_FILE, IrregularFileError, OversizedFileError, open_regular, read_regular
 
 LOCK = "models.lock"
@@ -192,6 +192,14 @@ def deciding_files(path: Path) -> list[Path]:
     return sorted(file for file in path.iterdir() if file.is_file() and file.suffix in DECIDING)
 
 
+def pins_of(model: str) -> dict[str, str]:
+    """File name -> what changes when it is replaced, written to or touched, of what decides the vectors of the model
+    that a config names, and of its lock.
+    """
+    path = located(model)
+    return {file.name: _pin(file) for file in (*deciding_files(path), path.parent / LOCK) if file.exists()}
+
+
 def digest_of(path: Path) -> str:
     """64 hex digits: the blake3 of a file, read by all cores."""
     return blake3(max_threads=blake3.AUTO).update_mmap(path).hexdigest()
@@ -300,10 +308,26 @@ def _cut(file: Path, size: int, mtime_ns: int) -> str | None:
 
 
 def _digest_once(path: Path) -> str:
-    stat = path.stat()
-    return _cached_digest(path, stat.st_size, stat.st_mtime_ns)
+    return _cached_digest(path, _pin(path))
 
 
 @lru_cache(maxsize=4096)
-def _cached_digest(path: Path, size: int, mtime_ns: int) -> str:
-    return digest_of(path)
+def _cached_digest(path: Path, pin: str) -> str:
+    digest = digest_of(path)
+    if _pin(path) != pin:
+        raise changed_model(str(path))
+    return digest
+
+
+def _pin(path: Path) -> str:
+    facts = path.stat()
+    return f"{facts.st_size} {facts.st_mtime_ns} {facts.st_ino} {facts.st_ctime_ns}"
+
+
+def changed_model(where: str) -> VitrineError:
+    """The error for a model whose files changed between what told which one it is, and its use."""
+    return VitrineError(
+        "models that stay as they are while they are in use",
+        f"{where} changed meanwhile",
+        "start again when the model is in place; put another version into a folder of its own",
+    )

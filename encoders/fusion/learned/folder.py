@@ -10,6 +10,7 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.base import Modality
@@ -112,15 +113,16 @@ class FusionFolder:
     def fill(self, network: torch.nn.Module) -> None:
         """Load the weights into `network`; InputError when a byte of them changed, or they do not fit."""
         from safetensors import SafetensorError
-        from safetensors.torch import load_file
+        from safetensors.torch import load
 
         self._folder.verify()
-        found, expected = digest_of(self.path / WEIGHTS), self.settings.weights
+        raw = (self.path / WEIGHTS).read_bytes()  # once: what is loaded is what was compared
+        found, expected = blake3(raw).hexdigest(), self.settings.weights
         if found != expected:
             came = f"blake3 {found[:16]}: the file was changed after training"
             raise InputError(f"{self.path / WEIGHTS} as {CONFIG} has it, blake3 {expected[:16]}", came, _FIX)
         try:
-            network.load_state_dict(load_file(self.path / WEIGHTS))
+            network.load_state_dict(load(raw))
         except (RuntimeError, SafetensorError) as err:
             raise InputError(f"weights of the sizes in {CONFIG}", f"{self.path}: {err}", _FIX) from err
 
