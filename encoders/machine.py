@@ -64,7 +64,7 @@ _FAULTS = (
         f"raise the limit of open files (ulimit -n 4096), or let processes listen on localhost; then {_GO_ON}",
     ),
     _Fault(
-        r"BrokenProcessPool|terminated abruptly|SIGKILL|\bsignal 9\b|exited with code -9|No child processes",
+        r"BrokenProcessPool|terminated abruptly|SIGKILL|\bsignal 9\b|exited with (return )?code -9|No child processes",
         "every process of the run to live until its end",
         f"see in dmesg whether the system killed it for want of memory; if so, {_LESS_MEMORY}",
     ),

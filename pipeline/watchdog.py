@@ -1,6 +1,8 @@
 """Ends a run that makes no progress any more: a worker's thread died, a process was killed, a call hangs.
 
-Beam waits for ever for what a dead thread would have said, and meanwhile the run holds the store. Signs of life are
+Beam waits for ever for what a dead thread would have said, and meanwhile the run holds the store. A thread that dies of
+what the machine lacks, or that is Beam's own worker, is seen at once (threading.excepthook): the local runner's server
+of gRPC, say, that cannot start a thread, or a worker for which there is no memory. For all else signs of life are
 beats of this process, the mtime of a file that workers of this machine touch, and finished units
 (encoders/liveness.py).
 Without any for the stated time, the stacks of all threads go into the run's log, and an error is raised in the main
@@ -12,6 +14,7 @@ from __future__ import annotations
 
 import faulthandler
 import logging
+import math
 import os
 import signal
 import threading
@@ -23,39 +26,40 @@ from types import FrameType
 
 from encoders import liveness
 from encoders.errors import VitrineError
+from encoders.machine import machine_fault, machine_fault_in
 from pipeline import streams
 
 _SIGNAL = signal.SIGUSR2  # by which the main thread is woken from whatever it waits for
 _LOOK = 5.0  # seconds between two looks, at most
 _AGAIN, _GRACE = 1.0, 20.0  # seconds between two tries to wake the main thread, and until that is given up
+_LAST_WORD = 2.0  # seconds for a run to end by itself after a thread died
 _WORDS = 30.0  # seconds that the last report and the lock may take
 
 _log = logging.getLogger(__name__)
-_stalled: list[StalledError] = []  # of runs of this process
+_stalled: list[VitrineError] = []  # of runs of this process
+_WORKER = "run_worker"  # Beam's name for the thread that serves a worker: it waits for ever for one that died
 
 
 class StalledError(VitrineError):
-    """A run that made no progress for the stated time."""
+    """A run that made no progress for the stated time, or will make none."""
 
 
 @contextmanager
 def watchdog(minutes: float | None, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> Iterator[None]:
-    """StalledError when there is no sign of life for `minutes` while the body runs (None: wait for ever).
+    """StalledError when there is no sign of life for `minutes` while the body runs (None: wait for ever), or when a
+    thread died for which the body waits; of the machine's fault, if it did.
 
     `sign` is made, and removed. `give_up` is called in a thread of its own where the body cannot be ended: it shall
     leave the report and free the lock.
     """
-    if minutes is None:
-        yield
-        return
     sign.touch()
     liveness.attach(sign)
-    dog = _Dog(60 * minutes, sign, log, give_up)
+    dog = _Dog(math.inf if minutes is None else 60 * minutes, sign, log, give_up)
     try:
         with dog.heard():
             yield
     finally:
-        dog.over.set()
+        dog.end()
         liveness.detach(sign)
         sign.unlink(missing_ok=True)
 
@@ -69,7 +73,8 @@ def leave() -> None:
 class _Dog:
     def __init__(self, seconds: float, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> None:
         self.seconds, self.sign, self.log, self.give_up = seconds, sign, log, give_up
-        self.over = threading.Event()
+        self.over, self.roused = threading.Event(), threading.Event()
+        self.dead: VitrineError | None = None  # what a thread died of
         self.main = threading.current_thread() is threading.main_thread()
 
     @contextmanager
@@ -78,12 +83,33 @@ class _Dog:
         watcher = threading.Thread(target=self._watch, name="watchdog", daemon=True)
         before = signal.signal(_SIGNAL, self._wake) if self.main else None
         watcher.start()
+        hook, threading.excepthook = threading.excepthook, self._heard_of
+        self.hook = hook
         try:
             yield
         finally:
-            self.over.set()
+            threading.excepthook = hook
+            self.end()
             if self.main:
                 signal.signal(_SIGNAL, before)
+
+    def end(self) -> None:
+        """Watch no longer."""
+        self.over.set()
+        self.roused.set()
+
+    def _heard_of(self, death: threading.ExceptHookArgs) -> None:
+        """A thread died of an error: the run ends where it would wait for that thread."""
+        err, thread = death.exc_value, death.thread
+        fault = None if err is None else machine_fault(err)
+        if fault is None and thread is not None and thread.name == _WORKER:
+            said = f"RuntimeError: {type(err).__name__} in the thread {_WORKER}: {' '.join(str(err).split())[:300]}"
+            foreseen = machine_fault_in(said)  # as the server's end of a connection tells it
+            fault = foreseen or VitrineError("every worker to end well", said, "log.txt has the stacks; report it")
+        if fault is not None and self.dead is None:
+            self.dead = fault
+            self.roused.set()
+        self.hook(death)
 
     def _wake(self, number: int, frame: FrameType | None) -> None:
         if _stalled and not self.over.is_set():
@@ -93,24 +119,29 @@ class _Dog:
         liveness.beat()
         look = min(_LOOK, self.seconds / 4)
         seen, alive, looked = self._mtime(), time.monotonic(), time.monotonic()
-        while not self.over.wait(look):
+        while not self.roused.wait(look):
             now, mtime = time.monotonic(), self._mtime()
             if mtime != seen or now - looked > 2 * look + 1:  # stopped meanwhile, with all that it watches
                 seen, alive = mtime, now
             alive, looked = max(alive, liveness.last_beat()), now
             if now - alive > self.seconds:
-                self._end_run(now - alive)
+                self._end_run(self._silent(now - alive), f"no progress for {self.seconds / 60:g} minutes")
                 return
+        # The body may end by itself, and say more of it.
+        if self.dead is not None and not self.over.wait(_LAST_WORD):
+            self._end_run(self.dead, "a thread died")
 
-    def _end_run(self, silent: float) -> None:
-        err = StalledError(
+    def _silent(self, seconds: float) -> VitrineError:
+        return StalledError(
             f"some progress within {self.seconds / 60:g} minutes (run.stall_minutes)",
-            f"none for {silent / 60:.2g} minutes: no row, photo, micro-batch, block or unit was finished",
+            f"none for {seconds / 60:.2g} minutes: no row, photo, micro-batch, block or unit was finished",
             f"read the stacks of all threads in {self.log.name} of the run; run again: it goes on where it stopped. "
             "Where one piece of work does take longer, raise run.stall_minutes",
         )
+
+    def _end_run(self, err: VitrineError, why: str) -> None:
         _stalled.append(err)
-        self._write_stacks()
+        self._write_stacks(why)
         waited = 0.0
         while self.main and waited < _GRACE:
             signal.pthread_kill(threading.main_thread().ident or 0, _SIGNAL)
@@ -128,10 +159,10 @@ class _Dog:
         console.error(err, as_json=False)
         self.give_up(err)
 
-    def _write_stacks(self) -> None:
-        _log.error("no progress for %g minutes: the stacks of all threads are in %s", self.seconds / 60, self.log)
+    def _write_stacks(self, why: str) -> None:
+        _log.error("%s: the stacks of all threads are in %s", why, self.log)
         with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-            file.write("no progress; the stacks of all threads:\n")
+            file.write(f"{why}; the stacks of all threads:\n")
             file.flush()
             faulthandler.dump_traceback(file, all_threads=True)
 

@@ -54,10 +54,24 @@ def raises(*_):
 """
 HANGS = {
     "an encoder that sleeps": SLEEPS,
-    "no memory for Beam's worker": RAISES.format("MemoryError()", "sdk_worker.SdkHarness.run"),
-    "a worker that leaves": RAISES.format("SystemExit()", "sdk_worker.SdkHarness._request_process_bundle"),
     "a store that never answers": "Store.put = lambda *_, **__: time.sleep(1e6)",
     "a main thread that heeds nothing": "import pipeline.watchdog; pipeline.watchdog._GRACE = 2\n" + SWALLOWS,
+}
+
+DEATHS = {
+    "no memory for Beam's worker": ("MemoryError()", "sdk_worker.SdkHarness.run", "memory for what a run holds"),
+    "a worker that leaves": ("SystemExit()", "sdk_worker.SdkHarness._request_process_bundle", "every worker to end"),
+    "no thread for the runner's server": ("RuntimeError(CANNOT)", "grpc._server._handle_call", "threads and processes"),
+    "a killed worker process": (
+        'RuntimeError("Worker subprocess exited with return code -9")',
+        "sdk_worker.SdkHarness.run",
+        "every process of",
+    ),
+    "no thread for a worker": (
+        "RuntimeError(CANNOT)",
+        "sdk_worker.SdkHarness._request_execute",
+        "threads and processes",
+    ),
 }
 
 
@@ -108,6 +122,21 @@ def test_a_run_that_hangs_ends(hang: str, runs: Runs, tmp_path: Path) -> None:
     code, said = runs("", store)
     assert code == 0, said
     assert Store.open(str(store)).published()[1].rows == 40
+
+
+@pytest.mark.parametrize("death", DEATHS)
+def test_a_run_whose_thread_died_ends_at_once(death: str, runs: Runs, tmp_path: Path) -> None:
+    """A thread that the local runner would wait for: the run says what it died of, long before its stall_minutes."""
+    raised, where, said_of_it = DEATHS[death]
+    patch = 'import grpc._server\nCANNOT = "can\'t start new thread"\n' + RAISES.format(raised, where)
+    store = tmp_path / "store"
+    code, said = runs(patch, store, "run.stall_minutes=1")
+    assert code == 1, said
+    assert said_of_it in told("error" + said.rpartition("\nerror")[2])[0]
+    (folder,) = (store / "runs").iterdir()
+    assert "a thread died; the stacks of all threads" in (folder / "log.txt").read_text()
+    assert json.loads((folder / "run.json").read_text())["exit_code"] == 1
+    assert not (store / "lock.json").exists()
 
 
 def test_a_slow_run_is_left_alone(runs: Runs, tmp_path: Path) -> None:
