@@ -6,6 +6,7 @@ import io
 import os
 import signal
 import struct
+import zlib
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from PIL import Image
 from encoders import decoder_process
 from encoders.decoder_process import decode_apart
 from encoders.networks.jpeg import decode_photo
-from encoders.photo import FORMATS, PhotoError, PhotoLimits, decode
+from encoders.photo import FORMATS, PhotoError, PhotoLimits, claimed_pixels, decode
 from encoders.photo_work import is_unbounded
 from tests.conftest import manifest_of, told, vitrine
 
@@ -179,3 +180,36 @@ def test_a_forked_process_has_its_own() -> None:
         os._exit(0 if right else 1)
     assert decode(raw, LIMITS).shape == (30, 40, 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+
+
+def huge(kind: str, width: int, height: int) -> bytes:
+    """A photo of one colour, small as a file whatever its size; 1 bit a pixel where the format has that."""
+    return saved(Image.new("1" if kind in ("PNG", "TIFF") else "L", (width, height), 1), kind)
+
+
+@pytest.mark.nightly  # gigabytes
+@pytest.mark.parametrize("kind", ["PNG", "JPEG"])
+@pytest.mark.filterwarnings("error")
+def test_photos_beyond_pillows_own_limit_are_decoded_where_they_are_allowed(kind: str) -> None:
+    """200 megapixels, as phones have them, are decoded within limits that say so, and refused one pixel below."""
+    raw = huge(kind, 20_000, 10_000)
+    pixels = decode(raw, PhotoLimits(max_pixels=200_000_000, max_seconds=60))
+    assert pixels.shape == (10_000, 20_000, 3)
+    assert pixels[::5000, ::5000].min() == pixels[::5000, ::5000].max() == (255 if kind == "PNG" else 1)
+    with pytest.raises(PhotoError, match="more than 199,999,999 pixels: 20,000 x 10,000"):
+        decode(raw, PhotoLimits(max_pixels=199_999_999))
+
+
+@pytest.mark.parametrize("side", [13_000, 20_000, 60_000])
+@pytest.mark.filterwarnings("error")
+def test_pixels_are_counted_by_the_limit_given_alone(side: int) -> None:
+    """Headers of 169, 400 and 3,600 megapixels, on both sides of Pillow's own limits, are judged by ours."""
+    header = struct.pack(">IIBBBBB", side, side, 8, 2, 0, 0, 0)
+    chunk = b"IHDR" + header
+    raw = b"\x89PNG\r\n\x1a\n" + struct.pack(">I", 13) + chunk + struct.pack(">I", zlib.crc32(chunk))
+    raw += b"\0\0\0\x04IDAT\x78\x9c\x03\x00" + struct.pack(">I", zlib.crc32(b"IDAT\x78\x9c\x03\x00"))
+    assert claimed_pixels(raw, PhotoLimits(max_pixels=side * side)) == side * side
+    assert claimed_pixels(raw, PhotoLimits(max_pixels=side * side - 1)) == 0
+    with pytest.raises(PhotoError, match=f"more than {side * side - 1:,} pixels") as caught:
+        decode(raw, PhotoLimits(max_pixels=side * side - 1))
+    assert caught.value.code == "image_too_large"

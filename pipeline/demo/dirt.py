@@ -10,7 +10,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -78,7 +78,10 @@ def faults_for(photos: str) -> tuple[Fault, ...]:
     if photos == "files":
         return _FAULTS
     if photos == "bytes":
-        return tuple(fault for fault in _FAULTS if not isinstance(fault.photo, Link))
+        made = (fault for fault in _FAULTS if not isinstance(fault.photo, Link))
+        # Beside a path, no bytes are no photo: the path counts, and names what is not there.
+        empty = (_EMPTY, f"{_EMPTY}_no_text")
+        return tuple(replace(one, reason=Reason.IMAGE_NOT_FOUND) if one.what in empty else one for one in made)
     good = tuple(fault for fault in _FAULTS if fault.photo in (_GOOD, None))
     return tuple(fault for fault in good if fault.photo is None or fault.change is not _no_text)
 
@@ -237,9 +240,10 @@ _ODD_PHOTOS: dict[str, Made] = {
     "bmp": Made(_saved("BMP"), ".bmp"),
     "tiff": Made(_saved("TIFF"), ".tiff"),
 }
+_EMPTY = "empty_file"
 _BROKEN_PHOTOS: dict[str, tuple[Reason, Made | Link]] = {
     "missing_file": (Reason.IMAGE_NOT_FOUND, Link("photos/dirty/missing.jpg")),
-    "empty_file": (Reason.IMAGE_UNDECODABLE, Made(_always(b""))),
+    _EMPTY: (Reason.IMAGE_UNDECODABLE, Made(_always(b""))),
     "cut_jpeg": (Reason.IMAGE_UNDECODABLE, Made(_cut)),
     "html_named_jpg": (Reason.IMAGE_UNDECODABLE, Made(_always(_HTML))),
     "svg": (Reason.IMAGE_UNDECODABLE, Made(_always(_SVG), ".svg")),
