@@ -12,7 +12,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from pipeline.config import Config
 from pipeline.config_yaml import Problem
 from pipeline.embed_stage import embed
 from pipeline.failures import interrupted, told
-from pipeline.fingerprints import refuse_other_models
+from pipeline.fingerprints import encoding_identity, refuse_other_models
 from pipeline.forecast import fitted
 from pipeline.gates.check import check
 from pipeline.gates.ids_unique import ids_unique
@@ -173,6 +173,8 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         for line in (line for one in plan.notices for line in one.lines()):
             _log.warning("%s", line)
     config = _measured(request, config, store, state, plan)
+    refuse_other_models(asked, plan.encoding)  # what the plan saw, before what was measured is put in its place
+    plan = state.plan = replace(plan, encoding=encoding_identity(config))
     fit = refitted(fit, config)
     with steps.step("embed") as counts:
         embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)

@@ -102,7 +102,9 @@ def test_the_command_takes_conditions(published: Path, reader: Reader, tmp_path:
     assert answer["where"] == where
     assert "where price &lt; 30 and brand != Isolde" in page.read_text()
     shown = vitrine("search", published, "--text", "red dress", "-k", 4, *given)
-    assert shown.stdout.startswith("red dress, where price < 30 and brand != Isolde  (")
+    loaded, _, answered = shown.stdout.partition("\n")
+    assert loaded.startswith("loaded in ")
+    assert answered.startswith("red dress, where price < 30 and brand != Isolde  (")
     pq.write_table(pa.table({"text": ["red dress", "teapot"]}), tmp_path / "q.parquet")
     many = vitrine("search", published, "--queries", tmp_path / "q.parquet", "-k", 4, *given, "--json")
     answers = json.loads(many.stdout)

@@ -64,7 +64,7 @@ def test_recall_below_its_bound(first: Path, tmp_path: Path) -> None:
     store = Path(shutil.copytree(first / "store", tmp_path / "store"))
     coarse = ("index.exact_below=512", "index.target_recall=0.01", "index.large={type: ivf_pq, nlist: 16, nbits: 4}")
     bound = "gates.min_recall=0.999"
-    expected, came, report, page = refused(first / "c.parquet", store, *coarse, bound, "index.large.refine_factor=1")
+    expected, came, report, page = refused(first / "c.parquet", store, *coarse, bound, "index.large.refine=none")
     assert expected == "recall >= 0.999"
     assert "worst partition: all" in came
     (gate,) = [gate for gate in report["gates"] if gate["name"] == "recall"]

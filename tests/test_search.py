@@ -331,7 +331,7 @@ def test_a_query_is_cut_and_capped_as_the_products_were(demo: Path, store: Path,
     raw = json.loads(manifest_of(store).model_dump_json())
     raw["config"]["catalog"]["max_photo_bytes"] = len(photo) - 1
     capped = QueryEncoder.of(type(manifest_of(store)).model_validate(raw))
-    with pytest.raises(InputError, match=f"at most {len(photo) - 1} bytes"):
+    with pytest.raises(InputError, match=f"more than {len(photo) - 1:,} bytes"):
         capped.embed(image=photo)
 
 
