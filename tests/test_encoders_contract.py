@@ -16,6 +16,7 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
+from encoders import photo_pixels
 from encoders.base import (
     Encoder,
     EncoderSpec,
@@ -260,9 +261,11 @@ def test_every_field_is_part_of_the_identity(spec: EncoderSpec, modality: Modali
 
 
 def test_the_decoder_is_part_of_a_photo_encoder_s_identity(spec: EncoderSpec, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Another Pillow gives other pixels, hence another identity; texts have no pixels."""
-    before = spec.identity
-    monkeypatch.setattr("PIL.__version__", "0.0.1")
+    """A Pillow of other pixels is another identity, one of the same pixels is not; texts have no pixels."""
+    before, whole = spec.identity, photo_pixels.pixels_of
+    monkeypatch.setattr("PIL.__version__", "99.0")
+    assert spec.identity == before
+    monkeypatch.setattr(photo_pixels, "pixels_of", lambda *given: 255 - whole(*given))
     assert (spec.identity != before) == ("image" in spec.modalities)
 
 

@@ -178,7 +178,7 @@ WARNED = {
     ),
     "no photos, and the gates let them go": (
         ["none of 40 sampled photos"],
-        Mistake([], (*BOTH, "gates.max_degraded_share=1"), photos("p{}.png")),
+        Mistake([], (*BOTH, "gates.max_degraded_share=1", "gates.max_photos_lost_share=1"), photos("p{}.png")),
     ),
 }  # fmt: skip
 

@@ -93,6 +93,9 @@ def _lost(subject: Subject, share: float) -> bool:
     degraded = sum(has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
     rejected = sum(not has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
     kept = sample.rows - rejected * share
+    lost = share * degraded * subject.plan.rows / max(1, sample.rows)
+    if share > gates.max_photos_lost_share and lost >= gates.least_rows:
+        return True
     return share * rejected > gates.max_reject_share * sample.rows or share * degraded > gates.max_degraded_share * kept
 
 
@@ -113,7 +116,8 @@ def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str
     bounds = subject.config.gates
     expected = (
         f"photos for all but gates.max_degraded_share={bounds.max_degraded_share:g} of the products, "
-        f"and texts for those without, but for gates.max_reject_share={bounds.max_reject_share:g}"
+        f"texts for those without, but for gates.max_reject_share={bounds.max_reject_share:g}, "
+        f"and at most gates.max_photos_lost_share={bounds.max_photos_lost_share:g} of the photos lost"
     )
     yield Finding("catalog.image", came, expected, "see where these photos are, or raise the gate", stops=False)
 
