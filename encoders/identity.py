@@ -7,11 +7,17 @@ from typing import Any
 
 from blake3 import blake3
 
+_LONGEST = 200  # characters of a part that is told as it is
+
 
 def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -> dict[str, str]:
-    """What an identity is a digest of, part by part, each as text: to say which one differs, and for whoever looks."""
+    """What an identity is a digest of, part by part, each as text: to say which one differs, and for whoever looks.
+
+    A part too long for a line, such as what a run measured, is told by its digest.
+    """
     told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-    return {**told, "version of the type": str(version), **provenance}
+    short = {name: text if len(text) <= _LONGEST else identity_of({name: text}) for name, text in told.items()}
+    return {**short, "version of the type": str(version), **provenance}
 
 
 def differing(theirs: dict[str, str], mine: dict[str, str]) -> list[str]:

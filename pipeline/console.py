@@ -248,7 +248,7 @@ def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.index_report import identity_table, index_table, notes_table, training_table
+    from pipeline.index_report import identity_table, index_table, missing_table, notes_table, training_table
 
     if as_json:
         document(
@@ -274,7 +274,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     attributes = ", ".join(map(partial(_typed, manifest.attribute_types), manifest.attributes))
     echo(f"fusion: {manifest.fusion['type']}; attributes: {attributes or 'none'}")
     table(*index_table(manifest))
-    for made in (notes_table(manifest), training_table(manifest), identity_table(manifest)):
+    after = notes_table(manifest), training_table(manifest), missing_table(manifest), identity_table(manifest)
+    for made in after:
         if made[1]:
             table(*made)
     rejects = sorted(manifest.rejects().items())

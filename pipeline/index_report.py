@@ -84,6 +84,17 @@ def identity_table(manifest: Manifest) -> Table:
     return ["identity of", "part", "value"], rows
 
 
+def missing_table(manifest: Manifest) -> Table:
+    """(columns, rows) of how products that lack a modality fare among the first ten hits, beside how they fare by the
+    one tower that they have; no rows where that was not measured.
+    """
+    rows = [
+        [one.kind, f"{one.queries:,}", f"{one.lacking:,} of {one.rows:,}", f"{one.share:.3f}", f"{one.own:.3f}"]
+        for one in manifest.missing or ()
+    ]
+    return ["queries by", "asked", "lack the other", "share of hits", "by the tower alone"], rows
+
+
 def told_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
@@ -104,6 +115,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         indexes=index_table(manifest),
         trainings=training_table(manifest),
         considered=considered_table(manifest),
+        missing=missing_table(manifest),
         identities=identity_table(manifest),
     )
     put_page(path, html, "indexes")
