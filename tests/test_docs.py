@@ -299,6 +299,7 @@ def _masked(text: str) -> list[str]:
         (r"memory [0-9,]+ MB \(embedding [0-9,]+, building [0-9,]+\)", "memory CORES"),
         (r"on [0-9]+ threads each", "on CORES threads each"),
         (r'("score": [0-9]\.[0-9]{3})[0-9]+', r"\1"),  # other processors round otherwise
+        (r"^([0-9]+ +[0-9]\.[0-9]{2})[0-9](?= )", r"\1"),
         (r"identity [0-9a-f]{16}", "identity"),
         (r"\b[0-9a-f]{64}\b", "DIGEST"),
         (r"(pixels of \w+ +)[0-9a-f]{16}", r"\1DIGEST"),  # follow the version of Pillow
