@@ -76,7 +76,7 @@ def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: 
             store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
             arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
             for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
-                killed += killed_after(runs, arguments, rng.uniform(0, 1.5))
+                killed += killed_after(runs, arguments, rng.uniform(0, 0.7))
                 check_one_whole_snapshot(store, allowed)
             done = vitrine(*arguments)
             assert done.exit_code == 0, done.stderr

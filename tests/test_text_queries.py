@@ -247,7 +247,7 @@ def test_the_queries_of_a_file_are_asked(catalog: Path, store: Path, tmp_path: P
 def test_a_file_of_queries_that_cannot_be_asked_is_refused(tmp_path: Path) -> None:
     """Photos alone, of products that are found by text; and a file that is not there."""
     pq.write_table(pa.table({"image": ["a.jpg"]}), tmp_path / "q.parquet")
-    for name, said in (("q.parquet", "queries by text"), ("none.parquet", "a Parquet file of queries")):
+    for name, said in (("q.parquet", "queries by text"), ("none.parquet", "a Parquet file")):
         done = night(tmp_path, titles(600), *SMALL, LARGE, f"index.queries={tmp_path / name}")
         assert done.exit_code == 2
         assert said in told(done.stderr)[0]

@@ -35,12 +35,15 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
     if not any(sample.photos):
         yield from _none(subject)
         return
-    paths = list(dict.fromkeys(row[0]["path"] for row in sample.photos if row and row[0]["bytes"] is None))[:_MOST]
+    each = [photo for row in sample.photos for photo in row]
+    held = sum(photo["bytes"] is not None for photo in each)
+    paths = list(dict.fromkeys(photo["path"] for photo in each if photo["bytes"] is None))[:_MOST]
     reasons = _missing(paths, subject.plan.image_root)
-    if paths and len(reasons) == len(paths):
+    if paths and len(reasons) == len(paths) and not held:
         yield _all_missing(subject, paths, reasons)
     elif reasons:
-        yield from _some_missing(subject, paths, reasons)
+        share = len(reasons) / len(paths) * (len(each) - held) / len(each)
+        yield from _some_missing(subject, paths, reasons, share)
 
 
 def photo_notices(subject: Subject) -> list[Notice]:
@@ -106,9 +109,8 @@ def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]
     return Finding(key, came, expected, fix, stops=enough and _lost(subject, 1.0))
 
 
-def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> Iterator[Finding]:
-    """Many photos lost are a warning: which of them is for the report to say."""
-    share = len(reasons) / len(paths)
+def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str], share: float) -> Iterator[Finding]:
+    """Many photos lost, a `share` of all, are a warning: which of them is for the report to say."""
     if not _lost(subject, share):
         return
     first, code = next(iter(reasons.items()))
