@@ -6,10 +6,12 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import pyarrow as pa
@@ -88,6 +90,22 @@ def at_once(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
         thread.start()
     for thread in each:
         thread.join()
+
+
+@contextmanager
+def within(seconds: int) -> Iterator[None]:
+    """TimeoutError where the body has not ended after so many seconds: it would never."""
+
+    def late(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"not ended after {seconds} s")
+
+    before = signal.signal(signal.SIGALRM, late)
+    signal.alarm(seconds)
+    try:
+        yield
+    finally:
+        signal.alarm(0)
+        signal.signal(signal.SIGALRM, before)
 
 
 @pytest.fixture(scope="module")

@@ -8,18 +8,14 @@ import gc
 import json
 import resource
 import shutil
-import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from tests.conftest import overrides, told, vitrine
+from tests.conftest import overrides, told, vitrine, within
 from tests.mutated_catalogs import mutated
 
 OPEN = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "catalog.partition=product_type", "run.workers=1")
@@ -37,22 +33,6 @@ def small(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def table_of(folder: Path) -> pa.Table:
     return pq.read_table(folder / "catalog")
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """TimeoutError where the body has not ended after so many seconds: it would never."""
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not ended after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def hold(small: Path, place: Path, seed: int) -> int:

@@ -6,19 +6,15 @@ import gc
 import json
 import resource
 import shutil
-import signal
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from types import FrameType
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
 from pipeline.reasons import Reason
-from tests.conftest import manifest_of, vitrine
+from tests.conftest import manifest_of, vitrine, within
 from tests.mutated_photos import mutated
 
 OPEN = (
@@ -28,22 +24,6 @@ OPEN = (
 MOST_SECONDS = 300  # of one run: far more than any takes
 MOST_GROWTH = 1_500  # MB, over all of them
 OF_PHOTOS = {reason for reason in Reason if reason.startswith("image_")} | {Reason.NONFINITE_EMBEDDING}
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """TimeoutError where the body has not ended after so many seconds: it would never."""
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not ended after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
 
 
 def hold(photos: list[bytes], place: Path, seeds: range) -> Counter[str]:

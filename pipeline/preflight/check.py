@@ -17,7 +17,7 @@ from pipeline.config_yaml import Problem
 from pipeline.forecast import Forecast, expected
 from pipeline.plan import Plan, make_plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
-from pipeline.preflight.indexes import index_findings
+from pipeline.preflight.indexes import index_findings, query_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
 from pipeline.preflight.names import name_findings
 from pipeline.preflight.photos import photo_findings, photo_notices
@@ -26,7 +26,7 @@ from pipeline.preflight.sample import sampled
 from pipeline.preflight.texts import text_findings, text_notices
 
 _log = logging.getLogger(__name__)
-_CHECKS = (text_findings, photo_findings, row_findings)
+_CHECKS = (text_findings, photo_findings, row_findings, query_findings)
 
 
 @dataclass(frozen=True)

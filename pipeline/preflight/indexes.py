@@ -1,4 +1,4 @@
-"""Whether the index that the config names can be had of so many rows of such a length."""
+"""Whether the index that the config names can be had of so many rows of such a length, and tuned for its queries."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from encoders.errors import InputError
 from index_builders.compute import compute_of
 from pipeline.embed import fusion_of
 from pipeline.preflight.findings import Finding, Subject
+from pipeline.tower_queries import tower_queries
 
 
 def index_findings(subject: Subject) -> Iterator[Finding]:
@@ -30,3 +31,13 @@ def index_findings(subject: Subject) -> Iterator[Finding]:
         except InputError as err:
             yield Finding.of("index.large", err)
             return
+
+
+def query_findings(subject: Subject) -> Iterator[Finding]:
+    """Whether the queries of `index.queries` can be asked."""
+    if subject.purpose != "run" or subject.config.index.queries is None:
+        return
+    try:
+        tower_queries(subject.config)
+    except InputError as err:
+        yield Finding.of("index.queries", err)
