@@ -16,8 +16,7 @@ import numpy as np
 import pyarrow as pa
 
 from lookup.errors import InputError
-from lookup.manifest import NO_PARTITION
-from lookup.names import SEPARATOR, same_category
+from lookup.names import NO_CATEGORY, SEPARATOR, same_category
 from lookup.only import Only
 from lookup.prices import PRICE
 from lookup.recent import Recent
@@ -115,7 +114,7 @@ class Filters:
         """Whether the name of a partition meets a condition, in any spelling that means a category; products without
         one have none, unless it is asked for by the name that stands for it.
         """
-        nameless = partition.name == NO_PARTITION and NO_PARTITION not in where.values
+        nameless = partition.name == NO_CATEGORY and NO_CATEGORY not in where.values
         if nameless or where.operator not in (Operator.EQUAL, Operator.NOT_EQUAL, Operator.IN):
             name = None if nameless else partition.name
             return bool(where.mask(as_compared(pa.array([name], pa.string())), pa.string())[0])

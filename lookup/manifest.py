@@ -20,7 +20,6 @@ from lookup.identity import identity_of
 from lookup.missing import MissingShare
 
 FORMAT = 1
-NO_PARTITION = "_none"  # of products without a category
 _REMEDY = (
     "restore the file from a backup, point CURRENT at another file of snapshots/, or run the whole catalog with "
     "--no-parent: shards and indexes that validate are used again"

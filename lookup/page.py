@@ -20,7 +20,7 @@ from encoders.disk import replace_file
 from encoders.regular import open_regular, read_regular
 from lookup.errors import InputError, machine_fault
 from lookup.hit import Hit, words
-from lookup.manifest import NO_PARTITION
+from lookup.names import NO_CATEGORY
 
 if TYPE_CHECKING:
     from encoders.photo import PhotoLimits
@@ -148,7 +148,7 @@ def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
     return {
         "id": _clipped(hit.id),
         "score": f"{hit.score:.3f}",
-        "category": "no category" if hit.partition == NO_PARTITION else _clipped(hit.partition),
+        "category": "no category" if hit.partition == NO_CATEGORY else _clipped(hit.partition),
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), value) for name, value in others if value],
         "photo": _thumbnail(photo, limits),
