@@ -29,7 +29,7 @@ from pipeline import progress
 from pipeline.shard_files import finished_units, mark_unit
 from pipeline.verify import verify_store
 from tests.conftest import digests, overrides, run_titles, told, vitrine, write_titles
-from tests.killed_runs import killed_after, runs_to_kill
+from tests.killed_runs import killed_after, runs_to_kill, seconds_of
 
 LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "run.photo_threads=1")
 OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
@@ -72,11 +72,13 @@ def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: 
     rng = random.Random(seed)
     killed = 0
     with runs_to_kill() as runs:
+        undisturbed = shutil.copytree(two_nights / "old", tmp_path / "undisturbed")
+        seconds = seconds_of(runs, ["run", "-c", "configs/weightless.yaml", *overrides(demo, undisturbed, *LOOSE)])
         for number in range(kills):
             store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
             arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
             for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
-                killed += killed_after(runs, arguments, rng.uniform(0, 0.7))
+                killed += killed_after(runs, arguments, rng.uniform(0, 0.9 * seconds))
                 check_one_whole_snapshot(store, allowed)
             done = vitrine(*arguments)
             assert done.exit_code == 0, done.stderr
