@@ -60,6 +60,12 @@ def test_a_trained_fusion_indexes_and_answers(demo: Path, fusions: dict[str, Pat
     done = vitrine(*run(demo, store, kind, fusions[kind]))
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["rows_embedded"] == 120
+    said = {gate["name"]: gate["advice"] for gate in json.loads(done.stdout)["gates"] if "missing" in gate["name"]}
+    assert set(said) == {"missing_photo_shift", "missing_text_shift"}
+    measured = {one.kind for one in manifest_of(store).missing or ()}
+    assert measured == ({"text"} if kind == "cross_attention" else {"text", "photo"})  # shards hold no states of photos
+    assert ("not measured" in said["missing_text_shift"]) == (kind == "cross_attention")
+    assert "not measured" not in said["missing_photo_shift"]
     before = digests(store)
     again = json.loads(vitrine(*run(demo, store, kind, fusions[kind])).stdout)
     assert (again["status"], again["units_reused"]) == ("unchanged", again["units"])

@@ -10,14 +10,15 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import Vectors, load_text
-from encoders.fusion.base import Mask, StatesFusion
+from encoders.base import TextEncoder, Vectors, load_text
+from encoders.fusion.base import Fusion, Mask, States, StatesFusion
 from index_builders.shards import SegmentRef, read_embeddings, read_ids, read_tower
 from lookup.manifest import Manifest
 from lookup.missing import MissingShare
 from lookup.store import Store
 from pipeline.config import Config
 from pipeline.embed import fusion_of
+from pipeline.embed_states import CHUNK
 from pipeline.gates.result import result
 from pipeline.plan import Plan
 from pipeline.report import GateResult
@@ -37,7 +38,8 @@ def missing_shares(
     """By text and by photo, how many of the hits are products that lack the other; None where it is not measured.
 
     Queries by text are texts of the catalog as somebody might ask, encoded anew; by photo they are the products' own
-    photos. A product is no hit of its own query. What the parent measured of the same files is kept.
+    photos, where the fusion reads no states. A product is no hit of its own query. What the parent measured of the
+    same files is kept.
     """
     encoders = config.encoders
     if not config.fusion_spec.stands_in or encoders.text_spec is None or encoders.image_spec is None:
@@ -46,33 +48,47 @@ def missing_shares(
         return ()
     if parent is not None and parent.content == manifest.content and parent.missing is not None:
         return parent.missing
-    fusion = fusion_of(config)
-    if isinstance(fusion, StatesFusion) or not config.shards.towers:
+    if not config.shards.towers:
         return None
-    rows = _rows(store, manifest)
+    fusion, rows = fusion_of(config), _rows(store, manifest)
     asked = [(name, query) for one in drawn(config, plan, _QUERIES) for name, query in _named(one)]
     text = load_text(encoders.text_spec, encoders.device)
-    vectors = aside(lambda: text.encode([query for _, query in asked], "query"))
-    photos = np.random.default_rng(1).permutation(np.flatnonzero(rows.has_image))[:_QUERIES]
+    vectors, fused = aside(lambda: _asked_by_text(fusion, text, [query for _, query in asked]))
     by_text = _Queries(vectors, [name for name, _ in asked])
+    of_text = _figures(TEXT, fused, by_text, rows.text, rows.has_text, ~rows.has_image, rows)
+    if isinstance(fusion, StatesFusion):
+        return (of_text,)  # shards hold no states of photos
+    photos = np.random.default_rng(1).permutation(np.flatnonzero(rows.has_image))[:_QUERIES]
     by_photo = _Queries(rows.image[photos], [rows.ids[row] for row in photos.tolist()])
-    return (
-        _figures(TEXT, fusion.queries(text=by_text.vectors), by_text, rows.text, rows.has_text, ~rows.has_image, rows),
-        _figures(
-            PHOTO, fusion.queries(image=by_photo.vectors), by_photo, rows.image, rows.has_image, ~rows.has_text, rows
-        ),
-    )
+    fused = fusion.queries(image=by_photo.vectors)
+    return of_text, _figures(PHOTO, fused, by_photo, rows.image, rows.has_image, ~rows.has_text, rows)
+
+
+def _asked_by_text(fusion: Fusion, text: TextEncoder, queries: list[str]) -> tuple[Vectors, Vectors]:
+    """(nq, dt) and (nq, dim) float32: what the tower says of `queries`, and the fusion of that."""
+    if not isinstance(fusion, StatesFusion) or not queries:
+        vectors = text.encode(queries, "query")
+        return vectors, fusion.queries(text=vectors) if len(vectors) else np.empty((0, fusion.dim), np.float32)
+    vectors_of, fused = [], []
+    for start in range(0, len(queries), CHUNK):
+        found = text.encode_states(queries[start : start + CHUNK], "query")
+        vectors_of.append(found.vectors)
+        fused.append(fusion.queries(found.vectors, None, States(found.states, [])))
+    return np.concatenate(vectors_of), np.concatenate(fused)
 
 
 def missing_gates(figures: tuple[MissingShare, ...] | None, config: Config) -> list[GateResult]:
     """A result for each kind of queries; one that says so where nothing was measured of a fusion that stands in."""
     bound = config.gates.max_missing_shift
+    stands_in = config.fusion_spec.stands_in and config.encoders.text and config.encoders.image
     if figures is None:
-        why = "shards.towers is false" if not config.shards.towers else "the fusion reads states, which shards lack"
-        said = f"not measured: {why}"
-        stands_in = config.fusion_spec.stands_in and config.encoders.text and config.encoders.image
+        said = "not measured: shards.towers is false"
         return [result("missing_shares", 0, "<=", bound, said)] if stands_in else []
-    return [_judged(one, bound) for one in figures]
+    gates = [_judged(one, bound) for one in figures]
+    if figures and PHOTO not in {one.kind for one in figures}:
+        said = "not measured: the fusion reads states of photos, which shards do not hold"
+        gates.append(result(f"missing_{_LACKS[PHOTO]}_shift", 0, "<=", bound, said))
+    return gates
 
 
 def _judged(one: MissingShare, bound: float) -> GateResult:
