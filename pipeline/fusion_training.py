@@ -14,9 +14,10 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, Vectors, load_image, load_text
-from encoders.errors import InputError
+from encoders.errors import InputError, VitrineError
 from encoders.fusion.base import Mask, Tower
 from encoders.fusion.learned.network import learned_of
 from encoders.identity import identity_of
@@ -27,14 +28,16 @@ from pipeline.allocator import keep_memory
 from pipeline.config import Config
 from pipeline.embed import Kept, embed_photos, embed_texts, vectors_of
 from pipeline.embed_states import CHUNK, chunks
-from pipeline.fingerprints import photo_fingerprints, shard_name, text_fingerprints
+from pipeline.fingerprints import shard_name, stamped_fingerprints, text_fingerprints, with_stamps
 from pipeline.photos import photo_limits
 from pipeline.plan import Plan, Unit
 from pipeline.preflight.check import preflight
 from pipeline.progress import Progress
+from pipeline.reasons import Reason
 from pipeline.training import duplicates_of, rows_of, texts_of
 
 MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
+Stamps = dict[int, pa.Array]  # number of a unit -> the stamps of its rows' photos, see fingerprints.py
 
 
 @dataclass
@@ -65,22 +68,24 @@ def train_fusion_on_catalog(
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     plan = preflight(config, "train fusion").plan
-    source = _source(config, plan, progress)
+    source, stamps = _source(config, plan, progress)
     task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
     left_out: Counter[str] = Counter()
-    trained = train_fusion(task, lambda: _lessons(config, plan, left_out, progress), out, progress)
+    trained = train_fusion(task, lambda: _lessons(config, plan, stamps, left_out, progress), out, progress)
     return trained, dict(sorted(left_out.items()))
 
 
-def _source(config: Config, plan: Plan, progress: Progress | None) -> str:
-    """64 hex digits of the ids, texts and photos that are learned from, in order, wherever and however they are stored.
+def _source(config: Config, plan: Plan, progress: Progress | None) -> tuple[str, Stamps]:
+    """64 hex digits of the ids, texts and photos that are learned from, in order, wherever and however they are stored;
+    and which files the photos were.
 
     A photo is told by its fingerprint, which `catalog.image_identity` defines, as in the names of shards.
     """
-    catalog, parts, done = config.catalog, [], 0
+    catalog, parts, stamps, done = config.catalog, [], Stamps(), 0
     for unit in plan.units:
         rows = rows_of(unit, catalog, config, duplicates_of(unit))
-        photos = photo_fingerprints(rows.column("photos"), rows.column("version"), catalog, plan.image_root)
+        columns = rows.column("photos"), rows.column("version")
+        photos, stamps[unit.number] = stamped_fingerprints(*columns, catalog, plan.image_root)
         parts.append(
             rows.select(["id", "reject"])
             .append_column("text", text_fingerprints(rows.column("text")))
@@ -91,10 +96,12 @@ def _source(config: Config, plan: Plan, progress: Progress | None) -> str:
         if progress is not None:
             progress("fingerprint", done, plan.rows)
     limits = [catalog.max_photo_bytes, catalog.max_photo_pixels]
-    return identity_of({"rows": shard_name("", pa.concat_tables(parts)), "photo_limits": limits})
+    return identity_of({"rows": shard_name("", pa.concat_tables(parts)), "photo_limits": limits}), stamps
 
 
-def _lessons(config: Config, plan: Plan, left_out: Counter[str], progress: Progress | None) -> FusionLessons:
+def _lessons(
+    config: Config, plan: Plan, stamps: Stamps, left_out: Counter[str], progress: Progress | None
+) -> FusionLessons:
     encoders, settings = config.encoders, config.train_fusion
     if encoders.text_spec is None or encoders.image_spec is None:
         raise TypeError("expected both encoders")
@@ -112,16 +119,18 @@ def _lessons(config: Config, plan: Plan, left_out: Counter[str], progress: Progr
             left_out,
         )
         for unit in plan.units:
-            _read(unit, config, reading)
+            _read(unit, config, stamps[unit.number], reading)
             done += unit.rows
             if progress is not None:
                 progress("read", done, plan.rows)
     return lessons
 
 
-def _read(unit: Unit, config: Config, reading: _Reading) -> None:
+def _read(unit: Unit, config: Config, stamps: pa.Array, reading: _Reading) -> None:
     """Add the products of a unit, chunk by chunk."""
     table = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    stamped = with_stamps(table.column("photos"), pa.chunked_array([stamps]))
+    table = table.set_column(table.column_names.index("photos"), "photos", stamped)
     texts = texts_of(unit, config)
     for start, rows in chunks(table, CHUNK):
         _add(table.slice(start, rows), texts[start : start + rows], reading)
@@ -144,6 +153,7 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     table = embed_photos(table, reading.image, reading.root, reading.limits, reading.pool, of_photos)
     text, has_text = vectors_of(table, "text_vector", reading.text.dim)
     image, has_image = vectors_of(table, "image_vector", reading.image.dim)
+    _refuse_changed(table)
     _count(table, has_text, has_image, reading.left_out)
     rows = np.flatnonzero(has_text & has_image)
     ids = table.column("id").to_pylist()
@@ -166,6 +176,19 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     lessons.query_states += _halves([[states] for states in found.states])
     lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
     lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])
+
+
+def _refuse_changed(table: pa.Table) -> None:
+    """VitrineError where a photo is another file than the one that the training's identity was made of."""
+    changed = pc.equal(table.column("image_fault"), Reason.IMAGE_CHANGED.value)
+    details = table.filter(pc.fill_null(changed, False)).column("image_detail").to_pylist()
+    if details:
+        more = f", and {len(details) - 1:,} more of the next rows" if len(details) > 1 else ""
+        raise VitrineError(
+            "photos that stay as they were when the training began to read the catalog",
+            f"{details[0]}{more}",
+            "start again when nothing writes to the photos",
+        )
 
 
 def _halves(states: Sequence[Sequence[Vectors]]) -> list[Halves]:

@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from blake3 import blake3
 
 from encoders.base import Photo
 from encoders.errors import InputError
@@ -102,18 +103,19 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
             continue
         wanted += [(row["id"], number, words, photo) for number, photo in enumerate(row["photos"])]
 
-    def small(photo: dict[str, Any]) -> Photo | PhotoError:
+    def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
         try:
-            return _shrunk(decode(fetch(photo, root, limits), limits), side)
+            raw = fetch(photo, root, limits)
+            return _shrunk(decode(raw, limits), side), blake3(raw).hexdigest()
         except PhotoError as err:
             return err
 
-    photos = pool.map(small, [photo for *_, photo in wanted])
-    for (name, number, words, _), photo in zip(wanted, photos, strict=True):
-        if isinstance(photo, PhotoError):
-            lessons.left_out[str(photo.code)] += 1
+    for (name, number, words, _), found in zip(wanted, pool.map(small, [photo for *_, photo in wanted]), strict=True):
+        if isinstance(found, PhotoError):
+            lessons.left_out[str(found.code)] += 1
             continue
-        lessons.pairs.append(Pair(f"{name}/{number}", words, functools.partial(_same, photo), group=name))
+        photo, digest = found
+        lessons.pairs.append(Pair(f"{name}/{number}", words, functools.partial(_same, photo), name, digest))
         lessons.bytes += photo.nbytes
 
 

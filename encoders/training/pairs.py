@@ -27,13 +27,15 @@ class Pair:
     """One product: texts that each name what its photo shows, and how to get the photo, (h, w, 3) uint8 RGB.
 
     Each epoch takes one of the texts. Pairs of one `group` are held out together, and a photo of the group is a right
-    answer to each of its texts; without one, the product's id is its group.
+    answer to each of its texts; without one, the product's id is its group. `photo_digest` is of the file that the
+    photo was decoded from; empty where nothing tells photos apart but their ids.
     """
 
     id: str
     texts: tuple[str, ...]
     photo: Callable[[], Photo]
     group: str = ""
+    photo_digest: str = ""
 
 
 @dataclass(frozen=True)
@@ -69,10 +71,11 @@ def is_held_out(group: str, share: float) -> bool:
 
 
 def digest(pairs: Sequence[Pair]) -> str:
-    """64 hex digits of ids, groups and texts, in order; the photos themselves are not looked at."""
+    """64 hex digits of ids, groups, texts and the digests of photos, in order."""
     hashed = blake3()
     for pair in pairs:
-        hashed.update(repr((pair.id, pair.group, pair.texts)).encode("utf-8", "surrogatepass"))
+        of_photo = (pair.photo_digest,) if pair.photo_digest else ()
+        hashed.update(repr((pair.id, pair.group, pair.texts, *of_photo)).encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 
