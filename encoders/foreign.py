@@ -5,14 +5,35 @@ Left alone, Python prints them once, with the path of an installed file and no p
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
+from itertools import count
 from typing import Any
 
+from blake3 import blake3
+
+_log = logging.getLogger(__name__)
 _MOST = 5  # notes of one photo; a damaged one can have thousands
+_MOST_TOLD = 20  # photos whose notes a process logs; those of the others are there at the level DEBUG
+_told = count(1)
 _heard = threading.local()
+
+
+@contextmanager
+def naming(path: str | None, raw: bytes | None) -> Iterator[None]:
+    """Log what is heard while the body reads a photo, with its path, or the digest of its bytes where it has none."""
+    notes: list[str] = []
+    try:
+        with heard() as notes:
+            yield
+    finally:
+        if notes:
+            name = path or f"bytes of the catalog, blake3 {blake3(raw or b'').hexdigest()[:16]}"
+            level = logging.INFO if next(_told) <= _MOST_TOLD else logging.DEBUG
+            _log.log(level, "photo %s: its reader warns: %s", name[:200], "; ".join(notes))
 
 
 @contextmanager

@@ -132,7 +132,7 @@ def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
     return {
         "title": _clipped(answer.title),
         "asked_photo": answer.query_photo is not None,
-        "photo": _thumbnail(answer.query_photo, limits),
+        "photo": _thumbnail(answer.query_photo, "the query", limits),
         "seconds": answer.seconds,
         "not_found": sum(
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
@@ -151,7 +151,7 @@ def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
         "category": "no category" if hit.partition == NO_CATEGORY else _clipped(hit.partition),
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), value) for name, value in others if value],
-        "photo": _thumbnail(photo, limits),
+        "photo": _thumbnail(photo, hit.id, limits),
     }
 
 
@@ -159,16 +159,18 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _thumbnail(raw: bytes | None, limits: PhotoLimits) -> str | None:
+def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
     """A photo as a data URI of a small JPEG; None, which the page draws as `no photo`, where it cannot be decoded."""
     from PIL import Image
 
+    from encoders.foreign import naming
     from encoders.photo import PhotoError, decode
 
     if raw is None:
         return None
     try:
-        photo = Image.fromarray(decode(raw, limits))
+        with naming(f"of {of}", None):
+            photo = Image.fromarray(decode(raw, limits))
     except PhotoError:
         return None
     photo.thumbnail((THUMBNAIL, THUMBNAIL))

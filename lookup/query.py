@@ -20,6 +20,7 @@ from encoders.base import (
     load_query_text,
     load_text,
 )
+from encoders.foreign import naming
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
 from encoders.photo import PhotoError, PhotoLimits
 from encoders.regular import OversizedFileError, read_regular
@@ -98,7 +99,8 @@ class QueryEncoder:
     def _image(self, raw: bytes) -> Encoded:
         encoder = self._image_encoder
         try:
-            photo = encoder.decode(raw, self.limits)
+            with naming("of the query", None):
+                photo = encoder.decode(raw, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
         prepared = [encoder.prepare(photo)]

@@ -4,8 +4,6 @@ place.
 
 from __future__ import annotations
 
-import logging
-import threading
 from collections.abc import Hashable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import Any
@@ -14,7 +12,7 @@ import pyarrow as pa
 from blake3 import blake3
 
 from encoders.base import ImageEncoder
-from encoders.foreign import heard
+from encoders.foreign import naming
 from encoders.liveness import beat
 from encoders.machine import fault_of_all
 from encoders.photo import PhotoError, PhotoLimits, claimed_pixels
@@ -24,9 +22,7 @@ from pipeline.pixel_room import PIXELS
 from pipeline.reasons import Reason
 
 REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
-_log = logging.getLogger(__name__)
 _LOOKED_AT = 256  # photos whose bytes are copied at once to tell them apart
-_MOST_TOLD = 20  # photos whose warnings a process logs; those of the others are there at the level DEBUG
 
 
 def photo_keys(photos: pa.StructArray) -> list[Hashable]:
@@ -55,11 +51,8 @@ def prepared(
 
     def prepare(photo: dict[str, Any]) -> Any:
         beat()
-        with heard() as notes:
-            found = _prepared(photo, encoder, root, limits)
-        if notes:
-            _tell(photo["path"] or f"bytes of the catalog, blake3 {blake3(photo['bytes']).hexdigest()[:16]}", notes)
-        return found
+        with naming(photo["path"], photo["bytes"]):
+            return _prepared(photo, encoder, root, limits)
 
     size = encoder.micro_batch
     ahead: list[Future[Any]] = []
@@ -84,23 +77,3 @@ def _prepared(photo: dict[str, Any], encoder: ImageEncoder, root: str, limits: P
                 raise PhotoError(Reason.ENCODER_FAILED, plain_words(err)) from err
     except PhotoError as err:
         return err
-
-
-class _Told:
-    """How many photos' warnings were logged."""
-
-    def __init__(self) -> None:
-        self._lock, self._photos = threading.Lock(), 0
-
-    def level(self) -> int:
-        """The level at which the next one is logged."""
-        with self._lock:
-            self._photos += 1
-            return logging.INFO if self._photos <= _MOST_TOLD else logging.DEBUG
-
-
-_told = _Told()
-
-
-def _tell(name: str, notes: list[str]) -> None:
-    _log.log(_told.level(), "photo %s: its reader warns: %s", name[:200], "; ".join(notes))

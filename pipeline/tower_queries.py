@@ -21,6 +21,7 @@ from blake3 import blake3
 
 from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, Vectors, load_image, load_text
 from encoders.errors import InputError, VitrineError
+from encoders.foreign import heard
 from encoders.fusion.base import Fusion, States, StatesFusion
 from encoders.photo import PhotoError, claimed_pixels
 from index_builders.asked import BOTH, PHOTO, TEXT, Embed, inside
@@ -130,7 +131,8 @@ class _Asking:
         """What the image tower is given of a photo's bytes once decoded and changed; None where it is no photo."""
         limits = photo_limits(self.config.catalog)
         try:
-            with PIXELS.hold(claimed_pixels(raw, limits), limits.max_pixels):
+            # What its reader warns of was told when it was encoded.
+            with heard(), PIXELS.hold(claimed_pixels(raw, limits), limits.max_pixels):
                 return self._image.prepare(change(self._image.decode(raw, limits)))
         except PhotoError:
             return None

@@ -20,6 +20,7 @@ from blake3 import blake3
 
 from encoders.base import Photo
 from encoders.errors import InputError
+from encoders.foreign import naming
 from encoders.networks.pixels import resize
 from encoders.photo import PhotoError, decode
 from encoders.training.pairs import Pair
@@ -106,7 +107,8 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
     def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
         try:
             raw = fetch(photo, root, limits)
-            return _shrunk(decode(raw, limits), side), blake3(raw).hexdigest()
+            with naming(photo["path"], photo["bytes"]):
+                return _shrunk(decode(raw, limits), side), blake3(raw).hexdigest()
         except PhotoError as err:
             return err
 

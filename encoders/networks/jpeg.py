@@ -14,7 +14,9 @@ import numpy as np
 import PIL
 
 from encoders.base import Photo
+from encoders.c_messages import are_kept, messages
 from encoders.errors import InputError
+from encoders.foreign import note
 from encoders.golden_photos import golden_photos, pixels_by_pillow
 from encoders.photo import PhotoLimits, decode
 from encoders.photo_pixels import JpegDecoder, opened, pixels_of
@@ -53,7 +55,13 @@ def check_torchcodec() -> None:
 
 @cache
 def _faster() -> JpegDecoder | None:
-    """torchcodec, where it gives Pillow's pixels of every JPEG of `golden/`; else None, and Pillow decodes."""
+    """torchcodec, where it gives Pillow's pixels of every JPEG of `golden/`; else None, and Pillow decodes.
+
+    Nor where what its libjpeg prints of a damaged file could not be told with the file's name. Pillow's prints nothing.
+    """
+    if not are_kept():
+        _log.info("Pillow decodes JPEG: what torchcodec prints on this system would name no photo")
+        return None
     for raw in golden_photos(".jpg"):
         with opened(raw, PhotoLimits()) as image:
             if not np.array_equal(pixels_of(image, raw, _decode_jpeg), pixels_by_pillow(raw)):
@@ -67,6 +75,12 @@ def _decode_jpeg(raw: bytearray) -> Photo:
     import torch
     from torchcodec.decoders import decode_jpeg
 
-    # Of bytes it would make a tensor itself, under warnings.catch_warnings, which is not safe in several threads.
-    photo: Photo = decode_jpeg(torch.frombuffer(raw, dtype=torch.uint8), mode="RGB").permute(1, 2, 0).numpy()
+    lines: list[str] = []
+    try:
+        with messages() as lines:
+            # Of bytes it would make a tensor itself, under warnings.catch_warnings, which is not safe in threads.
+            photo: Photo = decode_jpeg(torch.frombuffer(raw, dtype=torch.uint8), mode="RGB").permute(1, 2, 0).numpy()
+    finally:
+        for line in lines:
+            note(f"libjpeg: {line}")
     return photo
