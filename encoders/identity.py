@@ -8,6 +8,7 @@ from typing import Any
 from blake3 import blake3
 
 _LONGEST = 200  # characters of a part that is told as it is
+_SHOWN = 24  # characters of a part in a message: digests are told apart by fewer
 
 
 def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -> dict[str, str]:
@@ -23,6 +24,17 @@ def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -
 def differing(theirs: dict[str, str], mine: dict[str, str]) -> list[str]:
     """The parts that two identities do not have alike."""
     return [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
+
+
+def told(names: list[str], parts: dict[str, str]) -> str:
+    """These parts and their values, in one line of a message; `none` for one that is not there."""
+    return "; ".join(f"{name} {_short(parts.get(name))}" for name in names)
+
+
+def _short(value: str | None) -> str:
+    if value is None:
+        return "none"
+    return value if len(value) <= _SHOWN else value[:16]
 
 
 def identity_of(parts: dict[str, Any]) -> str:

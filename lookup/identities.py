@@ -5,11 +5,9 @@ from __future__ import annotations
 from encoders.base import EncoderSpec, Modality
 from encoders.fusion.base import FusionSpec
 from encoders.golden_photos import PIXELS
-from encoders.identity import differing
+from encoders.identity import differing, told
 from lookup.errors import InputError
 from lookup.manifest import EncoderEntry, Manifest
-
-_SHOWN = 24  # characters of a part: digests are told apart by fewer
 
 
 def refuse_other_encoder(entry: EncoderEntry, spec: EncoderSpec, modality: Modality) -> None:
@@ -19,7 +17,7 @@ def refuse_other_encoder(entry: EncoderEntry, spec: EncoderSpec, modality: Modal
         parts = [name for name in differing(entry.parts, mine) if modality == "image" or not name.startswith(PIXELS)]
         if not parts:
             return
-        there, here = _told(parts, entry.parts), _told(parts, mine)
+        there, here = told(parts, entry.parts), told(parts, mine)
         fix = _fix(parts, entry)
         if all(name.startswith(PIXELS) for name in parts):
             there += f", by Pillow {entry.about.get('Pillow', 'of another version')}"
@@ -44,7 +42,7 @@ def refuse_other_fusion(manifest: Manifest, spec: FusionSpec) -> None:
     parts = differing(manifest.fusion_parts, spec.parts) if manifest.fusion_parts else []
     there, here = f"identity {made_by[:16]}", f"identity {spec.identity[:16]}: another training, or another version"
     if parts:
-        there, here = _told(parts, manifest.fusion_parts), _told(parts, spec.parts)
+        there, here = told(parts, manifest.fusion_parts), told(parts, spec.parts)
     raise InputError(
         f"the fusion {spec.type} that made the products' embeddings: {there}",
         here,
@@ -55,17 +53,7 @@ def refuse_other_fusion(manifest: Manifest, spec: FusionSpec) -> None:
 def told_differing(theirs: dict[str, str], mine: dict[str, str]) -> tuple[str, str]:
     """The parts that differ, as (theirs, mine)."""
     parts = differing(theirs, mine)
-    return _told(parts, theirs), _told(parts, mine)
-
-
-def _told(parts: list[str], values: dict[str, str]) -> str:
-    return "; ".join(f"{name} {_short(values.get(name))}" for name in parts)
-
-
-def _short(value: str | None) -> str:
-    if value is None:
-        return "none"
-    return value if len(value) <= _SHOWN else value[:16]
+    return told(parts, theirs), told(parts, mine)
 
 
 def _fix(parts: list[str], entry: EncoderEntry) -> str:

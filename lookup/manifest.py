@@ -196,7 +196,7 @@ class IndexRecord(NamedRecord):
     """One partition's index and its measured quality: written beside the index as its last file."""
 
     # Fields that came later: a record without them is one of an index that is kept.
-    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of", "note"})
+    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of", "note", "faiss"})
 
     type: str
     parameters: dict[str, Any]
@@ -220,6 +220,7 @@ class IndexRecord(NamedRecord):
     training: Training | None = None  # None: an index of an earlier version
     made_of: str | None = None  # see `made_of`; None: an index of an earlier version
     note: str = ""  # why it is not of the type, or has not the lists, that the settings ask for
+    faiss: str = ""  # the version that built it, for people: another may give other bytes; empty: of an earlier version
 
     @property
     def exact(self) -> bool:

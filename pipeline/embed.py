@@ -44,7 +44,7 @@ def tower_dims(config: Config) -> tuple[int | None, int | None]:
 
 def towers(config: Config) -> tuple[Tower | None, Tower | None]:
     """What a fusion may know of the text and the image encoder; None for a tower that is absent."""
-    return Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
+    return Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
 
 
 def fusion_of(config: Config) -> Fusion:

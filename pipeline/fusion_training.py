@@ -64,7 +64,7 @@ def train_fusion_on_catalog(
     """
     keep_memory()  # before torch is imported
     spec = learned_of(config.fusion_spec)
-    text, image = Tower.of(config.encoders.text_spec), Tower.of(config.encoders.image_spec)
+    text, image = Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     plan = preflight(config, "train fusion").plan

@@ -7,6 +7,8 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
+import faiss
+
 from index_builders.asked import Embed
 from index_builders.build import BuiltIndex, build
 from index_builders.shards import SegmentRef
@@ -58,7 +60,8 @@ def commit(
     files = {role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()}
     measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
     made = made_of([segment.digest for segment in segments])
-    record = IndexRecord(name=name, files=files, training=learned, made_of=made, **measured)
+    version = str(faiss.__version__)
+    record = IndexRecord(name=name, files=files, training=learned, made_of=made, faiss=version, **measured)
     write_record(store, _record_path(name), record)
     return record
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -67,8 +68,9 @@ def training_table(manifest: Manifest) -> Table:
 
 
 def identity_table(manifest: Manifest) -> Table:
-    """(columns, rows) of every part of the identities of encoders and fusion, and what stands beside them; no rows of
-    manifests of before they were kept. Towers of one encoder share theirs.
+    """(columns, rows) of every part of the identities of encoders and fusion, what stands beside them, and which
+    version of FAISS built how many indexes; no rows of manifests of before they were kept. Towers of one encoder share
+    theirs.
     """
     made: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {}
     for name, entry in (("text", manifest.text), ("image", manifest.image)):
@@ -81,6 +83,8 @@ def identity_table(manifest: Manifest) -> Table:
     for name, identity, parts, about in made.values():
         rows += [[name, "identity", identity], *([name, part, value] for part, value in parts.items())]
         rows += [[name, f"beside it: {part}", value] for part, value in about.items()]
+    built = Counter(partition.index.faiss for partition in manifest.partitions if partition.index.faiss)
+    rows += [["indexes", "built by", f"faiss {version}: {count:,}"] for version, count in sorted(built.items())]
     return ["identity of", "part", "value"], rows
 
 

@@ -7,6 +7,7 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import faiss
 import numpy as np
 import PIL
 import pytest
@@ -134,6 +135,7 @@ def test_inspect_shows_every_part_of_every_identity(published: Path, tmp_path: P
             assert f"{name} {part} {value}" in lines
             assert value in page
     assert f"image beside it: Pillow {PIL.__version__}" in lines
+    assert f"indexes built by faiss {faiss.__version__}: {len(document['partitions'])}" in lines
 
 
 def test_every_format_has_a_golden_photo() -> None:

@@ -113,7 +113,9 @@ def test_what_is_not_the_fusion_of_the_snapshot_is_refused(
     for words in (precise, ["plan", *precise[1:]]):
         done = vitrine(*words)
         assert done.exit_code == 2
-        assert "was trained on" in told(done.stderr)[0]
+        expected, came, _ = told(done.stderr)
+        assert expected.endswith("was trained on: precision fp32")
+        assert came == "precision bf16"
     assert not list((tmp_path / "none").glob("runs/*/units"))  # told before any work
     towers = (f"encoders.{side}.model={clip(tmp_path / f'clip-{side}')}" for side in ("text", "image"))
     assert "was trained on" in told(vitrine(*run(demo, store, kind, model, *towers)).stderr)[0]

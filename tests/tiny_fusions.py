@@ -65,7 +65,8 @@ def random_fusion(folder: Path, kind: str, dim: int, seed: int = 0, towers: Sequ
                     parameter.normal_(std=1.5 / parameter.shape[1] ** 0.5)
     folder.mkdir(parents=True)
     scales = Scales(both=1, text=0.8, image=0.7)
-    write_fusion(folder, (kind, spec.version), {"text": towers[0], "image": towers[1]}, network, (sizes, scales))
+    text, image = (Tower(dim, identity) for identity in towers)
+    write_fusion(folder, (kind, spec.version), {"text": text, "image": image}, network, (sizes, scales))
     return folder
 
 

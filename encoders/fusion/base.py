@@ -10,7 +10,7 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -36,15 +36,18 @@ class States(NamedTuple):
 
 @dataclass(frozen=True)
 class Tower:
-    """What a fusion may know of an encoder that is not loaded: the length of its vectors, and its identity."""
+    """What a fusion may know of an encoder that is not loaded: the length of its vectors, and its identity, with what
+    that is made of, by name.
+    """
 
     dim: int
     identity: str
+    parts: dict[str, str] = field(default_factory=dict, compare=False)
 
     @classmethod
-    def of(cls, spec: EncoderSpec | None) -> Tower | None:
-        """The tower that `spec` describes."""
-        return cls(spec.dim, spec.identity) if spec else None
+    def of(cls, spec: EncoderSpec | None, modality: Modality) -> Tower | None:
+        """The tower of `modality` that `spec` describes."""
+        return cls(spec.dim, spec.identity, spec.parts_for(modality)) if spec else None
 
 
 class FusionSpec(BaseModel):

@@ -176,7 +176,7 @@ class _Run:
         shutil.rmtree(partial, ignore_errors=True)
         partial.mkdir(parents=True)
         kind = task.spec.type, task.spec.version
-        towers: dict[Modality, str] = {"text": task.text.identity, "image": task.image.identity}
+        towers: dict[Modality, Tower] = {"text": task.text, "image": task.image}
         write_fusion(partial, kind, towers, self._model["network"], (self._sizes, scales))
         record = {"identity": state.identity, "settings": self._settings.told()}
         record["result"] = asdict(trained)

@@ -16,6 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from encoders.base import Modality
 from encoders.errors import InputError
 from encoders.fusion.base import Tower
+from encoders.identity import differing, told
 from encoders.networks.folders import WEIGHTS, digest_of, models_folder, open_model
 
 if TYPE_CHECKING:
@@ -55,12 +56,15 @@ class Scales(_Part):
 
 
 class Settings(_Part):
-    """`config.json`. `towers` are identities of encoders, `weights` is the blake3 of the weights."""
+    """`config.json`. `towers` are identities of encoders, `tower_parts` what they are made of (empty: of before that
+    was kept), `weights` is the blake3 of the weights.
+    """
 
     vitrine: Literal["fusion"] = "fusion"
     type: str
     version: int
     towers: dict[Modality, str]
+    tower_parts: dict[Modality, dict[str, str]] = {}
     sizes: Sizes
     scales: Scales
     weights: str
@@ -91,14 +95,21 @@ class FusionFolder:
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
         """InputError when these are not the towers that it was trained on."""
-        for modality, tower in (("text", text), ("image", image)):
-            trained = self.settings.towers["text" if modality == "text" else "image"]
-            if tower is None or tower.identity != trained:
-                raise InputError(
-                    f"the {modality} encoder that {self.path} was trained on, identity {trained[:16]}",
-                    f"identity {tower.identity[:16]}" if tower else "none",
-                    "train the fusion again: vitrine train fusion; or use the encoder that it was trained on",
-                )
+        towers: dict[Modality, Tower | None] = {"text": text, "image": image}
+        for modality, tower in towers.items():
+            trained = self.settings.towers[modality]
+            if tower is not None and tower.identity == trained:
+                continue
+            there, here = f"identity {trained[:16]}", f"identity {tower.identity[:16]}" if tower else "none"
+            parts = self.settings.tower_parts.get(modality, {})
+            others = differing(parts, tower.parts) if parts and tower is not None and tower.parts else []
+            if others and tower is not None:
+                there, here = told(others, parts), told(others, tower.parts)
+            raise InputError(
+                f"the {modality} encoder that {self.path} was trained on: {there}",
+                here,
+                "train the fusion again: vitrine train fusion; or use the encoder that it was trained on",
+            )
 
     def refuse_dims(self, text_dim: int | None, image_dim: int | None) -> None:
         """InputError when the towers' vectors are not as long as those that it was trained on."""
@@ -138,7 +149,7 @@ def _located(model: str) -> Path:
 def write_fusion(
     folder: Path,
     kind: tuple[str, int],
-    towers: dict[Modality, str],
+    towers: dict[Modality, Tower],
     network: torch.nn.Module,
     shape: tuple[Sizes, Scales],
 ) -> None:
@@ -151,7 +162,8 @@ def write_fusion(
     settings = Settings(
         type=kind[0],
         version=kind[1],
-        towers=towers,
+        towers={modality: tower.identity for modality, tower in towers.items()},
+        tower_parts={modality: tower.parts for modality, tower in towers.items()},
         sizes=sizes,
         scales=scales,
         weights=digest_of(folder / WEIGHTS),
