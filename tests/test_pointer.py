@@ -119,3 +119,22 @@ def test_a_store_that_never_published_is_new(nights: Path, tmp_path: Path, monke
     assert run_titles(nights / "c.parquet", store).exit_code == 0
     drop(store)
     assert vitrine("search", store, "--text", "red").exit_code == 4
+
+
+@pytest.mark.parametrize("kind", ["shards/", "indexes/"])
+def test_damage_of_an_earlier_snapshot_is_found_when_all_are_looked_at(kind: str, store: Path) -> None:
+    """A bit flipped in a file that only the earlier of two snapshots names: `verify` says whole, `verify --all` names
+    the file, exit code 4.
+    """
+    opened = Store.open(str(store))
+    before, now = opened.snapshots()
+    old, new = ({file.path for file in opened.manifest(name).files()} for name in (before, now))
+    path = sorted(name for name in old - new if name.startswith(kind))[0]
+    assert vitrine("verify", store, "--all").exit_code == 0
+    raw = bytearray((store / path).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (store / path).write_bytes(raw)
+    assert vitrine("verify", store).exit_code == 0
+    done = vitrine("verify", store, "--all")
+    assert done.exit_code == 4
+    assert path in told(done.stderr)[1]

@@ -113,6 +113,10 @@ STOPPING = {
     "a GPU for an encoder that has no use for it": Mistake(
         ["encoders.device=cuda", "set encoders.device=cpu"], (*TEXTS, "encoders.device=cuda")
     ),
+    "a GPU that is not there": Mistake(
+        ["a device 'cuda:63'", "set encoders.device to cpu"],
+        (*TEXTS, "encoders.text={type: dual, model: builtin}", "encoders.device=cuda:63"),
+    ),
     "no memory at all": Mistake(["run.memory of at least"], (*TEXTS, "run.memory=10MB")),
     "two at once": Mistake(
         ["2 problems", "encoders.device", "catalog.columns.id"],
@@ -231,6 +235,21 @@ def test_training_looks_first_too(command: list[str], shop: Path, tmp_path: Path
     assert "photos would find 40 of 40" in told(done.stderr)[2]
     assert encoded == []
     assert [path.name for path in tmp_path.iterdir()] == ["catalog"]
+
+
+@pytest.mark.parametrize("command", [["train", "--from", "builtin"], ["train", "fusion", "fusion.type=transformer"]])
+def test_training_looks_for_its_device_first(
+    command: list[str], demo: Path, tmp_path: Path, encoded: list[str]
+) -> None:
+    """A device that this machine has not ends a training before it reads anything."""
+    where = (f"catalog.path={demo / 'catalog'}", f"catalog.image_root={demo}", f"store.path={tmp_path / 'store'}")
+    towers = [f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image")]
+    device = "encoders.device=cuda:63"
+    done = vitrine(*command, "-c", "configs/weightless.yaml", *where, *towers, device, "--out", tmp_path / "model")
+    expected, _, fix = told(done.stderr)
+    assert (done.exit_code, expected) == (2, "a device 'cuda:63'")
+    assert "set encoders.device to cpu" in fix
+    assert (encoded, list(tmp_path.iterdir())) == ([], [])
 
 
 def test_a_full_disk_is_told_before_it_is_filled(
