@@ -20,6 +20,7 @@ from index_builders.forecast import IndexForecast, forecast
 from index_builders.ids import ids_bytes
 from index_builders.kept import whole_blocks
 from pipeline.catalog.files import open_file
+from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.rows import read_names
 from pipeline.catalog.schema import file_columns
 from pipeline.config import Config
@@ -267,10 +268,9 @@ def _shard_row_bytes(config: Config, plan: Plan, dim: int) -> float:
         columns = file_columns(opened.schema_arrow, config.catalog, path)
         photo = [config.catalog.image] if config.catalog.image else []
         carried = {columns[name] for name in ("id", *config.catalog.attributes, *photo) if name in columns}
-        group = opened.metadata.row_group(plan.units[0].first_group)
-        parts = (group.column(i) for i in range(group.num_columns))
-        size = sum(c.total_compressed_size for c in parts if c.path_in_schema.split(".")[0] in carried)
-    return float(vectors + _SHARD_ROW + size / max(1, group.num_rows))
+        [group] = chunks_of(path, opened.metadata, [plan.units[0].first_group], carried)
+        size = sum(chunk.total_compressed_size for _, chunk in group.pairs)
+    return float(vectors + _SHARD_ROW + size / max(1, group.rows))
 
 
 def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dict[str, int]:

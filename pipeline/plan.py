@@ -5,6 +5,7 @@ It finds every repeated id, every category, and everything that makes a run impo
 
 from __future__ import annotations
 
+import functools
 import json
 from collections import Counter
 from collections.abc import Collection, Mapping
@@ -17,9 +18,10 @@ import pyarrow as pa
 from encoders.errors import InputError
 from encoders.identity import identity_of
 from encoders.names import same_category
-from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type
+from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type, valued
 from pipeline.catalog.categories import Categories, nearest_category
 from pipeline.catalog.files import CatalogFile, Found, find_files, open_file
+from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.null_words import null_words_notice
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.pinned import all_unchanged
@@ -100,7 +102,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
             category = _meant(category, partitions, config)
         repeated = _duplicates(files, groups, seen.hashes, config)
         units = _units(groups, repeated, config.shards, category)
-        carried = one_type({unit.path: seen.types[unit.path] for unit in units}, config.catalog)
+        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, config)
         notices = [
             *_left_out(found),
             *_lacking(seen.missing),
@@ -243,26 +245,29 @@ def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
     whose columns or whose row groups do not fit.
     """
     limit = config.shards.max_unit_bytes
-    sizes = []
     with open_file(file.path) as opened:
         names = file_columns(opened.schema_arrow, config.catalog, file.path)
-        types, wanted = attribute_types(opened, file.path, names, config.catalog), set(names.values())
-        for number in range(opened.metadata.num_row_groups):
-            group = opened.metadata.row_group(number)
-            columns = (group.column(i) for i in range(group.num_columns))
-            size = sum(c.total_uncompressed_size for c in columns if c.path_in_schema.split(".")[0] in wanted)
-            sizes.append(size / max(1, group.num_rows))
-            rows = min(group.num_rows, PIECE_ROWS)
-            if sizes[-1] * rows > limit:
+        types = attribute_types(opened.schema_arrow, file.path, names, config.catalog)
+        groups = chunks_of(file.path, opened.metadata, range(opened.num_row_groups), {*names.values()})
+        sizes = [sum(chunk.total_uncompressed_size for _, chunk in one.pairs) / max(1, one.rows) for one in groups]
+        for group, size in zip(groups, sizes, strict=True):
+            rows = min(group.rows, PIECE_ROWS)
+            if size * rows > limit:
                 raise InputError(
                     f"row groups of at most {limit:,} bytes, or so many in {PIECE_ROWS:,} rows of a larger one, "
                     "because a worker holds them in memory",
-                    f"{file.path}: row group {number} has {round(sizes[-1] * rows):,} bytes in the columns used "
-                    f"by {rows:,} of its {group.num_rows:,} rows",
+                    f"{file.path}: row group {group.number} has {round(size * rows):,} bytes in the columns used "
+                    f"by {rows:,} of its {group.rows:,} rows",
                     "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
                 )
-        refuse_pages(file.path, opened, sorted(wanted), limit)
+        refuse_pages(file.path, groups, limit)
     return sizes, types
+
+
+def _one_type(types: Mapping[str, Types], config: Config) -> Types:
+    """The types of the attributes of some files, file -> types; each column is looked into once."""
+    has_value = functools.cache(lambda path, name: valued(path, name, config.catalog, config.shards.max_unit_bytes))
+    return one_type(types, config.catalog, has_value)
 
 
 def _meant(category: str, partitions: Mapping[str, int], config: Config) -> str:

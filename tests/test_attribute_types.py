@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Sequence
 from decimal import Decimal
 from pathlib import Path
@@ -104,6 +105,19 @@ def test_a_category_of_another_type_is_not_published(tmp_path: Path) -> None:
     assert night(tmp_path, "--category=a").exit_code == 0
     assert found(tmp_path, "price <= 12.5") == ["a0", "b0"]
     assert manifest_of(tmp_path / "store").attribute_types == {"price": "double"}
+
+
+def test_an_empty_column_is_known_without_statistics(tmp_path: Path) -> None:
+    """A file has a say as soon as one row has a value, in whatever row group; footers are not asked."""
+    write(tmp_path, a=[10.0], b=pa.nulls(3, pa.string()))
+    empty = pq.read_table(tmp_path / "c" / "b.parquet")
+    pq.write_table(empty, tmp_path / "c" / "b.parquet", write_statistics=False)
+    assert planned(tmp_path).exit_code == 0
+    late = empty.set_column(2, "price", pa.array([None, None, "12.50 EUR"]))
+    pq.write_table(late, tmp_path / "c" / "b.parquet", write_statistics=False, row_group_size=1)
+    done = planned(tmp_path)
+    assert done.exit_code == 2
+    assert re.search(r"number \(double\) in .*text \(string\) in", told(done.stderr)[1])
 
 
 def test_a_category_is_not_refused_for_another_file(tmp_path: Path) -> None:

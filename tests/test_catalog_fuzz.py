@@ -21,6 +21,7 @@ from tests.mutated_catalogs import mutated
 OPEN = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "catalog.partition=product_type", "run.workers=1")
 MOST_SECONDS = 120  # of one run: far more than any takes
 MOST_GROWTH = 1_500  # MB, over all of them
+ENDED_THE_PROCESS = (1954,)
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +69,12 @@ def peak_mb() -> int:
 def test_a_few_mutated_catalogs(small: Path, tmp_path: Path) -> None:
     """Twelve mutated files end with a snapshot or an error in three parts, and some with each."""
     assert len({hold(small, tmp_path / str(seed), seed) for seed in range(12)}) > 1
+
+
+@pytest.mark.parametrize("seed", ENDED_THE_PROCESS)
+def test_seeds_that_ended_the_process(small: Path, tmp_path: Path, seed: int) -> None:
+    """Damage that pyarrow does not survive: see test_damaged_footers.py."""
+    assert hold(small, tmp_path / str(seed), seed) == 2
 
 
 @pytest.mark.nightly

@@ -286,7 +286,7 @@ def test_types_that_do_not_compare_are_told(tmp_path: Path, monkeypatch: pytest.
     """price is text in one shard and a number in the other, as versions without one type over all files wrote them:
     neither reading is right for both.
     """
-    monkeypatch.setattr("pipeline.plan.one_type", lambda types, settings: {})
+    monkeypatch.setattr("pipeline.plan.one_type", lambda types, settings, has_value: {})
     for name, prices in (("a", ["1", "20"]), ("b", [3.0, 10.0])):
         path = write_titles(tmp_path / "c" / f"{name}.parquet", ["red", "blue"], price=prices, kind=[name] * 2)
         table = pq.read_table(path).set_column(0, "id", pa.array([f"{name}0", f"{name}1"]))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -11,7 +11,9 @@ from encoders.errors import InputError
 from lookup.prices import PRICE
 from lookup.values import common_type, sort_of, type_name, type_named
 from pipeline.catalog import columns
-from pipeline.catalog.schema import path_values
+from pipeline.catalog.files import open_file
+from pipeline.catalog.pieces import has_values
+from pipeline.catalog.schema import file_columns, path_values
 from pipeline.config_sections import CatalogConfig
 
 Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in shards; null: no value at all
@@ -19,13 +21,13 @@ Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in 
 _NAMED = 3  # files that a message names
 
 
-def attribute_types(file: pq.ParquetFile, path: str, names: Mapping[str, str], settings: CatalogConfig) -> Types:
-    """The types of the attributes of an open file, whose columns are `names`: as shards carry them."""
-    empty = without_values(file.metadata)
+def attribute_types(schema: pa.Schema, path: str, names: Mapping[str, str], settings: CatalogConfig) -> Types:
+    """The types of the attributes of a file, whose columns are `names`: as shards carry them, with or without values;
+    null where the file has no such column.
+    """
     types: Types = {}
     for name in settings.attributes:
-        column = names.get(name)
-        kind = pa.null() if column is None or column in empty else _type_of(file.schema_arrow, column, path)
+        kind = _type_of(schema, names[name], path) if name in names else pa.null()
         if not pa.types.is_null(kind):
             kind = PRICE if name in settings.prices else columns.plain_type(columns.text_type(kind))
         types[name] = kind
@@ -39,15 +41,31 @@ def _type_of(schema: pa.Schema, column: str, path: str) -> pa.DataType:
     return pa.null() if path_values(path).get(column) is None else pa.string()
 
 
-def one_type(types: Mapping[str, Types], settings: CatalogConfig) -> Types:
-    """The type of each attribute in all files, file -> types; InputError that names the files of those that differ."""
+def valued(path: str, name: str, settings: CatalogConfig, max_bytes: int) -> bool:
+    """Whether the attribute `name` has a value in a file. One of nested values counts as if it had."""
+    with open_file(path) as file:
+        column = file_columns(file.schema_arrow, settings, path)[name]
+        if column not in file.schema_arrow.names or pa.types.is_nested(file.schema_arrow.field(column).type):
+            return True
+        return has_values(path, file, column, max_bytes)
+
+
+def one_type(types: Mapping[str, Types], settings: CatalogConfig, has_value: Callable[[str, str], bool]) -> Types:
+    """The type of each attribute in all files, file -> types; InputError that names the files of those that differ. A
+    file whose column is empty has no say: `has_value` tells of a file and an attribute, and is asked of one file of
+    each type where that has a value.
+    """
     common: Types = {}
     problems = []
     for name in settings.attributes:
-        kinds = {path: of[name] for path, of in types.items()}
-        joined = common_type(list(dict.fromkeys(kinds.values())))
+        files: dict[pa.DataType, list[str]] = {}
+        for path, of in types.items():
+            files.setdefault(of[name], []).append(path)
+        files.pop(pa.null(), None)
+        joined = common_type([kind for kind, paths in files.items() if any(has_value(path, name) for path in paths)])
         if joined is None:
-            problems.append((name, _differing(name, kinds)))
+            full = {path: kind for kind, paths in files.items() for path in paths if has_value(path, name)}
+            problems.append((name, _differing(name, full)))
         else:
             common[name] = joined
     if problems:
@@ -65,8 +83,7 @@ def _differing(name: str, kinds: Mapping[str, pa.DataType]) -> str:
     """Which files have which kind: `price is text (string) in d.parquet, number (int64) in a.parquet and 3 more`."""
     files: dict[tuple[str, str], list[str]] = {}
     for path, kind in kinds.items():
-        if not pa.types.is_null(kind):
-            files.setdefault((sort_of(kind).value, type_name(kind)), []).append(path)
+        files.setdefault((sort_of(kind).value, type_name(kind)), []).append(path)
     return f"{name} is " + ", ".join(
         f"{sort} ({kind}) in {_listed(paths)}"
         for (sort, kind), paths in sorted(files.items(), key=lambda one: len(one[1]))
@@ -79,7 +96,10 @@ def _listed(paths: list[str]) -> str:
 
 
 def without_values(metadata: pq.FileMetaData) -> set[str]:
-    """The columns of a file that have nothing but nulls, as its footer says; `struct.field` for one in a struct."""
+    """The columns of a shard that have nothing but nulls, as its footer says; `struct.field` for one in a struct.
+
+    Only for files of the store, whose bytes were compared with their digest: see `footers`.
+    """
     nulls: dict[str, int] = {}
     for number in range(metadata.num_row_groups):
         group = metadata.row_group(number)

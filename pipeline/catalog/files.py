@@ -94,7 +94,7 @@ def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: 
             return pq.ParquetFile(fs.open(name), **options)
         open_regular(name).close()  # a pipe would wait for ever
         return pq.ParquetFile(name, **options)
-    except UNREADABLE as err:
+    except (*UNREADABLE, UnicodeDecodeError) as err:  # the latter: names of columns
         raise machine_fault(err) or InputError(
             "a Parquet file", f"{path}: {first_line(err)}", "write the file again, or leave it out of catalog.path"
         ) from err

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +21,7 @@ from encoders.liveness import beat
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import UNREADABLE, bytes_of, first_line, open_file
+from pipeline.catalog.footers import Chunks, Leaf, chunks_of
 from pipeline.catalog.pages import DamagedPageError, Page, pages_of
 from pipeline.catalog.schema import path_values
 
@@ -55,7 +56,7 @@ def unit_rows(
     path: str, file: pq.ParquetFile, groups: Sequence[int], first_row: int, names: Sequence[str], bounds: Bounds
 ) -> Decoded:
     """Some columns of a unit: at most PIECE_ROWS rows of `groups` from `first_row` on."""
-    pieces = pieces_of(path, file, groups, names, bounds)
+    pieces = pieces_of(path, file, chunks_of(path, file.metadata, groups, names), names, bounds)
     found = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
     if found is None:
         return Decoded(_empty(path, file, names), pa.array([], pa.bool_()))
@@ -63,9 +64,9 @@ def unit_rows(
 
 
 def pieces_of(
-    path: str, file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str], bounds: Bounds
+    path: str, file: pq.ParquetFile, groups: Sequence[Chunks], names: Sequence[str], bounds: Bounds
 ) -> Iterator[Decoded]:
-    """Some columns of some row groups, PIECE_ROWS rows at a time; the last has what is left. No other piece is held."""
+    """The columns `names` of some row groups, PIECE_ROWS rows at a time; the last has the rest. One piece is held."""
     limit = min(bounds.unit, MOST_BYTES)
     held: list[pa.RecordBatch] = []
     masks: list[pa.Array] = []
@@ -90,19 +91,24 @@ def pieces_of(
         yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
 
 
-def refuse_pages(path: str, file: pq.ParquetFile, names: Sequence[str], max_bytes: int) -> None:
+def refuse_pages(path: str, groups: Iterable[Chunks], max_bytes: int) -> None:
     """InputError for a page of some columns that is too large to be decoded."""
-    leaves = _leaves(file.metadata, names)
-    for group in range(file.num_row_groups):
+    for group in groups:
         with contextlib.suppress(DamagedPageError):  # the unit that meets it says so
-            _rows_at_once(path, file.metadata.row_group(group), leaves, min(max_bytes, MOST_BYTES))
+            _rows_at_once(path, group, min(max_bytes, MOST_BYTES))
 
 
-def _too_much(path: str, groups: Sequence[int], rows: tuple[int, int], size: int, limit: int) -> InputError:
+def has_values(path: str, file: pq.ParquetFile, name: str, max_bytes: int) -> bool:
+    """Whether a column has any value; decoded up to the first one, since footers may say otherwise."""
+    groups = chunks_of(path, file.metadata, range(file.num_row_groups), [name])
+    batches = _batches(path, file, groups, [name], min(max_bytes, MOST_BYTES))
+    return any(batch.column(0).null_count < batch.num_rows for batch in batches)
+
+
+def _too_much(path: str, groups: Sequence[Chunks], rows: tuple[int, int], size: int, limit: int) -> InputError:
     return InputError(
         f"at most {limit:,} bytes in the columns used by {PIECE_ROWS:,} rows, because a worker holds them",
-        f"{path}: rows {rows[0]:,} to {rows[1]:,} of row groups {groups[0]} to {groups[-1]} have {size:,} bytes once "
-        "decoded",
+        f"{path}: rows {rows[0]:,} to {rows[1]:,} of {_told(groups)} have {size:,} bytes once decoded",
         "write the catalog with smaller row groups (row_group_size=...), lower catalog.max_row_bytes, which makes "
         f"rejects of large rows, or raise shards.max_unit_bytes, of which {MOST_BYTES:,} count",
     )
@@ -115,7 +121,7 @@ def picked(
     found: list[pa.RecordBatch] = []
     masks: list[pa.Array] = []
     start, at = 0, np.asarray(rows, dtype=np.int64)
-    for batch in _batches(path, file, [group], names, bounds.unit):
+    for batch in _batches(path, file, chunks_of(path, file.metadata, [group], names), names, bounds.unit):
         inside = at[(at >= start) & (at < start + batch.num_rows)] - start
         start += batch.num_rows
         if len(inside):
@@ -130,7 +136,7 @@ def first_rows(path: str, file: pq.ParquetFile, group: int, names: Sequence[str]
     """The first `rows` of a row group, or as many as have at most `most` bytes."""
     held: list[pa.RecordBatch] = []
     left = rows
-    for batch in _batches(path, file, [group], names, most):
+    for batch in _batches(path, file, chunks_of(path, file.metadata, [group], names), names, most):
         sizes = np.cumsum(_row_bytes(batch.slice(0, left)))
         fits = int(np.searchsorted(sizes, most, side="right"))
         held.append(_spelled_out(batch.slice(0, fits), np.zeros(fits, np.bool_)))
@@ -160,25 +166,28 @@ def _spelled_out(batch: pa.RecordBatch, too_large: np.ndarray[tuple[int], np.dty
 
 
 def _batches(
-    path: str, file: pq.ParquetFile, groups: Sequence[int], names: Sequence[str], limit: int
+    path: str, file: pq.ParquetFile, groups: Sequence[Chunks], names: Sequence[str], limit: int
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
-    leaves, present = _leaves(file.metadata, names), [name for name in names if name in file.schema_arrow.names]
+    present = [name for name in names if name in file.schema_arrow.names]
     try:
         for group in groups:
-            found = file.metadata.row_group(group)
-            rows = _rows_at_once(path, found, leaves, limit)
-            texts = [leaf.schema.path for leaf in leaves if _stays_dictionary(leaf.schema, found.column(leaf.number))]
+            rows = _rows_at_once(path, group, limit)
+            texts = [leaf.schema.path for leaf, chunk in group.pairs if _stays_dictionary(leaf.schema, chunk)]
             with open_file(path, file.metadata, texts) as decoder:
-                for batch in decoder.iter_batches(rows, row_groups=[group], columns=present, use_threads=False):
+                for batch in decoder.iter_batches(rows, row_groups=[group.number], columns=present, use_threads=False):
                     beat()
                     yield _completed(path, batch, names)
     except UNREADABLE as err:
         raise machine_fault(err) or VitrineError(
-            f"row groups {groups[0]} to {groups[-1]} of {path} to be readable",
+            f"{_told(groups)} of {path} to be readable",
             first_line(err),
             "write this catalog file again; nothing was published, and the next run goes on from here",
         ) from err
+
+
+def _told(groups: Sequence[Chunks]) -> str:
+    return f"row groups {groups[0].number} to {groups[-1].number}"
 
 
 def _completed(path: str, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
@@ -203,29 +212,28 @@ def _empty(path: str, file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
     )
 
 
-def _rows_at_once(path: str, group: pq.RowGroupMetaData, leaves: Sequence[_Leaf], limit: int) -> int:
+def _rows_at_once(path: str, group: Chunks, limit: int) -> int:
     """How many rows of a row group can be decoded together, all columns counted; InputError for a page that is too
     large by itself.
     """
     chunks: list[tuple[Sequence[Page], pq.ColumnChunkMetaData, pq.ColumnSchema]] = []
     with bytes_of(path) as raw:
-        for leaf in leaves:
-            chunk = group.column(leaf.number)
+        for leaf, chunk in group.pairs:
             if raw is not None:
                 pages = list(pages_of(raw, path, chunk))
             else:  # headers of objects in a bucket would cost a request each: their footers are believed
-                pages = [Page(chunk.total_uncompressed_size // max(1, group.num_rows // _BATCH_ROWS), 1, False)]
+                pages = [Page(chunk.total_uncompressed_size // max(1, group.rows // _BATCH_ROWS), 1, False)]
             _refuse_large(path, pages, chunk, leaf, limit)
             chunks.append((pages, chunk, leaf.schema))
     # A page of each column is held whatever is asked for: many columns of few bytes are not decoded row by row.
     room = max(limit // _SHARE, 2 * sum(max((page.size for page in pages), default=0) for pages, *_ in chunks))
     rows = _BATCH_ROWS
-    while rows > 1 and sum(_bytes_within(*one, group.num_rows, rows) for one in chunks) > room:
+    while rows > 1 and sum(_bytes_within(*one, group.rows, rows) for one in chunks) > room:
         rows //= 2
     return rows
 
 
-def _refuse_large(path: str, pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, leaf: _Leaf, limit: int) -> None:
+def _refuse_large(path: str, pages: Sequence[Page], chunk: pq.ColumnChunkMetaData, leaf: Leaf, limit: int) -> None:
     """InputError for a page that takes too much before the first of its values can be had."""
     level = _LEVEL_BYTES if leaf.schema.max_repetition_level else 0  # a page of nulls in lists is a few bytes long
     worst = max((max(page.size, level * page.values) for page in pages), default=0)
@@ -266,19 +274,6 @@ def _widest(pages: Sequence[Page], count: int) -> int:
     last = np.minimum(np.searchsorted(ends, ends + count - 1, side="left") + 1, len(pages))
     each: list[int] = (sizes[last] - sizes[:-1]).tolist()
     return max(each, default=0)
-
-
-class _Leaf(NamedTuple):
-    """One of the Parquet columns that a column of the file consists of."""
-
-    number: int
-    schema: pq.ColumnSchema
-
-
-def _leaves(metadata: pq.FileMetaData, names: Sequence[str]) -> list[_Leaf]:
-    wanted, schema = {*names}, metadata.schema
-    every = (_Leaf(i, schema.column(i)) for i in range(metadata.num_columns))
-    return [leaf for leaf in every if leaf.schema.path.split(".")[0] in wanted]
 
 
 def _stays_dictionary(column: pq.ColumnSchema, chunk: pq.ColumnChunkMetaData) -> bool:

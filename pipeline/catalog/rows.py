@@ -20,6 +20,7 @@ from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.files import open_file
+from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.names import clean_ids, name_strings
 from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
@@ -119,9 +120,9 @@ def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Ite
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
         wanted, bounds = _name_columns(names, settings), Bounds(settings.max_row_bytes, shards.max_unit_bytes)
-        for group in range(file.num_row_groups):
+        for group in chunks_of(path, file.metadata, range(file.num_row_groups), wanted):
             for number, found in enumerate(pieces_of(path, file, [group], wanted, bounds)):
-                yield Piece(group, number * PIECE_ROWS, *_names(found.table, names, settings))
+                yield Piece(group.number, number * PIECE_ROWS, *_names(found.table, names, settings))
 
 
 # --- inside ---

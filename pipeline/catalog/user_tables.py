@@ -12,6 +12,7 @@ from encoders.errors import InputError, VitrineError
 from encoders.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.files import open_file
+from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.pieces import Bounds, pieces_of
 
 _MOST_BYTES = 2**28  # of the columns in use, once decoded
@@ -32,7 +33,7 @@ def user_table(path: Path, option: str, wanted: Sequence[str]) -> tuple[pa.Table
             if file.metadata.num_rows > _MOST_ROWS:
                 raise _too_large(path, option, f"{file.metadata.num_rows:,} rows")
             tables, size = [file.schema_arrow.empty_table().select(present)], 0
-            groups = range(file.num_row_groups)
+            groups = chunks_of(str(path), file.metadata, range(file.num_row_groups), present)
             for piece in pieces_of(str(path), file, groups, present, Bounds(_MOST_BYTES, _MOST_BYTES)):
                 size += sum(int(columns.row_bytes(chunk).sum()) for one in piece.table.columns for chunk in one.chunks)
                 if size > _MOST_BYTES or pc.any(piece.too_large).as_py():
