@@ -6,6 +6,7 @@ It is started by decoder_process.py, which says how they talk, and ends when its
 from __future__ import annotations
 
 import json
+import mmap
 import os
 import resource
 import signal
@@ -17,7 +18,9 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
+from encoders.errors import VitrineError
 from encoders.foreign import heard, note
+from encoders.machine import fault_of_all, machine_fault
 from encoders.photo_faults import fault_of
 from encoders.photo_limits import PhotoError, PhotoLimits
 from encoders.photo_pixels import opened, pixels_of
@@ -28,6 +31,7 @@ READY = b"+"
 ANSWER = struct.Struct("<III")  # height, width (0: no photo), bytes of JSON that follow: error and notes; then pixels
 PIXEL_BYTES = 24  # that decoders may take for one; measured: 16 for PNG and WebP with alpha
 _BASE_BYTES = 2**28  # Python, Pillow, numpy
+_SLACK = 2**24  # bytes beside those for pixels and the file
 _MOST_NOTED = 2**20  # bytes that C libraries may write to stderr
 
 
@@ -50,27 +54,60 @@ def serve() -> None:
 def _answer(raw: bytes, limits: PhotoLimits, answers: BinaryIO) -> None:
     _bound_memory(PIXEL_BYTES * limits.max_pixels + 4 * limits.max_bytes + _BASE_BYTES)
     error: PhotoError | None = None
+    machine: VitrineError | None = None
+    claimed = [0]  # pixels of the photo, once they are known
     pixels: npt.NDArray[np.uint8] = np.empty((0, 0, 3), np.uint8)
     with heard() as notes:
         # Of user and system time, in all threads; the signal's own action ends the process, inside C code too.
         signal.setitimer(signal.ITIMER_PROF, limits.max_seconds)
         try:
-            with opened(raw, limits) as image:
-                is_much_work(image, raw, limits)  # refuses what certainly is too much
-                pixels = np.ascontiguousarray(pixels_of(image, raw, None))
+            pixels = _decoded(raw, limits, claimed)
         except PhotoError as err:
             error = err
-        except MemoryError as err:
-            error = PhotoError("image_undecodable", fault_of(raw, err))
+        except (MemoryError, RuntimeError, SystemError, OSError) as err:
+            machine = _of_machine(err)
+            if machine is None:
+                raise
+            if fault_of_all(err) is None and not isinstance(err, OSError):
+                error = PhotoError("image_undecodable", fault_of(raw, err))  # unless it is memory that is wanting
         finally:
             signal.setitimer(signal.ITIMER_PROF, 0)
         for line in _printed():
             note(line)
-    told = json.dumps({"error": error and [error.code, error.message], "notes": notes}).encode()
+    if error is not None and machine is not None:  # what the photo took is free by now
+        error, machine = (error, None) if _has_memory(claimed[0], len(raw)) else (None, machine)
+    parts = machine and [machine.expected, machine.came, machine.fix]
+    told = json.dumps({"error": error and [error.code, error.message], "machine": parts, "notes": notes}).encode()
     answers.write(ANSWER.pack(pixels.shape[0], pixels.shape[1], len(told)))
     answers.write(told)
     answers.write(pixels.data)
     answers.flush()
+
+
+def _decoded(raw: bytes, limits: PhotoLimits, claimed: list[int]) -> npt.NDArray[np.uint8]:
+    with opened(raw, limits) as image:
+        claimed[0] = image.width * image.height
+        is_much_work(image, raw, limits)  # refuses what certainly is too much
+        return np.ascontiguousarray(pixels_of(image, raw, None))
+
+
+def _has_memory(pixels: int, size: int) -> bool:
+    """Whether there is what a file of so many pixels and bytes may take: then it is one that asks for more."""
+    try:
+        mmap.mmap(-1, PIXEL_BYTES * pixels + 4 * size + _SLACK).close()
+    except OSError:
+        return False
+    return True
+
+
+def _of_machine(err: BaseException) -> VitrineError | None:
+    """`err` in three parts; None for one whose words say nothing of the machine."""
+    fault = machine_fault(err)
+    if fault is None and isinstance(err, OSError):
+        return VitrineError(
+            "a machine that decodes photos", f"{type(err).__name__}: {err}", "mend it, then start again"
+        )
+    return fault
 
 
 def _bound_memory(most: int) -> None:

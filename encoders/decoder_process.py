@@ -26,12 +26,14 @@ import numpy.typing as npt
 from encoders.decoder_child import ANSWER, READY, REQUEST
 from encoders.errors import VitrineError
 from encoders.foreign import note
+from encoders.machine import machine_fault
 from encoders.photo_limits import PhotoError, PhotoLimits
 
 _IDLE_SECONDS = 60.0  # of wall time that a process may take beside what its CPU seconds last on a busy machine
 _SLOWDOWN = 20  # wall seconds per CPU second, at most, on a machine that does other work too
 _START_SECONDS = 120.0  # of wall time, to import Pillow and numpy from a slow disk
 _MOST_TOLD = 2**20  # bytes of JSON that are believed
+_MOST_SAID = 500  # characters, of each part of an error
 _START = "import sys; sys.path[:] = {path!r}; from encoders.decoder_child import serve; serve()"
 
 
@@ -46,18 +48,15 @@ class _DiedError(Exception):
 def decode_apart(raw: bytes, limits: PhotoLimits) -> npt.NDArray[np.uint8]:
     """(h, w, 3) uint8 RGB of an image file as `encoders.photo.decode` has it; PhotoError `image_too_slow` when that
     takes more CPU seconds than are allowed.
+
+    VitrineError where the machine is at fault: it has not the memory that such a photo may take, say, or its processes
+    are killed, this one twice.
     """
-    child = _taken()
-    try:
-        pixels, told = child.ask(raw, limits)
-    except _DiedError as err:
-        raise _fault(err.signal, raw, limits) from None
-    except BaseException:
-        child.end()
-        raise
-    _give_back(child)
+    pixels, told = _answered(raw, limits)
     for text in told["notes"]:
         note(str(text))
+    if told["machine"] is not None:
+        raise VitrineError(*(str(part)[:_MOST_SAID] for part in told["machine"]))
     if told["error"] is not None:
         code, message = told["error"]
         raise PhotoError(str(code), str(message))
@@ -72,6 +71,32 @@ def dismiss() -> None:
         child.close()  # all at once: each needs a moment
     for child in ending:
         child.end()
+
+
+def _answered(raw: bytes, limits: PhotoLimits) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
+    """What a process says of a photo; of two, where the first was killed from outside: that may be chance."""
+    for last in (False, True):
+        child = _taken()
+        try:
+            answer = child.ask(raw, limits)
+        except _DiedError as err:
+            if err.signal == signal.SIGKILL:
+                if not last:
+                    continue
+                raise _killed(raw) from None
+            raise _fault(err.signal, raw, limits) from None
+        except BaseException:
+            child.end()
+            raise
+        _give_back(child)
+        return answer
+    raise AssertionError("unreachable: the second process answers, or raises")
+
+
+def _killed(raw: bytes) -> VitrineError:
+    """Nothing that is decoded sends SIGKILL, and what it asks for is bounded: the system, or somebody, ended it."""
+    came = f"a process that decodes photos was killed twice (SIGKILL), at one of {len(raw):,} bytes"
+    return machine_fault(RuntimeError(came)) or VitrineError("processes that live", came, "see who kills them")
 
 
 def _fault(ended_by: int, raw: bytes, limits: PhotoLimits) -> PhotoError:
@@ -132,15 +157,16 @@ class _Child:
         return pixels, told
 
     def end(self) -> int:
-        """End the process, if it still runs; the signal that it ended by, 0 for none."""
+        """End the process, if it still runs; the signal that it ended by, 0 for none, or for that of this call."""
         self.close()
         if self._process.poll() is None:
             try:
                 self._process.wait(0.5)  # one that waits for requests ends by itself
             except subprocess.TimeoutExpired:
                 self._process.kill()
-        code = self._process.wait()
-        return max(0, -code)
+                self._process.wait()
+                return 0
+        return max(0, -self._process.returncode)
 
     def close(self) -> None:
         """Let go of the pipes: a process that waits for requests ends by that."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from encoders.decoder_process import decode_apart
 from encoders.golden_photos import decoder_name
+from encoders.machine import machine_fault
 from encoders.photo_limits import PhotoError as PhotoError
 from encoders.photo_limits import PhotoLimits as PhotoLimits
 from encoders.photo_pixels import FORMATS as FORMATS
@@ -19,14 +20,20 @@ from encoders.photo_work import claimed_size, is_much_work, is_unbounded
 def decode(raw: bytes, limits: PhotoLimits, jpeg: JpegDecoder | None = None) -> Photo:
     """(h, w, 3) uint8 RGB of an image file: upright, on white where transparent, the first frame of an animation.
 
-    `jpeg` decodes JPEG of grey or RGB in place of Pillow. The rules above and below are the same for both.
+    `jpeg` decodes JPEG of grey or RGB in place of Pillow. The rules above and below are the same for both. VitrineError
+    or OSError where the machine is at fault and no photo: they must stop the run.
     """
     if len(raw) > limits.max_bytes:
         raise PhotoError("image_too_large", f"more than {limits.max_bytes:,} bytes: {len(raw):,}")
     if not is_unbounded(raw):
-        with opened(raw, limits) as image:
-            if not is_much_work(image, raw, limits):
-                return pixels_of(image, raw, jpeg)
+        try:
+            with opened(raw, limits) as image:
+                if not is_much_work(image, raw, limits):
+                    return pixels_of(image, raw, jpeg)
+        except (MemoryError, RuntimeError, SystemError) as err:
+            if machine_fault(err) is None:
+                raise
+            # It seems that this process lacks memory: another one tells whether that is the photo's own doing.
     return decode_apart(raw, limits)
 
 
@@ -43,6 +50,8 @@ def claimed_pixels(raw: bytes, limits: PhotoLimits) -> int:
             return int(image.width * image.height)
     except PhotoError:
         return 0
+    except MemoryError:
+        return limits.max_pixels
 
 
 def decoder_identity() -> str:

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from PIL import Image, ImageFile
 from PIL.JpegImagePlugin import JpegImageFile
 
+from encoders.machine import machine_fault
 from encoders.photo_faults import fault_of
 from encoders.photo_limits import PhotoError, PhotoLimits
 
@@ -27,7 +28,7 @@ FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
 
 # Pillow 12.3 raised the first four for 32,000 damaged files (2,000 each of 16 variants of the formats); the others
 # guard header fields that chance did not reach. They hide no fault of ours: `guarded` wraps calls of Pillow, `_rgb`
-# and `_decoded_by`.
+# and `_decoded_by`. What says that the machine is at fault is no damage: see `guarded`.
 _DAMAGED = (
     OSError,
     SyntaxError,
@@ -39,7 +40,6 @@ _DAMAGED = (
     LookupError,
     ArithmeticError,
     AttributeError,
-    MemoryError,
     SystemError,
     Warning,
 )
@@ -91,13 +91,25 @@ def check_pixels(size: tuple[int, int], limits: PhotoLimits) -> None:
 
 
 def guarded(raw: bytes, call: Callable[[], Result]) -> Result:
-    """What `call` returns; PhotoError for whatever a decoder raises on damaged input."""
+    """What `call` returns; PhotoError for whatever a decoder raises on damaged input.
+
+    MemoryError, and what else may be the machine's fault, is raised as it is: OSErrors with a number (Pillow's own have
+    none, all that it reads is in memory), and errors whose words tell it.
+    """
     try:
         return call()
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as err:
         raise PhotoError("image_too_large", f"more pixels in a part than Pillow takes: {err}") from err
     except _DAMAGED as err:
+        if _is_of_machine(err):
+            raise
         raise PhotoError("image_undecodable", fault_of(raw, err)) from err
+
+
+def _is_of_machine(err: BaseException) -> bool:
+    if isinstance(err, OSError):
+        return err.errno is not None
+    return machine_fault(err) is not None
 
 
 def _by_its_plugin(raw: bytes) -> ImageFile.ImageFile:
@@ -160,7 +172,9 @@ def _orientation(image: ImageFile.ImageFile) -> int:
     """The EXIF orientation, 1 to 8. Damaged EXIF counts as none, as browsers have it: the picture itself is whole."""
     try:
         value = image.getexif().get(_ORIENTATION, 1)
-    except _DAMAGED:
+    except _DAMAGED as err:
+        if _is_of_machine(err):
+            raise
         return 1
     return value if isinstance(value, int) else 1
 

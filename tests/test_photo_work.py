@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from click.testing import Result
 from PIL import Image
 
 from encoders import decoder_process
@@ -52,8 +53,8 @@ def line_bomb(width: int = 12_000_000) -> bytes:
     return b"BM" + struct.pack("<IHHI", at + len(data), 0, 0, at) + header + palette + data
 
 
-def ran(folder: Path, photos: dict[str, bytes], *more: str) -> tuple[int, dict[str, int]]:
-    """(exit code, degraded by reason) of a run over products with these photos, and one good one."""
+def tried(folder: Path, photos: dict[str, bytes], *more: str) -> Result:
+    """A run over products with these photos, and one good one."""
     photos = {**photos, "good.png": saved(Image.new("RGB", (40, 30), "red"), "PNG")}
     for name, raw in photos.items():
         (folder / name).write_bytes(raw)
@@ -61,8 +62,12 @@ def ran(folder: Path, photos: dict[str, bytes], *more: str) -> tuple[int, dict[s
     table = {"id": names, "title": [f"red dress {name}" for name in names], "image_link": names}
     pq.write_table(pa.table(table), folder / "a.parquet")
     where = (f"catalog.path={folder / 'a.parquet'}", f"catalog.image_root={folder}", f"store.path={folder / 'store'}")
-    done = vitrine("run", "-c", "configs/weightless.yaml", *where, *PHOTOS, *OPEN, *more)
-    return done.exit_code, dict(manifest_of(folder / "store").degraded())
+    return vitrine("run", "-c", "configs/weightless.yaml", *where, *PHOTOS, *OPEN, *more)
+
+
+def ran(folder: Path, photos: dict[str, bytes], *more: str) -> tuple[int, dict[str, int]]:
+    """(exit code, degraded by reason) of the same."""
+    return tried(folder, photos, *more).exit_code, dict(manifest_of(folder / "store").degraded())
 
 
 def test_a_jpeg_of_many_scans_costs_its_row_the_photo(tmp_path: Path) -> None:
@@ -152,11 +157,15 @@ def test_odd_makes_are_not_opened_in_this_process(name: str) -> None:
 
 
 def test_a_decoder_that_dies_costs_one_photo(tmp_path: Path) -> None:
-    """A process that is killed from outside is told as crashed, and the next photo has another one."""
+    """A process that a photo crashes is told so, and the next photo has another one; so has one whose process was
+    killed from outside.
+    """
     raw = saved(Image.new("RGB", (40, 30)), "TIFF")
     decode(raw, LIMITS)
     os.kill(decoder_process._idle[-1]._process.pid, signal.SIGKILL)
-    with pytest.raises(PhotoError, match="the decoder crashed: SIGKILL") as caught:
+    assert decode(raw, LIMITS).shape == (30, 40, 3)
+    os.kill(decoder_process._idle[-1]._process.pid, signal.SIGSEGV)
+    with pytest.raises(PhotoError, match="the decoder crashed: SIGSEGV") as caught:
         decode(raw, LIMITS)
     assert caught.value.code == "image_undecodable"
     assert decode(raw, LIMITS).shape == (30, 40, 3)
