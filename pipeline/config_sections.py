@@ -209,7 +209,7 @@ class RunConfig(Section):
     )
     stall_minutes: Annotated[float, Field(gt=0)] | None = Field(
         30,
-        description="minutes without any progress (a micro-batch, a photo, rows read, a unit) after which a run is "
-        "ended, its stacks in the log; null: never",
+        description="minutes without any progress (a micro-batch, a photo, rows read, a unit, a step) after which a "
+        "run or a training is ended, its stacks in the log; null: never",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")

@@ -21,6 +21,7 @@ from encoders.errors import InputError, VitrineError
 from encoders.fusion.base import Mask, Tower
 from encoders.fusion.learned.network import learned_of
 from encoders.identity import identity_of
+from encoders.liveness import computing
 from encoders.photo import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
@@ -35,6 +36,7 @@ from pipeline.preflight.check import preflight
 from pipeline.progress import Progress
 from pipeline.reasons import Reason
 from pipeline.training import duplicates_of, rows_of, texts_of
+from pipeline.watchdog import training_watchdog
 
 MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
 Stamps = dict[int, pa.Array]  # number of a unit -> the stamps of its rows' photos, see fingerprints.py
@@ -67,11 +69,12 @@ def train_fusion_on_catalog(
     text, image = Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
-    plan = preflight(config, "train fusion").plan
-    source, stamps = _source(config, plan, progress)
-    task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
     left_out: Counter[str] = Counter()
-    trained = train_fusion(task, lambda: _lessons(config, plan, stamps, left_out, progress), out, progress)
+    with training_watchdog(config.run.stall_minutes, out):
+        plan = preflight(config, "train fusion").plan
+        source, stamps = _source(config, plan, progress)
+        task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
+        trained = train_fusion(task, lambda: _lessons(config, plan, stamps, left_out, progress), out, progress)
     return trained, dict(sorted(left_out.items()))
 
 
@@ -107,9 +110,12 @@ def _lessons(
         raise TypeError("expected both encoders")
     lessons, done = FusionLessons(settings.variants), 0
     with ThreadPoolExecutor(config.run.photo_threads) as pool:
+        with computing():
+            text = load_text(encoders.text_spec, encoders.device)
+            image = load_image(encoders.image_spec, encoders.device)
         reading = _Reading(
-            load_text(encoders.text_spec, encoders.device),
-            load_image(encoders.image_spec, encoders.device),
+            text,
+            image,
             plan.image_root,
             photo_limits(config.catalog),
             pool,

@@ -21,6 +21,7 @@ from blake3 import blake3
 from encoders.base import Photo
 from encoders.errors import InputError
 from encoders.foreign import naming
+from encoders.liveness import beat
 from encoders.networks.pixels import resize
 from encoders.photo import PhotoError, decode
 from encoders.training.pairs import Pair
@@ -35,6 +36,7 @@ from pipeline.photos import fetch, image_root, photo_limits
 from pipeline.plan import Plan, Unit
 from pipeline.preflight.check import preflight
 from pipeline.progress import Progress
+from pipeline.watchdog import training_watchdog
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
 _ROOM = 1.25
@@ -59,9 +61,10 @@ def train_on_catalog(
     """
     keep_memory()  # before torch is imported
     _refuse_roles(config.catalog)
-    plan = preflight(config, "train", model=model).plan
-    lessons = catalog_lessons(config, plan, photo_side(model), progress)
-    trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
+    with training_watchdog(config.run.stall_minutes, out):
+        plan = preflight(config, "train", model=model).plan
+        lessons = catalog_lessons(config, plan, photo_side(model), progress)
+        trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
     return trained, dict(sorted(lessons.left_out.items()))
 
 
@@ -105,6 +108,7 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
         wanted += [(row["id"], number, words, photo) for number, photo in enumerate(row["photos"])]
 
     def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
+        beat()
         try:
             raw = fetch(photo, root, limits)
             with naming(photo["path"], photo["bytes"]):

@@ -1,4 +1,4 @@
-"""Ends a run that makes no progress any more: a worker's thread died, a process was killed, a call hangs.
+"""Ends a run or a training that makes no progress any more: a worker's thread died, a process was killed, a call hangs.
 
 Beam waits for ever for what a dead thread would have said, and meanwhile the run holds the store. A thread that dies of
 what the machine lacks, or that is Beam's own worker, is seen at once (threading.excepthook): the local runner's server
@@ -37,6 +37,7 @@ _WORDS = 30.0  # seconds that the last report and the lock may take
 
 _log = logging.getLogger(__name__)
 _stalled: list[VitrineError] = []  # of runs of this process
+_dogs: list[_Dog] = []  # that watch now
 _WORKER = "run_worker"  # Beam's name for the thread that serves a worker: it waits for ever for one that died
 
 
@@ -45,23 +46,42 @@ class StalledError(VitrineError):
 
 
 @contextmanager
-def watchdog(minutes: float | None, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> Iterator[None]:
+def watchdog(
+    minutes: float | None, sign: Path | None, log: Path, give_up: Callable[[VitrineError], None]
+) -> Iterator[None]:
     """StalledError when there is no sign of life for `minutes` while the body runs (None: wait for ever), or when a
     thread died for which the body waits; of the machine's fault, if it did.
 
-    `sign` is made, and removed. `give_up` is called in a thread of its own where the body cannot be ended: it shall
-    leave the report and free the lock.
+    `sign` is made, and removed; None where no other process works for the body. `give_up` is called in a thread of its
+    own where the body cannot be ended: it shall leave the report and free the lock.
     """
-    sign.touch()
-    liveness.attach(sign)
+    if sign is not None:
+        sign.touch()
+        liveness.attach(sign)
     dog = _Dog(math.inf if minutes is None else 60 * minutes, sign, log, give_up)
     try:
         with dog.heard():
             yield
     finally:
         dog.end()
-        liveness.detach(sign)
-        sign.unlink(missing_ok=True)
+        if sign is not None:
+            liveness.detach(sign)
+            sign.unlink(missing_ok=True)
+
+
+@contextmanager
+def training_watchdog(minutes: float | None, out: Path) -> Iterator[None]:
+    """The same while the body trains into `out`. The stacks go into `log.txt` of its working folder; the lock there is
+    the system's, which frees it with the process.
+    """
+    with watchdog(minutes, None, Path(f"{out}.training") / "log.txt", lambda _: None):
+        yield
+
+
+def died(err: BaseException, where: str) -> None:
+    """Tell that work of which nobody asks the end was left, by `err`: what is watched now would wait for it."""
+    for dog in list(_dogs):
+        dog.hear(err, where, waited_for=True)
 
 
 def leave() -> None:
@@ -71,7 +91,7 @@ def leave() -> None:
 
 
 class _Dog:
-    def __init__(self, seconds: float, sign: Path, log: Path, give_up: Callable[[VitrineError], None]) -> None:
+    def __init__(self, seconds: float, sign: Path | None, log: Path, give_up: Callable[[VitrineError], None]) -> None:
         self.seconds, self.sign, self.log, self.give_up = seconds, sign, log, give_up
         self.over, self.roused = threading.Event(), threading.Event()
         self.dead: VitrineError | None = None  # what a thread died of
@@ -85,9 +105,11 @@ class _Dog:
         watcher.start()
         hook, threading.excepthook = threading.excepthook, self._heard_of
         self.hook = hook
+        _dogs.append(self)
         try:
             yield
         finally:
+            _dogs.remove(self)
             threading.excepthook = hook
             self.end()
             if self.main:
@@ -101,15 +123,21 @@ class _Dog:
     def _heard_of(self, death: threading.ExceptHookArgs) -> None:
         """A thread died of an error: the run ends where it would wait for that thread."""
         err, thread = death.exc_value, death.thread
-        fault = None if err is None else machine_fault(err)
-        if fault is None and thread is not None and thread.name == _WORKER:
-            said = f"RuntimeError: {type(err).__name__} in the thread {_WORKER}: {' '.join(str(err).split())[:300]}"
+        name = "" if thread is None else thread.name
+        if err is not None:
+            self.hear(err, f"the thread {name}", waited_for=name == _WORKER)
+        self.hook(death)
+
+    def hear(self, err: BaseException, where: str, waited_for: bool) -> None:
+        """Of an error by which something ended that the body may wait for, or does."""
+        fault = machine_fault(err)
+        if fault is None and waited_for:
+            said = f"RuntimeError: {type(err).__name__} in {where}: {' '.join(str(err).split())[:300]}"
             foreseen = machine_fault_in(said)  # as the server's end of a connection tells it
             fault = foreseen or VitrineError("every worker to end well", said, "log.txt has the stacks; report it")
         if fault is not None and self.dead is None:
             self.dead = fault
             self.roused.set()
-        self.hook(death)
 
     def _wake(self, number: int, frame: FrameType | None) -> None:
         if _stalled and not self.over.is_set():
@@ -134,10 +162,14 @@ class _Dog:
     def _silent(self, seconds: float) -> VitrineError:
         return StalledError(
             f"some progress within {self.seconds / 60:g} minutes (run.stall_minutes)",
-            f"none for {seconds / 60:.2g} minutes: no row, photo, micro-batch, block or unit was finished",
-            f"read the stacks of all threads in {self.log.name} of the run; run again: it goes on where it stopped. "
+            f"none for {seconds / 60:.2g} minutes: no row, photo, micro-batch, step, block or unit was finished",
+            f"read the stacks of all threads in {self._place()}; run again: it goes on where it stopped. "
             "Where one piece of work does take longer, raise run.stall_minutes",
         )
+
+    def _place(self) -> str:
+        """Where the log is, for people: a run has a folder of its own, which in a bucket is not yet the store's."""
+        return str(self.log) if self.sign is None else f"{self.log.name} of the run"
 
     def _end_run(self, err: VitrineError, why: str) -> None:
         _stalled.append(err)
@@ -161,14 +193,16 @@ class _Dog:
 
     def _write_stacks(self, why: str) -> None:
         _log.error("%s: the stacks of all threads are in %s", why, self.log)
-        with suppress(OSError), self.log.open("a", encoding="utf-8") as file:
-            file.write(f"{why}; the stacks of all threads:\n")
-            file.flush()
-            faulthandler.dump_traceback(file, all_threads=True)
+        with suppress(OSError):
+            self.log.parent.mkdir(parents=True, exist_ok=True)  # a training has no folder while it reads the catalog
+            with self.log.open("a", encoding="utf-8") as file:
+                file.write(f"{why}; the stacks of all threads:\n")
+                file.flush()
+                faulthandler.dump_traceback(file, all_threads=True)
 
     def _mtime(self) -> int:
         try:
-            return self.sign.stat().st_mtime_ns
+            return 0 if self.sign is None else self.sign.stat().st_mtime_ns
         except OSError:
             return 0
 

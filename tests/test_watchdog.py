@@ -6,6 +6,7 @@ import json
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,8 @@ DEATHS = {
         "sdk_worker.SdkHarness.run",
         "every process of",
     ),
+    "a thread of the worker's pool": ("SystemExit()", "sdk_worker.statesampler.instruction_id", "every worker to end"),
+    "a thread of the server's pool": ("SystemExit()", "grpc._server._call_behavior", "every worker to end"),
     "no thread for a worker": (
         "RuntimeError(CANNOT)",
         "sdk_worker.SdkHarness._request_execute",
@@ -75,31 +78,48 @@ DEATHS = {
 }
 
 
-class Runs:
-    """Runs in processes of their own."""
+class Forked:
+    """Commands in processes of their own: exit code and stderr of words that are given after `patch` was executed."""
 
-    def __init__(self, process: subprocess.Popen[str], catalog: Path) -> None:
-        self.process, self.catalog = process, catalog
+    def __init__(self, process: subprocess.Popen[str]) -> None:
+        self.process = process
 
-    def __call__(self, patch: str, store: Path, *more: str) -> tuple[int, str]:
-        words = ["run", "-c", "configs/weightless.yaml", *TITLES_ONLY, f"catalog.path={self.catalog}"]
+    def __call__(self, patch: str, *words: object) -> tuple[int, str]:
         assert self.process.stdin is not None
         assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([patch, [*words, f"store.path={store}", *more]]) + "\n")
+        self.process.stdin.write(json.dumps([patch, [str(word) for word in words]]) + "\n")
         self.process.stdin.flush()
         code, said = json.loads(self.process.stdout.readline())
         return code, said
+
+
+@contextmanager
+def forked(imports: str = "") -> Iterator[Forked]:
+    """Commands, forked from a process that has imported what a run imports, and executed `imports`."""
+    words = [sys.executable, "-c", imports + COMMAND]
+    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        yield Forked(process)
+        assert process.stdin is not None
+        process.stdin.close()
+
+
+class Runs:
+    """Runs in processes of their own."""
+
+    def __init__(self, command: Forked, catalog: Path) -> None:
+        self.command, self.catalog = command, catalog
+
+    def __call__(self, patch: str, store: Path, *more: str) -> tuple[int, str]:
+        words = ("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, f"catalog.path={self.catalog}")
+        return self.command(patch, *words, f"store.path={store}", *more)
 
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Runs]:
     """Runs on a catalog of 40 titles in four units."""
     catalog = write_titles(tmp_path_factory.mktemp("runs") / "c.parquet", [f"red dress {n}" for n in range(40)], 10)
-    words = [sys.executable, "-c", COMMAND]
-    with subprocess.Popen(words, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
-        yield Runs(process, catalog)
-        assert process.stdin is not None
-        process.stdin.close()
+    with forked() as command:
+        yield Runs(command, catalog)
 
 
 @pytest.mark.parametrize("hang", HANGS)
@@ -126,7 +146,9 @@ def test_a_run_that_hangs_ends(hang: str, runs: Runs, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("death", DEATHS)
 def test_a_run_whose_thread_died_ends_at_once(death: str, runs: Runs, tmp_path: Path) -> None:
-    """A thread that the local runner would wait for: the run says what it died of, long before its stall_minutes."""
+    """A thread, or work of a pool, that the local runner would wait for: the run says what it died of, long before its
+    stall_minutes.
+    """
     raised, where, said_of_it = DEATHS[death]
     patch = 'import grpc._server\nCANNOT = "can\'t start new thread"\n' + RAISES.format(raised, where)
     store = tmp_path / "store"

@@ -18,6 +18,7 @@ from filelock import FileLock, Timeout
 
 from encoders.disk import sync
 from encoders.errors import InputError, LockedError
+from encoders.liveness import beat
 from encoders.regular import SMALL_FILE, read_regular
 from encoders.training.state import CURVE, Checkpoints, State
 
@@ -65,6 +66,7 @@ def take_steps(
         while state.step < course.total and not (course.patience and state.worse >= course.patience):
             rate = learning_rate(state.step, course.total, course.lr, course.warmup)
             loss = course.step(rate)
+            beat()
             state.step += 1
             curve.write(json.dumps({"step": state.step, "loss": loss, "lr": rate}) + "\n")
             evaluated, recall = state.step % course.evaluate_every == 0 or state.step == course.total, None

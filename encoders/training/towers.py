@@ -13,6 +13,7 @@ import numpy as np
 from encoders.base import Photo, Vectors
 from encoders.dual import FAMILIES
 from encoders.hf_text import load_transformer
+from encoders.liveness import beat
 from encoders.networks.folders import ModelFolder, deciding_files, open_model, refuse_model_type
 from encoders.training.low_rank import add_adapters, merge_adapters
 from encoders.training.pairs import Augmentation, Pair, augmenting, photo_size
@@ -85,6 +86,7 @@ class Towers:
             for start in range(0, n, micro_batch):
                 rows = slice(start, start + micro_batch)
                 torch.manual_seed(seed + start)
+                beat()  # a step may be hours, a piece is not
                 yield rows, self._text(texts[rows]), self._photo(photos[rows])
 
         with torch.no_grad():
@@ -145,7 +147,10 @@ class Towers:
         self.model.eval()
         try:
             with torch.inference_mode():
-                pieces = [encode(items[start : start + _PIECE]) for start in range(0, len(items), _PIECE)]
+                pieces = []
+                for start in range(0, len(items), _PIECE):
+                    pieces.append(encode(items[start : start + _PIECE]))
+                    beat()
                 vectors: Vectors = torch.cat(pieces).cpu().numpy()
         finally:
             for module in learning:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.errors import InputError
 from encoders.identity import identity_of
+from encoders.liveness import beat, computing
 from encoders.networks.device import device_of
 from encoders.networks.folders import open_model
 from encoders.training.loop import Course, Progress, finished, parameter_groups, publish, take_steps, working
@@ -113,7 +114,9 @@ def train(
     if done:
         return Trained(folder=out, **done)
     with working(out) as work:
-        run = _Run(pairs, Towers(folder, device_of(device), settings.precision), settings, work, identity)
+        with computing():
+            towers = Towers(folder, device_of(device), settings.precision)
+        run = _Run(pairs, towers, settings, work, identity)
         run.steps(progress)
         return run.finish(out)
 
@@ -183,7 +186,7 @@ class _Run:
         for group in self._optimizer.param_groups:
             group["lr"] = rate
         with seeded(settings.seed, state.step) as number:
-            photos = torch.stack([self._augment(pair.photo()) for pair in pairs])
+            photos = torch.stack([self._varied(pair) for pair in pairs])
             loss = self._towers.backward(photos, texts, self._loss(texts), settings.micro_batch, number)
         if not math.isfinite(loss):
             came = f"{loss} in step {state.step + 1}, at a rate of {rate:.2g}"
@@ -193,6 +196,11 @@ class _Run:
         with torch.no_grad():
             self._towers.model.logit_scale.clamp_(max=_MOST_SCALE)
         return loss
+
+    def _varied(self, pair: Pair) -> torch.Tensor:
+        """(3, height, width) float32, another one in each epoch."""
+        beat()
+        return self._augment(pair.photo())
 
     def _loss(self, texts: Sequence[str]) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
         """The loss of (n, d) text and photo vectors, unit rows."""

@@ -13,6 +13,7 @@ from encoders.errors import InputError
 from encoders.fusion.base import Fusion, FusionSpec, Mask, States, StatesFusion, Tower
 from encoders.fusion.learned.folder import FusionFolder, Scales, Sizes
 from encoders.fusion.learned.inputs import Inputs, Rows
+from encoders.liveness import beat
 from encoders.networks.device import device_of
 
 if TYPE_CHECKING:
@@ -124,6 +125,7 @@ class Live:
             with torch.inference_mode():
                 fused = self._spec.fuse(self._network, Inputs.of(piece, self._device))
             out[start : start + size] = fused.float().cpu().numpy()
+            beat()
         return out
 
     def _whole(self, states: States, n: int) -> States:
