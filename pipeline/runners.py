@@ -12,6 +12,8 @@ import io
 import logging
 import tempfile
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future
+from functools import cache
 from pathlib import Path
 
 import apache_beam as beam
@@ -22,11 +24,13 @@ from apache_beam.runners.portability.fn_api_runner import fn_runner
 from apache_beam.runners.portability.portable_runner import JobServiceHandle
 from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.runners.worker import sdk_worker
+from apache_beam.utils import thread_pool_executor
 
 from encoders.errors import InputError, VitrineError
 from encoders.machine import machine_fault
 from pipeline import failures
 from pipeline.allocator import give_back
+from pipeline.watchdog import died
 
 _LOCAL = (None, "local")
 _DOWNLOADS = "it downloads a binary first; leave --runner out for the local runner"
@@ -101,6 +105,7 @@ def run_pipeline(
     """
     options = options_of(arguments, workers)
     quiet_beam()
+    _hear_of_deaths()
     with _temporary(scratch):
         pipeline = beam.Pipeline(runner=runner_of(options), options=options)
     build(pipeline)
@@ -118,6 +123,31 @@ def run_pipeline(
         raise VitrineError(
             "the runner to end in the state DONE", str(state), "read the runner's own log, then run again"
         )
+
+
+@cache
+def _hear_of_deaths() -> None:
+    """Beam's threads, and those of its servers, put what they end by into futures. Of those nobody reads any but the
+    runner's own: whatever else ends so would be waited for, for ever. Told from now on, in this process.
+    """
+    pool = thread_pool_executor.shared_unbounded_instance()
+    submit = pool.submit
+
+    def submit_heard(work: Callable[..., object], *words: object, **named: object) -> Future[object]:
+        future: Future[object] = submit(work, *words, **named)
+        module = getattr(work, "__module__", None)
+        if module != fn_runner.__name__:
+            future.add_done_callback(lambda done: _hear(done, of_worker=module == sdk_worker.__name__))
+        return future
+
+    pool.submit = submit_heard
+
+
+def _hear(done: Future[object], of_worker: bool) -> None:
+    """An error that a server's thread ended by may belong to one call alone, unless it says more."""
+    err = None if done.cancelled() else done.exception()
+    if err is not None and (of_worker or not isinstance(err, Exception) or machine_fault(err) is not None):
+        died(err, "a thread of Beam's pool")
 
 
 @contextlib.contextmanager
