@@ -288,6 +288,9 @@ def test_a_drop_of_few_rows_stops_nothing() -> None:
     now = manifest(shard({"large": 200}))
     assert failed(results(now, vanished[0], bounds)) == {"partition_row_drop"}
     assert not failed(results(now, vanished[1], bounds))
+    found = results(manifest(shard({"a": 8})), manifest(shard({"a": 10})), bounds)
+    assert (failed(found), found["row_drop"].value) == (set(), 0.2)
+    assert "2 rows are fewer than gates.least_rows=20" in found["row_drop"].advice
 
 
 def test_the_first_snapshot_has_no_drop() -> None:

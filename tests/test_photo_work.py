@@ -137,6 +137,14 @@ def test_ordinary_photos_are_decoded_in_this_process(demo: Path) -> None:
     assert is_unbounded(kinds["AVIF"])
 
 
+def test_pixels_of_a_frame_are_counted_by_the_limit_given_too() -> None:
+    """A GIF of a small canvas whose frame has 200 megapixels is judged by our limit where it is decoded apart."""
+    frame = struct.pack("<HHHHB", 0, 0, 20_000, 10_000, 0) + b"\x02\x02\x44\x01\x00;"
+    raw = b"GIF89a" + struct.pack("<HHBBB", 10, 10, 0x80, 0, 0) + bytes(6) + b"," + frame
+    with pytest.raises(PhotoError, match="more than 1,000 pixels: 20,000 x 10,000"):
+        decode_apart(raw, PhotoLimits(max_pixels=1000))
+
+
 ODD = {
     "PNG of many chunks": saved(Image.new("RGB", (4, 4)), "PNG")[:33] + b"\x00\x00\x00\x00tEXt\x00\x00\x00\x00" * 100,
     "PNG of empty pieces": saved(Image.new("RGB", (4, 4)), "PNG")[:33] + b"\0\0\0\0IDAT\0\0\0\0" * 20_000,
