@@ -51,7 +51,7 @@ _FAULTS = (
     _Fault(
         "can't start new thread|pthread_create|Resource temporarily unavailable|std::system_error",
         "threads and processes that this user may start",
-        f"raise the limit (ulimit -u, or pids.max of the container), {_LESS_AT_ONCE}",
+        f"raise the limit (ulimit -u, ulimit -v, or pids.max of the container), {_LESS_AT_ONCE}",
     ),
     _Fault(
         "Too many open files",

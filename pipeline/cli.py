@@ -145,17 +145,17 @@ def run(
     What stands after -- goes to Beam's PipelineOptions. A run that was killed is run again: it goes on where it
     stopped.
     """
-    from pipeline import console, meters
+    from pipeline import address_space, console, meters
 
     loaded = _load(config, overrides, memory)
     console.logs(loaded.config.run.log_level)
-    from pipeline.stages import Request
-    from pipeline.stages import run as run_stages
+    address_space.refuse_few_addresses(loaded.config.encoders.networks_on_cpu)
+    from pipeline import stages
 
     with meters.progress() as progress:
         words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-        request = Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure)
-        report = run_stages(request)
+        request = stages.Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure)
+        report = stages.run(request)
     console.report(report, loaded.config.store.path, as_json)
 
 
