@@ -14,6 +14,8 @@ from encoders.photo import PhotoLimits
 from lookup.page import photo_of
 from pipeline import plan
 from pipeline.catalog import pieces, rows
+from pipeline.catalog.files import open_file
+from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.rows import read_unit
 from pipeline.config_sections import CatalogConfig
@@ -42,6 +44,24 @@ def test_a_column_of_more_than_2_gb_is_read_in_pieces(tmp_path: Path) -> None:
     unit = read_unit(str(path), [0], first, (), settings(), LIMIT)
     assert unit.column("row").to_pylist() == list(map(int, unit.column("id").to_pylist())) == list(range(first, rows))
     assert set(unit.column("text").to_pylist()) == {"tea" * 1800}
+
+
+def test_a_row_group_is_not_held_as_it_is_compressed(tmp_path: Path) -> None:
+    """While the first rows of 64 MB of text are read, no more is held than a few times these rows."""
+    made = np.random.default_rng(0).integers(97, 123, (32_000, 2_000), np.uint8)
+    offsets = pa.array(np.arange(0, made.size + 1, 2_000, np.int32))
+    title = pa.StringArray.from_buffers(len(made), offsets.buffers()[1], pa.py_buffer(made))
+    path = tmp_path / "one.parquet"
+    pq.write_table(pa.table({"title": title}), path, use_dictionary=False, compression="none", row_group_size=len(made))
+    before = pa.total_allocated_bytes()
+    with open_file(str(path)) as file:
+        batches = pieces._batches(
+            str(path), file, chunks_of(str(path), file.metadata, [0], ["title"]), ["title"], 2**24
+        )
+        size = next(batches).nbytes
+        held = pa.total_allocated_bytes() - before
+        del batches  # and what its decoder holds
+    assert size < held < 30_000_000
 
 
 @pytest.mark.parametrize("kind", [pa.string(), pa.large_string()], ids=str)

@@ -26,6 +26,7 @@ from pipeline.catalog.pinned import pin_of, remote_pin
 from pipeline.files import filesystem, is_local
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
+_BUFFER = 2**18  # bytes of a column of a local file that are read at once
 _NAMED = 5  # files that a message names
 # A folder with one of these is a table of another system: its own log says which of its files count.
 _TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table"}
@@ -88,6 +89,7 @@ def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: 
         "metadata": metadata,
         "read_dictionary": list(dictionaries),
         "pre_buffer": not is_local(fs),  # it would hold whole row groups; only buckets are faster for it
+        "buffer_size": _BUFFER if is_local(fs) else 0,  # without one Arrow holds all that a column has in a row group
     }
     try:
         if not is_local(fs):
