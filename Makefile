@@ -18,7 +18,7 @@ VENV_PACKAGE := import sys; print('python%d.%d-venv' % sys.version_info[:2])
 FITS   := import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))
 PYTHON ?= $(shell for p in python3.13 python3.12 python3.11 python3; do $$p -c "$(FITS)" 2>/dev/null && echo $$p && break; done)
 
-PACKAGES := pipeline encoders index_builders lookup
+PACKAGES := pipeline encoders index_builders lookup foundation
 QUERY    := $(BIN)/vitrine search demo/store
 
 # Where this is set, each of the many processes that tests and demo start would compile Beam and torch anew, 2 s of each.
@@ -64,8 +64,8 @@ demo: setup ## a catalog of 2,000 products, the whole run, four queries, and a p
 	$(QUERY) -k 8 --queries demo/queries.parquet --html demo/hits.html > demo/hits.txt
 	@echo "the page of hits, for these and eight more queries: $(CURDIR)/demo/hits.html"
 
-index: setup ## run one category: make index CATEGORY=Shoes CONFIG=configs/nightly.yaml
-	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make index CATEGORY=Shoes CONFIG=configs/demo.yaml" >&2; exit 2; }
+index: setup ## run one category: make index CATEGORY=Kitchen CONFIG=configs/demo.yaml
+	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make index CATEGORY=Kitchen CONFIG=configs/demo.yaml" >&2; exit 2; }
 	$(BIN)/vitrine run -c $(or $(CONFIG),configs/demo.yaml) --category '$(CATEGORY)'
 
 test: setup ## the tests, without those marked nightly

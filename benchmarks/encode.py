@@ -34,7 +34,7 @@ from PIL import Image
 from encoders.base import encoder_spec, load_image, load_text
 from encoders.networks.jpeg import decode_photo
 from encoders.networks.pixels import resize
-from encoders.photo import PhotoLimits, decode
+from encoders.photos.decode import PhotoLimits, decode
 
 WORDS = """
 red blue green white black striped plain cotton linen wool leather canvas silk dress shirt skirt trousers jacket coat

@@ -24,13 +24,13 @@ from index import IP, _write_ids, clustered
 from measure import publish
 
 from index_builders.base import builder_spec
-from index_builders.choose import described
-from index_builders.kept import Kept
-from index_builders.sizing import IndexSettings
-from index_builders.trial import drawn_by, trial
-from lookup.index import IDS_FILE, PartitionIndex
-from lookup.only import Only, reach
-from lookup.ranking import best
+from index_builders.choose.choice import described
+from index_builders.measure.trial import drawn_by, trial
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import IDS_FILE, PartitionIndex
+from lookup.index.ranking import best
+from lookup.index.subset import Only, reach
 
 QUERIES, K, TARGET = 200, 10, 0.95
 SHARES = (0.1, 0.01, 0.001)

@@ -2,7 +2,7 @@
 
     python benchmarks/index.py [--rows 500000] [--dim 256] [--repeats 5] [--photos FOLDER] [--quick]
 
-- coarse: centroids of FAISS's default training, of flat k-means as `inverted.py` does it, and of its two levels.
+- coarse: centroids of FAISS's default training, of flat k-means as `fill/coarse.py` does it, and of its two levels.
 - search: recall@10 and queries/s, one thread, batches of 1,000: IVF,Flat and IVF,PQ by index_factory with default
   training on all rows, and the index that Vitrine chooses within 64 bytes a vector in memory and 320 in all. Each is
   built in a process of its own, on all cores.
@@ -28,13 +28,13 @@ from measure import apart, publish
 from searches import TARGETS, Asks, Speed, by_vitrine, in_faiss, interleaved, targets, tuned, words
 from vectors import IP, QUERIES, K, Vectors, drawn
 
-from index_builders.choose import described
-from index_builders.evaluate import HeldOut, held_out
-from index_builders.inverted import kmeans, two_level
-from index_builders.kept import Kept
-from index_builders.sizing import nlist_for
-from index_builders.tune import tune
-from lookup.index import INDEX_FILE
+from index_builders.choose.choice import described
+from index_builders.fill.coarse import kmeans, two_level
+from index_builders.measure.recall import HeldOut, held_out
+from index_builders.measure.tune import tune
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import nlist_for
+from lookup.index.partition_index import INDEX_FILE
 
 BUILD = str(Path(__file__).with_name("index_build.py"))
 

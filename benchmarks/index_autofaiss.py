@@ -46,9 +46,9 @@ from searches import (
 )
 from vectors import QUERIES, K, Vectors, drawn, written
 
-from index_builders.choose import described
-from index_builders.evaluate import held_out
-from lookup.index import INDEX_FILE
+from index_builders.choose.choice import described
+from index_builders.measure.recall import held_out
+from lookup.index.partition_index import INDEX_FILE
 
 PEER = str(Path(__file__).with_name("autofaiss_peer.py"))
 GIVEN_UP = 0.01  # recall: what the fewest lists may lose against the setting that is shipped

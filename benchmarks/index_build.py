@@ -22,12 +22,12 @@ import numpy as np
 from measure import here
 from vectors import opened
 
-from index_builders.choose import choose
-from index_builders.kept import Kept
-from index_builders.sizing import IndexSettings
-from index_builders.trial import Trial, drawn_by, trial
-from lookup.index import IDS_FILE, INDEX_FILE
-from lookup.manifest import Considered
+from index_builders.choose.choice import choose
+from index_builders.measure.trial import Trial, drawn_by, trial
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import IDS_FILE, INDEX_FILE
+from lookup.store.index_record import Considered
 
 OPQ_ROUNDS = 4
 MADE_FILE = "made.json"  # what a search must know of an index that Vitrine built

@@ -17,12 +17,12 @@ from pathlib import Path
 
 from measure import apart, here, peak_of, publish
 
-from encoders.errors import InputError
-from pipeline.config import Config, load_config
+from foundation.errors import InputError
+from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.forecast import expected
-from pipeline.plan import make_plan
-from pipeline.stages import Request, run
+from pipeline.plan.forecast import expected
+from pipeline.plan.units import make_plan
+from pipeline.run import Request, run
 
 WHOLE = 1_000_000  # what pyarrow makes one row group, unless told otherwise
 SIZES = [  # rows, dimensions, rows of a row group, by category or one partition

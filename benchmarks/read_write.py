@@ -24,15 +24,17 @@ import pyarrow.parquet as pq
 from measure import apart, here, interleaved, publish
 
 import encoders.base
-from encoders.base import Role, TextEncoder, Vectors
-from pipeline.config import Config, load_config
+from encoders.base import Role, TextEncoder
+from foundation.arrays import Vectors
+from pipeline.config.encoding import encoding_identity, tower_dims
+from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.embed import embed_texts, fuse, tower_dims
-from pipeline.embed_stage import embed
-from pipeline.fingerprints import encoding_identity, shard_name
-from pipeline.plan import make_plan
-from pipeline.shard_files import write_unit
-from pipeline.transforms import Store, read_fingerprinted
+from pipeline.embed.fingerprints import shard_name
+from pipeline.embed.rows import embed_texts, fuse
+from pipeline.embed.shard_files import write_unit
+from pipeline.embed.stage import embed
+from pipeline.embed.transforms import Store, read_fingerprinted
+from pipeline.plan.units import make_plan
 
 DIM = 64
 COLUMNS = ["id", "title", "title_zh", "description", "description_zh", "product_type", "price"]

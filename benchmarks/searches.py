@@ -21,10 +21,10 @@ from index_build import MADE_FILE
 from vectors import IP, QUERIES, K, Vectors
 
 from index_builders.base import BuilderSpec, builder_spec
-from index_builders.evaluate import HeldOut
-from index_builders.trial import Unmeasured
-from index_builders.tune import tune
-from lookup.index import IDS_FILE, INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
+from index_builders.measure.recall import HeldOut
+from index_builders.measure.trial import Unmeasured
+from index_builders.measure.tune import tune
+from lookup.index.partition_index import IDS_FILE, INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 
 TARGETS = (0.90, 0.95)
 Search = Callable[[str], tuple[float, np.ndarray]]

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import numpy as np
 
-from index_builders.evaluate import HeldOut, held_out
-from index_builders.kept import Kept
-from lookup.metric import Metric
+from foundation.metric import Metric
+from index_builders.measure.recall import HeldOut, held_out
+from index_builders.rows.vectors_file import Kept
 
 QUERIES, K = 1000, 10
 IP = Metric.INNER_PRODUCT

@@ -1,6 +1,7 @@
 """What every encoder is: a spec (data) that loads a live encoder, and micro-batches around one short method.
 
-To add an encoder, add `encoders/<type>.py` with a class `Spec(EncoderSpec)`; `type: <type>` in a config names the file.
+To add an encoder, add `encoders/types/<type>.py` with a class `Spec(EncoderSpec)`; `type: <type>` in a config names the
+file.
 """
 
 from __future__ import annotations
@@ -16,25 +17,23 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
 
 import numpy as np
-import numpy.typing as npt
 import PIL
 from pydantic import BaseModel, ConfigDict
 
-import encoders
-from encoders.errors import InputError, VitrineError
-from encoders.golden_photos import pixel_digests
-from encoders.identity import identity_of, parts_of
-from encoders.liveness import beat
-from encoders.machine import machine_fault
-from encoders.named_types import types_in
-from encoders.networks.folders import changed_model, pins_of
-from encoders.photo import PhotoLimits, decode
+import encoders.types
+from encoders.models.folders import changed_model, pins_of
+from encoders.photos.decode import PhotoLimits, decode
+from encoders.photos.golden import pixel_digests
+from foundation.arrays import Photo, Vectors
+from foundation.errors import InputError, VitrineError
+from foundation.identity import identity_of, parts_of
+from foundation.liveness import beat
+from foundation.machine import machine_fault
+from foundation.named_types import types_in
 
 _COMPUTE = ("torch", "torchcodec", "transformers", "tokenizers", "timm")  # whose versions are told of networks
 Modality = Literal["text", "image"]
 Role = Literal["item", "query"]
-Vectors = npt.NDArray[np.float32]
-Photo = npt.NDArray[np.uint8]
 
 
 class Encoded(NamedTuple):
@@ -207,12 +206,12 @@ class TwoTowers(Encoder):
 
 def encoder_types() -> list[str]:
     """The names that `type:` can have: every module of this package that defines a `Spec`."""
-    return types_in(encoders.__path__)
+    return types_in(encoders.types.__path__)
 
 
 def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
     """The spec that YAML `fields` describe; pydantic.ValidationError, or InputError for an unknown type."""
-    spec: EncoderSpec = spec_class(encoders.__name__, encoder_types(), fields).model_validate(fields)
+    spec: EncoderSpec = spec_class(encoders.types.__name__, encoder_types(), fields).model_validate(fields)
     return spec
 
 
@@ -265,7 +264,7 @@ def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> An
     """The class `Spec` of the module that `fields["type"]` names in `package`."""
     name = fields.get("type")
     if name not in types:
-        fix = f"name a module of {package}/ that defines Spec"
+        fix = f"name a module of {package.replace('.', '/')}/ that defines Spec"
         raise InputError(f"type: one of {', '.join(types)}", f"type: {name!r}", fix)
     return importlib.import_module(f"{package}.{name}").Spec
 

@@ -1,8 +1,8 @@
 """What every index type is: a spec (data) with one short method that learns an empty FAISS index from a sample.
 
-To add an index type, add `index_builders/<type>.py` with a class `Spec(BuilderSpec)`; `type: <type>` in a config names
-the file. Sampling, checks, tuning and measuring belong to `build.py`, adding rows to `filled.py`. Specs are part of the
-config, so their modules import FAISS only inside `empty`: reading a config must not cost its import.
+To add an index type, add `index_builders/types/<type>.py` with a class `Spec(BuilderSpec)`; `type: <type>` in a config
+names the file. Sampling, checks, tuning and measuring belong to `build.py`, adding rows to `fill/fill.py`. Specs are
+part of the config, so their modules import FAISS only inside `empty`: reading a config must not cost its import.
 """
 
 from __future__ import annotations
@@ -13,16 +13,17 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal
 
 from pydantic import BaseModel, ConfigDict
 
-import index_builders
-from lookup.errors import InputError
-from lookup.identity import identity_of
-from lookup.metric import Metric
-from lookup.named_types import types_in
+import index_builders.types
+from foundation.errors import InputError
+from foundation.identity import identity_of
+from foundation.metric import Metric
+from foundation.named_types import types_in
+from index_builders.refusals import refuse_few
 
 if TYPE_CHECKING:
     import faiss
 
-    from index_builders.training_set import TrainingSet
+    from index_builders.rows.training_set import TrainingSet
 
 RefineKind = Literal["none", "sq8", "fp16"]
 
@@ -41,7 +42,7 @@ class BuilderSpec(BaseModel):
     version: ClassVar[int] = 1  # raised when the code writes another index from the same fields
     trained: ClassVar[bool]  # whether empty() wants a training sample
     exact: ClassVar[bool] = False  # whether a search compares every row: such an index is checked, not measured
-    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see merge.py
+    mergeable: ClassVar[bool] = True  # whether parts filled from one empty index can be merged, see fill/merge.py
 
     type: str
 
@@ -107,19 +108,9 @@ class BuilderSpec(BaseModel):
         """
 
 
-def refuse_few(rows: int, needed: int, why: str) -> None:
-    """InputError unless there are `needed` rows to learn from."""
-    if rows < needed:
-        raise InputError(
-            f"at least {needed} training rows ({why})",
-            f"{rows} rows",
-            "lower index.large.nlist, or raise index.max_train_rows or index.exact_below",
-        )
-
-
 def builder_types() -> list[str]:
     """The names that `type:` can have: every module of this package that defines a `Spec`."""
-    return types_in(index_builders.__path__)
+    return types_in(index_builders.types.__path__)
 
 
 def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
@@ -127,7 +118,9 @@ def builder_spec(fields: dict[str, Any]) -> BuilderSpec:
     name, types = fields.get("type"), builder_types()
     if name not in types:
         raise InputError(
-            f"type: one of {', '.join(types)}", f"type: {name!r}", "name a module of index_builders/ that defines Spec"
+            f"type: one of {', '.join(types)}",
+            f"type: {name!r}",
+            "name a module of index_builders/types/ that defines Spec",
         )
-    spec: BuilderSpec = importlib.import_module(f"{index_builders.__name__}.{name}").Spec.model_validate(fields)
+    spec: BuilderSpec = importlib.import_module(f"{index_builders.types.__name__}.{name}").Spec.model_validate(fields)
     return spec

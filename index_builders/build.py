@@ -2,8 +2,8 @@
 
 Memory: the index in the making (whole vectors for ivf_flat, flat and hnsw), the training sample, which candidates
 share, and a few blocks of rows. While candidates are weighed, one such index on each thread; a sample's vectors and
-training rows are let go before all rows are built. Vectors lie in a scratch file (kept.py), two bytes a number; refine
-vectors go straight to disk. Large partitions are built as parts, see parts.py.
+training rows are let go before all rows are built. Vectors lie in a scratch file (rows/vectors_file.py), two bytes a
+number; refine vectors go straight to disk. Large partitions are built as parts, see parts.py.
 """
 
 from __future__ import annotations
@@ -18,23 +18,24 @@ from typing import Any
 
 import numpy as np
 
-from index_builders.asked import Alone, Embed, least, recalls_of_kinds
-from index_builders.choose import choose, refused, too_slow
-from index_builders.compute import compute_of
-from index_builders.evaluate import HeldOut, milliseconds, recalls
-from index_builders.ids import write_ids
-from index_builders.kept import Kept, keep
-from index_builders.retrain import Earlier, Learned, figures, used_again
-from index_builders.shards import FORMAT as SHARD_FORMAT
-from index_builders.shards import SegmentRef, read_ids, verified_blocks
-from index_builders.sizing import IndexSettings
-from index_builders.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
-from index_builders.tune import clocked
-from index_builders.verify import check_ids, prove, prove_exact, spread
-from lookup.errors import InputError, VitrineError, machine_fault
-from lookup.identity import identity_of
-from lookup.index import FORMAT, IDS_FILE, PartitionIndex
-from lookup.manifest import Considered, CurvePoint, KindRecall, Proof
+from foundation.errors import InputError, VitrineError
+from foundation.identity import identity_of
+from foundation.machine import machine_fault
+from index_builders.choose.choice import choose, refused, too_slow
+from index_builders.choose.training_reuse import Earlier, Learned, figures, used_again
+from index_builders.fill.compute import compute_of
+from index_builders.measure.proof import check_ids, prove, prove_exact, spread
+from index_builders.measure.queries import Alone, Embed, least, recalls_of_kinds
+from index_builders.measure.recall import HeldOut, milliseconds, recalls
+from index_builders.measure.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
+from index_builders.measure.tune import clocked
+from index_builders.rows.ids import write_ids
+from index_builders.rows.shards import FORMAT as SHARD_FORMAT
+from index_builders.rows.shards import SegmentRef, read_ids, verified_blocks
+from index_builders.rows.vectors_file import Kept, keep
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import FORMAT, IDS_FILE, PartitionIndex
+from lookup.store.index_record import Considered, CurvePoint, KindRecall, Proof
 
 _TIMED = 100  # queries of an exact index, where its time is bounded
 

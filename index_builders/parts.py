@@ -2,7 +2,7 @@
 
     learn     keep the vectors, weigh candidates by a sample, train: an empty index, and how far the choice has come
     fill      one part: the rows of a range of positions, added to that empty index
-    finish    merge the parts (merge.py), then tune, check and measure as build.py does; or say who fell short
+    finish    merge the parts (fill/merge.py), then tune, check and measure as build.py does; or say who fell short
 
 An index that falls short of all rows, or an earlier training that does not fit them, costs another round with what was
 learned from it. The files equal those of `build`, whatever the size of the parts: rows are added in blocks of
@@ -20,21 +20,23 @@ from typing import Any
 import faiss
 import numpy as np
 
-from index_builders import choose, kept
-from index_builders.alike import instead
-from index_builders.asked import Alone, Embed
+from foundation.arrays import Vectors
 from index_builders.base import BuilderSpec, builder_spec
 from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
-from index_builders.choose import Choice, of_sample
-from index_builders.compute import compute_of
-from index_builders.filled import filled, write_index
-from index_builders.kept import Kept, Vectors, keep
-from index_builders.merge import merge
-from index_builders.retrain import Earlier, judged, near_enough, spec_of
-from index_builders.shards import SegmentRef, verified_blocks
-from index_builders.sizing import IndexSettings
-from index_builders.trial import held_out_by, learned_from_by, trial
-from lookup.index import IDS_FILE, INDEX_FILE
+from index_builders.choose import choice as choose
+from index_builders.choose.choice import Choice, of_sample
+from index_builders.choose.training_reuse import Earlier, judged, near_enough, spec_of
+from index_builders.fill.compute import compute_of
+from index_builders.fill.fill import filled, write_index
+from index_builders.fill.merge import merge
+from index_builders.measure.equal_rows import instead
+from index_builders.measure.queries import Alone, Embed
+from index_builders.measure.trial import held_out_by, learned_from_by, trial
+from index_builders.rows import vectors_file as kept
+from index_builders.rows.shards import SegmentRef, verified_blocks
+from index_builders.rows.vectors_file import Kept, keep
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import IDS_FILE, INDEX_FILE
 
 
 @dataclass(frozen=True)

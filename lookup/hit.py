@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lookup.prices import PRICE, WIDE
-from lookup.values import FLOATS
+from lookup.filters.prices import PRICE, WIDE
+from lookup.filters.values import FLOATS
 
 
 @dataclass(frozen=True)

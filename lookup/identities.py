@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from encoders.base import EncoderSpec, Modality
 from encoders.fusion.base import FusionSpec
-from encoders.golden_photos import PIXELS
-from encoders.identity import differing, told
-from lookup.errors import InputError
-from lookup.manifest import EncoderEntry, Manifest
+from encoders.photos.golden import PIXELS
+from foundation.errors import InputError
+from foundation.identity import differing, told
+from lookup.store.manifest import EncoderEntry, Manifest
 
 
 def refuse_other_encoder(entry: EncoderEntry, spec: EncoderSpec, modality: Modality) -> None:

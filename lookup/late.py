@@ -8,11 +8,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from lookup.filters.where import Where
 from lookup.hit import Hit
-from lookup.index import STEADY
+from lookup.index.partition_index import STEADY
 from lookup.query import check_asked
 from lookup.search import Reader
-from lookup.where import Where
 
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 2
 # With lists of 2 k + 60, no product that both leave out could be among the k best: it would have less than

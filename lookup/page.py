@@ -16,14 +16,15 @@ from importlib.resources import files
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encoders.disk import replace_file
-from encoders.regular import open_regular, read_regular
-from lookup.errors import InputError, machine_fault
+from encoders.names import NO_CATEGORY
+from foundation.disk import replace_file
+from foundation.errors import InputError
+from foundation.machine import machine_fault
+from foundation.regular_files import open_regular, read_regular
 from lookup.hit import Hit, words
-from lookup.names import NO_CATEGORY
 
 if TYPE_CHECKING:
-    from encoders.photo import PhotoLimits
+    from encoders.photos.decode import PhotoLimits
 
 THUMBNAIL = 240  # pixels of the longer side; a card is at most about that wide
 _LONGEST = 300  # characters of a title or attribute that a card shows
@@ -68,7 +69,7 @@ def photo_of(hit: Hit, image_root: str | None, image_column: str | None, limits:
 
 
 def render(template: str, styles: Sequence[str], extra_style: str = "", **values: Any) -> bytes:
-    """The UTF-8 HTML of `template` with the style files inside; all three are named `package/file`.
+    """The UTF-8 HTML of `template` with the style files inside; all are named by their paths, as `lookup/page.css`.
 
     Values are escaped. The page's content security policy names the hash of its one style block and allows nothing
     else but embedded images. Lone surrogates, which UTF-8 cannot hold, become question marks.
@@ -112,8 +113,8 @@ def duration(seconds: float) -> str:
 
 
 def _resource(name: str) -> str:
-    package, file = name.split("/")
-    return files(package).joinpath(file).read_text("utf-8")
+    package, _, file = name.rpartition("/")
+    return files(package.replace("/", ".")).joinpath(file).read_text("utf-8")
 
 
 def _language(text: str) -> str:
@@ -163,8 +164,8 @@ def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
     """A photo as a data URI of a small JPEG; None, which the page draws as `no photo`, where it cannot be decoded."""
     from PIL import Image
 
-    from encoders.foreign import naming
-    from encoders.photo import PhotoError, decode
+    from encoders.photos.decode import PhotoError, decode
+    from encoders.photos.foreign import naming
 
     if raw is None:
         return None
@@ -183,8 +184,8 @@ def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
 
 
 def _photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
-    from encoders.photo_limits import PhotoError
-    from encoders.photo_paths import spellings
+    from encoders.photos.limits import PhotoError
+    from encoders.photos.paths import spellings
 
     try:
         home = os.path.realpath(root)

@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from functools import cached_property
 
 import numpy as np
-import numpy.typing as npt
 from pydantic import ValidationError
 
 from encoders.base import (
@@ -20,16 +19,16 @@ from encoders.base import (
     load_query_text,
     load_text,
 )
-from encoders.foreign import naming
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
-from encoders.photo import PhotoError, PhotoLimits
-from encoders.regular import OversizedFileError, read_regular
+from encoders.photos.decode import PhotoError, PhotoLimits
+from encoders.photos.foreign import naming
 from encoders.text import clean_text
-from lookup.errors import InputError, machine_fault
+from foundation.arrays import Vectors
+from foundation.errors import InputError
+from foundation.machine import machine_fault
+from foundation.regular_files import OversizedFileError, read_regular
 from lookup.identities import refuse_other_encoder, refuse_other_fusion
-from lookup.manifest import EncoderEntry, Manifest
-
-Vectors = npt.NDArray[np.float32]
+from lookup.store.manifest import EncoderEntry, Manifest
 
 _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
 

@@ -7,22 +7,20 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
-import numpy as np
-import numpy.typing as npt
-
-from encoders.golden_photos import golden_photos
-from lookup.errors import InputError
-from lookup.filters import Filters
+from encoders.names import SEPARATOR, same_category
+from encoders.photos.golden import golden_photos
+from foundation.arrays import Vectors
+from foundation.errors import InputError
+from lookup.filters.rows import Filters
+from lookup.filters.where import Where, parsed
 from lookup.hit import Hit, value_of
-from lookup.index import PartitionIndex
-from lookup.manifest import Manifest, PartitionEntry, Segment, ShardEntry, made_of
-from lookup.names import SEPARATOR, same_category
+from lookup.index.partition_index import PartitionIndex
+from lookup.index.subset import search_subset
 from lookup.query import QueryEncoder, check_asked, check_k, whole
 from lookup.segments import Partition, Segments, of_other_rows
-from lookup.store import Store
-from lookup.where import Where, parsed
-
-Vectors = npt.NDArray[np.float32]
+from lookup.store.index_record import made_of
+from lookup.store.manifest import Manifest, PartitionEntry, Segment, ShardEntry
+from lookup.store.store import Store
 
 
 @dataclass(frozen=True)
@@ -82,11 +80,11 @@ class Reader:
         There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
         same for every `k` up to 100, and for every `k` where all indexes are exact.
 
-        Scores are those of the snapshot's metric, so hits of different partitions compare (lookup/index.py says how
+        Scores are those of the snapshot's metric, so hits of different partitions compare (partition_index.py says how
         true they are). Equal scores are in order of partition and position. `nprobe` replaces the tuned one of indexes
         that are not exact; where it leads to too few products, more is searched all the same.
 
-        `where` are conditions on attributes, see lookup/where.py: only products for which all hold are searched and
+        `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned.
         """
         check_asked(text, image, k)
@@ -108,7 +106,9 @@ class Reader:
         for partition, only in self._filters.kept(self._searched(category), parsed(where)):
             index = partition.index
             widest = min(nprobe, index.widest) if nprobe and index.widest else None
-            scores, positions = index.search(xq, min(k, index.rows), widest, only)
+            most = min(k, index.rows)
+            one = index.search(xq, most, widest) if only is None else search_subset(index, xq, most, widest, only)
+            scores, positions = one
             found += [
                 (float(s), partition.name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0
             ]

@@ -13,11 +13,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from lookup.errors import IntegrityError
-from lookup.index import PartitionIndex
-from lookup.manifest import FileRef, PartitionEntry, Segment, ShardEntry
-from lookup.recent import Recent
-from lookup.store import Store
+from foundation.errors import IntegrityError
+from lookup.index.partition_index import PartitionIndex
+from lookup.lru import Recent
+from lookup.store.fields import FileRef
+from lookup.store.manifest import PartitionEntry, Segment, ShardEntry
+from lookup.store.store import Store
 
 _KEPT = 64  # segments whose attributes stay in memory after a hit
 

@@ -21,15 +21,15 @@ from blake3 import blake3
 from click.testing import CliRunner, Result
 from hypothesis import settings
 
-from encoders.base import Vectors
-from encoders.hashed_text import HashedText
-from index_builders.threads import threads
-from lookup.manifest import Manifest
-from lookup.store import Store
-from pipeline.cli import cli
-from pipeline.config import Config, load_config
+from encoders.types.hashed_text import HashedText
+from foundation.arrays import Vectors
+from index_builders.fill.threads import threads
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.commands.cli import cli
+from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.report import RunReport
+from pipeline.report.run_report import RunReport
 
 # A busy machine must not fail a test: examples may take as long as they take.
 settings.register_profile("vitrine", deadline=None)
@@ -220,7 +220,7 @@ def digests(store: Path) -> dict[str, str]:
 
 def run(config: Config, *beam_arguments: str, category: str | None = None, no_parent: bool = False) -> RunReport:
     """A whole run in this process, as `vitrine run` does it."""
-    from pipeline import stages  # imports Beam
+    from pipeline import run as stages
 
     return stages.run(stages.Request(config, category, beam_arguments, no_parent=no_parent))
 

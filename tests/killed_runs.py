@@ -12,8 +12,8 @@ import sys
 # one that has imported what a run imports, which takes seconds.
 RUN_AND_KILL = """
 import json, os, signal, sys, time
-import encoders.hashed_text, encoders.photo_descriptors, pipeline.stages, pipeline.transforms
-from pipeline.cli import main
+import encoders.types.hashed_text, encoders.types.photo_descriptors, pipeline.run, pipeline.embed.transforms
+from pipeline.commands.cli import main
 
 for line in sys.stdin:
     seconds, words = json.loads(line)

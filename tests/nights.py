@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from click.testing import Result
 
-from lookup.manifest import IndexRecord, Training
+from lookup.store.index_record import IndexRecord, Training
 from tests.conftest import manifest_of, run_titles, write_titles
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")

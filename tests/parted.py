@@ -10,13 +10,13 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from index_builders import kept
-from index_builders.sizing import IndexSettings
-from index_builders.threads import threads
-from lookup.manifest import IndexRecord
-from lookup.store import Store
-from pipeline import transforms
-from pipeline.index_parts import Filled, Part
+from index_builders.fill.threads import threads
+from index_builders.rows import vectors_file as kept
+from index_builders.settings import IndexSettings
+from lookup.store.index_record import IndexRecord
+from lookup.store.store import Store
+from pipeline.build import transforms
+from pipeline.build.part_files import Filled, Part
 from tests.conftest import manifest_of, write_titles
 from tests.nights import titles
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import address_space
-from tests.conftest import TITLES_ONLY, told, vitrine
+from pipeline.preflight import address_space
+from tests.conftest import TITLES_ONLY, overrides, told, vitrine
 
 
 def test_a_run_under_a_low_limit_says_so(tmp_path: Path) -> None:
@@ -24,6 +24,14 @@ def test_a_run_under_a_low_limit_says_so(tmp_path: Path) -> None:
     assert came == "a limit of 1.0 GB (ulimit -v)"
     assert "ulimit -v unlimited" in fix
     assert not (tmp_path / "store").exists()
+
+
+def test_plan_finds_it_too(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a run would be refused for, `plan` says."""
+    monkeypatch.setattr(resource, "getrlimit", lambda _: (1_000_000_000, resource.RLIM_INFINITY))
+    done = vitrine("plan", "-c", "configs/weightless.yaml", *overrides(demo, tmp_path / "store"))
+    assert done.exit_code == 2
+    assert "a limit of 1.0 GB (ulimit -v)" in done.stderr
 
 
 def test_torch_takes_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipeline import allocator
+from pipeline.engine import allocator
 from tests.conftest import overrides, vitrine
 
 BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image"))
 
 FAULTS = """
 import json, resource, threading
-from pipeline.allocator import give_back, keep_memory, prepare_memory
+from pipeline.engine.allocator import give_back, keep_memory, prepare_memory
 
 def layers():
     for _ in range(20):  # activations of 40 MB, freed and taken again, in a worker's thread
@@ -63,7 +63,7 @@ def test_a_run_keeps_memory_while_networks_encode(
     demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, encoders: tuple[str, ...], said: list[str]
 ) -> None:
     """It is kept before anything is encoded and given back before an index is built; not at all without networks."""
-    from pipeline import stages
+    from pipeline import run as stages
 
     seen: list[str] = []
 

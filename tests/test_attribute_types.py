@@ -14,9 +14,9 @@ import pyarrow.parquet as pq
 import pytest
 from click.testing import Result
 
-from lookup.manifest import Manifest
-from lookup.store import Store
-from lookup.values import sort_of, type_name, type_named
+from lookup.filters.values import sort_of, type_name, type_named
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
 from tests.conftest import TITLES_ONLY, manifest_of, run_titles, told, vitrine, write_titles
 
 NAMED = ("catalog.attributes=[price]", "catalog.partition=kind", "gates.max_row_drop=1")

@@ -15,7 +15,7 @@ import pyarrow.parquet as pq
 import pytest
 from blake3 import blake3
 
-from lookup.manifest import path_of
+from lookup.store.manifest import path_of
 from tests.conftest import arrow_memory, digests, run_titles, told, vitrine, write_titles
 
 COLOURS = ("red", "blue", "green", "black", "white")
@@ -94,8 +94,8 @@ CATALOGS: list[tuple[Callable[[Path], Path], Sequence[str]]] = [
     (no_such_file, ["absent.parquet", "does not exist"]),
     (empty_folder, ["at least one Parquet file", "readme.txt: text"]),
     (no_rows, ["at least one row"]),
-    (missing_column, ["no column 'title'", "nearest: 'titles'"]),
-    (missing_id, ["no column 'id'", "nearest: 'ids'"]),
+    (missing_column, ["no column 'title'", "nearest: 'titles'", "catalog.columns.title=titles"]),
+    (missing_id, ["no column 'id'", "nearest: 'ids'", "catalog.columns.id=ids; a file that is no part"]),
     (wrong_type, ["column 'title' has the type double"]),
     (no_parquet, ["a Parquet file", "a.parquet"]),
     (cut_file, ["a Parquet file", "a.parquet"]),

@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
-from index_builders import choose
-from pipeline import index_parts
+from index_builders.choose import choice as choose
+from pipeline.build import part_files as index_parts
 from tests.conftest import run_titles
 from tests.parted import PARTS, SMALL, index_of, small_blocks, write_catalog
 

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import numpy as np
 
-from encoders import dual
 from encoders.training.trainer import TrainSettings
+from encoders.types import dual
 from pipeline.demo.builtin import SETTINGS, combination, lessons, measure
 from pipeline.demo.products import looks
 

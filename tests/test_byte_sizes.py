@@ -11,10 +11,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic_core import PydanticCustomError
 
-from encoders.errors import InputError
-from pipeline.byte_sizes import parse_bytes
-from pipeline.config import describe, load_config, meaning
-from pipeline.fingerprints import encoding_identity
+from foundation.errors import InputError
+from pipeline.config.byte_sizes import parse_bytes
+from pipeline.config.encoding import encoding_identity
+from pipeline.config.load import describe, load_config, meaning
 
 NEEDED = ("catalog.path=a.parquet", "store.path=store")
 KEYS = [

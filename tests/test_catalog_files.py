@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import lookup
-from encoders.errors import InputError
-from pipeline.catalog.files import find_files
+from foundation.errors import InputError
+from pipeline.files.discover import find_files
 from tests.conftest import TITLES_ONLY, last_log, manifest_of, run_titles, told, vitrine, write_titles
 
 WHOLE = ("000000000000", "20260101_query_0_0", "B.PARQUET", "d.pq", "part-00000.snappy.parquet", "deep/part-0001")

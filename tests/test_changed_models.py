@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from encoders import base, hf_text
-from encoders.networks.pull import pull
-from pipeline import stages
+from encoders import base
+from encoders.models.pull import pull
+from encoders.types import hf_text
+from pipeline import run as stages
 from tests.conftest import COMMIT, run_titles, told, write_titles
 from tests.tiny_models import text_model
 

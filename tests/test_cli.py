@@ -17,9 +17,9 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 
-from lookup.store import Store
-from pipeline import runners
-from pipeline.cli import cli
+from lookup.store.store import Store
+from pipeline.commands.cli import cli
+from pipeline.engine import runners
 from tests.conftest import overrides, run_titles, told, vitrine, write_titles
 
 HEAVY = {"torch", "timm", "transformers", "apache_beam", "faiss"}

@@ -11,7 +11,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from pipeline import console
+from pipeline.commands import console
 from tests.conftest import digests, overrides, told, vitrine
 
 MODULE = [sys.executable, "-m", "pipeline"]
@@ -29,7 +29,7 @@ def test_a_real_run_keeps_stdout_for_the_result(demo: Path, tmp_path: Path) -> N
     assert json.loads(done.stdout) == json.loads((folder / "run.json").read_text())
     for step in ("plan", "embed", "build", "gate", "publish"):
         assert f"INFO {step}: " in done.stderr
-        assert f"INFO pipeline.report {step}: " in (folder / "log.txt").read_text()
+        assert f"INFO pipeline.report.run_report {step}: " in (folder / "log.txt").read_text()
     assert "INFO embed 120 of 120 rows" in done.stderr
 
 
@@ -96,4 +96,4 @@ def test_log_lines_of_failed_workers_are_for_the_log() -> None:
 
     assert not console._for_people(record("apache_beam.runners.worker.sdk_worker", logging.ERROR))
     assert console._for_people(record("apache_beam.options", logging.WARNING))
-    assert console._for_people(record("pipeline.stages", logging.ERROR))
+    assert console._for_people(record("pipeline.run", logging.ERROR))

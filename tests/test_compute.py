@@ -10,13 +10,13 @@ import faiss
 import numpy as np
 import pytest
 
+from foundation.errors import InputError, VitrineError
+from foundation.metric import Metric
 from index_builders.base import builder_spec
-from index_builders.compute import CPU, compute_of
-from index_builders.filled import filled, write_index
-from index_builders.sizing import IndexSettings
-from index_builders.training_set import TrainingSet
-from lookup.errors import InputError, VitrineError
-from lookup.metric import Metric
+from index_builders.fill.compute import CPU, compute_of
+from index_builders.fill.fill import filled, write_index
+from index_builders.rows.training_set import TrainingSet
+from index_builders.settings import IndexSettings
 from tests.conftest import run_titles, told, write_titles
 
 DIM = 32

@@ -12,9 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from encoders.errors import InputError
-from pipeline.config import Config, Loaded, describe, load_config, meaning
-from pipeline.config_sources import leaves
+from foundation.errors import InputError
+from pipeline.config.layers import leaves
+from pipeline.config.load import Config, Loaded, describe, load_config, meaning
 from tests.conftest import vitrine
 
 FOLDER = Path(__file__).parents[1] / "configs"

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config_paths import path_problems, place_of
+from pipeline.config.paths import path_problems, place_of
 from tests.conftest import run_titles, told, vitrine, write_titles
 
 TITLES = ["red dress", "blue shoe", "green lamp"]

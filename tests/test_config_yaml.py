@@ -12,7 +12,7 @@ from click.testing import Result
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from pipeline.config_yaml import parse
+from pipeline.config.yaml_files import parse
 from tests.conftest import told, vitrine
 
 NINE = ",".join(["*{0}"] * 9)

@@ -7,7 +7,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.catalog.footers import chunks_of
+from pipeline.files.footers import chunks_of
 from tests.conftest import TITLES_ONLY, run_titles, told, vitrine, write_titles
 
 NAMED = ("catalog.attributes=[price]",)

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.errors import InputError, LockedError
+from foundation.errors import InputError, LockedError
 from pipeline.demo.catalog import MARK, DemoOptions, row_groups, write_demo_catalog
 from pipeline.demo.drawings import COLOURS, KINDS, PATTERNS, Look, draw, photo
 from pipeline.demo.words import COLOUR_WORDS, KIND_WORDS, PATTERN_WORDS

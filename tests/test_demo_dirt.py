@@ -9,8 +9,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image, UnidentifiedImageError
 
+from foundation.reasons import Reason
 from pipeline.demo.catalog import DemoOptions, row_groups, write_demo_catalog
-from pipeline.reasons import Reason
 
 DIRTY = DemoOptions(products=90, dirty=True, row_group_rows=16, file_rows=60)
 

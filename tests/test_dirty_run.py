@@ -7,10 +7,10 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from lookup.manifest import Manifest
-from lookup.store import Store
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.stages import Request, run
+from pipeline.run import Request, run
 from tests.conftest import config_for
 
 LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.min_recall=0")
@@ -49,10 +49,12 @@ def landed(catalog: Path, store: Store) -> dict[int, tuple[str, str | None, str 
         start = starts[Path(shard.source).name, shard.row_groups[0]]
         rows: list[tuple[int, tuple[str, str | None, str | None]]] = []
         if shard.record.file is not None:
-            good = pq.read_table(store.path(shard.record.file.path), columns=["row", "id", "degraded"]).to_pylist()
+            good = pq.read_table(
+                store.backend.local(shard.record.file.path), columns=["row", "id", "degraded"]
+            ).to_pylist()
             rows += [(r["row"], ("degraded" if r["degraded"] else "embedded", r["degraded"], r["id"])) for r in good]
         if shard.record.rejects is not None:
-            bad = pq.read_table(store.path(shard.record.rejects.path)).to_pylist()
+            bad = pq.read_table(store.backend.local(shard.record.rejects.path)).to_pylist()
             rows += [(r["row"], ("rejected", r["reason"], r["id"])) for r in bad]
         for row, what in rows:
             assert start + row not in found, "a row stands twice"
@@ -98,7 +100,7 @@ def test_what_is_embedded_has_its_vectors(ended: tuple[Path, Store, Any]) -> Non
     _, store, _ = ended
     for shard in manifest_of(store).shards:
         assert shard.record.file is not None
-        table = pq.read_table(store.path(shard.record.file.path))
+        table = pq.read_table(store.backend.local(shard.record.file.path))
         values = table.column("embedding").combine_chunks().flatten().to_numpy()
         assert (values == values.astype("float16")).all()
         for row in table.select(

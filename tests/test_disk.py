@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from encoders.disk import replace_file, sync
-from encoders.networks.folders import LOCK, Lock
+from encoders.models.folders import LOCK, Lock
+from foundation.disk import replace_file, sync
 
 
 def test_a_file_is_replaced_at_once_or_not_at_all(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -24,19 +24,19 @@ from click.testing import CliRunner
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
-import pipeline.failures  # noqa: F401  # defines the errors that only the pipeline raises
+import pipeline.engine.failures  # noqa: F401  # defines the errors that only the pipeline raises
 from encoders.base import encoder_types
-from encoders.errors import VitrineError
 from encoders.fusion.base import fusion_types
+from foundation.errors import VitrineError
+from foundation.reasons import Reason
 from index_builders.base import BuilderSpec, builder_types
-from pipeline.cli import cli
-from pipeline.config import Config, load_config
-from pipeline.reasons import Reason
+from pipeline.commands.cli import cli
+from pipeline.config.load import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
 FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
-SPECS = [("encoders", encoder_types), ("encoders.fusion", fusion_types), ("index_builders", builder_types)]
+SPECS = [("encoders.types", encoder_types), ("encoders.fusion", fusion_types), ("index_builders.types", builder_types)]
 
 
 # --- docs/config.md ---
@@ -192,7 +192,7 @@ def test_installs_are_of_this_project() -> None:
     """
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
     assert project["name"] == "vitrine-index"
-    folders = ("pipeline", "encoders", "index_builders", "lookup", "configs", "docs", "benchmarks")
+    folders = ("pipeline", "encoders", "index_builders", "lookup", "foundation", "configs", "docs", "benchmarks")
     files = [
         path for folder in folders for path in (ROOT / folder).rglob("*") if path.suffix in {".py", ".md", ".yaml"}
     ]
@@ -303,7 +303,7 @@ def _masked(text: str) -> list[str]:
         (r"identity [0-9a-f]{16}", "identity"),
         (r"\b[0-9a-f]{64}\b", "DIGEST"),
         (r"(pixels of \w+ +)[0-9a-f]{16}", r"\1DIGEST"),  # follow the version of Pillow
-        (r"(beside it: \w+ +)[0-9][\w.+]*", r"\1VERSION"),
+        (r"(beside it: \w+ +|built by +faiss )[0-9][\w.+]*", r"\1VERSION"),
         (r"^(plan|measure|embed|build|gate|publish)  +[0-9.]+", r"\1 TIME"),
         (r"(@[0-9]+ [01]\.[0-9]{3}(?: [0-9.-]+)?)  +[0-9.]+  +[0-9.]+ ", r"\1 TIME"),
         (r'"/[^"]*/(?=demo/)', '"/.../'),

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from pipeline import doctor
-from pipeline.doctor import Check
+from pipeline.commands import doctor
+from pipeline.commands.doctor import Check
 
 
 def install(folder: Path, name: str, version: str, requires: tuple[str, ...] = ()) -> None:
@@ -39,7 +39,7 @@ def test_this_machine_is_looked_at_whole() -> None:
 
 def test_the_device_is_tried_only_when_asked() -> None:
     """`cpu` is no device to try, and trying none does not import torch."""
-    code = "import sys; from pipeline.doctor import diagnose; diagnose(); print('torch' in sys.modules)"
+    code = "import sys; from pipeline.commands.doctor import diagnose; diagnose(); print('torch' in sys.modules)"
     done = subprocess.run(
         [sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=Path(__file__).parents[1]
     )

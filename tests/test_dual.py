@@ -12,11 +12,11 @@ import torch
 from PIL import Image
 
 from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load, load_image, load_text
-from encoders.dual import FAMILIES
-from encoders.errors import InputError
 from encoders.networks.device import Room
 from encoders.networks.pixels import Frames
-from encoders.photo import PhotoLimits, decode
+from encoders.photos.decode import PhotoLimits, decode
+from encoders.types.dual import FAMILIES
+from foundation.errors import InputError
 from tests.tiny_models import DUALS, clip
 
 TEXTS = [

@@ -11,11 +11,12 @@ import pyarrow as pa
 import pytest
 from PIL import Image
 
-from encoders.base import ImageEncoder, Photo, Role, TextEncoder, Vectors
+from encoders.base import ImageEncoder, Role, TextEncoder
 from encoders.fusion.concat import Spec as Concat
-from encoders.photo import PhotoLimits
+from encoders.photos.decode import PhotoLimits
+from foundation.arrays import Photo, Vectors
 from pipeline.catalog.columns import PHOTO
-from pipeline.embed import embed_photos, embed_texts, fuse, split
+from pipeline.embed.rows import embed_photos, embed_texts, fuse, split
 
 LIMITS = PhotoLimits()
 DIM = 4

@@ -10,11 +10,12 @@ import numpy as np
 import pyarrow as pa
 import pytest
 
-from encoders.base import Encoded, Vectors
-from encoders.fusion.base import Mask, States, StatesFusion
+from encoders.base import Encoded
+from encoders.fusion.base import States, StatesFusion
 from encoders.fusion.single import Single
-from pipeline.embed import embed_photos, embed_texts, fuse
-from pipeline.embed_states import StatesPath, chunks, embed_and_fuse
+from foundation.arrays import Mask, Vectors
+from pipeline.embed.rows import embed_photos, embed_texts, fuse
+from pipeline.embed.states import StatesPath, chunks, embed_and_fuse
 from tests.test_embed import DIM, LIMITS, PLANS, RED, TEAL, Colours, Lengths, text_vector, unit
 
 

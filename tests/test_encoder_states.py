@@ -10,12 +10,12 @@ import numpy as np
 import pytest
 import torch
 
-from encoders import dual, hf_text, timm_image
 from encoders.base import Encoded, Encoder, ImageEncoder, TextEncoder, encoder_spec, encoder_types, spec_class
-from encoders.errors import InputError
-from encoders.hashed_text import Spec as Hashed
 from encoders.networks.device import Room
 from encoders.networks.states import encode_with_states
+from encoders.types import dual, hf_text, timm_image
+from encoders.types.hashed_text import Spec as Hashed
+from foundation.errors import InputError
 from tests.tiny_models import DUALS, TEXTS, text_model, timm_model
 
 WORDS = ["red dress", "a", "blue striped shirt of cotton", "a", "7"]
@@ -69,7 +69,7 @@ def of_photos(encoder: ImageEncoder) -> list[Any]:
 
 def test_each_encoder_says_whether_it_has_states() -> None:
     """The three made of networks have states; the others raise when they are asked."""
-    specs = {name: spec_class("encoders", [name], {"type": name}) for name in encoder_types()}
+    specs = {name: spec_class("encoders.types", [name], {"type": name}) for name in encoder_types()}
     assert {name for name, spec in specs.items() if spec.gives_states} == {"dual", "hf_text", "timm_image"}
     with pytest.raises(InputError, match="gives the states"):
         Hashed().load("cpu").encode_states(["a"])

@@ -16,7 +16,6 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from encoders import photo_pixels
 from encoders.base import (
     Encoder,
     EncoderSpec,
@@ -31,8 +30,9 @@ from encoders.base import (
     load_image,
     load_text,
 )
-from encoders.errors import InputError
 from encoders.fusion.base import fusion_types
+from encoders.photos import pixels as photo_pixels
+from foundation.errors import InputError
 from tests.tiny_models import clip, open_clip_model, text_model, timm_model
 
 WEIGHTLESS = ("hashed_text", "photo_descriptors")
@@ -169,7 +169,7 @@ def test_the_walk_finds_the_encoders() -> None:
 def test_every_type_in_the_folder_defines_a_spec() -> None:
     """Each module that the walk finds has a Spec whose `type` is the module's name."""
     for name in encoder_types():
-        fields = __import__(f"encoders.{name}", fromlist=["Spec"]).Spec.model_fields
+        fields = __import__(f"encoders.types.{name}", fromlist=["Spec"]).Spec.model_fields
         assert fields["type"].default == name
 
 
@@ -283,7 +283,12 @@ def test_loading_imports_no_torch() -> None:
     """Specs of all types, text cleaning and photo decoding need no network library."""
     names = ", ".join(
         f"encoders.{name}"
-        for name in (*encoder_types(), "text", "photo", *(f"fusion.{kind}" for kind in fusion_types()))
+        for name in (
+            *(f"types.{kind}" for kind in encoder_types()),
+            "text",
+            "photos.decode",
+            *(f"fusion.{kind}" for kind in fusion_types()),
+        )
     )
     code = f"import sys, {names}; sys.exit('torch' in sys.modules or 'ftfy' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).parent.parent, check=False).returncode == 0
@@ -384,7 +389,7 @@ def test_photos_are_near_by_colour_and_shape() -> None:
 
 def test_lab_of_known_colours() -> None:
     """CIELAB of sRGB white, black, red, green and blue, as published (Lindbloom, D65, two decimals)."""
-    from encoders.photo_descriptors import lab_of
+    from encoders.types.photo_descriptors import lab_of
 
     rgb = np.array([[255, 255, 255], [0, 0, 0], [255, 0, 0], [0, 255, 0], [0, 0, 255]], np.uint8)
     published = [[100, 0, 0], [0, 0, 0], [53.24, 80.09, 67.20], [87.73, -86.18, 83.18], [32.30, 79.19, -107.86]]

@@ -15,10 +15,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookup
+from foundation.metric import Metric
 from index_builders.base import builder_types
 from lookup.hit import Hit
 from lookup.late import search_late
-from lookup.metric import Metric
 from lookup.search import Reader
 from tests.conftest import manifest_of, run_titles, vitrine
 from tests.nights import titles

@@ -9,9 +9,9 @@ import numpy as np
 import pytest
 
 import lookup
+from foundation.errors import IntegrityError
 from index_builders.base import builder_types
-from index_builders.filled import write_index
-from lookup.errors import IntegrityError
+from index_builders.fill.fill import write_index
 from tests.conftest import told, vitrine
 from tests.nights import SMALL, index_of, last_run, night, titles
 from tests.test_index_builders import built, clustered
@@ -93,6 +93,6 @@ def test_an_exact_index_of_other_vectors_is_refused(tmp_path: Path, monkeypatch:
         index.add(held)
         write_index(index, path)
 
-    monkeypatch.setattr("index_builders.trial.write_index", altered)
+    monkeypatch.setattr("index_builders.measure.trial.write_index", altered)
     with pytest.raises(IntegrityError, match="position 123"):
         built(tmp_path, clustered(300))

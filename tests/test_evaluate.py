@@ -16,11 +16,11 @@ from conftest import manifest_of, overrides, told, vitrine
 
 import lookup
 from encoders.base import encoder_spec
-from encoders.photo import PhotoLimits, decode
-from lookup.store import Store
+from encoders.photos.decode import PhotoLimits, decode
+from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from pipeline.demo.products import looks
-from pipeline.exact import parts_of, rank
+from pipeline.evaluate.exact_search import parts_of, rank
 
 Row = dict[str, Any]
 CONFIG = ("run", "-c", "configs/weightless.yaml")
@@ -206,7 +206,7 @@ def test_block_by_block_is_the_same_search(published: Path, rows: int, monkeypat
     xq = np.frombuffer(b"".join(raw), dtype=np.float16).reshape(len(raw), -1).astype(np.float32)
     within = [[None, parts[0].name, parts[1].name][i % 3] for i in range(len(xq))]
     whole = rank(parts, "image_vector", xq, within, 30)
-    monkeypatch.setattr("pipeline.exact._BLOCK_ROWS", rows)
+    monkeypatch.setattr("pipeline.evaluate.exact_search._BLOCK_ROWS", rows)
     np.testing.assert_array_equal(rank(parts, "image_vector", xq, within, 30), whole)
     for name, row in zip(within, whole.tolist(), strict=True):
         asked = [part for part in parts if name in (None, part.name)]

@@ -12,9 +12,9 @@ import pyarrow.parquet as pq
 import pytest
 
 import lookup
-from lookup.errors import InputError
+from foundation.errors import InputError
+from lookup.filters.where import parse
 from lookup.search import Reader
-from lookup.where import parse
 from tests.conftest import run_titles, told, vitrine, write_titles
 
 ROWS: list[tuple[str, str, str]] = [  # title, brand, category

@@ -10,15 +10,15 @@ import faiss
 import numpy as np
 import pytest
 
+from foundation.errors import InputError
+from foundation.metric import Metric
 from index_builders.base import builder_spec, builder_types
-from index_builders.kept import Kept
-from index_builders.sizing import IndexSettings
-from index_builders.trial import Rows, Trial, drawn_by, trial
-from lookup import only as onlys
-from lookup.errors import InputError
-from lookup.index import PartitionIndex
-from lookup.metric import Metric
-from lookup.only import reach
+from index_builders.measure.trial import Rows, Trial, drawn_by, trial
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import IndexSettings
+from lookup.index import subset as onlys
+from lookup.index.partition_index import PartitionIndex
+from lookup.index.subset import reach, search_subset, subset_of
 from tests.conftest import at_once
 from tests.test_index_builders import DIM, clustered
 from tests.test_index_reader import write_ids
@@ -114,7 +114,7 @@ def test_every_type_is_held_against_brute_force() -> None:
 def test_rare_values_have_true_hits(indexes: dict[str, PartitionIndex], name: str, kept: np.ndarray) -> None:
     """With 1% and 0.1% of the rows, all over and in one region: the true k best, but for what codes round."""
     index, scores = indexes[name], true_scores()
-    found, positions = index.search(XQ, K, only=index.only(kept))
+    found, positions = search_subset(index, XQ, K, None, subset_of(index, kept))
     exact = name not in ESTIMATED and name not in ROUNDED
     assert recall(positions, kept, scores, 1e-6 if exact else 0.004) >= ESTIMATED.get(name, 1)
     there = positions >= 0
@@ -133,10 +133,10 @@ def test_many_rows_reach_the_recall_that_all_have(
     for constant in ("_SQ8", "_FP16"):
         monkeypatch.setattr(onlys, constant, (1e9, 0.0))  # so dear that refine vectors do not score every kept row
     index = indexes[name]
-    only = index.only(kept)
+    only = subset_of(index, kept)
     if index.nlist and len(only) > 1000:  # 800 are fewer than the candidates of coarse codes: all are scored anyway
         assert reach(index, only, K, index.nprobe).lists > 0
-    positions = index.search(XQ, K, only=only)[1]
+    positions = search_subset(index, XQ, K, None, only)[1]
     assert recall(positions, kept, true_scores(), 1e-6) >= min(TARGET, ESTIMATED.get(name, 1)) - 0.05
 
 
@@ -147,7 +147,7 @@ def test_every_metric_has_true_hits(name: str, metric: Metric, tmp_path: Path) -
     index = made(name, rows_of(tmp_path, metric), tmp_path / "index").index
     index = replace(index, nprobe=min(4, index.widest), refine_factor=index.refine_factor and 4)
     kept = at_random(0.01)
-    found, positions = index.search(XQ, K, only=index.only(kept))
+    found, positions = search_subset(index, XQ, K, None, subset_of(index, kept))
     scores, rounding = true_scores(metric), 0.01 if name == "ivf_rabitq" else 1e-5  # one has codes of a byte
     assert recall(positions, kept, scores, rounding) == 1
     np.testing.assert_allclose(found, np.take_along_axis(scores, positions, 1), atol=2 * rounding)
@@ -157,15 +157,15 @@ def test_every_metric_has_true_hits(name: str, metric: Metric, tmp_path: Path) -
 def test_all_rows_none_and_few(indexes: dict[str, PartitionIndex], name: str) -> None:
     """A filter that keeps all changes nothing; of one that keeps none nothing comes; of three, three."""
     index = indexes[name]
-    plain, filtered = index.search(XQ, K), index.search(XQ, K, only=index.only(np.ones(N, np.bool_)))
+    plain, filtered = index.search(XQ, K), search_subset(index, XQ, K, None, subset_of(index, np.ones(N, np.bool_)))
     np.testing.assert_array_equal(plain[0], filtered[0])
     np.testing.assert_array_equal(plain[1], filtered[1])
-    scores, positions = index.search(XQ, K, only=index.only(np.zeros(N, np.bool_)))
+    scores, positions = search_subset(index, XQ, K, None, subset_of(index, np.zeros(N, np.bool_)))
     assert (positions == -1).all()
     assert np.isneginf(scores).all()
     three = np.zeros(N, np.bool_)
     three[[0, 7, N - 1]] = True
-    scores, positions = index.search(XQ, K, only=index.only(three))
+    scores, positions = search_subset(index, XQ, K, None, subset_of(index, three))
     assert (np.sort(positions[:, :3]) == [0, 7, N - 1]).all()
     assert (positions[:, 3:] == -1).all()
     assert np.isneginf(scores[:, 3:]).all()
@@ -177,7 +177,7 @@ def test_as_many_hits_as_there_are_come_whatever_nprobe_says(indexes: dict[str, 
     index, kept = indexes[name], at_random(0.02)
     m = int(kept.sum())
     for k in (m // 2, m, m + 5):
-        positions = index.search(XQ, k, nprobe=1, only=index.only(kept))[1]
+        positions = search_subset(index, XQ, k, 1, subset_of(index, kept))[1]
         assert (positions >= 0).sum(axis=1).tolist() == [min(k, m)] * len(XQ)
         assert kept[positions[positions >= 0]].all()
 
@@ -185,46 +185,46 @@ def test_as_many_hits_as_there_are_come_whatever_nprobe_says(indexes: dict[str, 
 def test_how_far_a_search_goes_is_counted(indexes: dict[str, PartitionIndex], monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are all scored; of many, as many are looked at as tuned; where they crowd, four times as many."""
     refined, codes = indexes["ivf_rabitq"], indexes["ivf_sq8"]
-    assert reach(refined, refined.only(at_random(0.001)), K, 8).lists == 0
+    assert reach(refined, subset_of(refined, at_random(0.001)), K, 8).lists == 0
     monkeypatch.setattr(onlys, "_SQ8", (1e9, 0.0))
     every = np.ones(N, np.bool_)
     every[0] = False
     for index in (refined, codes):
-        assert reach(index, index.only(every), K, 8).lists == 9  # 8 * N / (N - 1), rounded up
-        half, near = index.only(at_random(0.5)), index.only(region(0.5))
+        assert reach(index, subset_of(index, every), K, 8).lists == 9  # 8 * N / (N - 1), rounded up
+        half, near = subset_of(index, at_random(0.5)), subset_of(index, region(0.5))
         assert reach(index, half, K, 8).lists == pytest.approx(16, abs=2)
         assert half.crowding == pytest.approx(1, abs=0.05)
         assert near.crowding > 1.3
         wider = reach(index, near, K, 8)
         assert wider.lists > 1.5 * 8 * len(near.lists) / index.nlist
         assert (wider.candidates > index.candidates_for(K, index.refine_factor)) == (index is refined)
-    assert len(codes.only(region(0.001)).lists) < 10
+    assert len(subset_of(codes, region(0.001)).lists) < 10
 
 
 def test_a_mask_of_other_rows_is_refused(indexes: dict[str, PartitionIndex]) -> None:
     """Its length is that of the index; k and nprobe are held to the same bounds as without a filter."""
     index = indexes["ivf_flat"]
     with pytest.raises(InputError, match=f"shape \\({N},\\)"):
-        index.only(np.ones(N - 1, np.bool_))
+        subset_of(index, np.ones(N - 1, np.bool_))
     for k, nprobe in ((0, None), (3, 0), (3, 65)):
         with pytest.raises(InputError):
-            index.search(XQ, k, nprobe, index.only(at_random(0.1)))
+            search_subset(index, XQ, k, nprobe, subset_of(index, at_random(0.1)))
     with pytest.raises(InputError, match="NaN"):
-        index.search(np.full((1, DIM), np.nan, np.float32), 3, None, index.only(at_random(0.1)))
+        search_subset(index, np.full((1, DIM), np.nan, np.float32), 3, None, subset_of(index, at_random(0.1)))
 
 
 def test_threads_do_not_disturb_each_other(indexes: dict[str, PartitionIndex]) -> None:
     """Concurrent searches with unequal filters give each the answer it gets alone, whoever made the filter."""
     index = indexes["ivf_pq"]
-    filters = [index.only(at_random(share)) for share in (0.001, 0.3)]
-    alone = [index.search(XQ, K, only=only)[1] for only in filters]
+    filters = [subset_of(index, at_random(share)) for share in (0.001, 0.3)]
+    alone = [search_subset(index, XQ, K, None, only)[1] for only in filters]
     wrong: list[int] = []
 
     def ask(number: int) -> None:
         for _ in range(20):
-            own = index.only(at_random((0.001, 0.3)[number]))
+            own = subset_of(index, at_random((0.001, 0.3)[number]))
             for only in (filters[number], own):
-                if (index.search(XQ, K, only=only)[1] != alone[number]).any():
+                if (search_subset(index, XQ, K, None, only)[1] != alone[number]).any():
                     wrong.append(number)
 
     at_once(ask, (0, 1, 0, 1))

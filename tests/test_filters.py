@@ -21,12 +21,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import lookup
-from lookup.errors import InputError, IntegrityError
+from foundation.errors import InputError, IntegrityError
+from lookup.filters.where import condition, parse
 from lookup.late import search_late
-from lookup.manifest import FileRef
 from lookup.search import Reader
-from lookup.store import Store
-from lookup.where import condition, parse
+from lookup.store.fields import FileRef
+from lookup.store.store import Store
 from tests.test_search import assert_same, embed, read_flat
 
 Row = dict[str, Any]
@@ -286,7 +286,7 @@ def test_types_that_do_not_compare_are_told(tmp_path: Path, monkeypatch: pytest.
     """price is text in one shard and a number in the other, as versions without one type over all files wrote them:
     neither reading is right for both.
     """
-    monkeypatch.setattr("pipeline.plan.one_type", lambda types, settings, has_value: {})
+    monkeypatch.setattr("pipeline.plan.units.one_type", lambda types, settings, has_value: {})
     for name, prices in (("a", ["1", "20"]), ("b", [3.0, 10.0])):
         path = write_titles(tmp_path / "c" / f"{name}.parquet", ["red", "blue"], price=prices, kind=[name] * 2)
         table = pq.read_table(path).set_column(0, "id", pa.array([f"{name}0", f"{name}1"]))
@@ -373,7 +373,7 @@ def test_only_the_attribute_is_read_and_stays(mixed: Path, monkeypatch: pytest.M
 
 def test_a_filter_that_is_kept_reads_nothing(mixed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where columns are too large to stay in memory: what the filter keeps is small."""
-    monkeypatch.setattr("lookup.filters._COLUMN_BYTES", 0)
+    monkeypatch.setattr("lookup.filters.rows._COLUMN_BYTES", 0)
     reader = lookup.open(str(mixed))
     read = Mock(side_effect=reader._segments.attribute)
     monkeypatch.setattr(reader._segments, "attribute", read)

@@ -13,11 +13,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
-from lookup.store import Store
-from pipeline.config import Config
-from pipeline.config_sections import CatalogConfig
-from pipeline.fingerprints import encoding_identity, id_hashes, photo_fingerprints, shard_name, text_fingerprints
-from pipeline.stages import Request, run
+from lookup.store.store import Store
+from pipeline.catalog.names import id_hashes
+from pipeline.config.encoding import encoding_identity
+from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig
+from pipeline.embed.fingerprints import photo_fingerprints, shard_name, text_fingerprints
+from pipeline.run import Request, run
 from tests.conftest import config_for
 from tests.units import write_catalog
 

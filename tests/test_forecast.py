@@ -17,12 +17,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from foundation.metric import Metric
 from index_builders.base import builder_spec, builder_types
-from index_builders.filled import filled
-from index_builders.forecast import forecast
-from index_builders.sizing import IndexSettings
-from index_builders.training_set import TrainingSet
-from lookup.metric import Metric
+from index_builders.choose.forecast import forecast
+from index_builders.fill.fill import filled
+from index_builders.rows.training_set import TrainingSet
+from index_builders.settings import IndexSettings
 from tests.conftest import TITLES_ONLY, manifest_of, run_titles, told, vitrine, write_titles
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
@@ -76,10 +76,10 @@ def test_bytes_are_those_of_the_file(fields: dict[str, Any], dim: int) -> None:
 FILLING = """
 import sys, numpy as np
 from index_builders.base import builder_spec
-from index_builders.filled import filled
-from index_builders.training_set import TrainingSet
-from lookup.metric import Metric
-from pipeline.allocator import give_back
+from index_builders.fill.fill import filled
+from index_builders.rows.training_set import TrainingSet
+from foundation.metric import Metric
+from pipeline.engine.allocator import give_back
 
 def held(what):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) / 1000

@@ -16,8 +16,8 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from encoders import c_messages
-from encoders.c_messages import messages
+from encoders.photos import c_messages
+from encoders.photos.c_messages import messages
 from tests.conftest import last_log, vitrine
 
 CONFIG = (

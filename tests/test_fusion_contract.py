@@ -15,10 +15,10 @@ import pytest
 import yaml
 from pydantic import ValidationError
 
-from encoders.errors import InputError
 from encoders.fusion.base import Fusion, FusionSpec, fusion_spec, fusion_types
 from encoders.fusion.missing import Line, Missing, Sample, StandIn, measured_missing
-from encoders.identity import identity_of
+from foundation.errors import InputError
+from foundation.identity import identity_of
 from tests.tiny_fusions import lessons_of, loaded, random_fusion, trained
 
 Floats = npt.NDArray[np.float32]

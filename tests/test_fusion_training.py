@@ -12,9 +12,9 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from encoders.errors import InputError, LockedError
 from encoders.fusion.base import Tower, fusion_spec, load_fusion
 from encoders.training.fusion_lessons import Classroom, asked_of
+from foundation.errors import InputError, LockedError
 from tests.test_fusion_contract import LEARNED, towers
 from tests.tiny_fusions import IMAGE, TEXT, lessons_of, loaded, quick, random_fusion, trained
 from tests.tiny_models import clip

@@ -17,18 +17,18 @@ import pytest
 from blake3 import blake3
 
 from encoders.base import load_image, load_text
-from encoders.hashed_text import Spec as HashedText
-from encoders.photo import PhotoLimits
-from encoders.photo_descriptors import Spec as PhotoDescriptors
-from index_builders.threads import threads
-from lookup.store import Store
-from pipeline.config import load_config
+from encoders.photos.decode import PhotoLimits
+from encoders.types.hashed_text import Spec as HashedText
+from encoders.types.photo_descriptors import Spec as PhotoDescriptors
+from index_builders.fill.threads import threads
+from lookup.store.store import Store
+from pipeline.config.encoding import encoding_identity
+from pipeline.config.load import load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.fingerprints import encoding_identity
 from tests.conftest import overrides, run_titles, vitrine, write_titles
 
 RECORDED = Path(__file__).parent / "golden" / "stores.json"
-PHOTO = Path(__file__).parents[1] / "encoders" / "golden" / "rgb.png"
+PHOTO = Path(__file__).parents[1] / "encoders" / "photos" / "golden_files" / "rgb.png"
 # Bytes tell of photos: what a file system says of them is new with every writing of the catalog.
 LOOSE = (
     "gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "catalog.image_identity=bytes",

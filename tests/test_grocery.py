@@ -16,7 +16,7 @@ from conftest import everything, manifest_of, products, run
 
 import lookup
 from lookup.search import Reader
-from pipeline.config import Config, load_config
+from pipeline.config.load import Config, load_config
 
 CHANCE = 0.03  # more than the mean share of the catalog that is right for a query; measured beside the figures
 

@@ -11,8 +11,8 @@ import pytest
 import torch
 
 from encoders.base import TextEncoder, encoder_spec, load_text
-from encoders.errors import InputError
-from encoders.hf_text import MODEL_TYPES
+from encoders.types.hf_text import MODEL_TYPES
+from foundation.errors import InputError
 from tests.tiny_models import TEXTS, text_model
 
 TITLES = ["red dress", "a", "红色连衣裙", "!?", "blue shirt " * 40, "t恤 2024", "red dress", "white socks for men"]

@@ -12,14 +12,14 @@ import numpy as np
 import PIL
 import pytest
 
-from encoders import photo_pixels
 from encoders.base import encoder_spec
-from encoders.golden_photos import FOLDER, pixel_digests
 from encoders.networks import jpeg
-from encoders.photo import FORMATS, PhotoLimits, decode
-from lookup.errors import InputError
+from encoders.photos import pixels as photo_pixels
+from encoders.photos.decode import FORMATS, PhotoLimits, decode
+from encoders.photos.golden import FOLDER, pixel_digests
+from foundation.errors import InputError
 from lookup.identities import refuse_other_encoder
-from lookup.manifest import EncoderEntry
+from lookup.store.manifest import EncoderEntry
 from tests.conftest import manifest_of, overrides, told, vitrine
 
 BUILTIN = Path(__file__).parents[1] / "encoders" / "builtin"

@@ -5,19 +5,21 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from importlib.metadata import packages_distributions
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-PACKAGES = ("pipeline", "encoders", "index_builders", "lookup")
+FLOORS = ("foundation", "encoders", "lookup", "index_builders", "pipeline")  # from the ground up
+PACKAGES = FLOORS
 ALLOWED = {
-    "pipeline": {"encoders", "index_builders", "lookup"},
-    "index_builders": {"lookup"},
-    "lookup": {"encoders"},
-    "encoders": set[str](),
+    "pipeline": {"foundation", "encoders", "lookup", "index_builders"},
+    "index_builders": {"foundation", "lookup"},
+    "lookup": {"foundation", "encoders"},
+    "encoders": {"foundation"},
+    "foundation": set[str](),
 }
 MODULES = sorted(path for package in PACKAGES for path in (ROOT / package).rglob("*.py"))
 MAX_FILE, MAX_FUNCTION = 400, 50
@@ -62,23 +64,70 @@ def imported_on_loading(tree: ast.Module) -> set[str]:
     return names
 
 
+def module_of(path: Path) -> str:
+    """The dotted name of a file; of `__init__.py` that of its folder."""
+    return ".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__")
+
+
+def room_of(module: str) -> str:
+    """The folder of its package that a module lies in, or the module itself where it lies in none."""
+    return ".".join(module.split(".")[:2])
+
+
+def arrows() -> set[tuple[str, str]]:
+    """Which module imports which, anywhere in the file: in functions and for types too."""
+    names = {module_of(path) for path in MODULES}
+    found = set[tuple[str, str]]()
+    for path in MODULES:
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.Import):
+                found.update((module_of(path), alias.name) for alias in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                each = [f"{node.module}.{alias.name}" for alias in node.names]
+                found.update((module_of(path), one if one in names else node.module or "") for one in each)
+    return {(mine, theirs) for mine, theirs in found if theirs in names and theirs != mine}
+
+
+def circles(edges: Iterable[tuple[str, str]]) -> list[str]:
+    """What is left of a graph when whatever leads nowhere or is led to from nowhere is taken away, again and again."""
+    left = {(mine, theirs) for mine, theirs in edges if mine != theirs}
+    while True:
+        leads, led = {mine for mine, _ in left}, {theirs for _, theirs in left}
+        inner = {(mine, theirs) for mine, theirs in left if theirs in leads and mine in led}
+        if inner == left:
+            return sorted(f"{mine} -> {theirs}" for mine, theirs in left)
+        left = inner
+
+
 def test_there_is_something_to_guard() -> None:
     """Every package has modules, and each of them is seen to import something."""
     assert {package_of(path) for path in MODULES} == set(PACKAGES)
     assert len(MODULES) >= 15
+    assert len(arrows()) > 500
+    assert circles([("a", "b"), ("b", "c"), ("c", "b"), ("d", "e")]) == ["b -> c", "c -> b"]
     seen = {package: set[str]() for package in PACKAGES}
     for path in MODULES:
         seen[package_of(path)].update(imported(ast.parse(path.read_text())))
-    assert all("pydantic" in names for names in seen.values())
-    assert {"encoders", "index_builders", "lookup"} <= seen["pipeline"]
+    assert all("pydantic" in names for package, names in seen.items() if package != "foundation")
+    assert ALLOWED["pipeline"] <= seen["pipeline"]
 
 
 @each_module
 def test_only_the_edges_of_the_design(path: Path) -> None:
-    """pipeline imports the other three, index_builders lookup, lookup encoders; nothing else among the four."""
+    """Imports go down: pipeline, index_builders, lookup, encoders, foundation; index_builders know no encoders."""
     package = package_of(path)
     reached = set(imported(ast.parse(path.read_text()))) & set(PACKAGES) - {package}
     assert reached <= ALLOWED[package]
+
+
+def test_no_circle_between_files() -> None:
+    """No file imports one that imports it, by whatever way round, not even for types or inside a function."""
+    assert not circles(arrows() - {("lookup.store.store", "lookup.store.bucket")})  # one picks the other
+
+
+def test_no_room_imports_upwards() -> None:
+    """Folders lie on floors too: of two, at most one imports from the other, by whatever way round."""
+    assert not circles((room_of(mine), room_of(theirs)) for mine, theirs in arrows() if mine != room_of(mine))
 
 
 @each_module
@@ -133,9 +182,9 @@ class X:
 
 
 def test_reading_a_config_loads_nothing_heavy() -> None:
-    """Importing pipeline.config imports no torch, Beam, faiss or pyarrow: `config show` must answer at once."""
-    code = "import sys, pipeline.config; print(*sys.modules)"
+    """Importing pipeline.config.load imports no torch, Beam, faiss or pyarrow: `config show` must answer at once."""
+    code = "import sys, pipeline.config.load; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
     loaded = set(done.stdout.split())
-    assert "pipeline.config" in loaded
+    assert "pipeline.config.load" in loaded
     assert not loaded & {"torch", "timm", "transformers", "apache_beam", "faiss", "pyarrow", "click"}

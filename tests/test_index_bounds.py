@@ -8,9 +8,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from index_builders import choose
-from lookup.errors import GateError
-from lookup.manifest import Considered
+from foundation.errors import GateError
+from index_builders.choose import choice as choose
+from lookup.store.index_record import Considered
 from tests.test_index_builders import built, clustered
 from tests.test_index_choice import AUTO, within
 

@@ -18,21 +18,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from index_builders import shards
+from foundation.errors import InputError, IntegrityError, VitrineError
+from foundation.metric import Metric
 from index_builders.base import builder_spec, builder_types
 from index_builders.build import BuiltIndex, build, index_name
-from index_builders.evaluate import held_out, recalls
-from index_builders.filled import filled
-from index_builders.kept import Kept, exact_neighbours
-from index_builders.shards import SegmentRef
-from index_builders.sizing import IndexSettings, m_for, nlist_for
-from index_builders.threads import threads
-from index_builders.training_set import TrainingSet
-from index_builders.verify import check_finds_itself
-from lookup.errors import InputError, IntegrityError, VitrineError
-from lookup.index import PartitionIndex
-from lookup.manifest import FileRef, IndexRecord
-from lookup.metric import Metric
+from index_builders.fill.fill import filled
+from index_builders.fill.threads import threads
+from index_builders.measure.proof import check_finds_itself
+from index_builders.measure.recall import held_out, recalls
+from index_builders.rows import shards
+from index_builders.rows.shards import SegmentRef
+from index_builders.rows.training_set import TrainingSet
+from index_builders.rows.vectors_file import Kept, exact_neighbours
+from index_builders.settings import IndexSettings, m_for, nlist_for
+from lookup.index.partition_index import PartitionIndex
+from lookup.store.fields import FileRef
+from lookup.store.index_record import IndexRecord
 
 DIM = 16
 
@@ -152,7 +153,7 @@ def test_unknown_type_is_named() -> None:
 def test_settings_are_read_without_faiss() -> None:
     """The config imports every index type's spec; that must cost neither FAISS, numpy nor pyarrow."""
     code = (
-        "import sys, index_builders.sizing as s; s.IndexSettings().choose(10**6, 64);"
+        "import sys, index_builders.settings as s; s.IndexSettings().choose(10**6, 64);"
         "sys.exit(str({'faiss', 'numpy', 'pyarrow'} & set(sys.modules) or '') or 0)"
     )
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False).stderr == ""

@@ -11,19 +11,19 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builders import choose
-from index_builders import tune as tuning
+from foundation.errors import GateError, InputError
+from foundation.metric import Metric
 from index_builders.base import builder_spec
 from index_builders.build import build
-from index_builders.cost import cost_of
-from index_builders.evaluate import held_out
-from index_builders.sizing import IndexSettings
-from index_builders.trial import Rows
-from index_builders.tune import settled, tune
-from lookup.errors import GateError, InputError
-from lookup.index import PartitionIndex
-from lookup.metric import Metric
-from lookup.refine import Refine, codes, ranges, widened
+from index_builders.choose import choice as choose
+from index_builders.measure import tune as tuning
+from index_builders.measure.cost import cost_of
+from index_builders.measure.recall import held_out
+from index_builders.measure.trial import Rows
+from index_builders.measure.tune import settled, tune
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import PartitionIndex
+from lookup.index.refine import Refine, codes, ranges, widened
 from tests.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
 
 AUTO = IndexSettings(exact_below=512, held_out_queries=100)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import lookup
-from lookup.metric import Metric
+from foundation.metric import Metric
 from tests.conftest import manifest_of, run_titles, told, vitrine, write_titles
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")

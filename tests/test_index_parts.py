@@ -11,13 +11,16 @@ from typing import Any
 import fsspec
 import pytest
 
-from index_builders import build, choose, kept
+from index_builders import build
 from index_builders.base import builder_types
+from index_builders.choose import choice as choose
 from index_builders.parts import Partition, SoFar, fill, finish, learn, parts_of
-from index_builders.sizing import IndexSettings
-from lookup.store import Store
-from pipeline import transforms
-from pipeline.index_parts import Filled, Part, Task
+from index_builders.rows import vectors_file as kept
+from index_builders.settings import IndexSettings
+from lookup.store.store import Store
+from pipeline.build import transforms
+from pipeline.build.part_files import Filled, Part, Task
+from pipeline.engine.elements import Done
 from tests.conftest import run_titles, told, write_titles
 from tests.nights import WORDS, titles
 from tests.parted import (
@@ -163,7 +166,7 @@ def test_elements_of_other_types_will_do(catalog: Path, tmp_path: Path, monkeypa
     def filled(self: transforms.FillPart, part: Part) -> Iterator[tuple[Task, Filled]]:
         yield from fill_one(self, foreign(part))
 
-    def merged(self: transforms.MergeParts, filled: tuple[Task, Iterable[Filled]]) -> Iterator[transforms.Done]:
+    def merged(self: transforms.MergeParts, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
         yield from merge_all(self, (foreign(filled[0]), [foreign(one) for one in filled[1]]))
 
     monkeypatch.setattr(transforms.BuildIndex, "process", begun)

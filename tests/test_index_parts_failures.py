@@ -16,12 +16,14 @@ from typing import Any
 
 import pytest
 
-from index_builders import choose
-from index_builders.sizing import IndexSettings
-from lookup.manifest import FileRef, IndexRecord
-from lookup.store import Store
-from pipeline import index_parts, transforms
-from pipeline.index_parts import Filled, Part, Task
+from index_builders.choose import choice as choose
+from index_builders.settings import IndexSettings
+from lookup.store.fields import FileRef
+from lookup.store.index_record import IndexRecord
+from lookup.store.store import Store
+from pipeline.build import part_files as index_parts
+from pipeline.build import transforms
+from pipeline.build.part_files import Filled, Part, Task
 from tests.conftest import TITLES_ONLY, run_titles, told
 from tests.parted import (
     PARTS,
@@ -58,9 +60,9 @@ def test_a_damaged_part_is_refused(catalog: Path, tmp_path: Path, monkeypatch: p
 
     def damaging(into: Store, part: Part, settings: IndexSettings) -> Filled:
         done = real(into, part, settings)
-        raw = bytearray(into.path(done.path).read_bytes())
+        raw = bytearray(into.backend.local(done.path).read_bytes())
         raw[-1] ^= 1
-        into.path(done.path).write_bytes(raw)
+        into.backend.local(done.path).write_bytes(raw)
         return done
 
     with monkeypatch.context() as patch:
@@ -135,7 +137,10 @@ def test_what_a_killed_run_left_is_dropped(catalog: Path, tmp_path: Path) -> Non
     check_ended_well(run_titles(catalog, tmp_path / "one", *SMALL, RABITQ), tmp_path / "one")
     store, code = (
         tmp_path / "parts",
-        "from index_builders import kept; kept.ROWS = 350; from pipeline.cli import cli; cli()",
+        (
+            "from index_builders.rows import vectors_file; vectors_file.ROWS = 350; "
+            "from pipeline.commands.cli import cli; cli()"
+        ),
     )
     given = (*TITLES_ONLY, f"catalog.path={catalog}", f"store.path={store}", *SMALL, RABITQ, *PARTS)
     command = [sys.executable, "-c", code, "run", "-c", "configs/weightless.yaml", *given]

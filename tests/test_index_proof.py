@@ -8,14 +8,14 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builders.evaluate import held_out
-from index_builders.kept import Kept
-from index_builders.sizing import IndexSettings
-from index_builders.threads import threads
-from index_builders.verify import check_finds_itself, prove
-from lookup.errors import VitrineError
-from lookup.index import PartitionIndex
-from lookup.metric import Metric
+from foundation.errors import VitrineError
+from foundation.metric import Metric
+from index_builders.fill.threads import threads
+from index_builders.measure.proof import check_finds_itself, prove
+from index_builders.measure.recall import held_out
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import PartitionIndex
 from tests.test_index_builders import built, clustered, kept, record_of
 from tests.test_index_choice import brute_force
 

@@ -1,4 +1,4 @@
-"""lookup/index.py: answers equal brute force, files that do not fit are refused, files are mapped and not loaded."""
+"""PartitionIndex: answers equal brute force, files that do not fit are refused, files are mapped and not loaded."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lookup.errors import InputError, IntegrityError
-from lookup.index import PartitionIndex
+from foundation.errors import InputError, IntegrityError
+from lookup.index.partition_index import PartitionIndex
 from tests.conftest import at_once
 
 N, DIM = 1200, 16

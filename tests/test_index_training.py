@@ -8,10 +8,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builders.inverted import _shares, kmeans, two_level
-from index_builders.ivf_pq import _principal
-from index_builders.threads import in_order, threads
-from lookup.metric import Metric
+from foundation.metric import Metric
+from index_builders.fill.coarse import _shares, kmeans, two_level
+from index_builders.fill.threads import in_order, threads
+from index_builders.types.ivf_pq import _principal
 from tests.test_index_builders import DIM, clustered
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")

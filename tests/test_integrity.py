@@ -13,10 +13,10 @@ import pyarrow.parquet as pq
 import pytest
 
 import lookup
-from encoders.errors import IntegrityError
-from index_builders import shards
-from lookup.store import Store
-from pipeline.verify import verify_store
+from foundation.errors import IntegrityError
+from index_builders.rows import shards
+from lookup.store.store import Store
+from pipeline.publish.verify import verify_store
 from tests.conftest import digests, run_titles, told, vitrine, write_titles
 
 WORDS = [

@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lookup
-from lookup.errors import InputError
+from foundation.errors import InputError
 from lookup.late import reciprocal_rank_fusion, search_late
 from lookup.query import QueryEncoder
 from lookup.search import Reader

@@ -12,7 +12,7 @@ import pytest
 # take the modules apart after these; here one is there whose end says so.
 ENDING = """
 import atexit, logging, sys, tempfile, threading, time
-from pipeline.leaving import leaving
+from pipeline.commands.leaving import leaving
 
 class Module:
     def __del__(self):
@@ -64,7 +64,7 @@ def test_the_command_leaves_so(published: Path) -> None:
         "import sys; sys.argv[1:] = {words}\n"
         "class Module:\n    def __del__(self): sys.stderr.write('taken apart')\n"
         "sys.modules['module'] = Module()\n"
-        "from pipeline.cli import main\nmain()"
+        "from pipeline.commands.cli import main\nmain()"
     )
     for words, expected in ((["inspect", str(published), "--json"], 0), (["inspect", "nowhere"], 2)):
         asked = [sys.executable, "-c", code.format(words=words)]

@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encoders.base import encoder_spec, load_query_text, load_text
-from encoders.errors import InputError
+from foundation.errors import InputError
 from tests.conftest import overrides, vitrine
 from tests.tiny_models import clip, siglip
 

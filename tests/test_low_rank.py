@@ -11,12 +11,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from encoders import dual
-from encoders.errors import InputError
-from encoders.networks.folders import open_model
+from encoders.models.folders import open_model
 from encoders.training.low_rank import merge_adapters
 from encoders.training.towers import Towers
 from encoders.training.trainer import TrainSettings, train
+from encoders.types import dual
+from foundation.errors import InputError
 from tests.tiny_models import clip, siglip
 from tests.train_pairs import pairs_of, quick
 

@@ -10,11 +10,11 @@ from pathlib import Path
 import pyarrow as pa
 import pytest
 
-from encoders.hashed_text import HashedText
-from encoders.machine import machine_fault, machine_fault_in
-from index_builders import shards
-from pipeline.catalog import files
-from pipeline.failures import unexpected
+from encoders.types.hashed_text import HashedText
+from foundation.machine import machine_fault, machine_fault_in
+from index_builders.rows import shards
+from pipeline.engine.failures import unexpected
+from pipeline.files import discover as files
 from tests.conftest import run_titles, told, vitrine, write_titles
 
 ALLOCATOR = "[enforce fail at alloc_cpu.cpp:117] err == 0. DefaultCPUAllocator: can't allocate memory: you tried to"

@@ -10,14 +10,14 @@ import faiss
 import numpy as np
 import pytest
 
-from index_builders import merge as merging
+from foundation.errors import IntegrityError
+from foundation.metric import Metric
 from index_builders.base import builder_spec, builder_types
-from index_builders.filled import filled, write_index
-from index_builders.merge import merge
-from index_builders.threads import threads
-from index_builders.training_set import TrainingSet
-from lookup.errors import IntegrityError
-from lookup.metric import Metric
+from index_builders.fill import merge as merging
+from index_builders.fill.fill import filled, write_index
+from index_builders.fill.merge import merge
+from index_builders.fill.threads import threads
+from index_builders.rows.training_set import TrainingSet
 from tests.test_index_builders import clustered
 
 DIM, BLOCK = 20, 350

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from encoders.photo_descriptors import PhotoDescriptors
-from pipeline import meters, progress
-from pipeline.stages import Request, run
+from encoders.types.photo_descriptors import PhotoDescriptors
+from pipeline.engine import meters, progress
+from pipeline.run import Request, run
 from tests.conftest import config_for
 
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookup import metrics
+from foundation import ranking_metrics as metrics
 
 Query = tuple[dict[str, int], list[str]]  # judgments, and the ids found, best first
 

@@ -13,10 +13,10 @@ import pytest
 from click.testing import Result
 
 from encoders.base import encoder_spec, load_text
-from encoders.errors import VitrineError
-from index_builders.shards import SegmentRef, read_ids, read_tower
+from foundation.errors import VitrineError
+from index_builders.rows.shards import SegmentRef, read_ids, read_tower
 from lookup.search import Reader
-from lookup.store import Store
+from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from tests.conftest import manifest_of, overrides, told, vitrine
 
@@ -183,7 +183,7 @@ def test_a_killed_run_is_resumed_with_what_it_measured(
     lossy: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The run after a failed one measures nothing: its shards would have other names, and none would be found."""
-    import pipeline.stages as stages
+    import pipeline.run as stages
 
     def killed(*given: object) -> None:
         raise VitrineError("a build", "none", "run again")

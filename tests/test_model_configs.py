@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from encoders.networks.pull import KNOWN
+from encoders.models.pull import KNOWN
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from tests.conftest import COMMIT, manifest_of, told, vitrine
 from tests.tiny_models import chinese_clip, open_clip_model, siglip, text_model, timm_model

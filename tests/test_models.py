@@ -18,10 +18,10 @@ from pydantic import ValidationError
 from safetensors.torch import load_file
 
 from encoders.base import encoder_spec, load_text
-from encoders.errors import InputError
-from encoders.networks import folders as models
-from encoders.networks.folders import LOCK, Lock, LockedModel, digest_of, open_model
-from encoders.networks.pull import KNOWN, pull
+from encoders.models import folders as models
+from encoders.models.folders import LOCK, Lock, LockedModel, digest_of, open_model
+from encoders.models.pull import KNOWN, pull
+from foundation.errors import InputError
 from tests.conftest import COMMIT, told, vitrine
 from tests.tiny_models import text_model, timm_model
 
@@ -348,12 +348,12 @@ def test_another_folder_through_the_command(hub: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize("revision", [None, COMMIT])
 def test_a_hub_that_does_not_answer(tmp_path: Path, revision: str | None) -> None:
     """Without a network the real client's failure is told as such, not as a fault of the disk or of ours."""
-    code = f"from encoders.networks.pull import pull; pull('siglip2-b16-256', {revision!r})"
+    code = f"from encoders.models.pull import pull; pull('siglip2-b16-256', {revision!r})"
     nowhere = {"HF_ENDPOINT": "http://127.0.0.1:9", "VITRINE_MODELS": str(tmp_path), "HF_HOME": str(tmp_path / "home")}
     quick = {"HF_HUB_OFFLINE": "1"} if revision else {}  # the client waits half a minute for a whole commit otherwise
     done = subprocess.run(
         [sys.executable, "-c", code], env={**os.environ, **nowhere, **quick}, capture_output=True, text=True
     )
     assert done.returncode == 1
-    assert "encoders.errors.VitrineError: expected: the hub to answer for google/siglip2" in done.stderr
+    assert "foundation.errors.VitrineError: expected: the hub to answer for google/siglip2" in done.stderr
     assert "to do: mend the network" in done.stderr

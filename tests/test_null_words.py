@@ -13,7 +13,7 @@ import pytest
 from click.testing import Result
 
 from pipeline.catalog.null_words import nulled
-from pipeline.config_sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig
 from tests.conftest import last_log, manifest_of, run_titles, told, vitrine
 
 WORDS = ["nan", "None", "NULL", "N/A", "-", "\\N", "#N/A", "null"]

@@ -12,9 +12,9 @@ import pytest
 import torch
 
 from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load_image, load_text
-from encoders.errors import InputError
-from encoders.networks.folders import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
-from encoders.photo import PhotoLimits, decode
+from encoders.models.folders import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
+from encoders.photos.decode import PhotoLimits, decode
+from foundation.errors import InputError
 from tests.test_dual import FLOORS, TEXTS, files, on_white
 from tests.tiny_models import clip, open_clip_model
 
@@ -168,6 +168,6 @@ def test_layouts_are_told_apart(tmp_path: Path) -> None:
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where open_clip is not installed, the message says what to install."""
     folder = open_clip_model(tmp_path / "model")
-    monkeypatch.setattr("encoders.open_clip_dual.find_spec", lambda name: None)
+    monkeypatch.setattr("encoders.types.open_clip_dual.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'\.\[open-clip\]'"):
         spec_of(folder).load("cpu")

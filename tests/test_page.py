@@ -20,12 +20,12 @@ from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.photo import PhotoLimits
-from lookup.errors import InputError
+from encoders.photos.decode import PhotoLimits
+from foundation.errors import InputError
 from lookup.hit import Hit
 from lookup.page import THUMBNAIL, Answer, duration, photo_of, write_page
-from pipeline import photos
-from pipeline.photos import photo_stamp
+from pipeline.catalog import photos
+from pipeline.catalog.photos import photo_stamp
 from tests.conftest import vitrine
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "img", "ol", "li"}

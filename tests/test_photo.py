@@ -23,9 +23,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.errors import InputError
 from encoders.networks.jpeg import check_torchcodec, decode_photo, jpeg_identity
-from encoders.photo import FORMATS, PhotoError, PhotoLimits, decode, decoder_identity
+from encoders.photos.decode import FORMATS, PhotoError, PhotoLimits, decode, decoder_identity
+from foundation.errors import InputError
 
 LIMITS = PhotoLimits()
 SIZE = (48, 32)
@@ -359,7 +359,8 @@ def test_encoders_without_weights_decode_without_torch() -> None:
     """Importing torch takes seconds: a run or a query without networks never does."""
     code = (
         "import io, sys; from PIL import Image; from encoders.base import encoder_spec, load_image; "
-        "from encoders.photo import PhotoLimits; Image.new('RGB', (64, 64)).save(file := io.BytesIO(), 'JPEG'); "
+        "from encoders.photos.decode import PhotoLimits; "
+        "Image.new('RGB', (64, 64)).save(file := io.BytesIO(), 'JPEG'); "
         "encoder = load_image(encoder_spec({'type': 'photo_descriptors'}), 'cpu'); "
         "print(len(encoder.encode([encoder.decode(file.getvalue(), PhotoLimits())])), 'torch' in sys.modules)"
     )

@@ -9,9 +9,9 @@ from pathlib import Path
 import fsspec
 import pytest
 
-from encoders.errors import InputError
-from encoders.photo import PhotoError, PhotoLimits
-from pipeline.photos import fetch, image_root, photo_stamp
+from encoders.photos.decode import PhotoError, PhotoLimits
+from foundation.errors import InputError
+from pipeline.catalog.photos import fetch, image_root, photo_stamp
 
 LIMITS = PhotoLimits(max_bytes=1000, max_pixels=1000)
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.reasons import Reason
+from foundation.reasons import Reason
 from tests.conftest import manifest_of, vitrine, within
 from tests.mutated_photos import mutated
 

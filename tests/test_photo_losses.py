@@ -17,8 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders import foreign
-from encoders.photo_paths import spellings
+from encoders.photos import foreign
+from encoders.photos.paths import spellings
 from pipeline.catalog.columns import photos_of
 from tests.conftest import manifest_of, vitrine
 
@@ -211,7 +211,7 @@ def test_empty_bytes_are_no_photo(tmp_path: Path) -> None:
 
 def test_an_encoder_that_fails_leaves_its_words(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What an encoder says of a text or a photo that it cannot take is the row's detail."""
-    from encoders.photo_descriptors import PhotoDescriptors
+    from encoders.types.photo_descriptors import PhotoDescriptors
 
     def refuse(*_: object) -> Any:
         raise RuntimeError("no room for\n a photo")

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from encoders import decoder_process, photo_pixels
-from lookup.store import Store
+from encoders.photos import decoder_process
+from encoders.photos import pixels as photo_pixels
+from lookup.store.store import Store
 from tests.conftest import manifest_of, told, vitrine
 from tests.test_photo_work import huge, ran, saved, tried
 
@@ -25,9 +26,9 @@ NUMBERS = {
 }
 # Before a process that decodes begins to: less memory than its photos may take; more asked than that; a kill.
 SCARCE = "import resource; resource.setrlimit(resource.RLIMIT_AS, (400 << 20, 400 << 20)); "
-GREEDY = "from encoders import photo_pixels; photo_pixels._rgb = lambda image: bytearray(1 << 44); "
-NO_FILES = "import os, errno; from encoders import photo_pixels; photo_pixels._rgb = lambda image: os.open('/', 0o1); "
-KILLED = "import os; from encoders import photo_pixels; photo_pixels._rgb = lambda image: os.kill(os.getpid(), 9); "
+GREEDY = "from encoders.photos import pixels; pixels._rgb = lambda image: bytearray(1 << 44); "
+NO_FILES = "import os, errno; from encoders.photos import pixels; pixels._rgb = lambda image: os.open('/', 0o1); "
+KILLED = "import os; from encoders.photos import pixels; pixels._rgb = lambda image: os.kill(os.getpid(), 9); "
 
 
 @pytest.fixture
@@ -52,8 +53,8 @@ def child(monkeypatch: pytest.MonkeyPatch) -> Iterator[list[str]]:
 
     class Start(str):
         def format(self, **named: object) -> str:  # type: ignore[override]
-            first, serving = start.format(**named).split("from encoders.decoder_child")
-            return f"{first}{''.join(before)}from encoders.decoder_child{serving}"
+            first, serving = start.format(**named).split("from encoders.photos.decoder_child")
+            return f"{first}{''.join(before)}from encoders.photos.decoder_child{serving}"
 
     monkeypatch.setattr(decoder_process, "_START", Start())
     yield before

@@ -18,11 +18,11 @@ import pytest
 from click.testing import Result
 from PIL import Image
 
-from encoders import decoder_process
-from encoders.decoder_process import decode_apart
 from encoders.networks.jpeg import decode_photo
-from encoders.photo import FORMATS, PhotoError, PhotoLimits, claimed_pixels, decode
-from encoders.photo_work import is_unbounded
+from encoders.photos import decoder_process
+from encoders.photos.decode import FORMATS, PhotoError, PhotoLimits, claimed_pixels, decode
+from encoders.photos.decoder_process import decode_apart
+from encoders.photos.work import is_unbounded
 from tests.conftest import manifest_of, told, vitrine
 
 LIMITS = PhotoLimits()

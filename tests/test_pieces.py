@@ -9,16 +9,16 @@ import pytest
 from conftest import config_for, run
 
 import lookup
-from encoders.errors import InputError
-from encoders.photo import PhotoLimits
+from encoders.photos.decode import PhotoLimits
+from foundation.errors import InputError
 from lookup.page import photo_of
-from pipeline import plan
 from pipeline.catalog import pieces, rows
-from pipeline.catalog.files import open_file
-from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.rows import read_unit
-from pipeline.config_sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.discover import open_file
+from pipeline.files.footers import chunks_of
+from pipeline.plan import units as plan
 from tests.units import write_catalog
 
 LIMIT = 2**28  # bytes of a unit

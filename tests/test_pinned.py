@@ -14,8 +14,8 @@ import pyarrow.parquet as pq
 import pytest
 
 import lookup
-from lookup.manifest import FileRef
-from lookup.store import Store
+from lookup.store.fields import FileRef
+from lookup.store.store import Store
 from tests.conftest import digests, run_titles, told, write_titles
 
 ROWS = 40

@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from encoders.photo import PhotoLimits, claimed_pixels
-from pipeline.pixel_room import PixelRoom
+from encoders.photos.decode import PhotoLimits, claimed_pixels
+from pipeline.embed.pixel_room import PixelRoom
 
 
 @settings(max_examples=30, deadline=None)

@@ -13,11 +13,11 @@ import pytest
 from click.testing import Result
 
 import lookup
-from encoders.errors import IntegrityError
-from index_builders.threads import threads
-from lookup.manifest import IndexRecord
-from lookup.records import read_record, write_record
-from lookup.store import Store
+from foundation.errors import IntegrityError
+from index_builders.fill.threads import threads
+from lookup.store.index_record import IndexRecord
+from lookup.store.records import read_record, write_record
+from lookup.store.store import Store
 from tests.conftest import manifest_of, run_titles, told, vitrine, write_titles
 
 ROWS = 520

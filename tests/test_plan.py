@@ -15,12 +15,12 @@ from conftest import config_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.errors import InputError
-from pipeline import plan as plan_module
+from foundation.errors import InputError
 from pipeline.catalog import pieces
 from pipeline.catalog import rows as catalog_rows
-from pipeline.config import Config, load_config
-from pipeline.plan import Plan, make_plan
+from pipeline.config.load import Config, load_config
+from pipeline.plan import units as plan_module
+from pipeline.plan.units import Plan, make_plan
 from tests.units import fused_units, write_catalog
 
 PLAIN = (

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lookup.store import Store
+from lookup.store.store import Store
 from tests.conftest import manifest_of, run_titles, told, vitrine, write_titles
 
 ROWS = 300

@@ -12,9 +12,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup.prices import PRICE, Price, parse_price
-from lookup.values import matching, read_value
-from lookup.where import Condition, Operator, as_compared
+from lookup.filters.prices import PRICE, Price, parse_price
+from lookup.filters.values import matching, read_value
+from lookup.filters.where import Condition, Operator, as_compared
 from pipeline.catalog.prices import price_column
 from tests.conftest import run_titles, told, vitrine, write_titles
 from tests.nights import last_run

@@ -7,7 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 
-from lookup.recent import Recent
+from lookup.lru import Recent
 
 
 def test_what_was_used_last_is_kept_up_to_a_size() -> None:

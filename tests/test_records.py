@@ -9,10 +9,10 @@ from conftest import config_for, digests, run
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup.manifest import NamedRecord, Record
-from lookup.records import read_record, write_record
-from lookup.store import Store
-from pipeline.verify import verify_store
+from lookup.store.fields import NamedRecord, Record
+from lookup.store.records import read_record, write_record
+from lookup.store.store import Store
+from pipeline.publish.verify import verify_store
 
 ONE = "runs/one.json"
 
@@ -73,7 +73,7 @@ def test_an_altered_record_is_none(tmp_path_factory: pytest.TempPathFactory, dat
     """Any changed, missing or added byte makes a record count as not there."""
     store = Store.create(str(tmp_path_factory.getbasetemp() / "records"))
     write_record(store, ONE, RECORD)
-    path = store.path(ONE)
+    path = store.backend.local(ONE)
     whole = path.read_bytes()
     at = data.draw(st.integers(0, len(whole) - 1))
     kind = data.draw(st.sampled_from(["flip", "cut", "more"]))

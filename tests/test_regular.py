@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from encoders.regular import IrregularFileError, OversizedFileError, open_regular, read_regular
+from foundation.regular_files import IrregularFileError, OversizedFileError, open_regular, read_regular
 from tests.conftest import told, vitrine
 
 

@@ -14,12 +14,14 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import lookup
-from encoders.errors import InputError, IntegrityError, LockedError
-from lookup import remote_store
-from lookup.remote_store import RemoteStore
-from lookup.store import HOLDER, Store
-from pipeline.stages import Request, run
-from pipeline.verify import verify_store
+from foundation.errors import InputError, IntegrityError, LockedError
+from lookup.store import bucket
+from lookup.store.bucket import BucketBackend
+from lookup.store.folder import FolderBackend
+from lookup.store.holder import HOLDER
+from lookup.store.store import Store
+from pipeline.publish.verify import verify_store
+from pipeline.run import Request, run
 from tests.conftest import config_for
 
 
@@ -156,7 +158,7 @@ def test_a_lock_that_is_let_go_this_moment(url: str, monkeypatch: pytest.MonkeyP
     """Who finds the lock taken, and its holder gone a moment later, is told that it was taken."""
     store = Store.create(url)
     with store.lock():
-        monkeypatch.setattr(RemoteStore, "read", lambda *_: (_ for _ in ()).throw(FileNotFoundError(HOLDER)))
+        monkeypatch.setattr(BucketBackend, "read", lambda *_: (_ for _ in ()).throw(FileNotFoundError(HOLDER)))
         with pytest.raises(LockedError, match="not yet written its name"), Store.create(url).lock():
             pass
         monkeypatch.undo()
@@ -178,7 +180,7 @@ def test_a_driver_that_is_absent_is_told(monkeypatch: pytest.MonkeyPatch) -> Non
     def absent(_: str) -> None:
         raise ImportError("Install s3fs to access S3")
 
-    monkeypatch.setattr(remote_store.fsspec.core, "url_to_fs", absent)
+    monkeypatch.setattr(bucket.fsspec.core, "url_to_fs", absent)
     with pytest.raises(InputError, match="s3fs for s3://"):
         Store.at("s3://bucket/store")
 
@@ -187,7 +189,7 @@ def test_a_file_url_is_a_folder(tmp_path: Path) -> None:
     """file:// names the folder itself: its store is the local one."""
     Store.create(f"file://{tmp_path}/store").put_bytes(b"x", "runs/one")
     assert Store.open(str(tmp_path / "store")).read("runs/one") == b"x"
-    assert type(Store.open(f"file://{tmp_path}/store")) is Store
+    assert type(Store.open(f"file://{tmp_path}/store").backend) is FolderBackend
 
 
 # --- the cache ---
@@ -200,7 +202,7 @@ def test_the_cache_is_the_users_own(url: str, tmp_path: Path, monkeypatch: pytes
     Store.create(url)
     (cache,) = (tmp_path / "mine" / "vitrine").iterdir()
     assert cache.stat().st_mode & 0o777 == 0o700
-    monkeypatch.setattr(remote_store, "os", SimpleNamespace(**{**vars(os), "getuid": lambda: os.getuid() + 1}))
+    monkeypatch.setattr(bucket, "os", SimpleNamespace(**{**vars(os), "getuid": lambda: os.getuid() + 1}))
     with pytest.raises(InputError, match=r"(?s)belongs to user .*VITRINE_CACHE"):
         Store.create(url)
     (tmp_path / "file").touch()
@@ -214,7 +216,7 @@ def test_scratch_of_dead_runs_is_swept_by_age(url: str, tmp_path: Path) -> None:
     store = Store.create(url)
     with store.scratch() as young, store.scratch() as old:
         (old / "shard").write_bytes(b"x")
-        copies = store.path("shards")
+        copies = store.backend.local("shards")
         copies.mkdir()
         for folder in (old, copies):
             os.utime(folder, (time.time() - 90_000,) * 2)

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
-from pipeline.reasons import Reason
-from pipeline.report import GateResult, PartitionRow, RunReport, Step, Steps, write_report
+from foundation.reasons import Reason
+from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Step, Steps, write_report
 
 STARTED = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 

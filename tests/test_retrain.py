@@ -13,13 +13,14 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from foundation.metric import Metric
 from index_builders.base import builder_spec, builder_types
-from index_builders.filled import filled, write_index
-from index_builders.retrain import emptied, why_anew
-from index_builders.sizing import IndexSettings
-from index_builders.training_set import TrainingSet
-from lookup.manifest import Manifest, TrainingFigures
-from lookup.metric import Metric
+from index_builders.choose.training_reuse import emptied, why_anew
+from index_builders.fill.fill import filled, write_index
+from index_builders.rows.training_set import TrainingSet
+from index_builders.settings import IndexSettings
+from lookup.store.index_record import TrainingFigures
+from lookup.store.manifest import Manifest
 from tests.conftest import manifest_of, vitrine
 from tests.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, last_run, night, titles, training_of
 from tests.test_index_builders import clustered

@@ -10,11 +10,12 @@ from pathlib import Path
 import pytest
 from blake3 import blake3
 
-from index_builders.sizing import IndexSettings
-from lookup.manifest import IndexRecord, Manifest
-from lookup.records import read_record
-from lookup.store import Store
-from pipeline import stages
+from index_builders.settings import IndexSettings
+from lookup.store.index_record import IndexRecord
+from lookup.store.manifest import Manifest
+from lookup.store.records import read_record
+from lookup.store.store import Store
+from pipeline import run as stages
 from tests.conftest import manifest_of, told
 from tests.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, night, titles, training_of
 

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from encoders.errors import InputError
+from foundation.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.pieces import Bounds, unit_rows
 from tests.conftest import TITLES_ONLY, arrow_memory, last_log, run_titles, told
@@ -24,7 +24,7 @@ MEGABYTE = "red dress " * 100_000
 MEASURED = """
 import re, sys
 from pathlib import Path
-from pipeline.cli import cli
+from pipeline.commands.cli import cli
 try:
     cli(sys.argv[1:], prog_name="vitrine")
 except SystemExit as done:

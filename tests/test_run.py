@@ -13,11 +13,11 @@ from conftest import everything, manifest_of, products, run
 from PIL import Image
 
 import lookup
-from encoders.errors import GateError, InputError, IntegrityError, VitrineError
-from lookup.manifest import Manifest
-from pipeline import transforms
-from pipeline.config import Config, load_config
-from pipeline.embed import towers
+from foundation.errors import GateError, InputError, IntegrityError, VitrineError
+from lookup.store.manifest import Manifest
+from pipeline.config.encoding import towers
+from pipeline.config.load import Config, load_config
+from pipeline.embed import transforms
 from tests.tiny_fusions import random_fusion
 from tests.tiny_models import text_model
 

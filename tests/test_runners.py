@@ -19,11 +19,12 @@ from apache_beam.runners.portability.fn_api_runner import translations
 from conftest import config_for, manifest_of, products, run
 
 import lookup
-from encoders.errors import InputError, IntegrityError, VitrineError
-from pipeline import failures, runners, transforms
-from pipeline.config import Config, load_config
-from pipeline.embed_stage import Embed
-from pipeline.plan import Unit, make_plan
+from foundation.errors import InputError, IntegrityError, VitrineError
+from pipeline.config.load import Config, load_config
+from pipeline.embed import transforms
+from pipeline.embed.stage import Embed
+from pipeline.engine import failures, runners
+from pipeline.plan.units import Unit, make_plan
 
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 PROCESS = (PROCESSES[0], "--direct_num_workers=1")  # each takes seconds to start, in every pipeline again
@@ -177,7 +178,7 @@ def test_a_worker_that_raises_costs_only_its_unit(
 
 def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference: Path, tmp_path: Path) -> None:
     """Two workers that do the same units at the same time, as a retried bundle does, change nothing."""
-    from lookup.store import Store
+    from lookup.store.store import Store
 
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
     start = threading.Barrier(2)
@@ -213,8 +214,8 @@ def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference
 
 def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, tmp_path: Path) -> None:
     """A pipeline that is handed every unit twice, as a runner with retries hands some, ends in the same bytes."""
-    from lookup.store import Store
-    from pipeline.embed_stage import embed
+    from lookup.store.store import Store
+    from pipeline.embed.stage import embed
 
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
     plan = make_plan(config)

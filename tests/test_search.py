@@ -21,14 +21,14 @@ from conftest import config_for, manifest_of, run
 import lookup
 from encoders.base import encoder_spec
 from encoders.fusion.base import fusion_spec
-from encoders.hashed_text import Spec as HashedTextSpec
-from encoders.photo import PhotoLimits, decode
-from lookup.errors import InputError
+from encoders.photos.decode import PhotoLimits, decode
+from encoders.types.hashed_text import Spec as HashedTextSpec
+from foundation.errors import InputError
 from lookup.hit import Hit
-from lookup.manifest import FileRef
 from lookup.query import QueryEncoder
 from lookup.search import Reader
-from lookup.store import Store
+from lookup.store.fields import FileRef
+from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 
 TEXTS = ["red dress", "blue cup with dots", "黑色 台灯", "zebra"]

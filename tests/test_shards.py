@@ -11,9 +11,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from index_builders import shards
-from index_builders.shards import SegmentRef
-from lookup.errors import IntegrityError
+from foundation.errors import IntegrityError
+from index_builders.rows import shards
+from index_builders.rows.shards import SegmentRef
 
 DIM = 8
 

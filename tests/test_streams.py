@@ -12,15 +12,15 @@ from typing import Any
 
 import pytest
 
-from lookup.store import Store
+from lookup.store.store import Store
 from tests.conftest import TITLES_ONLY, write_titles
 
 # Of each line on stdin, [kind of stdout, encoding, words]: the command in a process of its own, forked from one that
 # has imported what it needs; prints its exit code and what stderr and stdout got.
 COMMAND = """
 import io, json, os, sys, tempfile
-import encoders.hashed_text, pipeline.stages, pipeline.transforms, pipeline.ask
-from pipeline.cli import main
+import encoders.types.hashed_text, pipeline.run, pipeline.embed.transforms, pipeline.evaluate.questions
+from pipeline.commands.cli import main
 
 for line in sys.stdin:
     kind, encoding, words = json.loads(line)
@@ -152,7 +152,7 @@ def test_a_run_whose_notes_are_lost_exits_0(
     commands: Commands, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Log and report that the disk does not take once the snapshot is published are told, and change nothing."""
-    from pipeline import stages
+    from pipeline import run as stages
     from tests.conftest import vitrine
 
     def full(*_: Any) -> None:

@@ -17,18 +17,18 @@ import pytest
 from blake3 import blake3
 from click.testing import Result
 
-from encoders.base import Vectors
-from encoders.hashed_text import HashedText
-from encoders.photo import PhotoError
-from index_builders import choose
-from index_builders.asked import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, inside, is_row
+from encoders.photos.decode import PhotoError
+from encoders.types.hashed_text import HashedText
+from foundation.arrays import Vectors
 from index_builders.build import build
-from index_builders.shards import SegmentRef, read_embeddings
-from index_builders.sizing import IndexSettings
-from lookup.manifest import IndexRecord
-from pipeline import tower_queries as making
+from index_builders.choose import choice as choose
+from index_builders.measure.queries import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, inside, is_row
+from index_builders.rows.shards import SegmentRef, read_embeddings
+from index_builders.settings import IndexSettings
+from lookup.store.index_record import IndexRecord
+from pipeline.build import tower_queries as making
+from pipeline.build.photo_views import as_taken
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.photo_views import as_taken
 from tests.conftest import config_for, manifest_of, overrides, told, vitrine
 from tests.nights import LARGE, SMALL, night, titles
 from tests.nights import index_of as night_index

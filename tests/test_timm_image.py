@@ -14,7 +14,7 @@ import torch
 from PIL import Image
 
 from encoders.base import ImageEncoder, encoder_spec, load_image
-from encoders.errors import InputError
+from foundation.errors import InputError
 from tests.tiny_models import timm_model
 
 # A convolutional net, one whose head widens its features, a transformer without a classifier; each framing that timm

@@ -15,15 +15,15 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from encoders import dual
-from encoders.errors import InputError, LockedError
-from encoders.networks.folders import open_model
+from encoders.models.folders import open_model
 from encoders.training import loop
 from encoders.training.pairs import Pair, split
 from encoders.training.towers import Towers, recall_at
 from encoders.training.trainer import train
-from pipeline.plan import make_plan
-from pipeline.training import catalog_lessons
+from encoders.types import dual
+from foundation.errors import InputError, LockedError
+from pipeline.plan.units import make_plan
+from pipeline.train.towers import catalog_lessons
 from tests.conftest import config_for
 from tests.tiny_models import chinese_clip, clip
 from tests.train_pairs import pairs_of, quick, tiny_siglip
@@ -80,7 +80,7 @@ KILLED = """
 import os, signal, sys, time
 from pathlib import Path
 import torch
-from encoders.networks.folders import open_model
+from encoders.models.folders import open_model
 from encoders.training.trainer import train
 from encoders.training.pairs import Augmentation
 from encoders.training.towers import Towers
@@ -320,6 +320,7 @@ def test_a_checkpoint_by_the_clock_is_gone_on_from(
         train(pairs, fresh, torn, often, progress=interrupted)
     steps: list[int] = []
     caplog.set_level("INFO")
+    caplog.clear()
     train(pairs, fresh, torn, often, progress=lambda step, done, total: steps.append(done))
     assert steps[0] == 4
     for path in (tmp_path / "whole").iterdir():

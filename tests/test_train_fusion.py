@@ -11,10 +11,10 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
-from encoders.errors import InputError
-from pipeline.config import load_config
+from foundation.errors import InputError
+from pipeline.config.load import load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.fusion_training import train_fusion_on_catalog
+from pipeline.train.fusion import train_fusion_on_catalog
 from tests.conftest import digests, manifest_of, overrides, told, vitrine
 from tests.test_fusion_contract import LEARNED
 from tests.tiny_models import clip
@@ -154,7 +154,7 @@ def test_weightless_towers_learn_too(demo: Path, tmp_path: Path) -> None:
 
 def test_too_many_states_say_how_many_fit(demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Outputs that exceed the memory set aside end in a message with the number of products that would fit."""
-    monkeypatch.setattr("pipeline.fusion_training.MOST_BYTES", 500_000)
+    monkeypatch.setattr("pipeline.train.fusion.MOST_BYTES", 500_000)
     config = load_config(
         CONFIG, overrides(demo, tmp_path / "s", "fusion.type=cross_attention", *BUILTIN), {}, untrained=True
     )

@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from encoders.training.fresh import write_fresh
-from pipeline import fusion_training
+from pipeline.train import fusion as fusion_training
 from tests.conftest import overrides, told, vitrine
 from tests.test_train_command import QUICK, TINY
 from tests.test_train_fusion import CONFIG, WEIGHTLESS

@@ -15,7 +15,7 @@ from blake3 import blake3
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from encoders.networks.folders import open_model
+from encoders.models.folders import open_model
 from encoders.training.loop import learning_rate
 from encoders.training.losses import matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, is_held_out, seeded, split

@@ -15,10 +15,10 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
-from encoders import regular
-from encoders.hashed_text import HashedText
-from encoders.photo_descriptors import PhotoDescriptors
-from pipeline import transforms
+from encoders.types.hashed_text import HashedText
+from encoders.types.photo_descriptors import PhotoDescriptors
+from foundation import regular_files as regular
+from pipeline.embed import transforms
 from tests.conftest import digests, manifest_of, vitrine, write_titles
 
 ROWS = 20

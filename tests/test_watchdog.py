@@ -11,18 +11,18 @@ from pathlib import Path
 
 import pytest
 
-from lookup.store import Store
+from lookup.store.store import Store
 from tests.conftest import TITLES_ONLY, told, write_titles
 
 # Of each line on stdin, [patch, words]: the command in a process of its own, forked from one that has imported what a
 # run imports, after `patch` was executed; prints its exit code and what stderr got.
 COMMAND = """
 import json, os, sys, tempfile, time
-import fsspec, pipeline.stages, pipeline.transforms
+import fsspec, pipeline.run, pipeline.build.transforms, pipeline.embed.transforms
 from apache_beam.runners.worker import sdk_worker
-from encoders.hashed_text import HashedText
-from lookup.store import Store
-from pipeline.cli import main
+from encoders.types.hashed_text import HashedText
+from lookup.store.store import Store
+from pipeline.commands.cli import main
 
 for line in sys.stdin:
     patch, words = json.loads(line)
@@ -46,7 +46,7 @@ def waits(*_, **__):
             time.sleep(1e6)
         except BaseException:
             pass
-pipeline.stages.preflight = waits
+pipeline.run.preflight = waits
 """
 RAISES = """
 def raises(*_):
@@ -56,7 +56,8 @@ def raises(*_):
 HANGS = {
     "an encoder that sleeps": SLEEPS,
     "a store that never answers": "Store.put = lambda *_, **__: time.sleep(1e6)",
-    "a main thread that heeds nothing": "import pipeline.watchdog; pipeline.watchdog._GRACE = 2\n" + SWALLOWS,
+    "a main thread that heeds nothing": "import pipeline.engine.watchdog; pipeline.engine.watchdog._GRACE = 2\n"
+    + SWALLOWS,
 }
 
 DEATHS = {
@@ -175,14 +176,14 @@ HashedText.forward = slowly
     code, said = runs(slow, tmp_path / "store", "run.stall_minutes=0.03", "shards.unit_rows=10", "run.workers=1")
     assert code == 0, said
     busy = """
-import pipeline.transforms
-started = pipeline.transforms.started
+import pipeline.build.transforms
+started = pipeline.build.transforms.started
 def busily(*words):
     end = time.process_time() + 3
     while time.process_time() < end:
         sum(range(1000))
     return started(*words)
-pipeline.transforms.started = busily
+pipeline.build.transforms.started = busily
 """
     code, said = runs(busy, tmp_path / "other", "run.stall_minutes=0.03")
     assert code == 0, said
@@ -197,7 +198,7 @@ def test_worker_processes_are_seen_and_ended(runs: Runs, tmp_path: Path) -> None
     assert code == 0, said
     kills = """
 import threading, signal
-from pipeline.watchdog import _descendants
+from pipeline.engine.watchdog import _descendants
 def kill():
     found = []
     while not found:

@@ -14,15 +14,15 @@ from pathlib import Path
 
 import pytest
 
-from lookup.store import Store
-from pipeline.watchdog import _descendants
+from lookup.store.store import Store
+from pipeline.engine.watchdog import _descendants
 from tests.conftest import TITLES_ONLY, run_titles, told, write_titles
 
 # Executed by the worker before all else: it says that it is at work, and is, for ever.
 AT_WORK = """
 import time
 from pathlib import Path
-from encoders.hashed_text import HashedText
+from encoders.types.hashed_text import HashedText
 
 def works(*_):
     Path({mark!r}).touch()

@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from encoders import liveness
 from encoders.training import fusion_trainer, trainer
+from foundation import liveness
 from tests.conftest import overrides, told, vitrine
 from tests.test_train_fusion import CONFIG, WEIGHTLESS
 from tests.test_watchdog import Forked, forked
@@ -19,7 +19,7 @@ IMPORTS = """
 import torch, torchcodec.decoders, timm, transformers
 from timm.data.transforms_factory import create_transform
 from transformers import AutoImageProcessor, AutoTokenizer, SiglipModel
-import pipeline.training, pipeline.fusion_training
+import pipeline.train.towers, pipeline.train.fusion
 from encoders.training import fusion_trainer, towers, trainer
 """
 TRAININGS = {
@@ -32,7 +32,7 @@ TRAININGS = {
 SLEEPS = "lambda *_, **__: time.sleep(1e6)"
 HANGS = {
     "a step": ("train", f"trainer._Run._step = {SLEEPS}", "in take_steps"),
-    "photos that never come": ("train", f"pipeline.training.fetch = {SLEEPS}", "in small"),
+    "photos that never come": ("train", f"pipeline.train.towers.fetch = {SLEEPS}", "in small"),
     "a step of a fusion": ("train fusion", f"fusion_trainer._Run._step = {SLEEPS}", "in take_steps"),
 }
 

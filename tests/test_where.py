@@ -15,8 +15,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lookup.errors import InputError
-from lookup.where import Condition, Operator, as_compared, common_type, condition, parse, parsed
+from foundation.errors import InputError
+from lookup.filters.where import Condition, Operator, as_compared, common_type, condition, parse, parsed
 
 # --- what matches ---
 

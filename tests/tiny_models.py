@@ -13,7 +13,7 @@ from typing import Any
 
 import torch
 
-from encoders.networks.folders import OPEN_CLIP_WEIGHTS
+from encoders.models.folders import OPEN_CLIP_WEIGHTS
 
 CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'红色连衣裙蓝白条纹衬衫女装恤 "
 

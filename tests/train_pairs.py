@@ -9,10 +9,10 @@ from typing import Any
 
 import numpy as np
 
-from encoders.base import Photo
 from encoders.training.fresh import FreshModel, write_fresh
 from encoders.training.pairs import Pair
 from encoders.training.trainer import TrainSettings
+from foundation.arrays import Photo
 
 TINY = FreshModel(
     photo_side=16, patch_side=8, photo_width=32, photo_layers=1, text_width=32, text_layers=1, text_tokens=16

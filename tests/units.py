@@ -9,11 +9,12 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.base import ImageEncoder, TextEncoder
-from pipeline.config import Config
-from pipeline.embed import embed_photos, embed_texts, fuse, tower_dims
-from pipeline.photos import image_root, photo_limits
-from pipeline.plan import Unit, make_plan
-from pipeline.transforms import read_fingerprinted
+from pipeline.catalog.photos import image_root
+from pipeline.config.encoding import photo_limits, tower_dims
+from pipeline.config.load import Config
+from pipeline.embed.rows import embed_photos, embed_texts, fuse
+from pipeline.embed.transforms import read_fingerprinted
+from pipeline.plan.units import Unit, make_plan
 
 
 def write_catalog(path: Path, table: pa.Table, row_group_rows: int = 100) -> Path:

@@ -18,11 +18,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import EncoderSpec, Modality, Vectors, spec_class
-from encoders.identity import identity_of, parts_of
-from encoders.named_types import types_in
-
-Mask = npt.NDArray[np.bool_]
+from encoders.base import EncoderSpec, Modality, spec_class
+from foundation.arrays import Mask, Vectors
+from foundation.identity import identity_of, parts_of
+from foundation.named_types import types_in
 
 
 class States(NamedTuple):

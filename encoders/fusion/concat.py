@@ -7,9 +7,9 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
-from encoders.base import Vectors
-from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask
+from encoders.fusion.base import Fusion, FusionSpec
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
 
 
 class Spec(FusionSpec):

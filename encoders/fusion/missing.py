@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-from encoders.base import Vectors
+from foundation.arrays import Positions, Vectors
 
 FEWEST = 100  # products with both modalities, of which weights can be measured; of fewer a constant alone
 _RANKS = 20  # of a query's best products in a sample: where hits are decided, in catalogs as large and larger
@@ -26,7 +26,6 @@ _HITS = 10  # by the modality that is known, of which a query of the other one e
 _RIDGES = (0.03, 0.1, 0.3, 1.0, 3.0, 10.0)  # of the mean variance of queries
 _STEPS = 20  # of bisection: to a millionth of the range
 Floats = npt.NDArray[np.float64]
-Rows = npt.NDArray[np.int64]
 
 
 class _Part(BaseModel):
@@ -89,7 +88,7 @@ class Sample:
     text: Vectors
     image: Vectors
     queries: Vectors
-    of: Rows
+    of: Positions
 
 
 def measured_missing(sample: Sample, text_weight: float, lacking: tuple[float, float]) -> Missing:
@@ -109,7 +108,7 @@ def measured_missing(sample: Sample, text_weight: float, lacking: tuple[float, f
 class _Asked:
     """Queries of one kind: their scores of every product by the tower that they ask by, by the other, and by both."""
 
-    def __init__(self, queries: Vectors, of: Rows, own: Vectors, other: Vectors, weight: float) -> None:
+    def __init__(self, queries: Vectors, of: Positions, own: Vectors, other: Vectors, weight: float) -> None:
         self.queries, self.of = queries, of
         self.known, self.unknown = queries @ own.T, queries @ other.T
         self.whole = np.float32(weight) * self.known + np.float32(1 - weight) * self.unknown

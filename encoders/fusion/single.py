@@ -9,10 +9,11 @@ from typing import Literal
 
 from pydantic import Field
 
-from encoders.base import Modality, Vectors
-from encoders.errors import InputError
-from encoders.fusion.base import Fusion, Mask, Tower, dims_of
+from encoders.base import Modality
+from encoders.fusion.base import Fusion, Tower, dims_of
 from encoders.fusion.weighted_sum import SummedSpec, WeightedSum, refuse_unequal
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
 
 
 class Spec(SummedSpec):

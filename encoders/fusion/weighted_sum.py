@@ -7,10 +7,11 @@ from typing import ClassVar, Literal, Self
 import numpy as np
 from pydantic import Field, model_validator
 
-from encoders.base import Modality, Vectors
-from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask, Tower, dims_of
+from encoders.base import Modality
+from encoders.fusion.base import Fusion, FusionSpec, Tower, dims_of
 from encoders.fusion.missing import Missing, one_factor
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
 
 MISSING = "how a product without photo or text is scored; null: the run measures it for its towers"
 ALIGNMENT = "instead of missing: one factor set by hand, what stands for an unknown cosine per known one"

@@ -1,1 +1,1 @@
-"""What the encoders made of networks share: model folders, devices, batches of tokens, pixels."""
+"""What the encoders made of networks share: devices, batches of tokens, pixels, states."""

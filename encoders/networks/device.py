@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import Vectors
-from encoders.errors import InputError
+from foundation.arrays import Vectors
+from foundation.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -13,13 +13,13 @@ from importlib.metadata import version
 import numpy as np
 import PIL
 
-from encoders.base import Photo
-from encoders.c_messages import are_kept, messages
-from encoders.errors import InputError
-from encoders.foreign import note
-from encoders.golden_photos import golden_photos, pixels_by_pillow
-from encoders.photo import PhotoLimits, decode
-from encoders.photo_pixels import JpegDecoder, opened, pixels_of
+from encoders.photos.c_messages import are_kept, messages
+from encoders.photos.decode import PhotoLimits, decode
+from encoders.photos.foreign import note
+from encoders.photos.golden import golden_photos, pixels_by_pillow
+from encoders.photos.pixels import JpegDecoder, opened, pixels_of
+from foundation.arrays import Photo
+from foundation.errors import InputError
 
 _log = logging.getLogger(__name__)
 
@@ -29,7 +29,7 @@ JPEG_IDENTITY = "torchcodec 0.17.0"
 
 
 def decode_photo(raw: bytes, limits: PhotoLimits) -> Photo:
-    """(h, w, 3) uint8 RGB of an image file, or PhotoError: `encoders.photo.decode` with a faster decoder of JPEG."""
+    """(h, w, 3) uint8 RGB of an image file, or PhotoError: `photos.decode.decode` with a faster decoder of JPEG."""
     return decode(raw, limits, _faster())
 
 

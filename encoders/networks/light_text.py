@@ -15,14 +15,13 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 
-from encoders.base import Role, TextEncoder, Vectors
-from encoders.errors import InputError
-from encoders.networks.folders import WEIGHTS, ModelFolder
+from encoders.base import Role, TextEncoder
+from encoders.models.folders import WEIGHTS, ModelFolder
+from foundation.arrays import Vectors
+from foundation.errors import InputError
 
-Floats = npt.NDArray[np.float32]
-Weights = dict[str, Floats]
+Weights = dict[str, Vectors]
 
 TOKENIZER, TOKENIZER_CONFIG = "tokenizer.json", "tokenizer_config.json"
 _PLAIN_TOKENIZERS = frozenset({"TokenizersBackend", "PreTrainedTokenizerFast"})  # others do more in code of their own
@@ -91,13 +90,13 @@ class LightText(TextEncoder):
         unit: Vectors = (pooled / np.maximum(lengths, 1e-12)).astype(np.float32)
         return unit
 
-    def _layer(self, states: Floats, name: str) -> Floats:
+    def _layer(self, states: Vectors, name: str) -> Vectors:
         """(n, length, d) after one layer: attention, then the two linear maps, each beside a straight way."""
         states = states + self._attention(self._norm(states, f"{name}layer_norm1"), f"{name}self_attn.")
         wide = self._linear(self._norm(states, f"{name}layer_norm2"), f"{name}mlp.fc1")
         return states + self._linear(_gelu(wide), f"{name}mlp.fc2")
 
-    def _attention(self, states: Floats, name: str) -> Floats:
+    def _attention(self, states: Vectors, name: str) -> Vectors:
         """(n, length, d): each place attends to all, padding too (Vaswani et al. 2017, section 3.2)."""
         n, length, width = states.shape
         shape = (n, length, self._heads, width // self._heads)
@@ -107,23 +106,23 @@ class LightText(TextEncoder):
         mixed = (scores / scores.sum(axis=-1, keepdims=True)) @ v
         return self._linear(mixed.swapaxes(1, 2).reshape(n, length, width), f"{name}out_proj")
 
-    def _norm(self, states: Floats, name: str) -> Floats:
+    def _norm(self, states: Vectors, name: str) -> Vectors:
         centred = states - states.mean(axis=-1, keepdims=True)
         deviation = np.sqrt((centred * centred).mean(axis=-1, keepdims=True) + np.float32(self._eps))
-        normed: Floats = centred / deviation * self._weight(f"{name}.weight") + self._weight(f"{name}.bias")
+        normed: Vectors = centred / deviation * self._weight(f"{name}.weight") + self._weight(f"{name}.bias")
         return normed
 
-    def _linear(self, states: Floats, name: str) -> Floats:
-        out: Floats = states @ self._weight(f"{name}.weight").T + self._weight(f"{name}.bias")
+    def _linear(self, states: Vectors, name: str) -> Vectors:
+        out: Vectors = states @ self._weight(f"{name}.weight").T + self._weight(f"{name}.bias")
         return out
 
-    def _weight(self, name: str) -> Floats:
+    def _weight(self, name: str) -> Vectors:
         return self._weights[_PREFIX + name]
 
 
-def _gelu(x: Floats) -> Floats:
+def _gelu(x: Vectors) -> Vectors:
     """GELU by tanh (Hendrycks and Gimpel 2016, arXiv 1606.08415, section 2)."""
-    out: Floats = (
+    out: Vectors = (
         np.float32(0.5) * x * (1 + np.tanh(np.float32((2 / np.pi) ** 0.5) * (x + np.float32(0.044715) * x**3)))
     )
     return out

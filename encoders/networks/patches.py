@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from encoders.base import Photo
 from encoders.networks.device import to_device
 from encoders.networks.pixels import Framing, resize
+from foundation.arrays import Photo
 
 if TYPE_CHECKING:
     import torch

@@ -17,12 +17,12 @@ import numpy as np
 from blake3 import blake3
 from PIL import Image
 
-from encoders.base import Photo, Vectors
-from encoders.errors import InputError
-from encoders.golden_photos import golden_photos, pixels_by_pillow
 from encoders.networks.device import Room, convolutional, encode_distinct, to_device
 from encoders.networks.jpeg import JPEG_IDENTITY, check_torchcodec
-from encoders.photo import decoder_identity
+from encoders.photos.decode import decoder_identity
+from encoders.photos.golden import golden_photos, pixels_by_pillow
+from foundation.arrays import Photo, Vectors
+from foundation.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Hashable, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from encoders.base import Encoded, Vectors
+from encoders.base import Encoded
 from encoders.networks.device import Room, encode_distinct
+from foundation.arrays import Vectors
 
 if TYPE_CHECKING:
     import torch

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import Vectors
 from encoders.networks.device import Room, encode_distinct
+from foundation.arrays import Vectors
 
 if TYPE_CHECKING:
     import torch

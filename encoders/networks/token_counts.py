@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from encoders.regular import SMALL_FILE, read_regular
+from foundation.regular_files import SMALL_FILE, read_regular
 
 _TOKENIZER, _SETTINGS = "tokenizer.json", "tokenizer_config.json"
 

@@ -9,11 +9,11 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from encoders.base import Vectors
-from encoders.errors import InputError
 from encoders.fusion.base import States
 from encoders.fusion.learned.inputs import Rows
 from encoders.training.pairs import is_held_out
+from foundation.arrays import Vectors
+from foundation.errors import InputError
 
 Indices = npt.NDArray[np.int64]
 Halves = npt.NDArray[np.float16]

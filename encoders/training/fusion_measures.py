@@ -6,11 +6,10 @@ from collections.abc import Callable
 
 import numpy as np
 
-from encoders.base import Vectors
-from encoders.fusion.base import Mask
 from encoders.fusion.learned.folder import Scales
 from encoders.fusion.learned.network import Live
 from encoders.training.fusion_lessons import Classroom, Indices
+from foundation.arrays import Mask, Vectors
 
 KINDS = ((True, False), (False, True), (True, True))  # queries: (has a text, has a photo)
 _MOST_ITEMS = 10_000  # that held-out queries are ranked among

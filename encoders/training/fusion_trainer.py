@@ -19,12 +19,10 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.base import Modality
-from encoders.errors import InputError
 from encoders.fusion.base import Tower
 from encoders.fusion.learned.folder import Scales, Sizes, write_fusion
 from encoders.fusion.learned.inputs import Inputs
 from encoders.fusion.learned.network import LearnedSpec, Live
-from encoders.identity import identity_of
 from encoders.networks.device import device_of
 from encoders.training.fusion_lessons import Classroom, FusionLessons
 from encoders.training.fusion_measures import KINDS, measured_scales, recall_at
@@ -32,6 +30,8 @@ from encoders.training.loop import Course, Progress, finished, parameter_groups,
 from encoders.training.losses import softmax_loss
 from encoders.training.pairs import seeded, steps_per_epoch
 from encoders.training.state import Checkpoints, State
+from foundation.errors import InputError
+from foundation.identity import identity_of
 
 VERSION = 1  # raised when the same settings train other weights
 _SCALE, _MOST_SCALE = math.log(1 / 0.07), math.log(100)  # CLIP's first scale of the logits and its bound (2103.00020)

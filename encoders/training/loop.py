@@ -16,11 +16,11 @@ from typing import TYPE_CHECKING, Any
 
 from filelock import FileLock, Timeout
 
-from encoders.disk import sync
-from encoders.errors import InputError, LockedError
-from encoders.liveness import beat
-from encoders.regular import SMALL_FILE, read_regular
 from encoders.training.state import CURVE, Checkpoints, State
+from foundation.disk import sync
+from foundation.errors import InputError, LockedError
+from foundation.liveness import beat
+from foundation.regular_files import SMALL_FILE, read_regular
 
 if TYPE_CHECKING:
     import torch

@@ -9,7 +9,7 @@ from __future__ import annotations
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
-from encoders.errors import InputError
+from foundation.errors import InputError
 
 if TYPE_CHECKING:
     import torch

@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
-from encoders.base import Photo
-from encoders.errors import InputError
+from foundation.arrays import Photo
+from foundation.errors import InputError
 
 Indices = npt.NDArray[np.int64]
 

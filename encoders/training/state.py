@@ -13,10 +13,10 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from encoders.disk import replace_file, sync
-from encoders.errors import InputError
-from encoders.machine import machine_fault
-from encoders.regular import SMALL_FILE, read_regular
+from foundation.disk import replace_file, sync
+from foundation.errors import InputError
+from foundation.machine import machine_fault
+from foundation.regular_files import SMALL_FILE, read_regular
 
 if TYPE_CHECKING:
     import torch

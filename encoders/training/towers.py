@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
-from encoders.base import Photo, Vectors
-from encoders.dual import FAMILIES
-from encoders.hf_text import load_transformer
-from encoders.liveness import beat
-from encoders.networks.folders import ModelFolder, deciding_files, open_model, refuse_model_type
+from encoders.models.folders import ModelFolder, deciding_files, open_model, refuse_model_type
 from encoders.training.low_rank import add_adapters, merge_adapters
 from encoders.training.pairs import Augmentation, Pair, augmenting, photo_size
+from encoders.types.dual import FAMILIES
+from encoders.types.hf_text import load_transformer
+from foundation.arrays import Photo, Vectors
+from foundation.liveness import beat
 
 if TYPE_CHECKING:
     import torch

@@ -16,16 +16,16 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from encoders.errors import InputError
-from encoders.identity import identity_of
-from encoders.liveness import beat, computing
+from encoders.models.folders import open_model
 from encoders.networks.device import device_of
-from encoders.networks.folders import open_model
 from encoders.training.loop import Course, Progress, finished, parameter_groups, publish, take_steps, working
 from encoders.training.losses import matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, digest, seeded, split, steps_per_epoch
 from encoders.training.state import Checkpoints, State
 from encoders.training.towers import Towers, recall_at
+from foundation.errors import InputError
+from foundation.identity import identity_of
+from foundation.liveness import beat, computing
 
 if TYPE_CHECKING:
     import torch

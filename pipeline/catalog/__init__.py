@@ -1,1 +1,1 @@
-"""The catalog: its files, their columns, and units of clean rows."""
+"""Rows of the catalog: their columns, ids, categories, attributes and photos, as units of clean rows."""

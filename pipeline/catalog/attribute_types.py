@@ -7,14 +7,14 @@ from collections.abc import Callable, Mapping
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import InputError
-from lookup.prices import PRICE
-from lookup.values import common_type, sort_of, type_name, type_named
+from foundation.errors import InputError
+from lookup.filters.prices import PRICE
+from lookup.filters.values import common_type, sort_of, type_name, type_named
 from pipeline.catalog import columns
-from pipeline.catalog.files import open_file
 from pipeline.catalog.pieces import has_values
 from pipeline.catalog.schema import file_columns, path_values
-from pipeline.config_sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.discover import open_file
 
 Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in shards; null: no value at all
 

@@ -15,11 +15,11 @@ from collections.abc import Collection, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.errors import InputError
 from encoders.names import NO_CATEGORY, SEPARATOR, category_key, category_name, split_levels
+from foundation.errors import InputError
 from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing
-from pipeline.config_sections import CatalogConfig
-from pipeline.notices import Notice
+from pipeline.config.sections import CatalogConfig
+from pipeline.report.notices import Notice
 
 _MOST_CHARS = 1_000  # of a category's name: more is a description
 _MOST_SPELLINGS = 10_000  # that are told apart

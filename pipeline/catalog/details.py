@@ -9,7 +9,7 @@ from collections.abc import Mapping
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from pipeline.reasons import Reason
+from foundation.reasons import Reason
 
 
 def reject_details(reject: pa.Array, ids: pa.Array, not_utf8: Mapping[str, pa.Array]) -> pa.Array:

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from xxhash import xxh3_64_intdigest
 
-from encoders.errors import InputError
 from encoders.names import clean_id
+from foundation.errors import InputError
 from pipeline.catalog import columns
 
 _PRINTABLE = "^[!-~](?:[ -~]*[!-~])?$"  # an id of these is clean already
@@ -64,3 +68,9 @@ def _refuse(values: pa.Array, wrong: pa.Array, name: str) -> None:
             f"{len(some):,} others of type {values.type}, such as {some[0].as_py()}",
             f"write {name} as text or as an integer",
         )
+
+
+def id_hashes(ids: pa.Array) -> np.ndarray[Any, np.dtype[np.uint64]]:
+    """(n,) uint64: xxh3 of each id; nulls are left out, so n may be less than the rows."""
+    raw = ids.drop_null().cast(pa.binary()).to_pylist()
+    return np.fromiter(map(xxh3_64_intdigest, raw), dtype=np.uint64, count=len(raw))

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog import columns
-from pipeline.config_sections import CatalogConfig
-from pipeline.notices import Notice
+from pipeline.config.sections import CatalogConfig
+from pipeline.report.notices import Notice
 
 _SHOWN = 20
 _SHORT = 1_024  # bytes, of which a word has fewer

@@ -16,14 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import InputError, VitrineError
-from encoders.liveness import beat
-from encoders.machine import machine_fault
+from foundation.errors import InputError, VitrineError
+from foundation.liveness import beat
+from foundation.machine import machine_fault
 from pipeline.catalog import columns
-from pipeline.catalog.files import UNREADABLE, bytes_of, first_line, open_file
-from pipeline.catalog.footers import Chunks, Leaf, chunks_of
-from pipeline.catalog.pages import DamagedPageError, Page, pages_of
 from pipeline.catalog.schema import path_values
+from pipeline.files.discover import UNREADABLE, bytes_of, first_line, open_file
+from pipeline.files.footers import Chunks, Leaf, chunks_of
+from pipeline.files.pages import DamagedPageError, Page, pages_of
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lookup.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
+from lookup.filters.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
 from pipeline.catalog import columns
-from pipeline.catalog.files import open_file
 from pipeline.catalog.pieces import Bounds, unit_rows
 from pipeline.catalog.schema import as_meant, file_columns
-from pipeline.config_sections import CatalogConfig
-from pipeline.notices import Notice
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.discover import open_file
+from pipeline.report.notices import Notice
 
 _SAMPLED_FILES = 16  # at equal distances
 _SAMPLED_ROWS = 1_024  # of each
@@ -25,7 +25,7 @@ _EXAMPLES = 3
 
 
 def price_column(values: pa.Array, decimal_mark: str | None) -> pa.StructArray:
-    """`lookup.prices.PRICE` of a plain column of texts or numbers; null where it is null or NaN.
+    """`lookup.filters.prices.PRICE` of a plain column of texts or numbers; null where it is null or NaN.
 
     A number is its own amount; one that does not fit is kept as its text, as one that cannot be read is.
     """

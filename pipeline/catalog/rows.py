@@ -16,18 +16,18 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.reasons import Reason
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
-from pipeline.catalog.files import open_file
-from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.names import clean_ids, name_strings
 from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import as_meant, file_columns
-from pipeline.config_sections import CatalogConfig, ShardsConfig
-from pipeline.reasons import Reason
+from pipeline.config.sections import CatalogConfig, ShardsConfig
+from pipeline.files.discover import open_file
+from pipeline.files.footers import chunks_of
 
 ONE_PARTITION = "all"
 NO_SPELLINGS: Mapping[str, str] = MappingProxyType({})

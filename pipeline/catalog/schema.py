@@ -10,10 +10,10 @@ from urllib.parse import unquote
 
 import pyarrow as pa
 
-from encoders.errors import InputError
+from foundation.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.null_words import nulled
-from pipeline.config_sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig
 
 _HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 Role = tuple[str, Callable[[pa.DataType], bool]]  # what a column is for, and the test that its type must pass
@@ -77,9 +77,20 @@ def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Coll
         raise InputError(
             f"columns {', '.join(names.values())}",
             f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(schema.names)}",
-            "correct the keys of catalog that ask for them, or rename: catalog.columns.title=name",
+            _fix([name for name, _ in wanted if names[name] not in {*schema.names, *absent}], schema.names),
         )
     return names
+
+
+def _fix(missing: list[str], there: list[str]) -> str:
+    """What to do about columns that do not fit, of which `missing` are not there at all."""
+    fix = "correct the keys of catalog that ask for them"
+    if missing:
+        near = difflib.get_close_matches(missing[0], there, n=1)
+        fix += f", or say which column it is: catalog.columns.{missing[0]}={near[0] if near else 'NAME'}"
+    if "id" in missing:
+        fix += "; a file that is no part of the catalog is left out by a glob in catalog.path"
+    return fix
 
 
 def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:

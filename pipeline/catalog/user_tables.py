@@ -8,12 +8,12 @@ from pathlib import Path
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.errors import InputError, VitrineError
-from encoders.machine import machine_fault
+from foundation.errors import InputError, VitrineError
+from foundation.machine import machine_fault
 from pipeline.catalog import columns
-from pipeline.catalog.files import open_file
-from pipeline.catalog.footers import chunks_of
 from pipeline.catalog.pieces import Bounds, pieces_of
+from pipeline.files.discover import open_file
+from pipeline.files.footers import chunks_of
 
 _MOST_BYTES = 2**28  # of the columns in use, once decoded
 _MOST_ROWS = 5_000_000

@@ -17,12 +17,13 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image
 
-from encoders import dual
-from encoders.base import Photo, Vectors, load_image, load_text
+from encoders.base import load_image, load_text
 from encoders.training.fresh import FreshModel, write_fresh
 from encoders.training.loop import Progress
 from encoders.training.pairs import Pair, is_held_out
 from encoders.training.trainer import Trained, TrainSettings, train
+from encoders.types import dual
+from foundation.arrays import Photo, Vectors
 from pipeline.demo.drawings import Look, draw, photo
 from pipeline.demo.products import looks, product_rows
 from pipeline.demo.words import COLOUR_WORDS, KIND_WORDS

@@ -24,10 +24,11 @@ import PIL
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import InputError, LockedError
+from foundation.arrays import Positions
+from foundation.errors import InputError, LockedError
 from pipeline.demo.dirt import dirty_row, faults_for, outcome_rows, write_file
 from pipeline.demo.drawings import Look, photo
-from pipeline.demo.products import PHOTO, Rows, ids, looks, product_rows, schema
+from pipeline.demo.products import PHOTO, ids, looks, product_rows, schema
 
 VERSION = 1  # raised when the same options give another catalog
 MARK = "demo.json"
@@ -77,7 +78,7 @@ def _photo_path(row: int) -> str:
     return f"photos/{row // 1000:05d}/V-{row:08d}.jpg"
 
 
-def _photo_column(options: DemoOptions, rows: Rows) -> pa.Array:
+def _photo_column(options: DemoOptions, rows: Positions) -> pa.Array:
     if options.photos == "files":
         return pa.array([_photo_path(row) for row in rows.tolist()], pa.string())
     shown = zip(rows.tolist(), looks(options.seed, rows), strict=True)
@@ -96,9 +97,9 @@ class _Plan:
         random.Random(f"{options.seed}/faults").shuffle(self.faults)
         self.rows = options.products + len(self.faults)
         places = random.Random(f"{options.seed}/places").sample(range(1, self.rows), len(self.faults))
-        self.places: Rows = np.array(sorted(places), dtype=np.int64)
+        self.places: Positions = np.array(sorted(places), dtype=np.int64)
 
-    def clean(self, span: _Span) -> tuple[Rows, Rows]:
+    def clean(self, span: _Span) -> tuple[Positions, Positions]:
         """Of the clean rows of `span`: where they stand in it, and their product numbers; both (n,) int64."""
         rows = np.setdiff1d(np.arange(span.start, span.stop, dtype=np.int64), self.places)
         return rows - span.start, rows - np.searchsorted(self.places, rows)
@@ -120,7 +121,7 @@ class _Plan:
         originals = {"nearest": nearest, "first": first}
         return dirty_row(self.faults[fault], base, self.look(fault), originals, schema(options.photos))
 
-    def _product(self, fault: int) -> Rows:
+    def _product(self, fault: int) -> Positions:
         return np.array([self.options.products + fault], dtype=np.int64)
 
 

@@ -18,8 +18,8 @@ import numpy as np
 import pyarrow as pa
 from PIL import Image, ImageDraw
 
+from foundation.reasons import Reason
 from pipeline.demo.drawings import SIZE, Look, draw, encoded, photo
-from pipeline.reasons import Reason
 
 Row = dict[str, Any]
 Outcome = Literal["embedded", "degraded", "rejected"]

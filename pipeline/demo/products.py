@@ -15,13 +15,13 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from foundation.arrays import Positions
 from pipeline.demo.drawings import Look
 from pipeline.demo.words import BRANDS, COLOUR_WORDS, DESCRIPTIONS, KIND_WORDS, PATTERN_WORDS, PRAISE, TITLES, USES
 
 TEXTS = ("title", "title_zh", "description", "description_zh")
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
-Rows = npt.NDArray[np.int64]
 Choices = npt.NDArray[np.int64]
 
 
@@ -36,7 +36,7 @@ def schema(photos: str) -> pa.Schema:
     return pa.schema(columns)
 
 
-def product_rows(seed: int, rows: Rows) -> pa.Table:
+def product_rows(seed: int, rows: Positions) -> pa.Table:
     """The clean products with the numbers `rows`, (n,) int64: columns of `schema("none")`."""
     chosen = _choose(seed, rows)
 
@@ -72,12 +72,12 @@ def product_rows(seed: int, rows: Rows) -> pa.Table:
     )
 
 
-def ids(rows: Rows) -> pa.Array:
+def ids(rows: Positions) -> pa.Array:
     """The ids, string, of the products with the numbers `rows`."""
     return pc.binary_join_element_wise("V", pc.utf8_lpad(pc.cast(pa.array(rows), pa.string()), 8, "0"), "-")
 
 
-def looks(seed: int, rows: Rows) -> list[Look]:
+def looks(seed: int, rows: Positions) -> list[Look]:
     """What the photos of the products with the numbers `rows` show."""
     chosen = _choose(seed, rows)
     kinds, colours, patterns = list(KIND_WORDS), list(COLOUR_WORDS), list(PATTERN_WORDS)
@@ -94,7 +94,7 @@ class _Chosen:
     pattern: Choices
 
 
-def _choose(seed: int, rows: Rows) -> _Chosen:
+def _choose(seed: int, rows: Positions) -> _Chosen:
     return _Chosen(
         kind=_draw_lots(seed, "kind", rows, len(KIND_WORDS)),
         colour=_draw_lots(seed, "colour", rows, len(COLOUR_WORDS)),
@@ -102,7 +102,7 @@ def _choose(seed: int, rows: Rows) -> _Chosen:
     )
 
 
-def _draw_lots(seed: int, what: str, rows: Rows, below: int) -> Choices:
+def _draw_lots(seed: int, what: str, rows: Positions, below: int) -> Choices:
     """(n,) int64 in 0..below-1, from the seed, the purpose and each row's number: independent of how rows are grouped.
 
     splitmix64's finaliser (Steele, Lea, Flood 2014, "Fast splittable pseudorandom number generators") over a counter.

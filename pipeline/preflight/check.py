@@ -9,13 +9,13 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
-from encoders.errors import InputError
-from pipeline.catalog.files import list_files, open_file
-from pipeline.catalog.pinned import all_unchanged
-from pipeline.config import Config
-from pipeline.config_yaml import Problem
-from pipeline.forecast import Forecast, expected
-from pipeline.plan import Plan, make_plan
+from foundation.errors import InputError
+from pipeline.config.load import Config
+from pipeline.config.yaml_files import Problem
+from pipeline.files.discover import list_files, open_file
+from pipeline.files.pinned import all_unchanged
+from pipeline.plan.forecast import Forecast, expected
+from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
 from pipeline.preflight.indexes import index_findings, query_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings

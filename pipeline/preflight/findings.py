@@ -6,10 +6,10 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from encoders.errors import InputError
-from pipeline.config import Config
-from pipeline.config_yaml import Problem
-from pipeline.plan import Plan
+from foundation.errors import InputError
+from pipeline.config.load import Config
+from pipeline.config.yaml_files import Problem
+from pipeline.plan.units import Plan
 from pipeline.preflight.sample import Sample
 
 Purpose = Literal["run", "train", "train fusion"]

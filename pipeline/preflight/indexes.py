@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from encoders.errors import InputError
-from index_builders.compute import compute_of
-from pipeline.embed import fusion_of
+from foundation.errors import InputError
+from index_builders.fill.compute import compute_of
+from pipeline.build.tower_queries import tower_queries
+from pipeline.config.encoding import fusion_of
 from pipeline.preflight.findings import Finding, Subject
-from pipeline.tower_queries import tower_queries
 
 
 def index_findings(subject: Subject) -> Iterator[Finding]:

@@ -9,10 +9,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from encoders.base import EncoderSpec
-from encoders.errors import InputError
-from encoders.networks.folders import located, open_model, refuse_damaged_settings
-from pipeline.config import Config
-from pipeline.forecast import Forecast
+from encoders.models.folders import located, open_model, refuse_damaged_settings
+from foundation.errors import InputError
+from pipeline.config.load import Config
+from pipeline.plan.forecast import Forecast
+from pipeline.preflight.address_space import refuse_few_addresses
 from pipeline.preflight.findings import Finding, Purpose
 
 
@@ -22,6 +23,7 @@ def machine_findings(config: Config, purpose: Purpose, model: str | None) -> Ite
     yield from _device(config, purpose)
     yield from _temporary_files()
     if purpose == "run":
+        yield from _addresses(config)
         yield from store_findings(config.store.path)
 
 
@@ -92,6 +94,13 @@ def _device(config: Config, purpose: Purpose) -> Iterator[Finding]:
         device_of(device)
     except InputError as err:
         yield Finding.of("encoders.device", err)
+
+
+def _addresses(config: Config) -> Iterator[Finding]:
+    try:
+        refuse_few_addresses(config.encoders.networks_on_cpu)
+    except InputError as err:
+        yield Finding.of("ulimit -v", err)
 
 
 def _temporary_files() -> Iterator[Finding]:

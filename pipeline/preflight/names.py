@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from pipeline.config_sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig
 from pipeline.preflight.findings import Finding
 
 

@@ -9,13 +9,13 @@ from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
-from encoders.errors import InputError
-from encoders.photo import PhotoError, PhotoLimits
-from pipeline.embed import fusion_of
-from pipeline.notices import Notice
-from pipeline.photos import fetch
+from encoders.photos.decode import PhotoError, PhotoLimits
+from foundation.errors import InputError
+from foundation.reasons import Reason
+from pipeline.catalog.photos import fetch
+from pipeline.config.encoding import fusion_of
 from pipeline.preflight.findings import Finding, Subject
-from pipeline.reasons import Reason
+from pipeline.report.notices import Notice
 
 _MOST = 200  # photos that are looked for
 _TRIED = 20  # of them, from each folder that might have been meant

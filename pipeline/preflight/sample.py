@@ -11,16 +11,16 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from encoders.errors import InputError, VitrineError
-from encoders.machine import machine_fault
+from foundation.errors import InputError, VitrineError
+from foundation.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
-from pipeline.catalog.files import open_file
 from pipeline.catalog.names import name_strings
 from pipeline.catalog.pieces import first_rows
 from pipeline.catalog.schema import as_meant, file_columns
-from pipeline.config_sections import CatalogConfig
-from pipeline.plan import Plan
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.discover import open_file
+from pipeline.plan.units import Plan
 
 _ROWS, _PLACES = 512, 8  # rows, and row groups they are from
 _MOST_BYTES = 2**24  # of the rows of one row group

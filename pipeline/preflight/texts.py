@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 import pyarrow as pa
 
-from encoders.errors import InputError
 from encoders.networks.token_counts import token_counts
+from foundation.errors import InputError
 from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing, stands_for_nothing
-from pipeline.notices import Notice
 from pipeline.preflight.findings import Finding, Subject
+from pipeline.report.notices import Notice
 
 _log = logging.getLogger(__name__)
 _URL = re.compile(r"\s*(https?://|www\.|s3://|gs://)\S+\s*")

@@ -14,10 +14,10 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.base import Modality
-from encoders.errors import InputError
 from encoders.fusion.base import Tower
-from encoders.identity import differing, told
-from encoders.networks.folders import WEIGHTS, digest_of, models_folder, open_model
+from encoders.models.folders import WEIGHTS, digest_of, models_folder, open_model
+from foundation.errors import InputError
+from foundation.identity import differing, told
 
 if TYPE_CHECKING:
     import torch

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import Vectors
-from encoders.fusion.base import Mask, States
+from encoders.fusion.base import States
 from encoders.networks.device import to_device
+from foundation.arrays import Mask, Vectors
 
 if TYPE_CHECKING:
     import torch

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, ClassVar
 import numpy as np
 from pydantic import Field
 
-from encoders.base import Modality, Vectors
-from encoders.errors import InputError
-from encoders.fusion.base import Fusion, FusionSpec, Mask, States, StatesFusion, Tower
+from encoders.base import Modality
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower
 from encoders.fusion.learned.folder import FusionFolder, Scales, Sizes
 from encoders.fusion.learned.inputs import Inputs, Rows
-from encoders.liveness import beat
 from encoders.networks.device import device_of
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
+from foundation.liveness import beat
 
 if TYPE_CHECKING:
     import torch

@@ -1,0 +1,3 @@
+"""From the bytes of a photo to pixels, whatever bytes come: limits, work told beforehand, decoding that can be
+stopped.
+"""

@@ -1,0 +1,1 @@
+"""The encoder types that a config can name: a file for each, with its `Spec`."""

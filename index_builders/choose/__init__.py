@@ -1,0 +1,1 @@
+"""Which index a partition gets: settings, candidates, earlier training, and what it will take."""

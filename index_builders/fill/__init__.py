@@ -1,0 +1,1 @@
+"""Rows into FAISS indexes: coarse quantizers, threads, devices, merging of parts."""

@@ -1,0 +1,158 @@
+"""What FAISS does without a word, checked on the files as readers will open them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Sequence
+from functools import partial
+
+import numpy as np
+
+from foundation.arrays import Positions, Vectors
+from foundation.errors import IntegrityError, VitrineError
+from index_builders.base import BuilderSpec
+from index_builders.fill.threads import in_order, threads
+from index_builders.measure.cost import list_sizes
+from index_builders.measure.queries import is_row, recalls_of_kinds
+from index_builders.measure.recall import HeldOut, in_parts, recalls
+from index_builders.rows.shards import SegmentRef, read_ids
+from index_builders.rows.vectors_file import Kept
+from lookup.index.partition_index import PartitionIndex
+from lookup.store.index_record import Proof
+
+_SELF_QUERIES = 200
+_EXACT_QUERIES = 20  # of an exact index, whose vectors are compared with those that went in: all of them
+_SELF_K = 100  # among near-duplicates, codes alone may rank 10 others before the vector itself
+_SELF_TOLERANCE = 1e-4  # of the score: far more than rounding, far less than the distance to another product
+
+
+def check_ids(index: PartitionIndex, segments: Sequence[SegmentRef]) -> None:
+    """Position by position the ids of the segments, none of them twice; IntegrityError otherwise."""
+    start = 0
+    hashes = np.empty(index.rows, dtype=np.int64)
+    for ref in segments:
+        ids = read_ids(ref).to_pylist()
+        if index.ids(np.arange(start, start + len(ids))) != ids:
+            expected = f"the ids of {ref.path}, row group {ref.row_group}, from position {start} on"
+            raise IntegrityError(expected, "other ids", _AGAIN)
+        hashes[start : start + len(ids)] = [hash(text) for text in ids]
+        start += len(ids)
+    # Equal ids have equal hashes, so that only the few positions with an equal one need their texts compared.
+    _, at, counts = np.unique(hashes, return_inverse=True, return_counts=True)
+    suspects = Counter(index.ids(np.flatnonzero(counts[at] > 1)))
+    twice = [text for text, count in suspects.items() if count > 1]
+    if twice:
+        came = f"{len(twice)} ids more than once, {twice[0]!r} first"
+        raise IntegrityError("every id once in a partition", came, _DUPLICATES)
+
+
+def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
+    """Ask for some 200 of the rows; how many were found, or rows that score as well. VitrineError where one is not.
+
+    Codes that are too coarse lose rows too: nothing in the store is damaged.
+    """
+    rows = np.flatnonzero(is_row(queries))
+    chosen = rows[spread(len(rows), _SELF_QUERIES)]
+    return _find_themselves(index, queries.kept, queries.xq[chosen], queries.own[chosen], _SELF_K)
+
+
+def spread(rows: int, most: int) -> Positions:
+    """At most so many positions of `rows`, evenly spread."""
+    return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
+
+
+def _find_themselves(index: PartitionIndex, kept: Kept, xq: Vectors, own: Positions, k: int) -> int:
+    """Ask for the rows `xq` (n, d), which lie at `own`; see `check_finds_itself`."""
+    scores, positions = _asked(partial(index.search, k=min(k, index.rows)), xq)
+    asked = index.metric.stored(xq)
+    deserved = kept.scores(asked, own[:, None])[:, 0]
+    truly = kept.scores(asked, positions)
+    mine = positions == own[:, None]
+    # A row that is not returned must have been beaten; one that is must bear its own score, or vectors lie elsewhere.
+    at = np.where(mine.any(axis=1), mine.argmax(axis=1), truly.argmax(axis=1))
+    score = truly[np.arange(len(own)), at]
+    off = np.abs(scores[np.arange(len(own)), at] - score) / (1 + np.abs(score))
+    missed = (score < deserved - _SELF_TOLERANCE * np.abs(deserved)) | (off > _tolerance(index))
+    if missed.any():
+        first = int(np.flatnonzero(missed)[0])
+        raise VitrineError(
+            f"every sampled vector of {index.name} to find itself",
+            f"{int(missed.sum())} of {len(xq)} do not; position {own[first]} scores {deserved[first]:.6f}, the index "
+            f"says {scores[first, at[first]]:.6f} of position {positions[first, at[first]]}",
+            "raise index.large.refine_factor or index.target_recall; if that does not help, report it with the shards",
+        )
+    return len(xq)
+
+
+def _tolerance(index: PartitionIndex) -> float:
+    """How far the score of a row may be off: what refine vectors round, or anything where codes alone rank."""
+    return np.inf if index.refine is None else index.refine.tolerance
+
+
+def prove_exact(index: PartitionIndex, kept: Kept, bytes_each: tuple[float, float]) -> Proof:
+    """That an index which compares every row holds the rows of `kept`, number by number, and finds some by them."""
+    start = 0
+    for block in kept.blocks():
+        held = index.faiss_index.reconstruct_n(start, len(block))
+        if not np.array_equal(held, block):
+            row = start + int(np.flatnonzero((held != block).any(axis=1))[0])
+            expected = f"the vectors of {index.name} to be those that went in"
+            fix = "run `vitrine run` again: it is built anew"
+            raise IntegrityError(expected, f"another one at position {row}", fix)
+        start += len(block)
+    own = spread(index.rows, _EXACT_QUERIES)
+    return Proof(
+        recall_low=1.0,
+        recall_high=1.0,
+        found_itself=_find_themselves(index, kept, kept.rows[own].astype(np.float32), own, 1),
+        imbalance=None,
+        score_error=0.0,
+        reconstruction_error=0.0,
+        memory_bytes=bytes_each[0],
+        disk_bytes=bytes_each[1],
+    )
+
+
+def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each: tuple[float, float]) -> Proof:
+    """The figures of a tuned index that only looking gives; `bytes_each`: per vector, of the FAISS file and of all."""
+    least = recalls_of_kinds(queries, recalls(index, queries))[0]
+    sizes = list_sizes(index) if index.nlist else None
+    scores, positions = _asked(partial(index.candidates, count=min(index.rows, queries.k)), queries.xq)
+    there = positions >= 0
+    off = (scores - queries.kept.scores(index.metric.stored(queries.xq), positions))[there].astype(np.float64)
+    return Proof(
+        recall_low=least.low,
+        recall_high=least.high,
+        found_itself=check_finds_itself(index, queries),
+        imbalance=None if sizes is None else float(len(sizes) * (sizes.astype(np.float64) ** 2).sum() / index.rows**2),
+        score_error=float(np.sqrt((off**2).mean())) if len(off) else 0.0,
+        reconstruction_error=_reconstruction_error(index, spec, queries),
+        memory_bytes=bytes_each[0],
+        disk_bytes=bytes_each[1],
+    )
+
+
+def _asked(search: Callable[[Vectors], tuple[Vectors, Positions]], xq: Vectors) -> tuple[Vectors, Positions]:
+    """Scores and positions of all queries (nq, d), asked in parts of a fixed size, whatever cores there are."""
+    scores, positions = zip(*in_order(search, in_parts(xq)), strict=True)
+    return np.concatenate(scores), np.concatenate(positions)
+
+
+def _reconstruction_error(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut) -> float | None:
+    """mean |x - decoded x|^2 / mean |x|^2 of the held-out rows by their codes.
+
+    None for what FAISS 1.15 does not decode: fast-scan codes end the process, RaBitQ's come back without their scale.
+    """
+    if spec.type in ("flat", "ivf_flat", "hnsw"):
+        return 0.0
+    if spec.type == "ivf_rabitq" or spec.model_dump().get("fast_scan"):
+        return None
+    x = index.metric.stored(queries.xq[is_row(queries)])
+    with threads(1):
+        decoded = index.faiss_index.sa_decode(index.faiss_index.sa_encode(x))
+    norms = float((x.astype(np.float64) ** 2).sum())
+    return float(((x - decoded).astype(np.float64) ** 2).sum()) / norms if norms else 0.0
+
+
+_AGAIN = "run `vitrine verify STORE`: a shard changed while its index was built"
+_DUPLICATES = "delete the run's folder and run again: the plan rejects duplicates, so a shard holds rows of two runs"

@@ -1,0 +1,1 @@
+"""The index types that a config can name: a file for each, with its `Spec`."""

@@ -1,0 +1,1 @@
+"""Conditions on attributes: read, compared with columns, and the rows that meet them."""

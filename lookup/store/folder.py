@@ -1,0 +1,120 @@
+"""A store in a local folder. A file appears by rename, after its bytes are on the disk; the system frees the lock of a
+process that dies.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+from filelock import FileLock, Timeout
+
+from foundation.disk import sync
+from foundation.regular_files import read_regular
+from lookup.store.backend import Backend, Lock, inside
+from lookup.store.holder import HOLDER, locked, new_holder
+
+_MOST_BYTES = 2**30  # of a manifest, record or note: a million segments have 250 MB
+_SCRATCH = "tmp"
+
+
+class FolderBackend(Backend):
+    """See Backend; `root` is absolute."""
+
+    def __init__(self, root: str) -> None:
+        super().__init__(root)
+        self.scratch = Path(root) / _SCRATCH
+        self.sign = self.scratch / "alive"
+
+    def prepare(self) -> None:
+        """See Backend."""
+        for folder in ("runs", _SCRATCH):
+            self.local(folder).mkdir(parents=True, exist_ok=True)
+
+    def local(self, name: str) -> Path:
+        """See Backend."""
+        return Path(self.root) / inside(name)
+
+    def exists(self, name: str) -> bool:
+        """See Backend."""
+        return self.local(name).is_file()
+
+    def size(self, name: str) -> int | None:
+        """See Backend."""
+        return self.local(name).stat().st_size if self.exists(name) else None
+
+    def read(self, name: str) -> bytes:
+        """See Backend."""
+        return read_regular(self.local(name), _MOST_BYTES)
+
+    def fetch(self, name: str, folder: Path) -> Path | None:
+        """See Backend."""
+        path = self.local(name)
+        return path if path.is_file() else None
+
+    def names(self, folder: str) -> list[str]:
+        """See Backend."""
+        path = self.local(folder)
+        return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
+
+    def put(self, source: Path, name: str) -> None:
+        """See Backend; the file is on the disk when this returns."""
+        target = self.local(name)
+        new_folder = not target.parent.is_dir()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        sync(source)
+        os.replace(source, target)
+        sync(target.parent)
+        if new_folder:
+            sync(target.parent.parent)
+
+    def remove(self, folder: str) -> None:
+        """See Backend."""
+        path = self.local(folder)
+        if path.is_dir():
+            shutil.rmtree(path)
+
+    def leftovers(self) -> Iterator[Path]:
+        """See Backend: all of it, since whoever holds the lock is the only one at work."""
+        return self.scratch.iterdir()
+
+    def lock(self) -> Lock:
+        """See Backend."""
+        return _FolderLock(self)
+
+
+class _FolderLock(Lock):
+    def __init__(self, backend: FolderBackend) -> None:
+        self.backend = backend
+        self.held = FileLock(backend.local("lock"))
+
+    def acquire(self) -> None:
+        try:
+            self.held.acquire(timeout=0)
+        except Timeout as err:
+            raise locked(self._holder()) from err
+        try:
+            self.backend.local(HOLDER).write_bytes(new_holder())
+        except OSError:
+            self.release()
+            raise
+
+    def check(self) -> None:
+        """The system's own lock is not lost."""
+
+    def abandon(self) -> None:
+        with suppress(OSError):
+            self.backend.local(HOLDER).unlink(missing_ok=True)
+
+    def release(self) -> None:
+        self.abandon()
+        self.held.release()
+
+    def _holder(self) -> bytes:
+        try:
+            return self.backend.read(HOLDER)
+        except FileNotFoundError:  # it has not said so yet, or let go this moment
+            return b""

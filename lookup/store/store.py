@@ -1,0 +1,257 @@
+"""The store: a folder that holds everything a run publishes. Files are written once; CURRENT alone is ever replaced.
+
+A file appears by rename, after its bytes are on the disk: readers never see half of one. A file is opened only after
+its digest was checked, because FAISS and Parquet read altered bytes without a word.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from foundation.errors import InputError, IntegrityError, LockedError
+from foundation.liveness import beat
+from foundation.machine import machine_fault
+from lookup.store import manifest as manifests
+from lookup.store.backend import Backend
+from lookup.store.digests import differs, digest_file
+from lookup.store.fields import FileRef
+from lookup.store.folder import FolderBackend
+from lookup.store.lost_pointer import lost_pointer, was_published
+from lookup.store.manifest import Manifest
+
+PARTS = "parts"  # of indexes in the making, which workers hand on to each other
+_CURRENT = "CURRENT"
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
+
+
+class Store:
+    """A store over a backend: what is committed, checked, locked and published, wherever the files lie."""
+
+    def __init__(self, backend: Backend) -> None:
+        self.backend = backend
+        self.root = backend.root
+        self._lock = backend.lock()
+
+    @staticmethod
+    def at(path: str) -> Store:
+        """The store at `path`, there or not; for workers of a run that has made it."""
+        path = path.removeprefix("file://")
+        if "://" in path:
+            from lookup.store.bucket import BucketBackend  # fsspec takes long to load, and folders need none
+
+            return Store(BucketBackend(path))
+        return Store(FolderBackend(str(Path(path).absolute())))
+
+    @staticmethod
+    def open(path: str) -> Store:
+        """The store at `path`, a folder or an fsspec URL, which must exist; InputError otherwise."""
+        store = Store.at(path)
+        if not store.names("runs") and not store.exists(_CURRENT) and not store.snapshots():
+            raise InputError(f"a store at {path}", "none there", "run `vitrine run -c CONFIG store.path=...` first")
+        return store
+
+    @staticmethod
+    def create(path: str) -> Store:
+        """The store at `path`, made where it is absent."""
+        store = Store.at(path)
+        try:
+            store.backend.prepare()
+        except OSError as err:
+            raise machine_fault(err) or InputError(
+                f"a folder for the store at {path}", str(err), "choose a path that can be written: store.path=..."
+            ) from err
+        return store
+
+    # --- files ---
+
+    def exists(self, name: str) -> bool:
+        """Whether the file `name` was written."""
+        return self.backend.exists(name)
+
+    def read(self, name: str) -> bytes:
+        """The bytes of a small file; FileNotFoundError where there is none."""
+        return self.backend.read(name)
+
+    def names(self, folder: str) -> list[str]:
+        """The names of what lies directly in `folder`, sorted; none where it is absent."""
+        return self.backend.names(folder)
+
+    def remove(self, folder: str) -> None:
+        """Drop `folder`, of files that no snapshot names, there or not."""
+        self.backend.remove(folder)
+
+    @contextmanager
+    def scratch(self) -> Iterator[Path]:
+        """A local folder for files in the making; gone afterwards."""
+        if not self.backend.in_place:
+            self.backend.prepare()
+        where, prefix = self.backend.scratch, self.backend.prefix or None
+        with tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True) as folder:
+            yield Path(folder)
+
+    @contextmanager
+    def folder(self, name: str) -> Iterator[Path]:
+        """A local folder whose files are those of `name` in the store when the body ends, also when it raises: for a
+        log that grows and other notes of a run.
+        """
+        if self.backend.in_place:
+            path = self.backend.local(name)
+            path.mkdir(parents=True, exist_ok=True)
+            yield path
+            return
+        with self.scratch() as path:
+            try:
+                yield path
+            finally:
+                self.hand_in(path, name)
+
+    def hand_in(self, path: Path, name: str) -> None:
+        """Make what lies in `path`, which `folder` gave, the files of `name` by now."""
+        if not self.backend.in_place:
+            for file in sorted(path.iterdir()):
+                self.put(file, f"{name}/{file.name}", rows=0)
+
+    def sweep(self) -> None:
+        """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
+        self.remove(PARTS)
+        for left in self.backend.leftovers():
+            if left.is_dir() and not left.is_symlink():
+                shutil.rmtree(left, ignore_errors=True)
+            else:
+                left.unlink(missing_ok=True)
+
+    def put(self, source: Path, name: str, rows: int) -> FileRef:
+        """Commit a finished scratch file under `name`: it is there, whole, when this returns."""
+        digest, size = digest_file(source)
+        beat()
+        self.backend.put(source, name)
+        return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
+
+    def local(self, file: FileRef) -> Path | None:
+        """A local path with the bytes of `file`, whatever they are now; None when there is no such file. A copy that is
+        there and has the right digest is not fetched again.
+        """
+        copy = self.backend.local(file.path)
+        if self.backend.in_place:
+            return copy if copy.is_file() else None
+        self.backend.prepare()
+        if copy.is_file() and differs(copy, file) is None:
+            return copy
+        with self.scratch() as folder:
+            fetched = self.backend.fetch(file.path, folder)
+            if fetched is None:
+                return None
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(fetched, copy)
+        return copy
+
+    def problem_of(self, file: FileRef) -> str | None:
+        """What is wrong with `file` as it lies in the store, whatever copies there are; None when nothing is."""
+        if self.backend.in_place:
+            return differs(self.local(file), file)
+        with self.scratch() as folder:
+            return differs(self.backend.fetch(file.path, folder), file)
+
+    def stands(self, file: FileRef) -> bool:
+        """Whether `file` is whole, so that a run need not write it again. Services keep their bytes under checksums of
+        their own, and to fetch every object each night would cost more than what the reuse saves: there its size tells.
+        """
+        if self.backend.in_place:
+            return self.problem_of(file) is None
+        return self.backend.size(file.path) == file.bytes
+
+    def put_bytes(self, raw: bytes, name: str) -> None:
+        """Commit a small file under `name`."""
+        with self.scratch() as folder:
+            source = folder / "file"
+            source.write_bytes(raw)
+            self.put(source, name, rows=0)
+
+    def verified(self, file: FileRef) -> Path:
+        """The local path of `file` after its size and digest were checked; IntegrityError names what differs."""
+        path = self.local(file)
+        problem = differs(path, file)
+        if problem is not None or path is None:
+            raise IntegrityError(
+                f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}",
+                problem or "no such file",
+                "restore the file from a backup, or delete it and run `vitrine run` again: it is written anew",
+            )
+        return path
+
+    # --- the lock ---
+
+    @contextmanager
+    def lock(self) -> Iterator[None]:
+        """Hold the store for a run; LockedError says who has it."""
+        lock = self.backend.lock()
+        lock.acquire()
+        self._lock = lock
+        try:
+            yield
+        finally:
+            lock.release()
+
+    def abandon(self) -> None:
+        """Say of the lock that nobody holds it: before this process ends."""
+        self._lock.abandon()
+
+    # --- snapshots ---
+
+    def current(self) -> str | None:
+        """The id of the published snapshot; None before the first. IntegrityError when the pointer is lost."""
+        if not self.exists(_CURRENT):
+            if was_published(self):
+                raise lost_pointer(self, "no CURRENT beside snapshots that were published")
+            return None
+        raw = self.read(_CURRENT)
+        name = raw[:-1].decode("ascii", "replace")
+        if raw != f"{name}\n".encode() or not _ID.fullmatch(name) or not self.exists(manifests.path_of(name)):
+            gone = raw == f"{name}\n".encode() and _ID.fullmatch(name)
+            raise lost_pointer(
+                self, f"{raw[:80]!r}" + (f", but {manifests.path_of(name)} is not there" if gone else "")
+            )
+        return name
+
+    def snapshots(self) -> list[str]:
+        """The ids of all snapshots that the store has, published or not, by time."""
+        names = (Path(name).stem for name in self.names("snapshots") if name.endswith(".json"))
+        return [name for name in names if _ID.fullmatch(name)]
+
+    def published(self) -> tuple[str, Manifest]:
+        """The id and the manifest of the published snapshot; InputError before the first."""
+        snapshot_id = self.current()
+        if snapshot_id is None:
+            fix = "run `vitrine run -c CONFIG store.path=...` first"
+            raise InputError(f"a published snapshot in {self.root}", "none yet", fix)
+        return snapshot_id, self.manifest(snapshot_id)
+
+    def manifest(self, snapshot_id: str) -> Manifest:
+        """The manifest of a snapshot, published or not; InputError where there is none of that id."""
+        if not _ID.fullmatch(snapshot_id) or not self.exists(manifests.path_of(snapshot_id)):
+            fix = "`ls snapshots/` in the store shows them"
+            raise InputError("a file of snapshots/ without .json", repr(snapshot_id), fix)
+        return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
+
+    def publish(self, new: Manifest, anew: bool = False) -> str:
+        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`, or the
+        lock is no longer held. With `anew`, whatever CURRENT is.
+
+        The caller holds the lock, so nobody else moves CURRENT between the comparison and the replacement.
+        """
+        name = new.snapshot_id()
+        self.put_bytes(new.to_bytes(), manifests.path_of(name))
+        current = new.parent if anew else self.current()
+        if current != new.parent:
+            raise LockedError(
+                f"CURRENT to be {new.parent} still", f"it is {current}", "another run published meanwhile: run again"
+            )
+        self._lock.check()
+        self.put_bytes(f"{name}\n".encode(), _CURRENT)
+        return name

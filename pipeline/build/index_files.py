@@ -1,0 +1,142 @@
+"""An index's files in the store, its record written last, and the task file that names the segments it is made of."""
+
+from __future__ import annotations
+
+import bisect
+import itertools
+from collections.abc import Sequence
+from pathlib import Path
+
+import faiss
+
+from foundation.errors import IntegrityError
+from index_builders.build import BuiltIndex, build
+from index_builders.measure.queries import Embed
+from index_builders.rows.shards import SegmentRef
+from index_builders.settings import IndexSettings
+from lookup.store.fields import FileRef, NamedRecord, Record
+from lookup.store.index_record import IndexRecord, Training, made_of
+from lookup.store.manifest import Segment
+from lookup.store.records import read_record, write_record
+from lookup.store.store import Store
+from pipeline.build.offers import Offer, earlier, training
+
+# A segment, the shard file it lies in, and what the shard was made of: a catalog file and row groups.
+Located = tuple[FileRef, Segment, str, tuple[int, int]]
+
+
+class _Listed(Record):
+    """A segment of an index to build, and the shard file it lies in."""
+
+    file: FileRef
+    segment: Segment
+    source: str
+    groups: tuple[int, int]
+
+
+class _TaskFile(NamedRecord):
+    """What an index shall be made of, in order, and the training that it may have. Its name is its path."""
+
+    index: str  # the name of the index
+    segments: tuple[_Listed, ...]
+    offer: Offer
+
+
+def write_index(
+    store: Store, name: str, task: str, settings: IndexSettings, dim: int, embed: Embed | None
+) -> IndexRecord:
+    """Build the index of the segments in file `task` of the store, as index `name`, its record last.
+
+    `embed` makes queries of rows, see index_builders/measure/queries.py.
+    """
+    segments, offer = read_task(store, task, name)
+    with store.scratch() as folder:
+        built = build(segments, dim, settings, folder, embed, earlier(store, offer))
+        return commit(store, name, folder, built, training(name, offer, built, settings), segments)
+
+
+def commit(
+    store: Store, name: str, folder: Path, built: BuiltIndex, learned: Training, segments: Sequence[SegmentRef]
+) -> IndexRecord:
+    """Put the files of `folder` into the store as index `name` of these segments, and its record last."""
+    files = {role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()}
+    measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
+    made = made_of([segment.digest for segment in segments])
+    version = str(faiss.__version__)
+    record = IndexRecord(name=name, files=files, training=learned, made_of=made, faiss=version, **measured)
+    write_record(store, _record_path(name), record)
+    return record
+
+
+def reusable_index(store: Store, name: str) -> IndexRecord | None:
+    """The record of index `name` when it and its files are whole; None when it has to be built (again)."""
+    record = own_index_record(store, name)
+    whole = record is not None and all(store.stands(file) for file in record.files.values())
+    return record if whole else None
+
+
+def own_index_record(store: Store, name: str) -> IndexRecord | None:
+    """The record of index `name`, whatever became of its files; None when there is none of that name."""
+    return read_record(store, _record_path(name), IndexRecord, name)
+
+
+def write_task(store: Store, path: str, index: str, located: Sequence[Located], offer: Offer) -> None:
+    """Name the segments of an index, in order, and the training that it may have, in a file of the store."""
+    segments = tuple(
+        _Listed(file=file, segment=segment, source=source, groups=groups) for file, segment, source, groups in located
+    )
+    write_record(store, path, _TaskFile(name=path, index=index, segments=segments, offer=offer))
+
+
+def index_stands(store: Store, name: str) -> bool:
+    """Whether index `name` was finished; its files are not looked at."""
+    return store.exists(_record_path(name))
+
+
+def index_record(store: Store, name: str) -> IndexRecord:
+    """The record of an index that this run built or found whole."""
+    record = own_index_record(store, name)
+    if record is None:
+        came = "none, an altered one, or that of another index"
+        raise IntegrityError(
+            f"the record of index {name} in {_record_path(name)}", came, "run again: it is written anew"
+        )
+    return record
+
+
+def read_task(store: Store, path: str, index: str) -> tuple[list[SegmentRef], Offer]:
+    """The segments of the task of an index, their files' digests checked, and what it says of the training."""
+    task = _task(store, path, index)
+    return _opened(store, task.segments), task.offer
+
+
+def read_rows(store: Store, path: str, index: str, rows: range) -> tuple[int, list[SegmentRef]]:
+    """The segments of a task in which `rows` of its partition lie, checked alike, and the first row of the first."""
+    listed = _task(store, path, index).segments
+    ends = list(itertools.accumulate(one.segment.rows for one in listed))
+    first = bisect.bisect_right(ends, rows.start)
+    return ends[first - 1] if first else 0, _opened(store, listed[first : bisect.bisect_left(ends, rows.stop) + 1])
+
+
+def _task(store: Store, path: str, index: str) -> _TaskFile:
+    task = read_record(store, path, _TaskFile)
+    if task is None or task.index != index:
+        came = "none, an altered one, or that of another index"
+        raise IntegrityError(f"the task of index {index} in {path}", came, "run again: it is written anew")
+    return task
+
+
+def _opened(store: Store, listed: Sequence[_Listed]) -> list[SegmentRef]:
+    paths: dict[str, Path] = {}
+    for one in listed:
+        if one.file.path not in paths:
+            paths[one.file.path] = store.verified(one.file)
+    segments = ((paths[one.file.path], one.segment, one) for one in listed)
+    return [
+        SegmentRef(path, segment.row_group, segment.rows, segment.digest, one.source, one.groups)
+        for path, segment, one in segments
+    ]
+
+
+def _record_path(name: str) -> str:
+    return f"indexes/{name}/record.json"

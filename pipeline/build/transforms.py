@@ -1,0 +1,76 @@
+"""Beam shells from build task to index. The logic is in index_builders and part_files.py."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Literal
+
+import apache_beam as beam
+from apache_beam import coders
+from apache_beam.pvalue import TaggedOutput
+
+from foundation.liveness import attach, computing
+from index_builders.fill.threads import fair_share, threads
+from lookup.store.index_record import IndexRecord
+from lookup.store.store import Store
+from pipeline.build.part_files import Filled, Part, Task, filled_part, merged, started, task_of
+from pipeline.build.tower_queries import tower_queries
+from pipeline.config.load import Config
+from pipeline.engine.allocator import give_back
+from pipeline.engine.elements import Done
+from pipeline.engine.failures import told
+
+OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
+
+for element in (Task, Part, Filled):
+    coders.registry.register_coder(element, coders.RowCoder)
+
+
+class StoreDoFn(beam.DoFn):  # type: ignore[misc]
+    """What the steps of the build share: the store, and what asks for rows by their texts."""
+
+    def __init__(self, config: Config, dim: int, at_once: int, most_threads: int | None) -> None:
+        self.config, self.dim = config, dim
+        self.at_once, self.most_threads = at_once, most_threads  # builds that share this machine
+
+    def setup(self) -> None:
+        """Open the store, and load the fusion where texts are asked."""
+        self.store = Store.at(self.config.store.path)
+        attach(self.store.backend.sign)
+        self.embed = tower_queries(self.config)
+
+
+class BuildIndex(StoreDoFn):
+    """Task -> index in the store, and a reference to it; of a large partition only what is learned, and its parts."""
+
+    def process(self, task: Task) -> Iterator[Done | TaggedOutput[Literal["parts"], Part]]:
+        """Build one partition's index, or begin to."""
+        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
+            found = started(self.store, task, self.config, self.dim, self.embed)
+        give_back()
+        if isinstance(found, IndexRecord):
+            yield Done(task.number, found.name, found.rows, False)
+        else:
+            yield from (TaggedOutput(OF_LARGE, part) for part in found)
+
+
+class FillPart(StoreDoFn):
+    """Part -> its file in the store, and a reference to it. On one thread: other parts are filled beside it."""
+
+    def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
+        """Fill one part."""
+        with told(), computing(), threads(1):
+            yield task_of(part), filled_part(self.store, part, self.config.index)
+
+
+class MergeParts(StoreDoFn):
+    """Task and its parts -> index in the store, and a reference to it; nothing where another round is needed."""
+
+    def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
+        """Merge, tune, check and measure one partition's index."""
+        task, parts = filled
+        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
+            record = merged(self.store, task, parts, self.config, self.dim, self.embed)
+        give_back()
+        if record is not None:
+            yield Done(task.number, record.name, record.rows, False)

@@ -1,0 +1,400 @@
+"""The command `vitrine`. What it prints is decided here and in console.py; what it does is elsewhere, imported when
+needed.
+
+stdout holds the result (with --json one document), stderr holds log lines, progress and errors. Exit codes: 0 done or
+nothing to do, 1 failed, 2 wrong usage, config or input, 3 refused by a gate, 4 the store cannot be trusted, 5 another
+run holds it, 130 interrupted (Ctrl-C).
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+import sys
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from foundation.errors import InputError
+from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
+from pipeline.commands.options import (
+    COUNT,
+    category_option,
+    config_option,
+    example,
+    json_option,
+    memory_option,
+    overrides_argument,
+    store_argument,
+)
+
+if TYPE_CHECKING:
+    from pipeline.config.load import Loaded
+
+Command = TypeVar("Command", bound=Callable[..., Any])
+
+
+@click.group(
+    cls=Commands,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
+    epilog=example(
+        "vitrine demo-catalog demo && vitrine run -c configs/demo.yaml",
+        'vitrine search demo/store --text "red dress"',
+    ),
+)
+@click.version_option(package_name="vitrine-index")
+def cli() -> None:
+    """Cross-modal product search indexes from a product catalog, built in batches."""
+
+
+@cli.command(
+    "demo-catalog",
+    epilog=example("vitrine demo-catalog demo --products 2000", "vitrine demo-catalog dirty --products 500 --dirty"),
+)
+@click.argument("folder", type=click.Path(path_type=Path))
+@click.option("--products", type=COUNT, default=2000, show_default=True, help="How many good products.")
+@click.option("--seed", default=7, show_default=True, help="Same seed, same catalog, byte for byte.")
+@click.option(
+    "--dirty", is_flag=True, help="Add what real feeds have, and outcomes.parquet with what must become of each row."
+)
+@click.option(
+    "--photos",
+    type=click.Choice(["files", "bytes", "none"]),
+    default="files",
+    show_default=True,
+    help="Where the photos are.",
+)
+@click.option("--row-group-rows", type=COUNT, default=1000, show_default=True, help="Rows of a Parquet row group.")
+@click.option("--file-rows", type=COUNT, default=100_000, show_default=True, help="Rows of a Parquet file.")
+@json_option
+def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
+    """Write a catalog of drawn products, with titles in English and Chinese, into FOLDER."""
+    from pipeline.commands import console
+    from pipeline.demo.catalog import DemoOptions, write_demo_catalog
+    from pipeline.engine import meters
+
+    console.logs("INFO")
+    with meters.progress() as progress:
+        total = options["products"]
+        write_demo_catalog(folder, DemoOptions(**options), lambda done: progress("products", min(done, total), total))
+    console.result({"folder": str(folder), **options}, as_json, f"{total:,} products in {folder}")
+
+
+@cli.command(
+    epilog=example("vitrine plan -c configs/demo.yaml", "vitrine plan -c configs/demo.yaml --memory 2GB --json")
+)
+@config_option
+@overrides_argument
+@category_option
+@memory_option
+@json_option
+def plan(config: str | None, overrides: Sequence[str], category: str | None, memory: str | None, as_json: bool) -> None:
+    """Show what a run would do and take, and find everything that makes it impossible, without doing any of it.
+
+    Memory, disk and time are of a run that can use nothing of an earlier one.
+    """
+    from pipeline.commands import console
+    from pipeline.embed.stand_ins import as_published, to_measure
+    from pipeline.plan.history import encode_seconds
+    from pipeline.preflight.check import preflight
+    from pipeline.preflight.parent import names_before, refuse_unlike
+
+    loaded = _load(config, overrides, memory)
+    before = names_before(loaded.config)
+    checked = preflight(loaded.config, category=category, before=before)
+    refuse_unlike(as_run := as_published(loaded.config), checked.plan)
+    console.plan(checked, encode_seconds(as_run, checked.plan.rows), to_measure(as_run), as_json)
+
+
+@cli.command(
+    cls=BeamCommand,
+    epilog=example(
+        "vitrine run -c configs/demo.yaml",
+        "vitrine run -c configs/nightly.yaml catalog.path=feed/ store.path=store --category Shoes",
+        "vitrine run -c configs/demo.yaml -- --direct_num_workers=3",
+    ),
+)
+@config_option
+@overrides_argument
+@category_option
+@memory_option
+@click.option(
+    "--no-parent", is_flag=True, help="Publish with no earlier snapshot: for a store that lost CURRENT, on purpose."
+)
+@click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text; encodes all.")
+@json_option
+@click.pass_context
+def run(
+    ctx: click.Context,
+    config: str | None,
+    overrides: Sequence[str],
+    category: str | None,
+    memory: str | None,
+    no_parent: bool,
+    measure: bool,
+    as_json: bool,
+) -> None:
+    """Encode what changed, build the indexes, and publish them if they pass the gates.
+
+    What stands after -- goes to Beam's PipelineOptions. A run that was killed is run again: it goes on where it
+    stopped.
+    """
+    from pipeline.commands import console
+    from pipeline.engine import meters
+    from pipeline.preflight import address_space
+
+    loaded = _load(config, overrides, memory)
+    console.logs(loaded.config.run.log_level)
+    address_space.refuse_few_addresses(loaded.config.encoders.networks_on_cpu)
+    from pipeline import run as runs
+
+    with meters.progress() as progress:
+        words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
+        request = runs.Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure)
+        report = runs.run(request)
+    console.report(report, loaded.config.store.path, as_json)
+
+
+@cli.command(
+    epilog=example(
+        "vitrine train -c configs/demo.yaml --from encoders/builtin --out models/mine",
+        "vitrine train -c configs/nightly.yaml --from siglip2-b16-256 --out models/mine train.freeze=image",
+    )
+)
+@config_option
+@click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained model.")
+@overrides_argument
+@json_option
+def train(config: str | None, model: str, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Fine-tune a two-tower model on the catalog's own texts and photos.
+
+    The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
+    where it stopped.
+    """
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.engine import meters
+
+    loaded = _load(config, overrides, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
+    console.logs(loaded.config.run.log_level)
+    from pipeline.train.towers import train_on_catalog
+
+    with meters.progress() as progress:
+        trained, left_out = train_on_catalog(loaded.config, loaded.config.train, model, out, progress)
+    console.trained(trained, left_out, as_json)
+
+
+@cli.command(
+    "train fusion",
+    epilog=example(
+        "vitrine train fusion -c configs/demo.yaml fusion.type=transformer --out models/fusion",
+        "vitrine train fusion -c configs/nightly.yaml fusion.type=cross_attention --out models/fusion",
+    ),
+)
+@config_option
+@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained fusion.")
+@overrides_argument
+@json_option
+def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+    """Train the fusion that fusion.type names for the config's encoders, on the catalog's own products.
+
+    The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
+    goes on where it stopped.
+    """
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.engine import meters
+
+    loaded = _load(config, overrides, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
+    console.logs(loaded.config.run.log_level)
+    from pipeline.train.fusion import train_fusion_on_catalog
+
+    with meters.progress() as progress:
+        trained, left_out = train_fusion_on_catalog(loaded.config, out, progress)
+    console.trained_fusion(trained, left_out, as_json)
+
+
+@cli.command(
+    epilog=example(
+        'vitrine search demo/store --text "red dress" -k 5',
+        "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
+        "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
+        "vitrine search demo/store --image photo.jpg --text blue --late",
+        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
+    )
+)
+@store_argument
+@click.option("--text", help="What to look for, in any language.")
+@click.option("--image", type=click.Path(), help="A photo of what to look for.")
+@click.option(
+    "--queries", type=click.Path(), help="Parquet file with the columns text and / or image: many queries at once."
+)
+@click.option("--category", help="Only this category.")
+@click.option("-k", "k", type=COUNT, default=10, show_default=True, help="How many hits.")
+@click.option("--nprobe", type=COUNT, help="Inverted lists to look at, instead of the tuned number.")
+@click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
+@click.option(
+    "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
+)
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
+@json_option
+def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+    """Find products by text, by photo, or by both."""
+    from lookup.filters.where import parsed
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.evaluate.questions import Way, ask, questions
+
+    refuse_out("--html", html, store)
+    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
+    answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
+    console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
+
+
+@cli.group()
+def models() -> None:
+    """Fetch the weights that runs load. A run itself makes no network connection."""
+
+
+@models.command(
+    "pull",
+    epilog=example("vitrine models pull siglip2-b16-256", f"vitrine models pull org/name --revision {'0123' * 10}"),
+)
+@click.argument("name")
+@click.option("--revision", help="Commit of the hub's repository, 40 hex digits; without it the locked or newest one.")
+@click.option("--folder", type=click.Path(path_type=Path), help="Models folder, instead of VITRINE_MODELS or models/.")
+@json_option
+def models_pull(name: str, revision: str | None, folder: Path | None, as_json: bool) -> None:
+    """Fetch a model into the models folder and pin it in models.lock: its commit, and a digest of every file."""
+    from encoders.models.pull import pull
+    from pipeline.commands import console
+
+    called, locked = pull(name, revision, folder)
+    line = f"{called}: {locked.repo} at {locked.revision}, {len(locked.files)} files; use it as `model: {called}`"
+    console.result({"name": called, **locked.model_dump(mode="json")}, as_json, line)
+
+
+@cli.command(
+    "eval",
+    epilog=example(
+        "vitrine eval store --queries queries.parquet --qrels qrels.parquet",
+        "vitrine eval store --queries queries.parquet --qrels qrels.parquet -k 5 --category Fruit --html quality.html",
+    ),
+)
+@store_argument
+@click.option(
+    "--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text and / or image."
+)
+@click.option("--qrels", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
+@click.option("--category", help="Only the queries of this category, asked in it.")
+@click.option("-k", "--k", "k", type=COUNT, default=10, show_default=True, help="The k of precision, recall and F1.")
+@click.option("--late", is_flag=True, help="Also merge a text list and a photo list by rank, for queries of both.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the plot and the tables.")
+@json_option
+def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+    """Measure how well searches find what judges called right, and where what is missed gets lost."""
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.evaluate.evaluation import Request, evaluate
+    from pipeline.evaluate.page import write_report
+
+    refuse_out("--html", html, store)
+    found = evaluate(Request(store, **asked))
+    if html is not None:
+        write_report(html, found)
+    console.evaluation(found, html, as_json)
+
+
+@cli.command(epilog=example("vitrine inspect demo/store", "vitrine inspect demo/store --html indexes.html"))
+@store_argument
+@click.option("--snapshot", help="Another snapshot than the published one: a name of snapshots/ without .json.")
+@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with recall-latency plots.")
+@json_option
+def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) -> None:
+    """Show a snapshot: its partitions, indexes, measured recall, rejects and encoders."""
+    from lookup.store.store import Store
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.report.index_page import write_report
+
+    refuse_out("--html", html, store)
+    opened = Store.open(store)
+    chosen, manifest = (snapshot, opened.manifest(snapshot)) if snapshot else opened.published()
+    if html is not None:
+        write_report(html, chosen, manifest)
+    console.snapshot(chosen, manifest, html, as_json)
+
+
+@cli.command(epilog=example("vitrine verify demo/store", "vitrine verify demo/store --all"))
+@store_argument
+@click.option("--all", "every", is_flag=True, help="All snapshots that the store has, not the published one alone.")
+@json_option
+def verify(store: str, every: bool, as_json: bool) -> None:
+    """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.
+
+    Records must bear the names of their places, and each index the ids of its partition's rows.
+    """
+    from pipeline.commands import console
+    from pipeline.publish.verify import verify_store
+
+    console.verified(verify_store(store, every), as_json)
+
+
+@cli.command(epilog=example("vitrine doctor", "vitrine doctor --device cuda"))
+@click.option(
+    "--device", default="cpu", show_default=True, help="Try this device with a real kernel: cpu, cuda, cuda:1."
+)
+@json_option
+def doctor(device: str, as_json: bool) -> None:
+    """Check this machine: Python, packages, FAISS, photo formats, disk, memory and the device."""
+    from index_builders.devices import DEVICE
+    from pipeline.commands import console
+    from pipeline.commands.doctor import diagnose
+
+    if not re.fullmatch(DEVICE, device):
+        raise InputError("--device cpu, cuda or cuda:N", repr(device), "name one of them")
+    checks = diagnose(device)
+    console.checks(checks, as_json)
+    if not all(check.ok for check in checks):
+        sys.exit(1)
+
+
+@cli.group()
+def config() -> None:
+    """Look at the config that a run would use."""
+
+
+@config.command(
+    "show",
+    epilog=example(
+        "vitrine config show -c configs/demo.yaml index.k=20",
+        "VITRINE_RUN__WORKERS=3 vitrine config show -c configs/demo.yaml",
+    ),
+)
+@config_option
+@overrides_argument
+@json_option
+def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> None:
+    """Print every key of the effective config, and where its value came from."""
+    from pipeline.commands import console
+    from pipeline.config.load import describe
+
+    console.config(describe(_load(config, overrides)), as_json)
+
+
+def _load(path: str | None, overrides: Sequence[str], memory: str | None = None, untrained: bool = False) -> Loaded:
+    from pipeline.config.load import load_config
+
+    given = [] if memory is None else [f"run.memory={memory}"]
+    return load_config(path, [*overrides, *given], untrained=untrained)
+
+
+def main() -> None:
+    """Entry point of the command."""
+    with ending():
+        cli(prog_name="vitrine")

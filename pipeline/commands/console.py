@@ -1,0 +1,327 @@
+"""What the command prints: results on stdout, as tables or as one JSON document; progress, logs and errors on
+stderr.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import sys
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from pipeline.report.printing import document, echo, printable, table
+
+if TYPE_CHECKING:
+    from encoders.training.fusion_trainer import TrainedFusion
+    from encoders.training.trainer import Trained
+    from lookup.filters.where import Condition
+    from lookup.store.manifest import Manifest
+    from pipeline.commands.doctor import Check
+    from pipeline.config.load import Row
+    from pipeline.evaluate.evaluation import Evaluation
+    from pipeline.evaluate.questions import Answered
+    from pipeline.preflight.check import Checked
+    from pipeline.publish.verify import Verified
+    from pipeline.report.notices import Notice
+    from pipeline.report.run_report import RunReport
+
+_log = logging.getLogger(__name__)
+_MOST_LOSSES = 5  # kinds of losses; the report has more
+
+
+def result(value: Any, as_json: bool, line: str) -> None:
+    """A result of one line."""
+    if as_json:
+        document(value)
+    else:
+        echo(line)
+
+
+def logs(level: str) -> None:
+    """Send our log lines to stderr, and other libraries' from WARNING on."""
+    handler = _Stderr()
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
+    handler.addFilter(_for_people)
+    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    for package in ("pipeline", "encoders", "index_builders", "lookup", "foundation"):
+        logging.getLogger(package).setLevel(level)
+
+
+def _for_people(record: logging.LogRecord) -> bool:
+    """Whether a line is for the user. The run's log.txt has the others too."""
+    if record.name.startswith("apache_beam") and record.levelno >= logging.ERROR:
+        return False  # the traceback of a failed worker, several times; the command ends by telling what it was
+    # Beam announces a client for Google's cloud that is not installed each time that it is imported.
+    return "apitools not found" not in record.getMessage()
+
+
+class _Stderr(logging.StreamHandler[Any]):
+    """Writes to what sys.stderr is now: while a bar is shown, rich stands there and prints lines above it."""
+
+    @property
+    def stream(self) -> Any:
+        """The present stderr."""
+        return sys.stderr
+
+    @stream.setter
+    def stream(self, _: Any) -> None:
+        """StreamHandler's __init__ sets one; it is not kept."""
+
+
+def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json: bool) -> None:
+    """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
+    from pipeline.commands.plan_page import forecast_lines, forecast_table
+
+    made, found = checked.plan, checked.taken
+    largest = max((unit.size for unit in made.units), default=0)
+    totals = {
+        "rows": made.rows,
+        "units": len(made.units),
+        "duplicates": made.duplicates,
+        "bytes": made.size,
+        "largest_unit_bytes": largest,
+        "notices": [one.model_dump() for one in made.notices],
+        "warnings": [one.parts() for one in checked.warnings],
+    }
+    if as_json:
+        taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
+        seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds, "measures": measures}
+        rows = {name: one.rows for name, one in found.partitions.items()}
+        indexes = {name: {**asdict(one), "ids_bytes": found.ids[name]} for name, one in found.partitions.items()}
+        at_once = asdict(found.at_once)
+        document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
+        return
+    echo(
+        f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
+        f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
+    )
+    _notices(made.notices)
+    for one in checked.warnings:
+        echo(printable(f"warning: {one.line()}"))
+    for line in forecast_lines(found, encode_seconds, measures):
+        echo(line)
+    table(*forecast_table(found))
+
+
+def report(made: RunReport, store: str, as_json: bool) -> None:
+    """What a run did. Where stdout does not take it, that is told, and is no failure: the snapshot stands."""
+    try:
+        _report(made, store, as_json)
+    except OSError as err:
+        where = f"{store.rstrip('/')}/runs/{made.run}/run.json"
+        _log.warning("the result could not be printed (%s): it is in %s", err, where)
+
+
+def _report(made: RunReport, store: str, as_json: bool) -> None:
+    if as_json:
+        document(made.model_dump(mode="json"))
+        return
+    table(
+        ["step", "seconds", "counts"],
+        [[s.name, f"{s.seconds:.1f}", ", ".join(f"{k} {v:,}" for k, v in s.counts.items())] for s in made.steps],
+    )
+    _partitions(made.partitions)
+    if made.rejects:
+        table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in made.rejects.items()])
+    if made.degraded:
+        table(
+            ["indexed without one modality for", "rows"],
+            [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
+        )
+    if made.details:
+        table(
+            ["most often", "because", "rows", "such as"],
+            [
+                [one.outcome.replace("_", " "), one.detail, f"{one.rows:,}", one.example]
+                for one in made.details[:_MOST_LOSSES]
+            ],
+        )
+    _notices(made.notices)
+    if made.photos_lost:
+        echo(f"{made.photos_lost:,} of {made.photos:,} photos of the rows embedded are lost")
+    echo(
+        f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
+        f"{made.rows_in_snapshot:,} in the snapshot"
+    )
+    echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
+
+
+def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
+    """What a training made, and what of the catalog it could not use."""
+    if as_json:
+        document({**asdict(made), "left_out": left_out})
+        return
+    if left_out:
+        table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+    recall = "nothing was held out" if made.recall is None else f"held-out text-to-photo recall {made.recall:.3f}"
+    echo(
+        f"{made.folder}: {made.pairs:,} pairs learned in {made.steps:,} steps and {made.seconds / 60:.1f} minutes; "
+        f"{recall}, best at step {made.best_step:,}"
+    )
+
+
+def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool) -> None:
+    """What a training of a fusion made, and what of the catalog it could not use."""
+    if as_json:
+        document({**asdict(made), "left_out": left_out})
+        return
+    if left_out:
+        table(["not learned from", "rows"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
+    recall = "nothing was held out" if made.recall is None else f"held-out recall {made.recall:.3f}"
+    model = str(made.folder) if "/" in str(made.folder) else f"./{made.folder}"  # a bare name is one of models.lock
+    echo(
+        f"{made.folder}: {made.products:,} products learned in {made.steps:,} steps and {made.seconds / 60:.1f} "
+        f"minutes; {recall}, best at step {made.best_step:,}; use it as fusion.model={model}"
+    )
+
+
+def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool) -> None:
+    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
+    from pipeline.evaluate.questions import filtered
+
+    if as_json:
+        listed = [
+            {
+                "query": asdict(one.question),
+                "where": [str(condition) for condition in where],
+                "load_ms": round(1000 * one.load_seconds, 3),
+                "ms": round(1000 * one.seconds, 3),
+                "hits": [asdict(hit) for hit in one.hits],
+            }
+            for one in answered
+        ]
+        document(listed if many else listed[0])
+        return
+    echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
+    for one in answered:
+        echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
+        rows = [
+            [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
+            for i, hit in enumerate(one.hits, 1)
+        ]
+        if rows:
+            table(["", "score", "id", "category", "attributes"], rows)
+        else:
+            echo("nothing was found" + (f": {printable(one.note)}" if one.note else ""))
+    if html is not None:
+        echo(f"page of hits: {html}")
+
+
+def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
+    """What an evaluation measured: first how good, then where it is lost."""
+    from pipeline.evaluate.page import counted, loss_table, quality_table
+
+    if as_json:
+        document(asdict(made))
+        return
+    for line in counted(made):
+        echo(line)
+    table(*quality_table(made))
+    if made.losses:
+        table(*loss_table(made))
+    if html is not None:
+        echo(f"page with the plot: {html}")
+
+
+def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
+    """A snapshot in short, or with --json its whole manifest."""
+    from pipeline.report.index_page import identity_table, index_table, missing_table, notes_table, training_table
+
+    if as_json:
+        document(
+            {
+                "snapshot": name,
+                "rows": manifest.rows,
+                "rejects": manifest.rejects(),
+                "manifest": manifest.model_dump(mode="json"),
+            }
+        )
+        return
+    echo(
+        f"snapshot {name}, made {manifest.created_at:%Y-%m-%d %H:%M:%S} UTC by run {manifest.run}"
+        f", parent {manifest.parent}"
+    )
+    echo(
+        f"{manifest.rows:,} products in {len(manifest.partitions)} partitions and {len(manifest.shards)} shards, "
+        f"{manifest.dim} dimensions"
+    )
+    for modality, encoder in (("text", manifest.text), ("image", manifest.image)):
+        if encoder is not None:
+            echo(f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}")
+    attributes = ", ".join(map(partial(_typed, manifest.attribute_types), manifest.attributes))
+    echo(f"fusion: {manifest.fusion['type']}; attributes: {attributes or 'none'}")
+    table(*index_table(manifest))
+    after = notes_table(manifest), training_table(manifest), missing_table(manifest), identity_table(manifest)
+    for made in after:
+        if made[1]:
+            table(*made)
+    rejects = sorted(manifest.rejects().items())
+    if rejects:
+        table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])
+    if html is not None:
+        echo(f"page with the plots: {html}")
+
+
+def verified(found: Verified, as_json: bool) -> None:
+    """That a snapshot is whole."""
+    what = f"snapshot {found.snapshot} is" if found.snapshots == 1 else f"all {found.snapshots} snapshots are"
+    result(asdict(found), as_json, f"{what} whole: {found.files} files, {found.bytes / 1e6:,.1f} MB")
+
+
+def checks(done: Sequence[Check], as_json: bool) -> None:
+    """What the doctor found."""
+    if as_json:
+        document([asdict(check) for check in done])
+        return
+    table(
+        ["", "check", "found", "to do"],
+        [["ok" if c.ok else "NO", c.name, c.found, "" if c.ok else c.fix] for c in done],
+    )
+
+
+def config(rows: Sequence[Row], as_json: bool) -> None:
+    """The effective config with origins."""
+    if as_json:
+        document({row.key: {"value": row.value, "origin": row.origin} for row in rows})
+        return
+    width = max(len(row.key) for row in rows)
+    for row in rows:
+        echo(f"{row.key:{width}}  {json.dumps(row.value, ensure_ascii=False)}  # {row.origin}")
+
+
+def _notices(notices: Iterable[Notice]) -> None:
+    for one in notices:
+        for line in one.lines():
+            echo(printable(line))
+
+
+def _partitions(rows: Iterable[Any]) -> None:
+    listed = [
+        [
+            r.name,
+            f"{r.rows:,}",
+            r.index_type,
+            str(r.nprobe or "-"),
+            f"@{r.k} {r.recall:.3f}" if r.nprobe else "exact",
+            "kept" if r.reused else f"{r.build_seconds:.1f} s",
+        ]
+        for r in rows
+    ]
+    table(["partition", "rows", "index", "nprobe", "recall", "built in"], listed)
+
+
+def _typed(types: dict[str, str], name: str) -> str:
+    """An attribute and its type, where that is not plain text."""
+    kind = types.get(name, "string")
+    return name if kind == "string" else f"{name} ({kind})"
+
+
+def _first(attributes: dict[str, Any]) -> str:
+    from lookup.hit import words
+
+    return "  ".join(words(value) for value in list(attributes.values())[:3] if value is not None)[:80]

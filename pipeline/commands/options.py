@@ -1,0 +1,20 @@
+"""Options and arguments that several commands take."""
+
+from __future__ import annotations
+
+import click
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON document on stdout.")
+config_option = click.option("-c", "--config", "config", type=click.Path(), help="YAML file; see configs/.")
+category_option = click.option("--category", help="Only this category: a partition of the catalog.")
+memory_option = click.option(
+    "--memory", metavar="SIZE", help="Bytes that the run may hold, such as 4GB; the same as run.memory=SIZE."
+)
+overrides_argument = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
+store_argument = click.argument("store")
+COUNT = click.IntRange(min=1)
+
+
+def example(*lines: str) -> str:
+    """What `--help` shows below the options."""
+    return "\b\nExample:\n" + "\n".join(f"  {line}" for line in lines)

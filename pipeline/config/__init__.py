@@ -1,0 +1,1 @@
+"""The config: its sections, where values come from, and all problems at once."""

@@ -1,0 +1,55 @@
+"""What of a config decides embeddings: its towers, its fusion, the limits on photos; and the identity of all that."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from encoders.fusion.base import Fusion, Tower, load_fusion
+from encoders.models.folders import changed_model
+from encoders.photos.decode import PhotoLimits
+from foundation.identity import identity_of
+from index_builders.rows.shards import FORMAT
+from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig
+
+
+def tower_dims(config: Config) -> tuple[int | None, int | None]:
+    """Lengths of the text and the image tower's vectors; None for a tower that is absent."""
+    text, image = config.encoders.text_spec, config.encoders.image_spec
+    return text.dim if text else None, image.dim if image else None
+
+
+def towers(config: Config) -> tuple[Tower | None, Tower | None]:
+    """What a fusion may know of the text and the image encoder; None for a tower that is absent."""
+    return Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
+
+
+def fusion_of(config: Config) -> Fusion:
+    """The live fusion, once per process; InputError when it does not fit the towers."""
+    return load_fusion(config.fusion_spec, *towers(config), config.encoders.device)
+
+
+def photo_limits(settings: CatalogConfig) -> PhotoLimits:
+    """What one photo may cost."""
+    return PhotoLimits(settings.max_photo_bytes, settings.max_photo_pixels, settings.max_photo_seconds)
+
+
+def encoding_identity(config: Config) -> str:
+    """64 hex digits of everything but the rows that decides a shard's bytes."""
+    encoders = config.encoders
+    return identity_of(
+        {
+            "format": FORMAT,
+            "text": encoders.text_spec.identity if encoders.text_spec else None,
+            "image": encoders.image_spec.identity if encoders.image_spec else None,
+            "fusion": config.fusion_spec.identity,
+            "towers": config.shards.towers,
+            "photo_limits": asdict(photo_limits(config.catalog)),
+        }
+    )
+
+
+def refuse_other_models(config: Config, encoding: str) -> None:
+    """VitrineError when the encoders and the fusion are not those that `encoding` was told of any more."""
+    if encoding_identity(config) != encoding:
+        raise changed_model("a model of encoders or fusion, which the plan saw,")

@@ -1,0 +1,215 @@
+"""The sections of the config: frozen, every key with its type, default and meaning. config.py loads them."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+
+from encoders.base import EncoderSpec, encoder_spec
+from index_builders.devices import DEVICE
+from pipeline.config.byte_sizes import Bytes
+from pipeline.config.specs import Fields, checked_tower
+
+Count = Annotated[int, Field(ge=1, strict=True)]
+Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
+Name = Annotated[str, Field(min_length=1)]
+Switch = Annotated[bool, Field(strict=True)]
+
+
+def _listed(value: object) -> object:
+    return [value] if isinstance(value, str) else value
+
+
+def _words(value: object) -> object:
+    listed = _listed(value)
+    if isinstance(listed, list) and not all(isinstance(one, str) for one in listed):
+        raise ValueError('words in quotes, as ["null", "nan"], because YAML reads null and 0 otherwise')
+    return listed
+
+
+class Section(BaseModel):
+    """A frozen part of the config that refuses unknown keys."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class CatalogConfig(Section):
+    """The input table, its columns, and where its photos are."""
+
+    path: Name = Field(
+        description="Parquet file, folder or glob; local (relative to the current directory) or an fsspec URL"
+    )
+    image_root: Name | None = Field(
+        None, description="folder that photo paths are relative to and stay inside; null: the catalog's folder"
+    )
+    columns: dict[Name, Name] = Field(
+        {}, description="canonical column: its name in the file; columns not listed keep their names"
+    )
+    text: tuple[Name, ...] = Field(
+        ("title", "description"), description="canonical columns joined, in order, for the text tower"
+    )
+    image: Name | None = Field(
+        "image_link", description="canonical column of the first photo: path, file URI, bytes or {bytes, path}"
+    )
+    more_images: Name | None = Field(
+        None,
+        description="canonical column of further photos, such as additional_image_link: a list, or paths with commas "
+        "between",
+    )
+    partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
+    partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
+    partition_separator: Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+        (">",),
+        description="what separates levels, one or several; with spaces, as ` / `, only where there are spaces",
+    )
+    attributes: tuple[Name, ...] = Field(
+        ("title",), description="canonical columns carried to each hit, and filtered by"
+    )
+    prices: tuple[Name, ...] = Field(
+        (), description="those of the attributes that are prices, as in `1,299.00 USD`: filters compare the amounts"
+    )
+    decimal_mark: Literal[".", ","] | None = Field(
+        None,
+        description="the decimal mark of prices that can be read in two ways, as `1,299`; null: such are not read",
+    )
+    null_words: Annotated[tuple[Name, ...], BeforeValidator(_words)] = Field(
+        (), description="words that are null in every column, as `nan` or `\\N`; trimmed, case counts"
+    )
+    image_identity: Literal["stat", "bytes", "version"] = Field(
+        "stat", description="what tells that a photo changed: path + size + mtime, its bytes, or path + version_column"
+    )
+    version_column: Name | None = Field(None, description="canonical column whose value changes with the photo")
+    # 20 MB and 50 MP: caps under which none of 7,500 damaged or hostile photos exhausted a worker.
+    max_photo_bytes: Bytes = Field(
+        20_000_000, description="bytes of a photo file, such as 20MB; larger ones are rejected"
+    )
+    max_photo_pixels: Count = Field(
+        50_000_000, description="width x height that a photo may claim; larger ones are not decoded"
+    )
+    max_photo_seconds: Seconds = Field(
+        10.0, description="seconds of CPU that decoding a photo may take; one that takes longer is given up"
+    )
+    max_text_chars: Count = Field(
+        10_000, description="characters of cleaned text that reach the text tower; the rest is cut"
+    )
+    max_row_bytes: Bytes = Field(
+        67_108_864, description="bytes of a row's columns in use once decoded, such as 64MiB; larger rows are rejected"
+    )
+    max_partitions: Count = Field(
+        256, description="partitions beyond which the partition column is taken for a mistake"
+    )
+
+
+class EncodersConfig(Section):
+    """The towers; each may be null, not both. A tower is the fields of a spec, completed with its defaults."""
+
+    device: str = Field("cpu", pattern=DEVICE, description="where encoders run: cpu, cuda or cuda:N")
+    text: Annotated[Fields | None, PlainValidator(checked_tower("text"))] = Field(
+        {"type": "hashed_text", "dim": 256},
+        validate_default=True,
+        description="encoder of texts, by type; null: no text tower",
+    )
+    image: Annotated[Fields | None, PlainValidator(checked_tower("image"))] = Field(
+        {"type": "photo_descriptors"},
+        validate_default=True,
+        description="encoder of photos, by type; null: no image tower",
+    )
+
+    @property
+    def text_spec(self) -> EncoderSpec | None:
+        """The spec that `text` describes."""
+        return None if self.text is None else encoder_spec(self.text)
+
+    @property
+    def image_spec(self) -> EncoderSpec | None:
+        """The spec that `image` describes."""
+        return None if self.image is None else encoder_spec(self.image)
+
+    @property
+    def networks_on_cpu(self) -> bool:
+        """Whether networks compute on the CPU, where each takes all cores."""
+        specs = (self.text_spec, self.image_spec)
+        return self.device == "cpu" and any(spec is not None and spec.network for spec in specs)
+
+
+class ShardsConfig(Section):
+    """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
+
+    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group; at most 32,768 count")
+    max_unit_bytes: Bytes = Field(
+        268_435_456,
+        description="bytes of a unit's used columns once decoded, such as 256MiB; more are refused, over 1 GiB always",
+    )
+    towers: Switch = Field(
+        True, description="keep the vectors of both towers beside the embedding, for whoever reads shards"
+    )
+
+
+class GatesConfig(Section):
+    """What a snapshot must satisfy to be published. Shares are of 1."""
+
+    max_reject_share: Share = Field(0.05, description="rejected rows, share of the rows read")
+    max_degraded_share: Share = Field(
+        0.3, description="rows indexed without one of their modalities, share of the rows embedded"
+    )
+    max_photos_lost_share: Share = Field(
+        0.3, description="photos that could not be read, share of those of the rows embedded; least_rows of them"
+    )
+    max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
+    least_rows: Count = Field(
+        20,
+        description="rows, or photos, that must be lost before max_row_drop, or max_photos_lost_share, refuses: one "
+        "gone of three stops nothing",
+    )
+    max_moved_share: Share = Field(
+        0.01,
+        description="of a category that is run alone: published products that stand in other categories by now, share "
+        "of its products; least_rows of them at least",
+    )
+    max_changed_types: int = Field(
+        0,
+        ge=0,
+        strict=True,
+        description="attributes that no longer compare with the parent's, as a number that became text",
+    )
+    min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
+    max_missing_shift: Share = Field(
+        0.05,
+        description="share of products without photo among hits of queries by text, more or less than under the text "
+        "tower alone; likewise of those without text, by photo",
+    )
+
+
+class StoreConfig(Section):
+    """Where snapshots are published."""
+
+    path: Name = Field(description="folder of the store, relative to the current directory; made where it is absent")
+
+
+class RunConfig(Section):
+    """How the machine is used; no value here changes a result."""
+
+    workers: Count = Field(
+        2,
+        description="threads of the local runner, each with a unit in memory; they share one encoder. Networks on a "
+        "CPU take all its cores, so that one worker feeds them",
+    )
+    photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
+    part_rows: Count = Field(
+        262_144,
+        description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
+        "parts, in parallel, and merged on disk",
+    )
+    memory: Bytes | None = Field(
+        None,
+        description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
+        "refused; null: any",
+    )
+    stall_minutes: Annotated[float, Field(gt=0)] | None = Field(
+        30,
+        description="minutes without any progress (a micro-batch, a photo, rows read, a unit, a step) after which a "
+        "run or a training is ended, its stacks in the log; null: never",
+    )
+    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")

@@ -1,0 +1,163 @@
+"""The specs inside a config: which fields they have depends on their `type`, and their own modules validate them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from pydantic import ValidationError
+from pydantic_core import InitErrorDetails, PydanticCustomError
+
+from encoders.base import EncoderSpec, Modality, encoder_spec, encoder_types, spec_class
+from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
+from foundation.errors import InputError
+from foundation.metric import Metric
+from index_builders.base import builder_types
+from index_builders.settings import AUTO, IndexSettings
+from pipeline.config.layers import Tree, nearest
+from pipeline.config.yaml_files import Problem, shown
+
+Fields = dict[str, Any]
+
+SPECS: dict[str, tuple[str, Callable[[], list[str]]]] = {  # key of a spec -> its package and the types there
+    "encoders.text": ("encoders.types", encoder_types),
+    "encoders.image": ("encoders.types", encoder_types),
+    "fusion": ("encoders.fusion", fusion_types),
+    "index.large": ("index_builders.types", builder_types),  # or auto, which is no module
+}
+
+
+def checked_tower(modality: Modality) -> Callable[[Any], Fields | None]:
+    """A validator: the fields of an encoder of `modality`, completed with their defaults, or None."""
+
+    def checked(value: Any) -> Fields | None:
+        if value is None:
+            return None
+        spec: EncoderSpec = _spec(value, encoder_spec, encoder_types)
+        if modality not in spec.modalities:
+            able = [
+                name
+                for name in encoder_types()
+                if modality in spec_class("encoders.types", [name], {"type": name}).modalities
+            ]
+            raise PydanticCustomError(
+                "modality", "an encoder of {wanted}: {able}", {"wanted": modality, "able": ", ".join(able)}
+            )
+        return spec.model_dump(mode="json")
+
+    return checked
+
+
+def checked_fusion(value: Any) -> Fields:
+    """A validator: the fields of a fusion, completed with their defaults."""
+    spec: FusionSpec = _spec(value, fusion_spec, fusion_types)
+    return spec.model_dump(mode="json")
+
+
+def checked_index(settings: IndexSettings) -> IndexSettings:
+    """`settings` after a trial of `large`, whose fields depend on its `type`."""
+    try:
+        settings.choose(rows=10**9, dim=256)
+    except InputError as err:
+        wrong = [
+            InitErrorDetails(
+                type=PydanticCustomError("spec", "{said}", {"said": err.expected}), loc=("large",), input=settings.large
+            )
+        ]
+    except ValidationError as err:
+        wrong = [
+            InitErrorDetails(
+                type=PydanticCustomError(line["type"], "{said}", {"said": line["msg"]}),
+                loc=("large", *line["loc"]),
+                input=line["input"],
+            )
+            for line in err.errors(include_url=False)
+        ]
+    else:
+        return settings
+    raise ValidationError.from_exception_data("index", wrong)
+
+
+def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
+    """What the fusion of a raw tree lacks: towers that it needs, states of them, or, unless `untrained`, its training;
+    and a metric that its items are not made for.
+
+    Nothing is told of specs that are wrong in themselves: that is told elsewhere.
+    """
+    fusion: FusionSpec | None = _parsed(tree.get("fusion"), fusion_spec)
+    encoders = tree.get("encoders")
+    if fusion is None or not isinstance(encoders, dict):
+        return []
+    problems = list(_tower_problems(fusion, encoders))
+    if fusion.learned and getattr(fusion, "model", None) is None and not untrained:
+        fix = "`vitrine train fusion -c CONFIG --out FOLDER` makes one; then set fusion.model=FOLDER"
+        problems.append(Problem("fusion.model", "null", f"the folder of a trained {fusion.type}", fix))
+    return [*problems, *_metric_problems(fusion, encoders, tree.get("index"))]
+
+
+def _metric_problems(fusion: FusionSpec, encoders: Tree, index: Any) -> Iterator[Problem]:
+    """Of two towers, items that lack a modality can be shorter: cosine and L2 would put these first."""
+    metric = index.get("metric") if isinstance(index, dict) else None
+    both = all(encoders.get(modality) is not None for modality in ("text", "image"))
+    if both and not fusion.unit_items and metric in (Metric.COSINE, Metric.L2):
+        expected = (
+            f"{Metric.INNER_PRODUCT}, because fusion.type is {fusion.type}: its items are shorter where a modality is "
+            f"missing, and {metric} would put them first"
+        )
+        able = ", ".join(name for name in fusion_types() if _unit(name))
+        fix = f"set index.metric={Metric.INNER_PRODUCT}, or a fusion whose items are of unit length: {able}"
+        yield Problem("index.metric", shown(metric), expected, fix)
+
+
+def _unit(name: str) -> bool:
+    """Whether items of fusions of the type `name` are of unit length."""
+    spec: type[FusionSpec] = spec_class("encoders.fusion", [name], {"type": name})
+    return spec.unit_items
+
+
+def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
+    for modality in sorted(fusion.needs):
+        key, value = f"encoders.{modality}", encoders.get(modality)
+        spec: EncoderSpec | None = _parsed(value, encoder_spec)
+        if value is None and encoders.get("text" if modality == "image" else "image") is not None:
+            expected = f"an encoder, because fusion.type is {fusion.type}"
+            yield Problem(key, "null", expected, "name one, or set fusion.type=concat, which works with one tower")
+        elif spec is not None and fusion.reads_states and not spec.gives_states:
+            able = [name for name in encoder_types() if _gives(name, modality)]
+            expected = f"an encoder with states of tokens or patches, which {fusion.type} reads: {', '.join(able)}"
+            fix = "choose one of these, or set fusion.type=transformer, which reads vectors only"
+            yield Problem(f"{key}.type", shown(spec.type), expected, fix)
+
+
+def _gives(name: str, modality: Modality) -> bool:
+    """Whether encoders of the type `name` give states of `modality`."""
+    spec: type[EncoderSpec] = spec_class("encoders.types", [name], {"type": name})
+    return spec.gives_states and modality in spec.modalities
+
+
+def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:
+    """The spec that `value` describes; None where it describes none."""
+    try:
+        return parse(value) if isinstance(value, dict) else None
+    except (InputError, ValidationError):
+        return None
+
+
+def fields_of(key: str, value: Fields) -> list[str]:
+    """The fields that the spec at dotted `key` may have, given its `type`."""
+    package, types = SPECS[key]
+    if key == "index.large" and value.get("type") == AUTO:
+        return ["type"]
+    return list(spec_class(package, types(), value).model_fields)
+
+
+def _spec(value: Any, parse: Callable[[Fields], Any], types: Callable[[], list[str]]) -> Any:
+    """The spec that mapping `value` describes; problems keep their own keys, to which pydantic adds the outer ones."""
+    if not isinstance(value, dict):
+        raise PydanticCustomError("spec", "a mapping with `type`: {types}", {"types": ", ".join(types())})
+    try:
+        return parse(value)
+    except InputError as err:
+        near = nearest(str(value.get("type")), types())
+        said = f"{err.expected}; did you mean {near}?" if near else err.expected
+        raise PydanticCustomError("spec", "{said}", {"said": said}) from err

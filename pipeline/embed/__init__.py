@@ -1,0 +1,1 @@
+"""Units into shards: read, fingerprint, encode, fuse, write."""

@@ -1,0 +1,45 @@
+"""What a unit lost, counted by what its details have in common: 376 photos that are HTML are one line, not 376."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from lookup.store.manifest import DetailCount
+
+_MOST = 20  # of a unit; its record, and so the manifest, has them all
+_LONGEST = 300  # characters of an example
+
+
+def detail_counts(good: pa.Table, bad: pa.Table) -> tuple[DetailCount, ...]:
+    """The most frequent losses of a unit: rejected rows, degraded ones, and those that lost some of their photos."""
+    found: dict[tuple[str, str, str, str], list[str]] = {}
+    _add(found, "rejected", bad, "reject")
+    _add(found, "degraded", good.filter(pc.is_valid(good.column("degraded"))), "degraded")
+    short = pc.and_(pc.is_null(good.column("degraded")), pc.greater(good.column("photos_lost"), 0))
+    _add(found, "photos_lost", good.filter(short), "image_fault")
+    counts = [
+        DetailCount(
+            partition=partition, outcome=outcome, reason=reason, detail=detail, rows=len(examples), example=examples[0]
+        )
+        for (partition, outcome, reason, detail), examples in found.items()
+    ]
+    return tuple(
+        sorted(counts, key=lambda one: (-one.rows, one.partition, one.outcome, one.reason, one.detail))[:_MOST]
+    )
+
+
+def common_part(detail: str) -> str:
+    """What a detail has in common with others of its kind: what stands before the first `: `."""
+    return detail.partition(": ")[0][:_LONGEST]
+
+
+def _add(found: dict[tuple[str, str, str, str], list[str]], outcome: str, rows: pa.Table, reason: str) -> None:
+    if not rows.num_rows:
+        return
+    columns = [rows.column(name).to_pylist() for name in ("partition", reason, "detail", "id")]
+    for partition, code, detail, row_id in zip(*columns, strict=True):
+        key = (partition, outcome, code, common_part(detail or ""))
+        own = (detail or "").removeprefix(key[-1]).removeprefix(": ")
+        example = ": ".join(filter(None, ((row_id or "no id")[:100], own)))[:_LONGEST]
+        found.setdefault(key, []).append(example)

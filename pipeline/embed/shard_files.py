@@ -1,0 +1,237 @@
+"""A unit's files in the store: the shard, its rejects, and the record that is written last and makes them whole."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from foundation.errors import IntegrityError, VitrineError
+from index_builders.rows.shards import shard_schema, write_shard
+from lookup.filters.prices import PRICE
+from lookup.store.digests import digest_file
+from lookup.store.fields import FileRef, NamedRecord
+from lookup.store.manifest import RejectCount, Segment, ShardRecord
+from lookup.store.records import read_record, write_record
+from lookup.store.store import Store
+from pipeline.catalog.prices import unread
+from pipeline.config.encoding import tower_dims
+from pipeline.config.load import Config
+from pipeline.embed.loss_details import detail_counts
+from pipeline.embed.rows import count_pairs, split
+
+_REJECT_COLUMNS = {"row": "row", "id": "id", "partition": "partition", "reject": "reason", "detail": "detail"}
+
+
+def reusable_shard(store: Store, name: str) -> ShardRecord | None:
+    """The record of shard `name` when it and its files are whole; None when the shard has to be written (again)."""
+    record = own_record(store, name)
+    if record is None:
+        return None
+    files = [file for file in (record.file, record.rejects) if file is not None]
+    return record if all(store.stands(file) for file in files) else None
+
+
+def own_record(store: Store, name: str) -> ShardRecord | None:
+    """The record of shard `name`, whatever became of its files; None when there is none of that name."""
+    return read_record(store, _record_path(name), ShardRecord, name)
+
+
+def shard_record(store: Store, name: str) -> ShardRecord:
+    """The record of a shard that this run wrote or found whole."""
+    record = own_record(store, name)
+    if record is None:
+        came = "none, an altered one, or that of another shard"
+        raise IntegrityError(
+            f"the record of shard {name} in {_record_path(name)}", came, "run again: it is written anew"
+        )
+    return record
+
+
+def write_unit(
+    store: Store, name: str, fused: pa.Table, config: Config, photo_state: str = "", before: str = ""
+) -> ShardRecord:
+    """Write a fused unit as shard `name`: rows that are good, rows that are not, and then the record.
+
+    Where shard `before`, of the try before this one, came out the same, that is the unit's.
+    """
+    good, bad = split(fused)
+    with store.scratch() as folder:
+        segments = _write_good(good, config, folder / "shard.parquet") if good.num_rows else ()
+        if bad.num_rows:
+            _write_rejects(bad, folder / "rejects.parquet")
+        same = _same_as(store, before, folder, photo_state) if before else None
+        if same is not None:
+            return same
+        file = _put(store, folder / "shard.parquet", f"shards/{name}.parquet", good.num_rows)
+        rejects = _put(store, folder / "rejects.parquet", f"shards/{name}.rejects.parquet", bad.num_rows)
+    record = ShardRecord(
+        name=name,
+        rows_in=fused.num_rows,
+        file=file,
+        rejects=rejects,
+        segments=segments,
+        rejected=tuple(
+            RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, "partition", "reject")
+        ),
+        photo_state=photo_state,
+        details=detail_counts(good, bad),
+    )
+    kept = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
+    if kept != record.rows_in:
+        raise VitrineError(
+            f"{record.rows_in} rows embedded or rejected", f"{kept} rows in shard {name}", "report this: rows were lost"
+        )
+    write_record(store, _record_path(name), record)
+    return record
+
+
+class Mark(NamedRecord):
+    """What a run notes of a finished unit: its shard, and whether that stood before. Its name is its path."""
+
+    shard: str
+    reused: bool
+
+
+def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> None:
+    """Note in the run's folder that a unit is done. A runner that does a unit twice has not found it standing."""
+    path = _mark_path(run, unit)
+    done_before = read_record(store, path, Mark)
+    if done_before is None or done_before.shard != shard:
+        write_record(store, path, Mark(name=path, shard=shard, reused=reused))
+
+
+class PlanKey(NamedRecord):
+    """Which plan the units of a run are numbered by: its marks mean nothing under another one. Its name is its path."""
+
+    key: str
+
+
+def note_key(store: Store, run: str, key: str) -> None:
+    """Note the key of a run's plan, for a run that goes on where this one is stopped."""
+    path = _key_path(run)
+    write_record(store, path, PlanKey(name=path, key=key))
+
+
+def noted_key(store: Store, run: str) -> str | None:
+    """The key of a run's plan; None where it is not known."""
+    note = read_record(store, _key_path(run), PlanKey)
+    return None if note is None else note.key
+
+
+def finished_units(store: Store, run: str) -> set[int]:
+    """The numbers of the units that a run has done; the marks are not read."""
+    stems = (Path(name).stem for name in store.names(f"runs/{run}/units"))
+    return {int(stem) for stem in stems if stem.isdigit()}
+
+
+def unfinished(store: Store, key: str, run: str) -> str | None:
+    """The last run before this one, when it had the same plan and published nothing."""
+    earlier = [name for name in store.names("runs") if name != run]
+    if not earlier:
+        return None
+    ended_well = noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
+    same = noted_key(store, earlier[-1]) == key
+    return earlier[-1] if same and not ended_well else None
+
+
+def noted(store: Store, name: str, key: str) -> object:
+    """The value of `key` in a run's JSON note; None where the note is absent or damaged, as if never written."""
+    try:
+        note = json.loads(store.read(name))
+    except (FileNotFoundError, ValueError):
+        return None
+    return note.get(key) if isinstance(note, dict) else None
+
+
+def marked_units(store: Store, run: str) -> dict[int, Mark]:
+    """Unit number -> what became of it, of the units that a run has done."""
+    folder = f"runs/{run}/units"
+    marks = {int(Path(name).stem): read_record(store, f"{folder}/{name}", Mark) for name in store.names(folder)}
+    return {unit: mark for unit, mark in marks.items() if mark is not None}
+
+
+def _same_as(store: Store, name: str, folder: Path, photo_state: str) -> ShardRecord | None:
+    """The record of shard `name` when it holds what was just written into `folder`, made of photos of this state."""
+    record = reusable_shard(store, name)
+    if record is None or record.photo_state != photo_state:
+        return None
+    for file, written in ((record.file, "shard.parquet"), (record.rejects, "rejects.parquet")):
+        path = folder / written
+        if (file is None) == path.exists() or (file is not None and digest_file(path)[0] != file.blake3):
+            return None
+    return record
+
+
+def _put(store: Store, source: Path, name: str, rows: int) -> FileRef | None:
+    return store.put(source, name, rows) if rows else None
+
+
+def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ...]:
+    text_dim, image_dim = tower_dims(config) if config.shards.towers else (None, None)
+    attributes = pa.schema(list(good.schema.field("attributes").type))
+    dim = good.schema.field("embedding").type.list_size
+    identities = {"text": config.encoders.text_spec, "image": config.encoders.image_spec, "fusion": config.fusion_spec}
+    metadata = {name: spec and spec.identity for name, spec in identities.items()}
+    schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
+    columns = [
+        good.column(field.name) if field.name in good.column_names else pa.nulls(good.num_rows, field.type)
+        for field in schema
+    ]
+    table = pa.Table.from_arrays(
+        [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
+    ).combine_chunks()
+    names = good.column("partition").combine_chunks().dictionary_encode()
+    changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
+    bounds = [0, *changes.tolist(), good.num_rows]
+    digests = write_shard(path, table, bounds)
+    degraded: dict[str, list[tuple[str, int]]] = {}
+    for partition, reason, rows in count_pairs(
+        good.filter(good.column("degraded").is_valid()), "partition", "degraded"
+    ):
+        degraded.setdefault(partition, []).append((reason, rows))
+    not_read = _unread_prices(good)
+    photos, lost = (good.column(name).to_numpy() for name in ("photo_count", "photos_lost"))
+    return tuple(
+        Segment(
+            partition=(partition := names[bounds[group]].as_py()),
+            row_group=group,
+            rows=bounds[group + 1] - bounds[group],
+            digest=digest,
+            degraded=tuple(degraded.get(partition, ())),
+            unread=tuple((price, int(rows[bounds[group] : bounds[group + 1]].sum())) for price, rows in not_read),
+            photos=int(photos[bounds[group] : bounds[group + 1]].sum()),
+            photos_lost=int(lost[bounds[group] : bounds[group + 1]].sum()),
+        )
+        for group, digest in enumerate(digests)
+    )
+
+
+def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Declared price -> which rows have a text that is none; only prices that have such."""
+    attributes = good.column("attributes").combine_chunks()
+    prices = [field.name for field in attributes.type if field.type == PRICE]
+    each = [(name, unread(pc.struct_field(attributes, name))) for name in prices]
+    return [(name, rows) for name, rows in each if rows.any()]
+
+
+def _write_rejects(bad: pa.Table, path: Path) -> None:
+    rejects = bad.select(list(_REJECT_COLUMNS)).rename_columns(_REJECT_COLUMNS).replace_schema_metadata(None)
+    pq.write_table(rejects, path, compression="zstd", write_page_checksum=True)
+
+
+def _record_path(name: str) -> str:
+    return f"shards/{name}.json"
+
+
+def _key_path(run: str) -> str:
+    return f"runs/{run}/key.json"
+
+
+def _mark_path(run: str, unit: int) -> str:
+    return f"runs/{run}/units/{unit:06d}.json"

@@ -1,0 +1,126 @@
+"""The embed step: units in, shards out, through one fused Beam stage. Finished units are never encoded twice."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import apache_beam as beam
+
+from foundation.errors import VitrineError
+from lookup.store.manifest import ShardEntry
+from lookup.store.store import Store
+from pipeline.config.encoding import refuse_other_models
+from pipeline.config.load import Config
+from pipeline.embed.shard_files import finished_units, mark_unit, marked_units, reusable_shard, shard_record, unfinished
+from pipeline.embed.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
+from pipeline.embed.tries import failed_rows
+from pipeline.engine.progress import Progress, begin, rows_under_way, watched
+from pipeline.engine.runners import run_pipeline
+from pipeline.plan.units import Plan, Unit
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """The shard of each unit, in the order of the plan, and how many stood before this run."""
+
+    shards: tuple[ShardEntry, ...]
+    reused: int
+
+
+def embed(
+    store: Store, config: Config, plan: Plan, run: str, beam_arguments: Sequence[str], progress: Progress | None
+) -> Embedded:
+    """Make the shards of all units of `plan`."""
+    resumed = _resume(store, config, plan, run)
+    todo = [unit for unit in plan.units if unit.number not in resumed]
+    if todo:
+        begin()
+        stage = Embed(config, run, plan.image_root, todo)
+
+        def build(pipeline: beam.Pipeline) -> None:
+            _ = pipeline | "Units" >> stage
+            refuse_other_models(config, plan.encoding)
+
+        with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)), store.scratch() as scratch:
+            run_pipeline(beam_arguments, config.run.workers, build, scratch)
+    marks = marked_units(store, run)
+    missing = [unit.number for unit in plan.units if unit.number not in marks]
+    if missing:
+        raise VitrineError(
+            f"{len(plan.units)} units done",
+            f"units {missing[:5]} are not",
+            "report this: the runner lost work; run again to go on",
+        )
+    shards = tuple(_entry(store, unit, marks[unit.number].shard) for unit in plan.units)
+    for unit, shard in zip(plan.units, shards, strict=True):
+        if shard.record.rows_in != unit.rows:
+            raise VitrineError(
+                f"{unit.rows} rows in unit {unit.number}",
+                f"{shard.record.rows_in}",
+                "the catalog changed during the run: run again",
+            )
+    return Embedded(shards, len(resumed) + sum(marks[unit.number].reused for unit in todo))
+
+
+class Embed(beam.PTransform):  # type: ignore[misc]
+    """Units -> references to shards. From ReadUnit to FuseAndWrite is one fused stage; only units are shuffled."""
+
+    def __init__(self, config: Config, run: str, root: str, units: Sequence[Unit]) -> None:
+        super().__init__()
+        self.config, self.run, self.root, self.units = config, run, root, units
+
+    def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
+        """Build the stage."""
+        read = (
+            pipeline
+            | "Plan" >> beam.Create(self.units).with_output_types(Unit)
+            | "Spread" >> beam.Reshuffle()
+            | "ReadUnit" >> beam.ParDo(ReadUnit(self.config, self.root))
+        )
+        if self.config.fusion_spec.reads_states:
+            return read | "EncodeFuseAndWrite" >> beam.ParDo(EncodeFuseAndWrite(self.config, self.root, self.run))
+        return (
+            read
+            | "EncodeTexts" >> beam.ParDo(EncodeTexts(self.config))
+            | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.config, self.root))
+            | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.config, self.run))
+        )
+
+
+def _rows_done(store: Store, run: str, plan: Plan) -> int:
+    finished = finished_units(store, run)
+    return sum(unit.rows for unit in plan.units if unit.number in finished) + rows_under_way(finished)
+
+
+def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str]:
+    """Units that an unfinished run of the same plan has done: unit -> shard, marked as done in this run too.
+
+    They are not even read again, where the catalog's files alone decide what a photo is. Where a photo may change
+    under an unchanged path, every unit is fingerprinted again, and a shard that stands is still not encoded again.
+    """
+    catalog_decides = config.encoders.image is None or config.catalog.image_identity == "version"
+    previous = unfinished(store, plan.key, run) if catalog_decides else None
+    resumed: dict[int, str] = {}
+    for number, mark in marked_units(store, previous).items() if previous else ():
+        record = reusable_shard(store, mark.shard)
+        if record is not None and not failed_rows(record):  # what failed may have passed meanwhile
+            mark_unit(store, run, number, mark.shard, reused=True)
+            resumed[number] = mark.shard
+    if resumed:
+        _log.info("resuming run %s: %d of %d units are done", previous, len(resumed), len(plan.units))
+    return resumed
+
+
+def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:
+    record = shard_record(store, name)
+    return ShardEntry(
+        record=record,
+        source=unit.path,
+        row_groups=(unit.first_group, unit.end_group),
+        segments=record.segments,
+        rejected=record.rejected,
+    )

@@ -1,0 +1,216 @@
+"""What stands in for a modality that a product lacks, where the fusion adds two towers: it belongs to the towers, so a
+run measures it on a sample of its catalog, once. The runs after it keep what the parent has: another value would be
+another fusion, and every product would be encoded again. The gate `missing_shares` tells when it no longer fits.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TypeVar
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
+from encoders.fusion.base import FusionSpec, fusion_spec
+from encoders.fusion.missing import FEWEST, Missing, Sample, measured_missing
+from encoders.training.fusion_lessons import asked_of
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.config.encoding import photo_limits
+from pipeline.config.load import Config
+from pipeline.embed.rows import embed_photos, embed_texts, vectors_of
+from pipeline.embed.shard_files import noted, unfinished
+from pipeline.engine.progress import Progress
+from pipeline.plan.forecast import Fitted
+from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
+from pipeline.plan.units import Plan
+
+_log = logging.getLogger(__name__)
+Result = TypeVar("Result")
+_MOST_ROWS = 2048  # that are encoded for it
+_MOST_UNITS = 64  # that they are drawn from, at random: each has to be read
+_DROPPED = (0.0, 0.25, 0.5, 0.75)  # of a title's words, in turn: queries are short or long
+_LEAST, _MOST = 0.05, 0.6  # share of products that lack a modality, as it is balanced for
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """Some rows of a unit, as they enter the encoders, and what somebody might ask for each; None: no text."""
+
+    rows: pa.Table
+    asked: list[str | None]
+
+
+def drawn(config: Config, plan: Plan, most: int) -> Iterator[Drawn]:
+    """About `most` rows that are no rejects, at random over units of the whole plan; the same for the same plan."""
+    draw = np.random.default_rng(0)
+    units = [plan.units[number] for number in sorted(draw.permutation(len(plan.units))[:_MOST_UNITS].tolist())]
+    total = sum(unit.rows for unit in units)
+    for unit in units:
+        table, texts = rows_of(unit, config.catalog, config, duplicates_of(unit)), texts_of(unit, config)
+        good = pc.is_null(table.column("reject"))
+        if unit.category:
+            good = pc.and_(good, pc.equal(table.column("partition"), unit.category))
+        able = np.flatnonzero(good.combine_chunks().to_numpy(zero_copy_only=False))
+        quota = min(len(able), math.ceil(most * unit.rows / total))
+        rows: list[int] = np.sort(draw.choice(able, quota, replace=False)).tolist()
+        picked = table.take(pa.array(rows, pa.int64()))
+        names = picked.column("id").to_pylist()
+        yield Drawn(picked, [_asked(name, texts[row], row) for name, row in zip(names, rows, strict=True)])
+
+
+def _asked(product: str, texts: tuple[str, ...], number: int) -> str | None:
+    """Words of the first text, mostly a title."""
+    if not texts or not texts[0].split():
+        return None
+    return asked_of(product, texts[:1], 1, _DROPPED[number % len(_DROPPED)], 0)[0]
+
+
+def adopted(config: Config, parent: Manifest | None) -> Config:
+    """`config` with what the parent has measured, where towers and fusion are the same; else as it is."""
+    if parent is None or config.fusion_spec.measure_weight is None:
+        return config
+    encoders = config.encoders
+    towers = (encoders.text_spec, parent.text), (encoders.image_spec, parent.image)
+    same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
+    fields = {**config.fusion, "missing": parent.fusion.get("missing")}
+    if not same or fields["missing"] is None or fields != parent.fusion:
+        return config
+    return with_fusion(config, fusion_spec(fields))
+
+
+def as_published(config: Config) -> Config:
+    """`adopted` of what the store at `store.path` publishes."""
+    store = Store.at(config.store.path)
+    current = store.current()
+    return adopted(config, store.manifest(current) if current else None)
+
+
+def to_measure(config: Config) -> bool:
+    """Whether a run of `config`, as it is, measures first."""
+    return config.fusion_spec.measure_weight is not None
+
+
+def with_fusion(config: Config, spec: FusionSpec) -> Config:
+    """`config` with that fusion."""
+    return config.model_copy(update={"fusion": spec.model_dump(mode="json")})
+
+
+def refitted(fit: Fitted, config: Config) -> Fitted:
+    """`fit` with the fusion of `config`."""
+    spec = config.fusion_spec
+    return replace(fit, embedding=with_fusion(fit.embedding, spec), building=with_fusion(fit.building, spec))
+
+
+def measured(
+    store: Store,
+    config: Config,
+    plan: Plan,
+    run: tuple[str, str],
+    progress: Progress | None,
+    counts: dict[str, int],
+) -> Config:
+    """`config` with what stands in measured on `plan`'s products, and noted in the run's folder: the run that resumes
+    this one goes on with it. `run` is the key of its plan, and its name.
+    """
+    missing = _noted_before(store, *run)
+    if missing is None:
+        missing = aside(lambda: _measured(config, plan, progress, counts))
+    counts["resumed"] = int(not counts.get("products"))
+    note = {"missing": missing.model_dump(mode="json")}
+    store.put_bytes(json.dumps(note).encode(), f"runs/{run[1]}/stand_ins.json")
+    return with_fusion(config, config.fusion_spec.model_copy(update={"missing": missing}))
+
+
+def aside(work: Callable[[], Result]) -> Result:
+    """What `work` returns, done in a thread of its own, as units are encoded in theirs: a network that the main thread
+    was the first to use computes otherwise, with other threads, in those of the runner.
+    """
+    with ThreadPoolExecutor(1, thread_name_prefix="measure") as pool:
+        return pool.submit(work).result()
+
+
+def _noted_before(store: Store, key: str, run: str) -> Missing | None:
+    """What the run that this one resumes has measured. Of a run that a gate refused it is measured anew."""
+    before = unfinished(store, key, run)
+    if before is None or noted(store, f"runs/{before}/run.json", "status") == "refused":
+        return None
+    found = noted(store, f"runs/{before}/stand_ins.json", "missing")
+    return None if found is None else Missing.model_validate(found)
+
+
+@dataclass
+class _Seen:
+    """What the towers made of the rows that were drawn."""
+
+    text: list[Vectors] = field(default_factory=list)
+    image: list[Vectors] = field(default_factory=list)
+    has_text: list[Mask] = field(default_factory=list)
+    has_image: list[Mask] = field(default_factory=list)
+    asked: list[str | None] = field(default_factory=list)
+
+
+def _measured(config: Config, plan: Plan, progress: Progress | None, counts: dict[str, int]) -> Missing:
+    spec, encoders = config.fusion_spec, config.encoders
+    if encoders.text_spec is None or encoders.image_spec is None or spec.measure_weight is None:
+        raise TypeError("expected two encoders, and a fusion that has to be measured")
+    text, image = load_text(encoders.text_spec, encoders.device), load_image(encoders.image_spec, encoders.device)
+    seen = _encoded(config, plan, (text, image), progress)
+    has_text, has_image = np.concatenate(seen.has_text), np.concatenate(seen.has_image)
+    both = np.flatnonzero(has_text & has_image)
+    numbers = {int(row): number for number, row in enumerate(both)}
+    asked = [(query, numbers[row]) for row, query in enumerate(seen.asked) if query is not None and row in numbers]
+    queries = text.encode([query for query, _ in asked], "query")
+    of = np.array([number for _, number in asked], dtype=np.int64)
+    finite = np.isfinite(queries).all(axis=1)
+    sample = Sample(np.concatenate(seen.text)[both], np.concatenate(seen.image)[both], queries[finite], of[finite])
+    lacking = _share(~has_image[has_text]), _share(~has_text[has_image])
+    counts.update(products=len(both), queries=int(finite.sum()), rows=len(has_text))
+    if len(both) < FEWEST:
+        _log.warning(
+            "what stands in for a missing photo or text is measured on %d products that have both, of %d rows drawn: "
+            "expected %d or more; fewer give one constant for all queries, and the gate on missing shares judges it",
+            len(both), len(has_text), FEWEST,
+        )  # fmt: skip
+    return measured_missing(sample, spec.measure_weight, lacking)
+
+
+def _share(lacking: Mask) -> float:
+    return float(np.clip(lacking.mean() if len(lacking) else 0, _LEAST, _MOST))
+
+
+def _encoded(config: Config, plan: Plan, towers: tuple[TextEncoder, ImageEncoder], progress: Progress | None) -> _Seen:
+    seen, done = _Seen(), 0
+    limits = photo_limits(config.catalog)
+    with ThreadPoolExecutor(config.run.photo_threads, thread_name_prefix="photos") as pool:
+        for one in drawn(config, plan, _MOST_ROWS):
+            table = embed_texts(one.rows, towers[0])
+            table = embed_photos(table, towers[1], plan.image_root, limits, pool)
+            text, has_text = vectors_of(table, "text_vector", towers[0].dim)
+            image, has_image = vectors_of(table, "image_vector", towers[1].dim)
+            seen.text.append(text)
+            seen.image.append(image)
+            seen.has_text.append(has_text)
+            seen.has_image.append(has_image)
+            seen.asked += one.asked
+            done += len(one.asked)
+            if progress is not None:
+                progress("measure", done, min(plan.rows, _MOST_ROWS))
+    return seen
+
+
+def refuse_anew(category: str | None) -> None:
+    """InputError for one category measured anew: the others would stand beside it with other scores."""
+    if category is not None:
+        came = f"--measure with --category {category!r}"
+        fix = "leave --category out: every product is encoded again"
+        raise InputError("--measure with the whole catalog, whose products share what is measured", came, fix)

@@ -1,0 +1,119 @@
+"""Failures that may pass are tried again every night: a photo that was late, an encoder that failed.
+
+A shard is named by what went into it, and that does not change when a failure passes: under `image_identity: version`
+not even when the photo arrives. So a unit may be tried again: its shards are the one of its name, of the first try, and
+those of later tries that came out otherwise. Each is written once; the last one counts.
+
+A unit of which a row lost a photo is tried again when the files of its photos are others than they were, and not
+before. A row at which the encoder failed, or whose photo changed while the run went on, is tried each night, and makes
+a new try only where it comes out otherwise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import count
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from blake3 import blake3
+
+from foundation.reasons import Reason
+from lookup.store.manifest import ShardRecord
+from lookup.store.store import Store
+from pipeline.config.load import Config
+from pipeline.embed.fingerprints import photo_fingerprints
+from pipeline.embed.shard_files import own_record, reusable_shard
+
+_OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
+STATE = "photo_state"  # of a unit's table: see `with_states`
+_CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of a unit stands: the shard that it is, or would be written as, and whether that is whole and final."""
+
+    name: str
+    stands: bool
+    before: str = ""  # the try before, to which the new one is compared
+
+
+def standing(store: Store, name: str, unit: pa.Table, config: Config, root: str) -> Standing:
+    """What stands of the unit whose inputs give `name`."""
+    last, following = "", name
+    for number in count(1):
+        if own_record(store, following) is None:
+            break
+        last, following = following, _try_name(name, number)
+    if not last:
+        return Standing(name, False)
+    record = reusable_shard(store, last)
+    if record is None:
+        return Standing(last, False)
+    if _may_have_passed(record, unit, config, root):
+        return Standing(following, False, last)
+    return Standing(last, True)
+
+
+def failed_rows(record: ShardRecord) -> dict[str, int]:
+    """Reason -> rows that lost a modality, or all, by a failure that may pass; `photos_lost` counts photos."""
+    found: dict[str, int] = {}
+    lost = [one for segment in record.segments for one in segment.degraded]
+    for reason, rows in [*lost, *((one.reason, one.rows) for one in record.rejected)]:
+        if reason in _OF_PHOTOS or reason == Reason.ENCODER_FAILED:
+            found[reason] = found.get(reason, 0) + rows
+    if lost_of_several := sum(segment.photos_lost for segment in record.segments):
+        found["photos_lost"] = lost_of_several
+    return found
+
+
+def with_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
+    """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say."""
+    if not _looks(config):
+        return unit
+    return unit.append_column(STATE, _states(unit, config, root))
+
+
+def state_of(fused: pa.Table) -> str:
+    """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty.
+
+    Where a photo changed between its stamp and its reading, that is said in their place.
+    """
+    reasons = pc.coalesce(fused.column("reject"), fused.column("degraded"))
+    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column("photos_lost"), 0))
+    if "image_fault" in fused.column_names:
+        changed = pc.equal(fused.column("image_fault"), Reason.IMAGE_CHANGED.value)
+        if pc.any(pc.and_kleene(lost, changed)).as_py():
+            return _CHANGED
+    if STATE not in fused.column_names:
+        return ""
+    return _digest(fused.column("row"), fused.column(STATE)) if pc.any(lost).as_py() else ""
+
+
+def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
+    failed = failed_rows(record)
+    if Reason.ENCODER_FAILED.value in failed or record.photo_state == _CHANGED:
+        return True
+    if not failed or not _looks(config):
+        return False
+    return _digest(unit.column("row"), _states(unit, config, root)) != record.photo_state
+
+
+def _looks(config: Config) -> bool:
+    """Whether files have to be looked at, because fingerprints do not change with them."""
+    return config.encoders.image is not None and config.catalog.image_identity == "version"
+
+
+def _states(unit: pa.Table, config: Config, root: str) -> pa.Array:
+    by_stat = config.catalog.model_copy(update={"image_identity": "stat"})
+    return photo_fingerprints(unit.column("photos"), unit.column("version"), by_stat, root)
+
+
+def _try_name(name: str, number: int) -> str:
+    return blake3(f"{name} again {number}".encode()).hexdigest()[:32]
+
+
+def _digest(rows: pa.ChunkedArray, states: pa.ChunkedArray | pa.Array) -> str:
+    pairs = sorted(zip(rows.to_pylist(), states.to_pylist(), strict=True))
+    return blake3(b"".join(row.to_bytes(4, "little") + (state or b"") for row, state in pairs)).hexdigest()[:32]

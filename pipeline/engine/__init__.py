@@ -1,0 +1,1 @@
+"""How work is run: Beam runners, progress, signs of life, memory, failures on their way to the user."""

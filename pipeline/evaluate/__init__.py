@@ -1,0 +1,1 @@
+"""How well a published snapshot finds what judges called right."""

@@ -1,0 +1,185 @@
+"""How well a published snapshot finds what judges called right, and where what it misses gets lost.
+
+Each query is answered in several ways (pipeline/evaluate/rankings.py), so that the loss falls into its parts:
+
+    text tower, photo tower   exact search over one tower's own vectors
+    fused, exact              exact search over the embeddings: minus the tower, that is what fusion costs
+    through the index         what users get: minus the exact search, that is what the index costs
+    late                      two searches through the index, merged by rank; queries of both, when asked for
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from encoders.names import SEPARATOR
+from foundation import ranking_metrics as metrics
+from foundation.errors import InputError
+from foundation.ranking_metrics import Figures
+from lookup.search import Reader
+from pipeline.engine.allocator import keep_memory
+from pipeline.evaluate.exact_search import Numbers, parts_of
+from pipeline.evaluate.judgments import Asked, Counts, answerable, category_of, read_judged
+from pipeline.evaluate.rankings import EXACT, INDEX, PHOTO, TEXT, rankings
+
+KINDS = ("text", "photo", "both")
+_PAGE = 10  # MRR and nDCG look at a first page of hits whatever k is, so that they compare
+_SEED = 1234  # any constant: the same answers give the same intervals
+# Figure -> one value per query.
+PerQuery = Mapping[str, Figures]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What to evaluate. `k` is that of precision, recall and F1."""
+
+    store: str
+    queries: Path
+    qrels: Path
+    k: int = 10
+    category: str | None = None
+    late: bool = False
+
+
+@dataclass(frozen=True)
+class Interval:
+    """A mean over queries, and the bounds of its 95% bootstrap interval."""
+
+    mean: float
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class Quality:
+    """The figures of one way to answer queries of one kind; `category` None means all categories."""
+
+    kind: str
+    category: str | None
+    way: str
+    queries: int
+    figures: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Loss:
+    """What is lost from one way to the next, query by query: positive where `after` is worse than `before`."""
+
+    kind: str
+    category: str | None
+    part: str  # fusion or index
+    before: str
+    after: str
+    queries: int
+    figures: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Everything that was measured."""
+
+    store: str
+    snapshot: str
+    k: int
+    seed: int
+    resamples: int
+    counts: Counts
+    quality: list[Quality]
+    losses: list[Loss]
+    notes: list[str]
+
+
+def evaluate(request: Request) -> Evaluation:
+    """Answer the judged queries from the published snapshot and measure; InputError when nothing can be measured."""
+    keep_memory()  # before torch is imported
+    judged = read_judged(request.queries, request.qrels)
+    reader = Reader.open(request.store, None if request.category is None else [request.category])
+    parts = parts_of(reader.store, reader.manifest)
+    separators = reader.manifest.config["catalog"].get("partition_separator", (SEPARATOR,))
+    judged = [replace(one, category=category_of(one.category, parts, separators)) for one in judged]
+    asked, counts = answerable(judged, parts, category_of(request.category, parts, separators))
+    if request.late:
+        _check_late(asked)
+    ranked = rankings(reader, parts, asked, max(request.k, _PAGE), request.late)
+    quality: list[Quality] = []
+    losses: list[Loss] = []
+    for kind, category, group in _groups(asked):
+        measured = {
+            way: _measured([asked[i] for i in group], np.stack([found[i] for i in group]), request.k)
+            for way, found in ranked.found.items()
+            if all(i in found for i in group)
+        }
+        quality += [Quality(kind, category, way, len(group), _means(rows)) for way, rows in measured.items()]
+        losses += _losses(kind, category, len(group), measured)
+    return Evaluation(
+        request.store, reader.snapshot, request.k, _SEED, metrics.RESAMPLES, counts, quality, losses, ranked.notes
+    )
+
+
+def _check_late(asked: Sequence[Asked]) -> None:
+    kinds = Counter(one.judged.kind for one in asked)
+    if not kinds["both"]:
+        came = ", ".join(f"{number} of {kind}" for kind, number in sorted(kinds.items()) if number)
+        raise InputError("queries of text and photo, whose two lists --late merges", came, "leave --late out")
+
+
+def _groups(asked: Sequence[Asked]) -> list[tuple[str, str | None, list[int]]]:
+    """(kind, category, the queries): each kind as a whole, then by category. Kinds are never mixed: their mean would
+    say how many there are of each.
+    """
+    groups: list[tuple[str, str | None, list[int]]] = []
+    for kind in KINDS:
+        here = [i for i, one in enumerate(asked) if one.judged.kind == kind]
+        names = sorted({asked[i].category for i in here})
+        for name in [None, *names] if here else []:
+            groups.append((kind, name, [i for i in here if name in (None, asked[i].category)]))
+    return groups
+
+
+def _measured(asked: Sequence[Asked], found: Numbers, k: int) -> PerQuery:
+    """The figures of each query, from the (n, depth) row numbers that one way found."""
+    gains = np.array(
+        [[one.gains.get(number, 0) for number in row] for one, row in zip(asked, found.tolist(), strict=True)]
+    )
+    relevant = np.array([sum(gain > 0 for gain in one.gains.values()) for one in asked], dtype=np.int64)
+    judged = np.zeros((len(asked), max(len(one.gains) for one in asked)), dtype=np.int64)
+    for row, one in zip(judged, asked, strict=True):
+        row[: len(one.gains)] = list(one.gains.values())
+    precision, recall = metrics.precision(gains, k), metrics.recall(gains, relevant, k)
+    return {
+        "precision@1": metrics.precision(gains, 1),
+        f"precision@{k}": precision,
+        f"recall@{k}": recall,
+        f"f1@{k}": metrics.f1(precision, recall),
+        f"mrr@{_PAGE}": metrics.reciprocal_rank(gains, _PAGE),
+        f"ndcg@{_PAGE}": metrics.ndcg(gains, judged, _PAGE),
+    }
+
+
+def _means(figures: PerQuery) -> dict[str, Interval]:
+    values = np.stack(list(figures.values()), axis=1)
+    bounds = metrics.intervals(values, _SEED)
+    rows = zip(values.mean(axis=0).tolist(), *(bound.tolist() for bound in bounds), strict=True)
+    return {name: Interval(*row) for name, row in zip(figures, rows, strict=True)}
+
+
+def _losses(kind: str, category: str | None, queries: int, measured: Mapping[str, PerQuery]) -> list[Loss]:
+    """Tower to fusion, and fusion to index; a query of both is held against the tower that does better by nDCG."""
+    steps = [("index", EXACT, INDEX)]
+    towers = [way for way in (TEXT, PHOTO) if way in measured]
+    if towers:
+        best = max(towers, key=lambda way: float(measured[way][f"ndcg@{_PAGE}"].mean()))
+        steps.insert(0, ("fusion", best, EXACT))
+    return [
+        Loss(kind, category, part, before, after, queries, _means(_minus(measured[before], measured[after])))
+        for part, before, after in steps
+    ]
+
+
+def _minus(before: PerQuery, after: PerQuery) -> PerQuery:
+    return {name: rows - after[name] for name, rows in before.items()}

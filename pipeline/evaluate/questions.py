@@ -1,0 +1,96 @@
+"""Many questions to one open snapshot, and the page of their answers."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+
+import click
+
+from foundation.errors import InputError
+from lookup.filters.where import Condition
+from lookup.hit import Hit
+from lookup.late import search_late
+from lookup.page import Answer, duration, photo_of, write_page
+from lookup.query import photo_limits, read_photo
+from lookup.search import Reader
+from pipeline.catalog.questions import Question, read_questions
+
+
+@dataclass(frozen=True)
+class Way:
+    """How questions are searched; `late` merges a search by text and one by photo by rank, `where` filters products."""
+
+    category: str | None = None
+    k: int = 10
+    nprobe: int | None = None
+    late: bool = False
+    where: tuple[Condition, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answered:
+    """A question, its hits and the seconds it took, without `load_seconds`, which all questions of a command share: to
+    open the store and load the towers. `note` says why a filter let none through.
+    """
+
+    question: Question
+    hits: list[Hit]
+    seconds: float
+    load_seconds: float
+    note: str = ""
+
+
+def questions(text: str | None, image: str | None, queries: str | None) -> list[Question]:
+    """The questions that a command line asks; InputError when it asks none, or asks in two ways."""
+    if queries is not None:
+        if text is not None or image is not None:
+            raise InputError("either --queries or --text / --image", "both", "leave one out")
+        return read_questions(Path(queries))
+    if text is None and image is None:
+        raise InputError("--text, --image, both, or --queries", "none of them", "say what to look for")
+    return [Question(text or Path(image or "").name, text, image)]
+
+
+def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> list[Answered]:
+    """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given.
+
+    Within a command, loading counts from its call on: the modules that it imports are part of it.
+    """
+    context = click.get_current_context(silent=True)
+    began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
+    reader = Reader.open(store, None if way.category is None else [way.category])
+    search = partial(search_late, reader) if way.late else reader.search
+    catalog = reader.manifest.catalog
+    limits = photo_limits(reader.manifest)
+    reader.load(any(one.text is not None for one in asked), any(one.image is not None for one in asked))
+    loaded = time.perf_counter() - began
+    answered: list[Answered] = []
+    page: list[Answer] = []
+    for question in asked:
+        photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
+        started = time.perf_counter()
+        try:
+            hits = search(question.text, photo, way.category, way.k, way.nprobe, way.where)
+        except InputError as err:
+            raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
+        seconds = time.perf_counter() - started
+        why = reader.told(way.where, way.category) if way.where and not hits else ""
+        one = Answered(question, hits, seconds, loaded, why)
+        answered.append(one)
+        if html is not None:
+            found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
+            page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
+    if html is not None:
+        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
+        note += f"; loaded in {duration(loaded)}"
+        write_page(html, page, "Vitrine", note, limits)
+    return answered
+
+
+def filtered(where: Sequence[Condition]) -> str:
+    """What a filter lets through, to be put behind what is searched; empty where there is none."""
+    return f", where {' and '.join(map(str, where))}" if where else ""

@@ -1,0 +1,97 @@
+"""The rankings that an evaluation compares: each query answered in several ways, as row numbers of the snapshot."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from foundation.arrays import Vectors
+from foundation.errors import InputError
+from foundation.metric import Metric
+from lookup.hit import Hit
+from lookup.late import search_late
+from lookup.query import QueryEncoder, photo_limits, read_photo
+from lookup.search import Reader
+from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
+from pipeline.evaluate.judgments import Asked
+
+TEXT, PHOTO, EXACT, INDEX, LATE = "text tower", "photo tower", "fused, exact", "through the index", "late"
+
+
+@dataclass(frozen=True)
+class Rankings:
+    """`found` has for each way and for each query that it answers, by its place in the list, (depth,) row numbers."""
+
+    found: dict[str, dict[int, Numbers]]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class _Answers:
+    """What is gathered query by query: vectors by query, and hits as row numbers."""
+
+    text: dict[int, Vectors] = field(default_factory=dict)
+    photo: dict[int, Vectors] = field(default_factory=dict)
+    fused: dict[int, Vectors] = field(default_factory=dict)
+    index: dict[int, Numbers] = field(default_factory=dict)
+    late: dict[int, Numbers] = field(default_factory=dict)
+
+
+def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], depth: int, late: bool) -> Rankings:
+    """The first `depth` rows that each way finds for each of `asked`; `late` adds that way for queries of both."""
+    answers = _answer(reader, asked, depth, late)
+    found: dict[str, dict[int, Numbers]] = {}
+    notes = []
+    for way, column, vectors in (
+        (TEXT, "text_vector", answers.text),
+        (PHOTO, "image_vector", answers.photo),
+        (EXACT, "embedding", answers.fused),
+    ):
+        if vectors and has_column(parts, column):
+            within = [asked[i].within for i in vectors]
+            metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
+            ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth, metric)
+            found[way] = dict(zip(vectors, ranked, strict=True))
+        elif vectors:
+            notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")
+    found[INDEX] = answers.index
+    return Rankings({**found, LATE: answers.late} if late else found, notes)
+
+
+def _answer(reader: Reader, asked: Sequence[Asked], depth: int, late: bool) -> _Answers:
+    encoder = QueryEncoder.of(reader.manifest)
+    answers, limits = _Answers(), photo_limits(reader.manifest)
+    for i, one in enumerate(asked):
+        question, numbers = one.judged.question, one.numbers
+        with _about(question.name):
+            image = None if question.image is None else read_photo(question.image, limits.max_bytes)
+            text_vector, image_vector = encoder.towers(question.text, image)
+            answers.fused[i] = encoder.embed(question.text, image)
+        if text_vector is not None:
+            answers.text[i] = text_vector
+        if image_vector is not None:
+            answers.photo[i] = image_vector
+        answers.index[i] = _numbers(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
+        if late and one.judged.kind == "both":
+            hits = search_late(reader, question.text, image, one.within, depth)
+            answers.late[i] = _numbers(hits, numbers, depth)
+    return answers
+
+
+def _numbers(hits: Sequence[Hit], numbers: Mapping[str, int], depth: int) -> Numbers:
+    """(depth,) row numbers of hits; -1 for a product that is not judged for any query, and where there is no hit."""
+    row = np.full(depth, -1, dtype=np.int64)
+    row[: len(hits)] = [numbers.get(hit.id, -1) for hit in hits]
+    return row
+
+
+@contextmanager
+def _about(name: str) -> Iterator[None]:
+    """Say in a refusal which query it was."""
+    try:
+        yield
+    except InputError as err:
+        raise InputError(err.expected, f"query {name!r}: {err.came}", err.fix) from err

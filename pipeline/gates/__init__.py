@@ -1,1 +1,0 @@
-"""Whether a snapshot may be published: figures held against bounds, a file for each gate or family of gates."""

@@ -1,0 +1,66 @@
+"""Whether the encoders and the fusion of a config are those of a published snapshot, and what differs."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from encoders.base import EncoderSpec
+from lookup.identities import told_differing
+from lookup.store.manifest import (
+    EncoderEntry,
+    Manifest,
+)
+from pipeline.config.load import Config
+
+
+def compared_models(config: Config, parent: Manifest) -> dict[str, tuple[Any, Any]]:
+    """Encoders and fusion of both, as `_comparable` has them."""
+    encoders, fusion = config.encoders, config.fusion_spec
+    fused = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
+    models = _models(encoder_entry(encoders.text_spec), encoder_entry(encoders.image_spec), fused)
+    published = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
+    return {name: _comparable(models[name], published[name]) for name in models}
+
+
+class _Model(NamedTuple):
+    """An encoder or a fusion, as far as it is known."""
+
+    fields: dict[str, Any] | None
+    identity: str | None
+    parts: dict[str, str]
+
+
+def _models(text: EncoderEntry | None, image: EncoderEntry | None, fusion: _Model) -> dict[str, _Model]:
+    towers = {"text": text, "image": image}
+    none = _Model(None, None, {})
+    models = {n: _Model(e.fields, e.identity, e.parts) if e else none for n, e in towers.items()}
+    return models | {"fusion": fusion}
+
+
+def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
+    """Two values that are equal exactly when the models are, and say how they differ when they are not.
+
+    Fields may name places: a folder that moved is the same model, and equal fields may name another training. They
+    decide only where an identity is not known: of fusions, before there were learned ones.
+    """
+    if mine.identity is None or theirs.identity is None:
+        return mine.fields, theirs.fields
+    if mine.identity != theirs.identity and mine.parts and theirs.parts:
+        there, here = told_differing(theirs.parts, mine.parts)
+        return here, there
+    if mine.identity == theirs.identity or mine.fields == theirs.fields:
+        return f"identity {mine.identity[:16]}", f"identity {theirs.identity[:16]}"
+    return mine.fields, theirs.fields
+
+
+def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
+    """What a manifest says of an encoder."""
+    if spec is None:
+        return None
+    fields = spec.model_dump(mode="json")
+    return EncoderEntry(fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about())
+
+
+def same_models(config: Config, parent: Manifest) -> bool:
+    """Whether `config` embeds a product as the parent's were embedded."""
+    return all(mine == theirs for mine, theirs in compared_models(config, parent).values())

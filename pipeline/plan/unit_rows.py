@@ -1,0 +1,41 @@
+"""The rows of a planned unit, read as a run reads them: for those who learn or measure from a catalog."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+import pyarrow as pa
+
+from pipeline.catalog.rows import read_unit
+from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.pinned import unchanged
+from pipeline.plan.units import Unit
+
+
+def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
+    """The rows of a unit with the columns that `catalog` names, as a run reads them."""
+    groups = range(unit.first_group, unit.end_group)
+    limit = config.shards.max_unit_bytes
+    with unchanged(unit.path, unit.pin):
+        return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, limit, unit.spellings)
+
+
+def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:
+    """For each row, what its text columns say, without repetitions."""
+    columns = list(_text_columns(unit, config))
+    return [tuple(dict.fromkeys(text for text in row if text)) for row in zip(*columns, strict=True)]
+
+
+def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
+    for name in config.catalog.text:
+        only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": ()}
+        table = rows_of(unit, config.catalog.model_copy(update=only), config, [])
+        yield table.column("text").to_pylist()
+
+
+def duplicates_of(unit: Unit) -> list[int]:
+    """The rows of a unit whose id came before."""
+    duplicates: list[int] = np.frombuffer(unit.duplicates, np.int32).tolist()
+    return duplicates

@@ -1,0 +1,353 @@
+"""The plan: which units a run will do, made of footers and two columns, before any work is done.
+
+It finds every repeated id, every category, and everything that makes a run impossible.
+"""
+
+from __future__ import annotations
+
+import functools
+import json
+from collections import Counter
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, field, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+import pyarrow as pa
+
+from encoders.names import same_category
+from foundation.errors import InputError
+from foundation.identity import identity_of
+from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type, valued
+from pipeline.catalog.categories import Categories, nearest_category
+from pipeline.catalog.names import id_hashes
+from pipeline.catalog.null_words import null_words_notice
+from pipeline.catalog.photos import existing_root
+from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
+from pipeline.catalog.prices import sampled
+from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
+from pipeline.catalog.schema import file_columns, missing_columns, path_values, refuse_missing, unmarked_columns
+from pipeline.config.encoding import encoding_identity, towers
+from pipeline.config.load import Config
+from pipeline.config.sections import ShardsConfig
+from pipeline.files.discover import CatalogFile, Found, find_files, open_file
+from pipeline.files.footers import chunks_of
+from pipeline.files.pinned import all_unchanged
+from pipeline.report.notices import Notice, notice
+
+
+class Unit(NamedTuple):
+    """The unit of work, and the only thing of a catalog that crosses a shuffle: a few row groups of one file, or a
+    piece of a large one: the PIECE_ROWS rows from `first_row` on.
+    """
+
+    number: int
+    path: str
+    first_group: int
+    end_group: int
+    first_row: int  # of the first row group; rows are counted from that group's first
+    rows: int  # of the category, when the run has one
+    size: int  # bytes of the columns in use as the footer has them: before dictionaries are spelled out
+    category: str  # "": all
+    pin: str  # of the file: see catalog/pinned.py
+    duplicates: bytes  # int32 row numbers whose id came before, packed: a list of them would be an object each
+    spellings: Mapping[str, str]  # name of a category -> what it is called, where that is another name
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run will do. `key` is equal for two runs that would do the same."""
+
+    key: str
+    encoding: str  # see config.encoding.encoding_identity
+    catalog: str  # 64 hex digits of names, sizes and stamps of the files
+    image_root: str  # where relative photo paths start
+    units: tuple[Unit, ...]
+    partitions: dict[str, int]  # rows, of the whole catalog
+    duplicates: int
+    size: int  # bytes of the files
+    attribute_types: dict[str, str]  # of what the run reads, see lookup.filters.values.type_name
+    category: str | None = None  # the partition that the run is about; None: all
+    notices: tuple[Notice, ...] = ()
+    files: tuple[CatalogFile, ...] = ()
+
+    @property
+    def rows(self) -> int:
+        """Rows that the run will read and account for."""
+        return sum(unit.rows for unit in self.units)
+
+    def to_bytes(self) -> bytes:
+        """The plan as a run keeps it: JSON, duplicates as a count."""
+        units = [{**unit._asdict(), "duplicates": len(unit.duplicates) // 4} for unit in self.units]
+        notices = [one.model_dump() for one in self.notices]
+        kept = {**asdict(replace(self, notices=())), "units": units, "rows": self.rows, "notices": notices}
+        return json.dumps(kept, indent=1, ensure_ascii=False).encode()
+
+
+def make_plan(config: Config, category: str | None = None, before: Collection[str] = ()) -> Plan:
+    """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
+    lists what makes it impossible. `before` are the partitions of the snapshot that is replaced.
+    """
+    config.fusion_spec.refuse_towers(*towers(config))
+    found = find_files(config.catalog.path)
+    files = list(found.files)
+    root = existing_root(config.catalog.image_root, config.catalog.path)
+    seen = _Seen(Categories(config.catalog))
+    with all_unchanged(files):
+        seen.read(files, config)
+        called = seen.categories.called(before, always=category is not None)
+        groups = [_called(group, called) for group in seen.groups]
+        partitions = _partitions(groups, config)
+        if category is not None:
+            category = _meant(category, partitions, config)
+        repeated = _duplicates(files, groups, seen.hashes, config)
+        units = _units(groups, repeated, config.shards, category)
+        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, config)
+        notices = [
+            *_left_out(found),
+            *_lacking(seen.missing),
+            *_from_paths(files, config),
+            *_unmarked(files, config),
+            *_cleaned(seen.cleaned),
+            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, config.catalog),
+            *seen.categories.notices(called),
+        ]
+        notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
+    encoding = encoding_identity(config)
+    catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
+    key = identity_of(
+        {
+            "catalog": catalog,
+            "category": category,
+            "encoding": encoding,
+            "reading": config.catalog.model_dump(mode="json"),
+            "called": called,
+            # A run that resumes another finds what is done by the number of the unit.
+            "units": [[unit.path, unit.first_group, unit.end_group, unit.first_row] for unit in units],
+        }
+    )
+    duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
+    kinds = named(carried)
+    told = tuple(notices)
+    return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, kinds, category, told, found.files)
+
+
+@dataclass
+class _Seen:
+    """What the plan saw of all files: row groups, in pieces, and of each the hashes of its ids; types by file."""
+
+    categories: Categories
+    groups: list[_Group] = field(default_factory=list)
+    hashes: list[np.ndarray[Any, Any]] = field(default_factory=list)
+    types: dict[str, Types] = field(default_factory=dict)
+    missing: dict[str, list[str]] = field(default_factory=dict)  # column -> files that lack it
+    cleaned: int = 0  # ids that are not as they are written
+    nothing: Counter[str] = field(default_factory=Counter)  # ids that are words for nothing -> rows
+
+    def read(self, files: list[CatalogFile], config: Config) -> None:
+        """See all of the files."""
+        self.missing = _missing(files, config)
+        for file in files:
+            sizes, self.types[file.path] = _seen(file, config)
+            for piece in plan_pieces(file.path, config.catalog, config.shards):
+                self.groups.append(_group(file, piece, sizes[piece.group], self.categories))
+                self.hashes.append(id_hashes(piece.ids))
+                self.cleaned += piece.cleaned
+                self.nothing += piece.nothing
+
+
+def _left_out(found: Found) -> list[Notice]:
+    named = [f"{path}: {why}" for path, why in found.left_out]
+    return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
+
+
+def _missing(files: list[CatalogFile], config: Config) -> dict[str, list[str]]:
+    """Column in use -> the files that lack it; InputError for one that all of them lack."""
+    found: dict[str, list[str]] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            for name in sorted(missing_columns(opened.schema_arrow, config.catalog, file.path)):
+                found.setdefault(name, []).append(file.path)
+    everywhere = [name for name, lacking in found.items() if len(lacking) == len(files)]
+    if everywhere:
+        with open_file(files[0].path) as opened:
+            refuse_missing(opened.schema_arrow, config.catalog, files[0].path, everywhere)
+    return found
+
+
+def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
+    named = [f"{column}: {path}" for column, paths in sorted(missing.items()) for path in paths]
+    return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
+
+
+def _from_paths(files: list[CatalogFile], config: Config) -> list[Notice]:
+    """Columns in use that the path of a file has and the file has not."""
+    found: dict[str, int] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            names = file_columns(opened.schema_arrow, config.catalog, file.path).values()
+            for name in {*names} & {*path_values(file.path)} - {*opened.schema_arrow.names}:
+                found[name] = found.get(name, 0) + 1
+    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
+    return notice("columns_from_path", "columns read from folders like `name=value`:", named)
+
+
+def _unmarked(files: list[CatalogFile], config: Config) -> list[Notice]:
+    found: dict[str, int] = {}
+    for file in files:
+        with open_file(file.path) as opened:
+            for name in unmarked_columns(opened.schema_arrow, config.catalog):
+                found[name] = found.get(name, 0) + 1
+    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
+    return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
+
+
+def _cleaned(ids: int) -> list[Notice]:
+    told = f"{ids:,} ids have white space or invisible characters at their ends, or are not NFC: they are kept without"
+    return [Notice(what="ids_cleaned", count=ids, told=told)] if ids else []
+
+
+@dataclass(frozen=True)
+class _Group:
+    """A row group, or a piece of a large one."""
+
+    path: str
+    pin: str
+    number: int
+    first_row: int
+    rows: int
+    bytes: int
+    partitions: Counter[str]
+    spellings: Mapping[str, str] = field(default_factory=dict)  # categories that are called otherwise: name -> called
+
+
+def _group(file: CatalogFile, piece: Piece, row_bytes: float, categories: Categories) -> _Group:
+    rows = len(piece.ids)
+    counts = Counter({ONE_PARTITION: rows} if rows else {})
+    if piece.categories is not None:
+        counts = categories.add(piece.categories)
+    return _Group(file.path, file.pin, piece.group, piece.first_row, rows, round(row_bytes * rows), counts)
+
+
+def _called(group: _Group, called: Mapping[str, str]) -> _Group:
+    """`group` with its categories as they are called."""
+    spellings = {name: called[name] for name in group.partitions if name in called}
+    if not spellings:
+        return group
+    counts: Counter[str] = Counter()
+    for name, rows in group.partitions.items():
+        counts[spellings.get(name, name)] += rows
+    return replace(group, partitions=counts, spellings=spellings)
+
+
+def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
+    """Bytes of a row of each row group, as the footer has them, and the types of attributes; InputError for a file
+    whose columns or whose row groups do not fit.
+    """
+    limit = config.shards.max_unit_bytes
+    with open_file(file.path) as opened:
+        names = file_columns(opened.schema_arrow, config.catalog, file.path)
+        types = attribute_types(opened.schema_arrow, file.path, names, config.catalog)
+        groups = chunks_of(file.path, opened.metadata, range(opened.num_row_groups), {*names.values()})
+        sizes = [sum(chunk.total_uncompressed_size for _, chunk in one.pairs) / max(1, one.rows) for one in groups]
+        for group, size in zip(groups, sizes, strict=True):
+            rows = min(group.rows, PIECE_ROWS)
+            if size * rows > limit:
+                raise InputError(
+                    f"row groups of at most {limit:,} bytes, or so many in {PIECE_ROWS:,} rows of a larger one, "
+                    "because a worker holds them in memory",
+                    f"{file.path}: row group {group.number} has {round(size * rows):,} bytes in the columns used "
+                    f"by {rows:,} of its {group.rows:,} rows",
+                    "write the catalog with smaller row groups (row_group_size=...), or raise shards.max_unit_bytes",
+                )
+        refuse_pages(file.path, groups, limit)
+    return sizes, types
+
+
+def _one_type(types: Mapping[str, Types], config: Config) -> Types:
+    """The types of the attributes of some files, file -> types; each column is looked into once."""
+    has_value = functools.cache(lambda path, name: valued(path, name, config.catalog, config.shards.max_unit_bytes))
+    return one_type(types, config.catalog, has_value)
+
+
+def _meant(category: str, partitions: Mapping[str, int], config: Config) -> str:
+    """The partition that `category` means."""
+    found = same_category(category, partitions, config.catalog.partition_separator)
+    if not found:
+        raise nearest_category(category, list(partitions))
+    return found[0]
+
+
+def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
+    counts: Counter[str] = Counter()
+    for group in groups:
+        counts.update(group.partitions)
+    if not counts:
+        raise InputError(
+            "at least one row",
+            f"none in catalog.path={config.catalog.path}",
+            "check the export that writes the catalog",
+        )
+    return dict(sorted(counts.items()))
+
+
+def _duplicates(
+    files: list[CatalogFile], groups: list[_Group], hashes: list[np.ndarray[Any, Any]], config: Config
+) -> dict[int, list[int]]:
+    """Group index -> rows whose id came before. Hashes find the suspects in 8 bytes an id; only those are compared."""
+    every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
+    every.sort()
+    suspects = np.unique(every[1:][every[1:] == every[:-1]])
+    if not len(suspects):
+        return {}
+    seen: set[str] = set()
+    repeated: dict[int, list[int]] = {}
+    position = -1
+    for file in files:
+        for piece in plan_pieces(file.path, config.catalog, config.shards):
+            position, ids = position + 1, piece.ids
+            valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
+            rows = valid[np.isin(hashes[position], suspects)]
+            for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
+                if name in seen:
+                    repeated.setdefault(position, []).append(row)
+                seen.add(name)
+    return repeated
+
+
+def _units(
+    groups: list[_Group], repeated: dict[int, list[int]], limits: ShardsConfig, category: str | None
+) -> tuple[Unit, ...]:
+    """Consecutive row groups of a file, together within the limits (a row group that exceeds them is a unit of its
+    own, and each piece of a cut one).
+    """
+    runs: list[list[int]] = []
+    for index, group in enumerate(groups):
+        open_run = runs[-1] if runs else []
+        rows = sum(groups[i].rows for i in open_run) + group.rows
+        size = sum(groups[i].bytes for i in open_run) + group.bytes
+        fits = rows <= min(limits.unit_rows, PIECE_ROWS) and size <= limits.max_unit_bytes
+        if open_run and groups[open_run[0]].path == group.path and fits:
+            open_run.append(index)
+        else:
+            runs.append([index])
+    units: list[Unit] = []
+    for run in runs:
+        rows = sum(groups[i].rows if category is None else groups[i].partitions[category] for i in run)
+        if rows:
+            first, end = groups[run[0]], groups[run[-1]].number + 1
+            packed = _packed(run, groups, repeated)
+            size = sum(groups[i].bytes for i in run)
+            start = first.first_row
+            called = {name: other for index in run for name, other in groups[index].spellings.items()}
+            where = first.path, first.number, end, start
+            units.append(Unit(len(units), *where, rows, size, category or "", first.pin, packed, called))
+    return tuple(units)
+
+
+def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:
+    rows, start = [], groups[run[0]].first_row
+    for index in run:
+        rows += [start + row for row in repeated.get(index, [])]
+        start += groups[index].rows
+    return np.array(rows, dtype=np.int32).tobytes()

@@ -1,0 +1,1 @@
+"""What a run publishes: the manifest, the gates before it, and verification after."""

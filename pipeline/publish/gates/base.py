@@ -1,0 +1,154 @@
+"""What every gate is: a name, the key of its bound, and one method that holds figures of a snapshot, or of a plan,
+against that bound.
+
+To add a gate, add a file here with a class `Gate(SnapshotGate)` or `Gate(PlanGate)`: nothing lists them, `rank` says
+where its results stand. Figures are read from the manifest, never from a runner's counters, which double when work is
+retried; and ids from the files that it names.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections import Counter
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import ClassVar, Literal
+
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.config.sections import GatesConfig
+from pipeline.report.run_report import GateResult
+
+Scope = frozenset[str] | None  # the partitions that a run touched; None: all
+
+
+@dataclass(frozen=True)
+class Judged:
+    """A snapshot that is about to be published, and the one that is. `scope` names the partitions that the run touched:
+    shares and recall are taken over these, so that a re-index of one category is not refused for another's past.
+
+    `stands_in` is whether the fusion puts something in place of a missing modality, where there are two towers.
+    """
+
+    store: Store
+    new: Manifest
+    old: Manifest | None
+    scope: Scope
+    bounds: GatesConfig
+    stands_in: bool = False
+
+    def touched(self, partition: str) -> bool:
+        """Whether the run touched `partition`."""
+        return self.scope is None or partition in self.scope
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A plan, as far as it can be compared with the published snapshot before anything is encoded.
+
+    `types` are the attributes' of the catalog. Of a run of one `category`, `before` are the products that are published
+    of it, and `moved` how many of them stand in which other categories by now, in words `where`.
+    """
+
+    old: Manifest
+    bounds: GatesConfig
+    types: Mapping[str, str]
+    category: str | None = None
+    before: int = 0
+    moved: int = 0
+    where: str = ""
+
+
+class _Gate(ABC):
+    name: ClassVar[str]
+    bound: ClassVar[str | None]  # key of section `gates`; None: 0 at most, or 1 where it is the least
+    rank: ClassVar[int]  # results stand in this order
+
+    def result(
+        self,
+        value: float,
+        where: str,
+        fix: str = "",
+        enough: bool = True,
+        *,
+        bounds: GatesConfig | None = None,
+        least: bool = False,
+        name: str = "",
+    ) -> GateResult:
+        """A figure against the bound, which it may not exceed, or must reach where it is the `least` that will do;
+        `where` it comes from, and how to `fix` it where it failed. It stops nothing unless it is of `enough` rows.
+        """
+        bound = float(getattr(bounds, self.bound)) if self.bound is not None else float(least)
+        op: Literal["<=", ">="] = ">=" if least else "<="
+        passed = not enough or (value >= bound if least else value <= bound)
+        advice = where if passed or not fix else f"{where}; {fix}"
+        return GateResult(name=name or self.name, value=value, bound=bound, op=op, passed=passed, advice=advice)
+
+
+class SnapshotGate(_Gate):
+    """A gate on what was built."""
+
+    @abstractmethod
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """Its results; none where there is nothing to judge."""
+
+
+class PlanGate(_Gate):
+    """A gate on what is about to be encoded, beside a published snapshot."""
+
+    @abstractmethod
+    def check(self, planned: Planned) -> Iterable[GateResult]:
+        """Its results; none where there is nothing to judge."""
+
+
+class Invariant(SnapshotGate):
+    """A gate that fails only when the program or a disk is at fault."""
+
+    bound = None
+    what: ClassVar[str]  # goes wrong, in the plural
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """One result: how many are wrong, and which."""
+        names = sorted(set(self.wrong(judged)))
+        where = f"{self.what}: {listed(names)}" if names else f"no {self.what}"
+        yield self.result(len(names), where, "no setting helps: keep the run's folder and report it")
+
+    @abstractmethod
+    def wrong(self, judged: Judged) -> Iterable[str]:
+        """The names of those that are wrong."""
+
+
+# --- words and figures that gates share ---
+
+
+def share(part: int, whole: int) -> float:
+    """`part` of `whole`, in 0..1; 0 of nothing."""
+    return part / whole if whole else 0.0
+
+
+def drop(before: int, after: int) -> float:
+    """The share of `before` that is lost, in 0..1; growth is no drop."""
+    return max(0.0, share(before - after, before))
+
+
+def most(counts: Counter[str], what: str) -> str:
+    """How many rows, and the most frequent reason."""
+    if not counts.total():
+        return f"no row {what}"
+    reason, rows = min(counts.items(), key=lambda item: (-item[1], item[0]))
+    return f"{counts.total():,} rows {what}, most for {reason} ({rows:,})"
+
+
+def listed(names: Iterable[str], limit: int = 5) -> str:
+    """The first few names, and how many more there are."""
+    shown = list(names)
+    return ", ".join(shown[:limit]) + (f" and {len(shown) - limit} more" if len(shown) > limit else "")
+
+
+def few(beyond: bool, rows: int, least: int) -> str:
+    """That a figure `beyond` its bound is of too few rows to stop a run; empty where it is not."""
+    return (
+        f"; {rows:,} rows are fewer than gates.least_rows={least:,}, so nothing is stopped"
+        if beyond and rows < least
+        else ""
+    )

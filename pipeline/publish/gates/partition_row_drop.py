@@ -1,0 +1,48 @@
+"""How many rows of a partition were in the parent snapshot and are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from pipeline.publish.gates.base import Judged, SnapshotGate, drop, few
+from pipeline.publish.gates.row_drop import FIX
+from pipeline.report.run_report import GateResult
+
+
+class Gate(SnapshotGate):
+    """Rows lost of the partition that fares worst; `least_rows` must be lost before any share refuses."""
+
+    name, bound, rank = "partition_row_drop", "max_row_drop", 110
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """See SnapshotGate."""
+        if judged.old is None or not judged.old.partitions:
+            return
+        bound, least = judged.bounds.max_row_drop, judged.bounds.least_rows
+        rows = {partition.name: partition.rows for partition in judged.new.partitions}
+        drops = [_Drop(one.name, one.rows, rows.get(one.name)) for one in judged.old.partitions]
+        worst = max(drops, key=lambda one: (one.share > bound and one.lost >= least, one.share))
+        where = f"worst partition: {worst}{few(worst.share > bound, worst.lost, least)}"
+        yield self.result(worst.share, where, FIX, worst.lost >= least, bounds=judged.bounds)
+
+
+@dataclass(frozen=True)
+class _Drop:
+    """Rows of a partition, before and now."""
+
+    name: str
+    before: int
+    now: int | None  # None: vanished
+
+    @property
+    def lost(self) -> int:
+        return self.before - (self.now or 0)
+
+    @property
+    def share(self) -> float:
+        return drop(self.before, self.now or 0)
+
+    def __str__(self) -> str:
+        now = "vanished" if self.now is None else f"{self.now:,} rows"
+        return f"{self.name}, {now}, {self.before:,} in the parent"

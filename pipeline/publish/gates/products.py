@@ -1,0 +1,19 @@
+"""Whether there is anything to be found."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.publish.gates.base import Judged, SnapshotGate
+from pipeline.report.run_report import GateResult
+
+
+class Gate(SnapshotGate):
+    """One product, or more."""
+
+    name, bound, rank = "products", None, 40
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """See SnapshotGate."""
+        where, fix = "products that can be found", "look at the rejects by reason"
+        yield self.result(judged.new.rows, where, fix, least=True)

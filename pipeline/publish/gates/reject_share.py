@@ -1,0 +1,22 @@
+"""How many rows were rejected."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from foundation.reasons import fix_of_most
+from pipeline.publish.gates.base import Judged, SnapshotGate, most, share
+from pipeline.report.run_report import GateResult
+
+
+class Gate(SnapshotGate):
+    """Rejected rows per row read."""
+
+    name, bound, rank = "reject_share", "max_reject_share", 60
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """See SnapshotGate."""
+        rejects = judged.new.rejects(judged.scope)
+        value = share(rejects.total(), rejects.total() + judged.new.rows_in(judged.scope))
+        fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
+        yield self.result(value, most(rejects, "rejected"), fix, bounds=judged.bounds)

@@ -1,0 +1,30 @@
+"""How many rows were in the parent snapshot and are gone: a share of them, and so many that they matter.
+
+A share alone would stop a night for one product gone from a category of three, a count alone a large catalog for the
+ordinary turnover of a day.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.publish.gates.base import Judged, SnapshotGate, drop, few
+from pipeline.report.run_report import GateResult
+
+FIX = "look whether the catalog is whole; if it did shrink, run once with gates.max_row_drop=1"
+
+
+class Gate(SnapshotGate):
+    """Rows lost of the whole; `least_rows` must be lost before any share refuses."""
+
+    name, bound, rank = "row_drop", "max_row_drop", 100
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """See SnapshotGate."""
+        if judged.old is None:
+            return
+        new, old, least = judged.new, judged.old, judged.bounds.least_rows
+        value, lost = drop(old.rows, new.rows), old.rows - new.rows
+        where = f"{new.rows:,} rows, {old.rows:,} in the parent"
+        where += few(value > judged.bounds.max_row_drop, lost, least)
+        yield self.result(value, where, FIX, lost >= least, bounds=judged.bounds)

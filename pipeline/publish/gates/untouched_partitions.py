@@ -1,0 +1,26 @@
+"""Whether a run of one category left the others alone."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.report.run_report import GateResult
+
+
+class Gate(Invariant):
+    """Partitions outside of the scope are the parent's."""
+
+    name, rank = "untouched_partitions", 50
+    what = "partitions that this run was not asked to touch, and changed"
+
+    def check(self, judged: Judged) -> Iterable[GateResult]:
+        """None for a run of the whole catalog."""
+        return super().check(judged) if judged.old is not None and judged.scope is not None else ()
+
+    def wrong(self, judged: Judged) -> Iterable[str]:
+        """See Invariant."""
+        assert judged.old is not None
+        before = {entry.name: entry for entry in judged.old.partitions if not judged.touched(entry.name)}
+        after = {entry.name: entry for entry in judged.new.partitions if not judged.touched(entry.name)}
+        return (name for name in before | after if before.get(name) != after.get(name))

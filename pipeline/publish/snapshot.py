@@ -1,0 +1,193 @@
+"""What a run publishes: live segments, partitions, and the manifest that names them."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from encoders.names import category_key, clean_name
+from foundation.errors import InputError
+from foundation.identity import identity_of
+from lookup.filters.values import common_type, type_name
+from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
+from lookup.store.store import Store
+from pipeline.catalog.attribute_types import changed, joined, without_values
+from pipeline.config.encoding import fusion_of
+from pipeline.config.load import Config
+from pipeline.plan.models import compared_models, encoder_entry
+from pipeline.plan.units import Plan
+
+# What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
+# decide what is encoded again or rejected, and may differ from run to run.
+_READING = (
+    *("columns", "text", "image", "more_images", "partition", "partition_levels", "partition_separator"),
+    *("max_text_chars", "decimal_mark"),
+)
+
+_ADDED = {"partition_separator": [">"]}  # what a snapshot of before a setting was read with
+
+
+def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
+    """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
+    _refuse_old_names(parent)
+    mine: dict[str, Any] = _reading(config.model_dump(mode="json"), plan.image_root)
+    theirs: dict[str, Any] = _reading(parent.config, parent.catalog.image_root)
+    for name, (model, published) in compared_models(config, parent).items():
+        mine[name], theirs[name] = model, published
+    mine["attributes"], theirs["attributes"] = config.catalog.attributes, parent.attributes
+    for name, types in changed(plan.attribute_types, parent.attribute_types).items():
+        theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
+    mine["index.metric"], theirs["index.metric"] = config.index.metric.value, parent.metric  # merged hits need one
+    differing = [name for name in mine if mine[name] != theirs[name]]
+    if differing:
+        raise InputError(
+            f"{', '.join(differing)} as in the published snapshot, because only one category is indexed again",
+            "; ".join(f"{name}: {mine[name]} instead of {theirs[name]}" for name in differing),
+            "run the whole catalog once (without --category), or use the config and the column types of the snapshot",
+        )
+
+
+def with_types(store: Store, parent: Manifest) -> Manifest:
+    """A manifest with the types of its attributes, where it is of before manifests had them: from its shards."""
+    if parent.attribute_types or not parent.attributes:
+        return parent
+    kinds: dict[str, list[pa.DataType]] = {name: [] for name in parent.attributes}
+    for shard in parent.shards:
+        if shard.record.file is not None and shard.segments:
+            with pq.ParquetFile(store.verified(shard.record.file)) as file:
+                empty = without_values(file.metadata)
+                for field in file.schema_arrow.field("attributes").type:
+                    if f"attributes.{field.name}" not in empty:
+                        kinds[field.name].append(field.type)
+    common = {name: common_type(several) for name, several in kinds.items()}
+    known = {name: type_name(kind) for name, kind in common.items() if kind is not None}
+    return parent.model_copy(update={"attribute_types": known})
+
+
+def all_types(plan: Plan, kept: Manifest | None) -> dict[str, str]:
+    """The types of attributes of a snapshot: of what the plan reads, and of what is `kept` of the parent."""
+    types = joined(plan.attribute_types, kept.attribute_types if kept else {})
+    return {name: kind for name, kind in types.items() if kind is not None}
+
+
+def _refuse_old_names(parent: Manifest) -> None:
+    """Names of before they were cleaned would stay beside the one that they mean, with the same products."""
+    names = [entry.name for entry in parent.partitions]
+    keys = Counter(map(category_key, names))
+    odd = [name for name in names if clean_name(name) != name or keys[category_key(name)] > 1]
+    if odd:
+        raise InputError(
+            "a published snapshot whose partitions are each one category, because only one is indexed again",
+            f"several spellings of a category: {', '.join(map(repr, odd[:5]))}",
+            "run the whole catalog once (without --category): it merges them",
+        )
+
+
+def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:
+    """The shards of a snapshot: the parent's without the category that `new` replaces, then the new ones."""
+    kept = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
+    return kept + list(new)
+
+
+def merge_partitions(
+    parent: Sequence[PartitionEntry], new: Sequence[PartitionEntry], category: str | None
+) -> list[PartitionEntry]:
+    """The partitions of a snapshot, by name: the parent's, as they are, without `category`, and the new ones."""
+    return sorted([*(entry for entry in parent if entry.name != category), *new], key=lambda entry: entry.name)
+
+
+def assemble(
+    config: Config,
+    plan: Plan,
+    run: str,
+    parent: str | None,
+    shards: Sequence[ShardEntry],
+    partitions: Sequence[PartitionEntry],
+    attribute_types: Mapping[str, str],
+) -> Manifest:
+    """The manifest of these shards and partitions."""
+    encoding = _encoding(config)
+    image_column = (
+        config.catalog.columns.get(config.catalog.image, config.catalog.image) if config.catalog.image else None
+    )
+    return Manifest(
+        parent=parent,
+        run=run,
+        created_at=datetime.now(UTC),
+        content=_content(encoding, plan.image_root, shards, partitions),
+        catalog=CatalogEntry(
+            path=config.catalog.path,
+            image_root=plan.image_root,
+            image_column=image_column,
+            identity=plan.catalog,
+            rows=sum(plan.partitions.values()),
+        ),
+        config=config.model_dump(mode="json"),
+        dim=fusion_of(config).dim,
+        metric=config.index.metric.value,
+        attribute_types=dict(attribute_types),
+        shards=tuple(shards),
+        partitions=tuple(partitions),
+        fusion_parts=config.fusion_spec.parts,
+        **encoding,
+    )
+
+
+def _content(
+    encoding: dict[str, Any], root: str, shards: Sequence[ShardEntry], partitions: Sequence[PartitionEntry]
+) -> str:
+    """64 hex digits of what readers get: equal snapshots have equal ones, whenever and by whichever run they were
+    made.
+    """
+    return identity_of(
+        {
+            "encoding": {
+                # Identities decide. Versions beside them may differ, and older manifests have not their parts.
+                name: value.model_dump(mode="json", include={"fields", "identity", "dim"})
+                if isinstance(value, EncoderEntry)
+                else value
+                for name, value in encoding.items()
+            },
+            "image_root": root,
+            "shards": [
+                [
+                    e.record.name,
+                    e.source,
+                    e.row_groups,
+                    [s.digest for s in e.segments],
+                    [r.model_dump() for r in e.rejected],
+                ]
+                for e in shards
+            ],
+            "partitions": [[p.name, p.index.name] for p in partitions],
+        }
+    )
+
+
+def _encoding(config: Config) -> dict[str, Any]:
+    """What all partitions of a snapshot share."""
+    return {
+        "text": encoder_entry(config.encoders.text_spec),
+        "image": encoder_entry(config.encoders.image_spec),
+        "fusion": config.fusion_spec.model_dump(mode="json"),
+        "fusion_identity": config.fusion_spec.identity,
+        "attributes": config.catalog.attributes,
+    }
+
+
+def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
+    """The values of `_READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
+    catalog = config.get("catalog", {})
+    reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in _READING}
+    return reading | {"catalog.image_root": root if catalog.get("image") else None}
+
+
+def _without(entry: ShardEntry, category: str | None) -> ShardEntry:
+    segments = tuple(segment for segment in entry.segments if segment.partition != category)
+    rejected = tuple(reject for reject in entry.rejected if reject.partition != category)
+    return entry.model_copy(update={"segments": segments, "rejected": rejected})

@@ -1,0 +1,75 @@
+"""Verification of snapshots: every byte that a reader may read is compared with what was written, and every record and
+index with what it is said to be of.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from foundation.errors import IntegrityError
+from lookup.store.fields import FileRef
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.build.index_files import own_index_record
+from pipeline.build.index_ids import misplaced
+from pipeline.embed.shard_files import own_record
+
+_NAMED = 20  # damaged files that the message names
+
+
+@dataclass(frozen=True)
+class Verified:
+    """What was read and found whole: `snapshots`, of which `snapshot` is the published one."""
+
+    snapshot: str
+    files: int
+    bytes: int
+    snapshots: int = 1
+
+
+def verify_store(path: str, every: bool = False) -> Verified:
+    """Check CURRENT, the manifest and every file it names, or with `every` those of all snapshots that the store has;
+    IntegrityError lists all that differ.
+    """
+    store = Store.open(path)
+    current, manifest = store.published()
+    manifests = {current: manifest}
+    if every:
+        manifests |= {name: store.manifest(name) for name in store.snapshots() if name != current}
+    files = {(file.path, file.blake3): file for one in manifests.values() for file in one.files()}
+    read = ((file, store.problem_of(file)) for file in files.values())
+    problems = [(_as_written(file), f"{file.path}: {said}") for file, said in read if said is not None]
+    if not problems:  # what follows reads them
+        problems = [*_records(store, manifests.values()), *_ids(store, manifests.values())]
+    if problems:
+        more = f"; and {len(problems) - _NAMED} more" if len(problems) > _NAMED else ""
+        named = problems[:_NAMED]
+        raise IntegrityError(
+            f"{len(files)} files as they were written: " + "; ".join(wanted for wanted, _ in named),
+            "; ".join(said for _, said in named) + more,
+            "delete these files and run `vitrine run` again: it writes them anew; until then serve an earlier snapshot",
+        )
+    return Verified(current, len(files), sum(file.bytes for file in files.values()), len(manifests))
+
+
+def _as_written(file: FileRef) -> str:
+    return f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}"
+
+
+def _records(store: Store, manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """(what was expected, what came) of each record that is not there under its own name."""
+    shards = {entry.record.name for manifest in manifests for entry in manifest.shards}
+    indexes = {partition.index.name for manifest in manifests for partition in manifest.partitions}
+    wrong = [f"shards/{name}.json" for name in sorted(shards) if own_record(store, name) is None]
+    wrong += [f"indexes/{name}/record.json" for name in sorted(indexes) if own_index_record(store, name) is None]
+    for path in wrong:
+        came = "another's, or an altered one" if store.exists(path) else "no such file"
+        yield f"{path}, a record that bears the name of its place", f"{path}: {came}"
+
+
+def _ids(store: Store, manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
+    """(what was expected, what came) of each index whose ids are not those of its rows."""
+    for manifest in manifests:
+        for name, said in misplaced(store, manifest, manifest.partitions).items():
+            yield f"the index of {name!r} to have the ids of its rows", said

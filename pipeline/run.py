@@ -1,0 +1,372 @@
+"""One run: plan, embed, build, gate, publish. Each step reads what the one before it left in the store.
+
+Everything but CURRENT is written under a name made of what went in, so a run that is killed anywhere is simply run
+again: what stands and validates is not done twice.
+"""
+
+from __future__ import annotations
+
+import logging
+import secrets
+import sys
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
+from functools import partial
+from pathlib import Path
+from types import TracebackType
+from typing import Literal, Self
+
+from foundation.errors import GateError, InputError, VitrineError
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.build.stage import build_indexes
+from pipeline.config.encoding import encoding_identity, refuse_other_models
+from pipeline.config.load import Config
+from pipeline.config.yaml_files import Problem
+from pipeline.embed.shard_files import note_key
+from pipeline.embed.stage import embed
+from pipeline.embed.stand_ins import adopted, measured, refitted, refuse_anew
+from pipeline.engine.allocator import give_back, prepare_memory
+from pipeline.engine.failures import interrupted, told
+from pipeline.engine.progress import Progress
+from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
+from pipeline.engine.watchdog import watchdog
+from pipeline.files.discover import find_files
+from pipeline.files.pinned import another_catalog, refuse_other_files
+from pipeline.plan.forecast import fitted
+from pipeline.plan.units import Plan, make_plan
+from pipeline.preflight.check import preflight, refuse_store
+from pipeline.preflight.parent import compared
+from pipeline.publish.gates.base import Judged
+from pipeline.publish.gates.check import check
+from pipeline.publish.gates.missing_shares import missing_shares
+from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
+from pipeline.report.index_page import told_training
+from pipeline.report.notices import Notice
+from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
+
+_log = logging.getLogger(__name__)
+Status = Literal["published", "unchanged", "refused", "failed"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What the user asked for."""
+
+    config: Config
+    category: str | None = None
+    beam_arguments: Sequence[str] = ()
+    command: str = "vitrine run"
+    progress: Progress | None = None
+    no_parent: bool = False  # publish whatever CURRENT is, compared with nothing
+    measure: bool = False  # anew what stands in for a missing modality, see stand_ins.py
+
+
+@dataclass
+class _State:
+    """What a run knows so far; the report is made of it, also when the run fails half-way."""
+
+    run: str
+    started: datetime
+    parent_id: str | None = None
+    parent: Manifest | None = None
+    plan: Plan | None = None
+    warnings: tuple[Problem, ...] = ()
+    units_reused: int = 0
+    indexes_reused: set[str] = field(default_factory=set)
+    manifest: Manifest | None = None
+    gates: list[GateResult] = field(default_factory=list)
+    snapshot: str | None = None
+    status: Status = "failed"
+    error: VitrineError | None = None
+    steps: Steps = field(default_factory=Steps)
+
+
+def run(request: Request) -> RunReport:
+    """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    if request.no_parent and request.category is not None:
+        raise InputError(
+            "a run of the whole catalog with --no-parent",
+            f"--category {request.category}: the other categories would be gone",
+            "leave out --category; or point CURRENT at the snapshot to start from",
+        )
+    if request.config.run.memory is not None:
+        refuse_own_workers(request.beam_arguments)
+    if request.measure:
+        refuse_anew(request.category)
+    runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
+    prepare_memory(request.config.encoders.networks_on_cpu)  # before torch is imported
+    refuse_store(request.config.store.path)
+    store = Store.create(request.config.store.path)
+    with store.lock():
+        store.sweep()
+        state, minutes = _State(_run_id(), datetime.now(UTC)), request.config.run.stall_minutes
+        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
+            try:
+                with (
+                    told(),
+                    watchdog(
+                        minutes,
+                        store.backend.sign,
+                        folder / "log.txt",
+                        partial(_give_up, request, store, state, folder),
+                    ),
+                ):
+                    _steps(request, store, state)
+            except VitrineError as err:
+                state.error = err
+                raise
+            except KeyboardInterrupt as err:
+                state.error = interrupted()
+                raise state.error from err
+            finally:
+                report = _report(request, state)
+                _leave(folder, report)
+    return report
+
+
+@contextmanager
+def _courtesy(state: _State) -> Iterator[None]:
+    """Notes of a run, log and report, are a courtesy once its snapshot stands: what goes wrong with them is told, and
+    changes nothing.
+    """
+    try:
+        yield
+    except OSError as err:
+        if state.status not in ("published", "unchanged"):
+            raise
+        _log.warning("the snapshot %s stands, but the run's notes are not complete: %s", state.snapshot, err)
+
+
+def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
+    """Leave the report of a run that hangs, and free the lock; the process ends after this."""
+    state.error = err
+    _leave(folder, _report(request, state))
+    with suppress(OSError):
+        store.hand_in(folder, f"runs/{state.run}")
+    store.abandon()
+
+
+def _leave(folder: Path, report: RunReport) -> None:
+    """Write the report. Where that fails, say so: how the run ended is decided."""
+    try:
+        write_report(folder, report)
+    except (OSError, ValueError, TypeError) as err:
+        _log.error("no report of this run: %s", err)
+
+
+def _steps(request: Request, store: Store, state: _State) -> None:
+    asked, steps = request.config, state.steps
+    with steps.step("plan") as counts:
+        state.parent_id = None if request.no_parent else store.current()
+        state.parent = store.manifest(state.parent_id) if state.parent_id else None
+        config = asked if request.measure else adopted(asked, state.parent)
+        before = [entry.name for entry in state.parent.partitions] if state.parent else ()
+        checked = preflight(asked, category=request.category, before=before)
+        plan, state.warnings = checked.plan, checked.warnings
+        state.plan, fit, category = plan, fitted(config, checked.forecast), plan.category
+        _refuse_types(config, store, state, plan)
+        store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
+        note_key(store, state.run, plan.key)
+        counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
+        for line in (line for one in plan.notices for line in one.lines()):
+            _log.warning("%s", line)
+    config = _measured(request, config, store, state, plan)
+    refuse_other_models(asked, plan.encoding)  # what the plan saw, before what was measured is put in its place
+    plan = state.plan = replace(plan, encoding=encoding_identity(config))
+    fit = refitted(fit, config)
+    with steps.step("embed") as counts:
+        embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)
+        state.units_reused = embedded.reused
+        counts.update(
+            units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
+        )
+    give_back()  # also where nothing was left to encode
+    kept = state.parent if category is not None else None  # all of it but the category
+    shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
+    with steps.step("build") as counts:
+        how = state.run, request.beam_arguments, request.progress, fit.build_threads
+        built = build_indexes(store, fit.building, embedded.shards, state.parent, *how)
+        partitions = merge_partitions(kept.partitions if kept else (), built.partitions, category)
+        state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
+        counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
+    with steps.step("gate") as counts:
+        types = all_types(plan, kept)
+        made = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
+        figures = missing_shares(store, made, state.parent, config, plan)
+        state.manifest = made.model_copy(update={"config": asked.model_dump(mode="json"), "missing": figures})
+        both = config.encoders.text is not None and config.encoders.image is not None
+        stands_in = both and config.fusion_spec.stands_in
+        state.gates += check(Judged(store, state.manifest, state.parent, _scope(state), config.gates, stands_in))
+        counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
+        _refuse(state, f"{store.root}/runs/{state.run}/report.html")
+    with steps.step("publish"):
+        _refuse_another_catalog(config, plan)
+        refuse_other_models(config, plan.encoding)
+        _publish(store, state, state.manifest, request.no_parent)
+
+
+def _measured(request: Request, config: Config, store: Store, state: _State, plan: Plan) -> Config:
+    """`config` with what stands in for a missing modality, where neither it nor the parent has it."""
+    if config.fusion_spec.measure_weight is None:
+        return config
+    with state.steps.step("measure") as counts:
+        whole = plan if plan.category is None else make_plan(request.config)  # later runs keep it, of all categories
+        return measured(store, config, whole, (plan.key, state.run), request.progress, counts)
+
+
+def _refuse_another_catalog(config: Config, plan: Plan) -> None:
+    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
+    try:
+        now = find_files(config.catalog.path).files
+    except InputError as err:
+        raise another_catalog(f"the files under {config.catalog.path}", err.came) from err
+    refuse_other_files(plan.files, now)
+
+
+def _refuse_types(config: Config, store: Store, state: _State, plan: Plan) -> None:
+    """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
+    if state.parent is None:
+        return
+    if plan.category is not None:
+        state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
+    state.gates = compared(config, plan, store, state.parent, plan.category)
+    _refuse(state, f"{store.root}/runs/{state.run}/report.html")
+
+
+def _refuse(state: _State, report: str) -> None:
+    failed = [gate for gate in state.gates if not gate.passed]
+    if failed:
+        state.status = "refused"
+        raise GateError(
+            "; ".join(f"{gate.name} {gate.op} {gate.bound:g}" for gate in failed),
+            "; ".join(f"{gate.name} {gate.value:g} ({gate.advice})" for gate in failed),
+            f"see to what each figure says, and run again; nothing was published, and the report is {report}",
+        )
+
+
+def _publish(store: Store, state: _State, manifest: Manifest, anew: bool) -> None:
+    parent = state.parent
+    # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
+    if parent is not None and parent.content == manifest.content and parent.files() == manifest.files():
+        state.status, state.snapshot = "unchanged", state.parent_id
+        _log.info("nothing changed: %s stays published", state.parent_id)
+        return
+    state.snapshot = store.publish(manifest, anew)
+    state.status = "published"
+    _log.info("published %s", state.snapshot)
+
+
+def _scope(state: _State) -> frozenset[str] | None:
+    """The partitions that the run is about; None: all."""
+    category = state.plan.category if state.plan else None
+    return None if category is None else frozenset([category])
+
+
+def _report(request: Request, state: _State) -> RunReport:
+    manifest, plan = state.manifest, state.plan
+    scope = _scope(state)
+    rejects = manifest.rejects(scope) if manifest else Counter[str]()
+    degraded = manifest.degraded(scope) if manifest else Counter[str]()
+    ended_well = state.status in ("published", "unchanged")
+    return RunReport(
+        run=state.run,
+        started_at=state.started,
+        ended_at=datetime.now(UTC),
+        status=state.status,
+        exit_code=state.error.exit_code if state.error else int(not ended_well),
+        snapshot=state.snapshot,
+        parent=state.parent_id,
+        command=request.command,
+        rows_in=plan.rows if plan else 0,
+        rows_embedded=manifest.rows_in(scope) if manifest else 0,
+        rows_rejected=rejects.total(),
+        rows_degraded=degraded.total(),
+        rows_in_snapshot=manifest.rows if manifest else 0,
+        photos=manifest.photos(scope)[0] if manifest else 0,
+        photos_lost=manifest.photos(scope)[1] if manifest else 0,
+        units=len(plan.units) if plan else 0,
+        units_reused=state.units_reused,
+        indexes_reused=len(state.indexes_reused),
+        steps=tuple(state.steps.entries),
+        gates=tuple(state.gates),
+        rejects=dict(sorted(rejects.items())),
+        degraded=dict(sorted(degraded.items())),
+        details=losses(manifest.details(scope)) if manifest else (),
+        warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
+        partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
+        notices=(*(plan.notices if plan else ()), *(_unread(manifest, scope) if manifest else ())),
+        error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
+    )
+
+
+def _unread(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
+    """What of declared prices could not be read, for each of them."""
+    for name, rows in sorted(manifest.unread(scope).items()):
+        told = (
+            f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is no price: filters take it for null"
+        )
+        yield Notice(what="prices_unread", count=rows, told=told)
+
+
+def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:
+    for partition in manifest.partitions:
+        index = partition.index
+        yield PartitionRow(
+            name=partition.name,
+            rows=partition.rows,
+            index_type=index.type,
+            parameters=index.parameters,
+            nprobe=index.nprobe,
+            refine_factor=index.refine_factor,
+            recall=index.recall,
+            k=index.k,
+            p50_ms=index.p50_ms,
+            p99_ms=index.p99_ms,
+            bytes=sum(file.bytes for file in index.files.values()),
+            build_seconds=index.build_seconds,
+            reused=partition.name in reused,
+            note=index.note,
+            training=told_training(index) if partition.name not in reused else "",
+        )
+
+
+def _run_id() -> str:
+    """Sorts by time, to the microsecond; the random end keeps two that start together apart."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"
+
+
+class _RunLog(logging.FileHandler):
+    """Keeps this process's log in a file too, while the body runs, and the traceback of what ended it."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path, encoding="utf-8")
+        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
+        self.told = False
+
+    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
+        """Say once that the disk does not take the log: by default each line would cost a traceback."""
+        if not self.told:
+            self.told = True
+            _log.warning("%s is not complete: %s", self.baseFilename, sys.exc_info()[1])
+
+    def __enter__(self) -> Self:
+        logging.getLogger().addHandler(self)
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
+        if kind is not None and err is not None:
+            # into the file only: to the user it is told by whoever called
+            self.handle(
+                logging.LogRecord(__name__, logging.ERROR, __file__, 0, "the run ended early", None, (kind, err, at))
+            )
+        logging.getLogger().removeHandler(self)
+        try:
+            self.close()
+        except OSError:  # what the disk did not take; see handleError
+            if err is None:
+                raise

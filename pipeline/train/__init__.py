@@ -1,0 +1,1 @@
+"""A catalog as something that towers and fusions learn from."""

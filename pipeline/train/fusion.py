@@ -1,0 +1,213 @@
+"""A catalog as something that a fusion learns from: its products that have both a text and a photo, encoded once by the
+towers as a run encodes them.
+
+What a run would reject is left out here and counted by the same reasons.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
+from encoders.fusion.base import Tower
+from encoders.fusion.learned.network import learned_of
+from encoders.photos.decode import PhotoLimits
+from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
+from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
+from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError, VitrineError
+from foundation.identity import identity_of
+from foundation.liveness import computing
+from foundation.reasons import Reason
+from pipeline.config.encoding import photo_limits
+from pipeline.config.load import Config
+from pipeline.embed.fingerprints import shard_name, stamped_fingerprints, text_fingerprints, with_stamps
+from pipeline.embed.rows import Kept, embed_photos, embed_texts, vectors_of
+from pipeline.embed.states import CHUNK, chunks
+from pipeline.engine.allocator import keep_memory
+from pipeline.engine.progress import Progress
+from pipeline.engine.watchdog import training_watchdog
+from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
+from pipeline.plan.units import Plan, Unit
+from pipeline.preflight.check import preflight
+
+MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
+Stamps = dict[int, pa.Array]  # number of a unit -> the stamps of its rows' photos, see fingerprints.py
+
+
+@dataclass
+class _Reading:
+    """What reading a catalog goes through: both encoders, where photos are, and what came of it so far."""
+
+    text: TextEncoder
+    image: ImageEncoder
+    root: str
+    limits: PhotoLimits
+    pool: ThreadPoolExecutor
+    settings: FusionTrainSettings
+    states: bool
+    lessons: FusionLessons
+    left_out: Counter[str]
+
+
+def train_fusion_on_catalog(
+    config: Config, out: Path, progress: Progress | None = None
+) -> tuple[TrainedFusion, dict[str, int]]:
+    """Train a fusion of the type that `fusion` names for the encoders of `config`, on its catalog, into `out`.
+
+    The other value counts by reason the rows that nothing was learned from; none where `out` was already there.
+    """
+    keep_memory()  # before torch is imported
+    spec = learned_of(config.fusion_spec)
+    text, image = Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
+    if text is None or image is None:
+        raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
+    left_out: Counter[str] = Counter()
+    with training_watchdog(config.run.stall_minutes, out):
+        plan = preflight(config, "train fusion").plan
+        source, stamps = _source(config, plan, progress)
+        task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
+        trained = train_fusion(task, lambda: _lessons(config, plan, stamps, left_out, progress), out, progress)
+    return trained, dict(sorted(left_out.items()))
+
+
+def _source(config: Config, plan: Plan, progress: Progress | None) -> tuple[str, Stamps]:
+    """64 hex digits of the ids, texts and photos that are learned from, in order, wherever and however they are stored;
+    and which files the photos were.
+
+    A photo is told by its fingerprint, which `catalog.image_identity` defines, as in the names of shards.
+    """
+    catalog, parts, stamps, done = config.catalog, [], Stamps(), 0
+    for unit in plan.units:
+        rows = rows_of(unit, catalog, config, duplicates_of(unit))
+        columns = rows.column("photos"), rows.column("version")
+        photos, stamps[unit.number] = stamped_fingerprints(*columns, catalog, plan.image_root)
+        parts.append(
+            rows.select(["id", "reject"])
+            .append_column("text", text_fingerprints(rows.column("text")))
+            .append_column("texts", text_fingerprints(pa.array(map(repr, texts_of(unit, config)), pa.string())))
+            .append_column("photos", photos)
+        )
+        done += unit.rows
+        if progress is not None:
+            progress("fingerprint", done, plan.rows)
+    limits = [catalog.max_photo_bytes, catalog.max_photo_pixels]
+    return identity_of({"rows": shard_name("", pa.concat_tables(parts)), "photo_limits": limits}), stamps
+
+
+def _lessons(
+    config: Config, plan: Plan, stamps: Stamps, left_out: Counter[str], progress: Progress | None
+) -> FusionLessons:
+    encoders, settings = config.encoders, config.train_fusion
+    if encoders.text_spec is None or encoders.image_spec is None:
+        raise TypeError("expected both encoders")
+    lessons, done = FusionLessons(settings.variants), 0
+    with ThreadPoolExecutor(config.run.photo_threads) as pool:
+        with computing():
+            text = load_text(encoders.text_spec, encoders.device)
+            image = load_image(encoders.image_spec, encoders.device)
+        reading = _Reading(
+            text,
+            image,
+            plan.image_root,
+            photo_limits(config.catalog),
+            pool,
+            settings,
+            config.fusion_spec.reads_states,
+            lessons,
+            left_out,
+        )
+        for unit in plan.units:
+            _read(unit, config, stamps[unit.number], reading)
+            done += unit.rows
+            if progress is not None:
+                progress("read", done, plan.rows)
+    return lessons
+
+
+def _read(unit: Unit, config: Config, stamps: pa.Array, reading: _Reading) -> None:
+    """Add the products of a unit, chunk by chunk."""
+    table = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    stamped = with_stamps(table.column("photos"), pa.chunked_array([stamps]))
+    table = table.set_column(table.column_names.index("photos"), "photos", stamped)
+    texts = texts_of(unit, config)
+    for start, rows in chunks(table, CHUNK):
+        _add(table.slice(start, rows), texts[start : start + rows], reading)
+        lessons = reading.lessons
+        if lessons.bytes > MOST_BYTES:
+            fit = len(lessons.ids) * MOST_BYTES // lessons.bytes
+            raise InputError(
+                f"at most {MOST_BYTES:,} bytes of what the encoders give, of about {fit:,} products",
+                f"{lessons.bytes:,} bytes of {len(lessons.ids):,} products, and more to come",
+                "train on some of the catalog's files (catalog.path=...), or lower train_fusion.variants",
+            )
+
+
+def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -> None:
+    lessons = reading.lessons
+    of_texts: Kept | None = {} if reading.states else None
+    of_photos: Kept | None = {} if reading.states else None
+    joined = batch.column("text").to_pylist()
+    table = embed_texts(batch, reading.text, of_texts)
+    table = embed_photos(table, reading.image, reading.root, reading.limits, reading.pool, of_photos)
+    text, has_text = vectors_of(table, "text_vector", reading.text.dim)
+    image, has_image = vectors_of(table, "image_vector", reading.image.dim)
+    _refuse_changed(table)
+    _count(table, has_text, has_image, reading.left_out)
+    rows = np.flatnonzero(has_text & has_image)
+    ids = table.column("id").to_pylist()
+    how = reading.settings
+    asked = [
+        query
+        for row in rows.tolist()
+        for query in asked_of(ids[row], texts[row], how.variants, how.drop_words, how.seed)
+    ]
+    lessons.ids += [ids[row] for row in rows.tolist()]
+    lessons.texts += [joined[row] for row in rows.tolist()]
+    lessons.asked += asked
+    lessons.text.append(text[rows])
+    lessons.image.append(image[rows])
+    if of_texts is None or of_photos is None:
+        lessons.queries.append(reading.text.encode(asked, "query"))
+        return
+    found = reading.text.encode_states(asked, "query")
+    lessons.queries.append(found.vectors)
+    lessons.query_states += _halves([[states] for states in found.states])
+    lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
+    lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])
+
+
+def _refuse_changed(table: pa.Table) -> None:
+    """VitrineError where a photo is another file than the one that the training's identity was made of."""
+    changed = pc.equal(table.column("image_fault"), Reason.IMAGE_CHANGED.value)
+    details = table.filter(pc.fill_null(changed, False)).column("image_detail").to_pylist()
+    if details:
+        more = f", and {len(details) - 1:,} more of the next rows" if len(details) > 1 else ""
+        raise VitrineError(
+            "photos that stay as they were when the training began to read the catalog",
+            f"{details[0]}{more}",
+            "start again when nothing writes to the photos",
+        )
+
+
+def _halves(states: Sequence[Sequence[Vectors]]) -> list[Halves]:
+    """Of each row (length, s) float16: its arrays one after the other, cut to what a half can hold."""
+    most = np.finfo(np.float16).max
+    return [np.concatenate(arrays).clip(-most, most).astype(np.float16) for arrays in states]
+
+
+def _count(table: pa.Table, has_text: Mask, has_image: Mask, left_out: Counter[str]) -> None:
+    """Add why rows are left out."""
+    faults = zip(*(table.column(name).to_pylist() for name in ("reject", "text_fault", "image_fault")), strict=True)
+    for (reject, text_fault, image_fault), text, image in zip(faults, has_text, has_image, strict=True):
+        if not text or not image:
+            fault = text_fault or "no_text" if not text else image_fault or "no_photo"
+            left_out[reject or fault] += 1

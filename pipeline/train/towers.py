@@ -1,0 +1,135 @@
+"""A catalog as something to learn from: its products that have both a text and a photo, photos decoded once and kept
+small in memory.
+
+What a run would reject is left out here and counted by the same reasons.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import Counter
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from blake3 import blake3
+
+from encoders.networks.pixels import resize
+from encoders.photos.decode import PhotoError, decode
+from encoders.photos.foreign import naming
+from encoders.training.pairs import Pair
+from encoders.training.towers import photo_side
+from encoders.training.trainer import Trained, TrainSettings, train
+from foundation.arrays import Photo
+from foundation.errors import InputError
+from foundation.liveness import beat
+from pipeline.catalog.photos import fetch, image_root
+from pipeline.config.encoding import photo_limits
+from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig
+from pipeline.engine.allocator import keep_memory
+from pipeline.engine.progress import Progress
+from pipeline.engine.watchdog import training_watchdog
+from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
+from pipeline.plan.units import Plan, Unit
+from pipeline.preflight.check import preflight
+
+# Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
+_ROOM = 1.25
+_MOST_BYTES = 8 * 2**30  # 36,000 photos for a model of 224 pixels
+
+
+@dataclass
+class Lessons:
+    """The pairs of a catalog, and why other rows or photos gave none."""
+
+    pairs: list[Pair] = field(default_factory=list)
+    left_out: Counter[str] = field(default_factory=Counter)
+    bytes: int = 0
+
+
+def train_on_catalog(
+    config: Config, settings: TrainSettings, model: str, out: Path, progress: Progress | None = None
+) -> tuple[Trained, dict[str, int]]:
+    """Train `model` (a folder, or a name that `vitrine models pull` made) on the catalog of `config` into `out`.
+
+    The other value counts by reason what the catalog has that nothing was learned from.
+    """
+    keep_memory()  # before torch is imported
+    _refuse_roles(config.catalog)
+    with training_watchdog(config.run.stall_minutes, out):
+        plan = preflight(config, "train", model=model).plan
+        lessons = catalog_lessons(config, plan, photo_side(model), progress)
+        trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
+    return trained, dict(sorted(lessons.left_out.items()))
+
+
+def catalog_lessons(config: Config, plan: Plan, photo_side: int, progress: Progress | None = None) -> Lessons:
+    """Every photo of a product with each of its texts: the columns of `catalog.text`, one by one.
+
+    `photo_side` is the shorter side, in pixels, that the model takes. InputError when the photos exceed the memory that
+    is set aside for them.
+    """
+    lessons, done = Lessons(), 0
+    kept_side = round(photo_side * _ROOM)
+    with ThreadPoolExecutor(config.run.photo_threads) as pool:
+        for unit in plan.units:
+            _read(unit, config, kept_side, pool, lessons)
+            if lessons.bytes > _MOST_BYTES:
+                came = f"{lessons.bytes:,} bytes after {done + unit.rows:,} of {plan.rows:,} rows"
+                fix = "train on some of the files (catalog.path=...), a few ten thousand products are plenty"
+                raise InputError(f"photos of at most {_MOST_BYTES:,} bytes at {kept_side} pixels", came, fix)
+            done += unit.rows
+            if progress is not None:
+                progress("read", done, plan.rows)
+    return lessons
+
+
+def _refuse_roles(catalog: CatalogConfig) -> None:
+    if not catalog.text or catalog.image is None:
+        came = f"catalog.text={list(catalog.text)}, catalog.image={catalog.image}"
+        raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
+
+
+def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
+    rows = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    texts = texts_of(unit, config)
+    root = image_root(config.catalog.image_root, config.catalog.path)
+    limits = photo_limits(config.catalog)
+    wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
+    for row, words in zip(rows.select(["id", "photos", "reject"]).to_pylist(), texts, strict=True):
+        if row["reject"] or not words or not row["photos"]:
+            lessons.left_out[row["reject"] or ("no_text" if not words else "no_photo")] += 1
+            continue
+        wanted += [(row["id"], number, words, photo) for number, photo in enumerate(row["photos"])]
+
+    def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
+        beat()
+        try:
+            raw = fetch(photo, root, limits)
+            with naming(photo["path"], photo["bytes"]):
+                return _shrunk(decode(raw, limits), side), blake3(raw).hexdigest()
+        except PhotoError as err:
+            return err
+
+    for (name, number, words, _), found in zip(wanted, pool.map(small, [photo for *_, photo in wanted]), strict=True):
+        if isinstance(found, PhotoError):
+            lessons.left_out[str(found.code)] += 1
+            continue
+        photo, digest = found
+        lessons.pairs.append(Pair(f"{name}/{number}", words, functools.partial(_same, photo), name, digest))
+        lessons.bytes += photo.nbytes
+
+
+def _same(photo: Photo) -> Photo:
+    return photo
+
+
+def _shrunk(photo: Photo, side: int) -> Photo:
+    """(h, w, 3) uint8 whose shorter side is at most `side`."""
+    height, width = photo.shape[:2]
+    scale = side / min(height, width)
+    if scale >= 1:
+        return photo
+    return resize(photo, max(1, round(height * scale)), max(1, round(width * scale)), "bicubic")
