@@ -88,6 +88,11 @@ def clean_texts(texts: Sequence[str | None], max_chars: int) -> list[str]:
     return [clean_text(text, max_chars) if text else "" for text in texts]
 
 
+def without_entities(text: str) -> str:
+    """`text` with its entities, such as `&euro;` and `&amp;euro;`, as the characters that they are."""
+    return _ENTITY.sub(_unescaped, _NESTED_AMPERSAND.sub("&amp;", text)) if "&" in text else text
+
+
 def plain_name(text: str) -> str:
     """`text` as names are compared: a category, a value of an attribute or of a filter. Idempotent.
 
@@ -95,7 +100,7 @@ def plain_name(text: str) -> str:
     `clean_text`: what is written differently for people to see (`Acme™` and `AcmeTM`, full width, case, tags) differs.
     """
     while not _PLAIN_NAME.fullmatch(text):
-        plain = _ENTITY.sub(_unescaped, _NESTED_AMPERSAND.sub("&amp;", text)) if "&" in text else text
+        plain = without_entities(text)
         plain = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", plain)).split())
         if plain == text:
             break
@@ -124,7 +129,7 @@ def _one_pass(text: str) -> str:
 def _without_markup(text: str) -> str:
     text = _UNSEEN.sub(" ", text)
     text = _BLOCK_TAG.sub(" ", _INLINE_TAG.sub("", text))
-    return _ENTITY.sub(_unescaped, _NESTED_AMPERSAND.sub("&amp;", text))
+    return without_entities(text)
 
 
 def _unescaped(match: re.Match[str]) -> str:

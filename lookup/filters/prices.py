@@ -17,7 +17,7 @@ from decimal import Context, Decimal
 
 import pyarrow as pa
 
-from encoders.text import plain_name
+from encoders.text import plain_name, without_entities
 
 AMOUNT = pa.decimal128(38, 9)
 WIDE = Context(prec=AMOUNT.precision)
@@ -56,18 +56,28 @@ _SIGNS = {
     **{"RMB": "CNY", "LEI": "RON", "RP": "IDR", "RM": "MYR"},
 }
 _SHARED = {"$": "$", "¥": "¥", "元": "元", "KR": "kr", "RS": "Rs", "FR": "Fr"}  # signs of several currencies
+_MAY_BE = {
+    "$": "ARS AUD BBD BMD BND BRL BSD BZD CAD CLP COP CUP CVE DOP FJD GYD HKD JMD KYD LRD MOP MXN NAD NIO NZD SBD SGD "
+    "SRD TOP TTD TWD USD UYU WST XCD",
+    **{"¥": "CNY JPY", "元": "CNY HKD MOP TWD", "kr": "DKK ISK NOK SEK", "Rs": "INR LKR MUR NPR PKR SCR"},
+    "Fr": "BIF CDF CHF DJF GNF KMF RWF XAF XOF XPF",
+}
 
 _WHOLE = re.compile(
     r"(?P<minus>-?) ?(?P<before>[^0-9+\-]*?) ?(?P<sign>-?) ?(?P<number>[0-9](?:[0-9.,' ]*[0-9])?|(?<!\w)\.[0-9]+)"
     r"(?:[.,]-{1,2})? ?(?P<after>[^0-9+\-]*)"
 )
 _GROUPED = re.compile(
-    r"[0-9]+|[0-9]{1,3}([.,' ])[0-9]{3}(?:\1[0-9]{3})*|[0-9]{1,2}(?:([.,' ])[0-9]{2})(?:\2[0-9]{2})*\2[0-9]{3}"
+    r"[0-9]+|[0-9]{1,3}([.,' ])[0-9]{3}(?:\1[0-9]{3})*|[0-9]{1,2}(?:,[0-9]{2})+,[0-9]{3}"  # the last as India does
 )
 _TWO_WAYS = re.compile(r"[1-9][0-9]{0,2}[.,][0-9]{3}")
 _MARKS = str.maketrans(
     {"’": "'", "‘": "'", "`": "'", "´": "'", "٬": "'", "٫": ".", "−": "-", "–": "-", "—": "-", "‐": "-"}
 )
+# What ends a line or a cell: on its two sides stand two things, such as the prices of two variants.
+_BREAK = re.compile("[\t-\r\x1c-\x1f\x85\u2028\u2029]")
+_CENTS_RAISED = re.compile(r"(?<=\d)([.,]?)([⁰¹²³⁴-⁹]{2})(?![⁰¹²³⁴-⁹]|\d)")
+_SAME_DIGIT = {"<wide>", "<font>", "<narrow>", "<small>"}  # how Unicode tags digits that only look otherwise
 _LONGEST = 60  # characters; a longer text is no price
 
 
@@ -83,22 +93,18 @@ def parse_price(text: str, decimal_mark: str | None) -> Price | None:
     """The price that `text` is; None where it is none, or can be read in two ways and `decimal_mark`, `.` or `,`, is
     not given.
     """
-    text = plain_name(text)
-    if len(text) > _LONGEST:
-        return None
-    text = plain_name(unicodedata.normalize("NFKC", text)).translate(_MARKS)
-    text = re.sub(r"[^\W\D0-9]", lambda digit: str(int(digit[0])), text)  # digits of other scripts
-    found = _WHOLE.fullmatch(text)
+    plain = _plain(text)
+    found = None if plain is None else _WHOLE.fullmatch(plain)
     if found is None or (found["minus"] and found["sign"]):
         return None
-    tokens = [token for token in (found["before"], found["after"]) if token.strip(" ")]
-    known = [code for code in map(_currency, tokens) if code is not None]
-    if len(known) < len(tokens):
-        return None
-    codes = {one for one in known if one in _PLACES} or set(known)
-    if len(codes) > 1:
+    known = [_currency(word) for word in f"{found['before']} {found['after']}".split()]
+    signs = {one for one in known if one not in _PLACES}
+    codes = {*known} - signs or signs
+    if None in signs or len(codes) > 1:
         return None
     currency = next(iter(codes), None)
+    if any(currency != sign and currency not in _MAY_BE[sign or ""].split() for sign in signs):
+        return None
     amount = _amount(found["number"], decimal_mark, _PLACES.get(currency or "", 2))
     if amount is None:
         return None
@@ -126,6 +132,37 @@ def is_unread(text: str | None, price: Price | None) -> bool:
 
 
 # --- inside ---
+
+
+def _plain(text: str) -> str | None:
+    """`text` in ASCII digits and marks; None where it is of several lines, too long, or has footnotes and fractions."""
+    lines = [line for line in _BREAK.split(without_entities(text)) if plain_name(line)]
+    if len(lines) != 1 or len(text := plain_name(lines[0])) > _LONGEST:
+        return None
+    text = _CENTS_RAISED.sub(_lowered, text)
+    if any(_is_other_digit(one) for one in text):
+        return None
+    text = plain_name(_in_ascii(text))
+    return re.sub(r"[^\W\D0-9]", lambda digit: str(int(digit[0])), text)  # digits of other scripts
+
+
+def _in_ascii(text: str) -> str:
+    return unicodedata.normalize("NFKC", text).translate(_MARKS)
+
+
+def _lowered(cents: re.Match[str]) -> str:
+    """Raised cents, as in `12⁹⁹`, behind a decimal mark: the one that does not stand between the thousands."""
+    number = re.search(r"\d[\d\W]*$", _in_ascii(cents.string[: cents.start()]))
+    mark = "," if number and "." in number[0] else "."
+    return (cents[1] or mark) + unicodedata.normalize("NFKC", cents[2])
+
+
+def _is_other_digit(character: str) -> bool:
+    """Whether it is a digit raised, lowered, circled, or part of a fraction: it does not continue a number."""
+    if character.isascii() or not any(map(str.isdecimal, unicodedata.normalize("NFKC", character))):
+        return False
+    shape = unicodedata.decomposition(character).partition(" ")[0]
+    return shape.startswith("<") and shape not in _SAME_DIGIT
 
 
 def _currency(token: str) -> str | None:
