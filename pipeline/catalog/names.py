@@ -45,8 +45,11 @@ def clean_ids(ids: pa.Array) -> pa.Array:
 
 def _digits_of_decimals(values: pa.Array, name: str) -> pa.Array:
     texts = pc.cast(values, pa.string())
+    short = pc.fill_null(pc.match_substring(texts, "E"), False)  # 0E-10: a zero with many places
+    if pc.any(short).as_py():
+        texts = pc.replace_with_mask(texts, short, pa.array([f"{one:f}" for one in values.filter(short).to_pylist()]))
     whole = pc.replace_substring_regex(texts, r"\.0*$", "")
-    _refuse(values, pc.match_substring_regex(whole, r"[.E]"), name)
+    _refuse(values, pc.match_substring_regex(whole, r"\."), name)
     return whole
 
 
