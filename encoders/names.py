@@ -16,7 +16,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from encoders.text import plain_name
 
@@ -65,10 +65,23 @@ def category_name(value: str | None, separators: Sequence[str] = (SEPARATOR,), l
 
 
 def split_levels(text: str, separators: Sequence[str]) -> list[str]:
-    """The levels of a path, trimmed; a level can be empty."""
-    wanted = sorted({*separators}, key=len, reverse=True)
-    pattern = "|".join(map(re.escape, wanted))
+    """The levels of a path, trimmed; a level can be empty. Where `>` separates, arrows do: `->`, `=>`, `-->`, `|>`."""
+    pattern = separator_pattern(separators)
     return [" ".join(part.split()) for part in re.split(pattern, f" {text} ")] if pattern else [text]
+
+
+def separator_pattern(separators: Sequence[str], written: Callable[[str], str] = re.escape) -> str:
+    """A regular expression for any of `separators`, whose characters are written as the patterns that `written` gives
+    for one or several.
+    """
+    wanted = sorted({*separators}, key=lambda one: (not one.lstrip().startswith(SEPARATOR), -len(one), one))
+    return "|".join(_arrow(one, written) or written(one) for one in wanted)
+
+
+def clean_separator(text: str) -> str:
+    """A separator as it stands in a `clean_name`: white space at an end is one space. Empty: it never separates."""
+    cleaned = clean_name(f"x{text}x")[1:-1]
+    return cleaned if clean_name(cleaned) else ""
 
 
 def category_key(name: str) -> str:
@@ -86,3 +99,15 @@ def same_category(name: str, known: Iterable[str], separators: Sequence[str] = (
         return [one for one in names if one == name]
     key = category_key(category_name(name, separators))
     return [one for one in names if category_key(one) == key]
+
+
+# --- inside ---
+
+
+def _arrow(separator: str, written: Callable[[str], str]) -> str:
+    """The pattern of a separator that may be the head of an arrow; empty for others."""
+    head = separator.lstrip()
+    if not head.startswith(SEPARATOR):
+        return ""
+    # The guard looks at a row of dashes once, not once for each of them.
+    return f"{written(separator.removesuffix(head))}(?:(?<![-=|])[-=|]+)?{written(head)}"

@@ -16,8 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lookup
-from encoders.names import category_key, category_name, clean_id, clean_name, same_category
+from encoders.names import category_key, category_name, clean_id, clean_name, same_category, split_levels
 from pipeline.catalog import categories as code
+from pipeline.config.sections import CatalogConfig
 from tests.conftest import last_log, manifest_of, run_titles, told, vitrine, write_titles
 
 # What feeds have, and what a shop means by it.
@@ -188,6 +189,83 @@ def test_a_path_is_cut_where_the_plan_says_what_separates_it(tmp_path: Path) -> 
     done = night(tmp_path, [f"Shoes/{number}" for number in range(300)])
     assert done.exit_code == 2
     assert 'set catalog.partition_separator=\'[">", "/"]\'' in told(done.stderr)[2]
+
+
+ARROWS = ("A > B", "A -> C", "A=&gt; B", "A --&gt; B", "A |> B")
+
+
+def test_arrows_are_separators_where_their_head_is(tmp_path: Path) -> None:
+    """Nothing of an arrow stays behind, and it is no spelling that was merged; a dash apart is part of the name."""
+    assert night(tmp_path, [*ARROWS, "A - > B"]).exit_code == 0
+    assert rows_of(tmp_path) == {"A": len(ARROWS), "A -": 1}
+    told_of = json.loads(last_log(tmp_path / "store", "run.json"))["notices"]
+    assert [one["what"] for one in told_of] == []
+    assert night(tmp_path, [*ARROWS], "catalog.partition_levels=2").exit_code == 0
+    assert rows_of(tmp_path) == {"A > B": len(ARROWS) - 1, "A > C": 1}
+
+
+def test_arrows_beside_other_separators() -> None:
+    """The longest separator comes first, and a row of dashes costs no more than another text."""
+    assert split_levels("A |> B", ("|", ">")) == ["A", "B"]
+    assert split_levels("A ->> B > C", (">>", ">")) == ["A", "B", "C"]
+    assert split_levels("A -> B->C", (" > ",)) == ["A", "B->C"]
+    assert split_levels("A -> B", ("/",)) == ["A -> B"]
+    assert split_levels("-" * 200_000, (">",)) == ["-" * 200_000]
+
+
+@pytest.mark.parametrize(
+    "mark",
+    [
+        "\uff0f",
+        "\uff5c",
+        "\uff3c",
+        "\uff1b",
+        "\uff1a\uff1a",
+        "\u2502",
+        "\u25b8",
+        "\u276f",
+        "\u226b",
+        "\u27e9",
+        " - ",
+        " &gt ",
+    ],
+)
+def test_what_seems_to_separate_is_told(mark: str) -> None:
+    """Full-width forms, lines and heads of arrows are told once two categories have a first level in common."""
+    found = [seen(f"Shoes{mark}Men", f"Shoes{mark}Women"), seen(f"Shoes{mark}Men", f"Bags{mark}Men")]
+    assert found == [[mark], []]
+
+
+def test_forms_of_one_separator_are_told_together() -> None:
+    """`/` and its full-width form, once each, are two levels of one path."""
+    assert seen("Shoes/Men", "Shoes\uff0fWomen") == ["/", "\uff0f"]
+    assert seen("T-Shirts", "T-Shirts - Men") == [" - "]
+    assert seen("T-Shirts", "T-Bags", "T&gt", "A -B", "A -C") == []
+
+
+def seen(*kinds: str) -> list[str]:
+    """The separators that a plan of these categories says to set."""
+    found = code.Categories(CatalogConfig(path="x", partition="kind"))
+    found.add(pa.array(kinds))
+    told_of = [one.told for one in found.notices({}) if one.what == "separator_unused"]
+    return json.loads(told_of[0].partition("partition_separator='")[2].partition("'")[0])[1:] if told_of else []
+
+
+@pytest.mark.parametrize("written", ["&gt;", "&amp;gt;", "\u00a0>  ", "\u200b>"])
+def test_a_separator_is_cleaned_as_names_are(written: str) -> None:
+    """Entities, white space and invisible characters of a separator are those of values, or it would never match."""
+    settings = CatalogConfig(path="x", partition_separator=written)
+    assert code.partition_names(pa.array(["A &gt; B", "A\u00a0> C"]), settings).to_pylist() == ["A", "A"]
+
+
+@pytest.mark.parametrize("blank", ["\u200b", "  ", "&nbsp;", "\ufe0f", ""])
+def test_a_separator_of_nothing_is_refused(blank: str, tmp_path: Path) -> None:
+    """What is blank once it is cleaned separates nothing: exit code 2 with key, value and fix."""
+    done = night(tmp_path, ["A > B"], f'catalog.partition_separator=[">", "{blank}"]')
+    assert done.exit_code == 2
+    assert "catalog.partition_separator.1" in done.stderr
+    assert "something that can be seen" in done.stderr
+    assert "give a value that fits, in the command line" in done.stderr
 
 
 WORD = st.text(st.characters(categories=["Lu", "Ll", "Lo", "Nd", "Mn"]) | st.sampled_from("&<>;'é茶 "), max_size=12)

@@ -15,7 +15,7 @@ from collections.abc import Collection, Mapping, Sequence
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.names import NO_CATEGORY, SEPARATOR, category_key, category_name, split_levels
+from encoders.names import NO_CATEGORY, SEPARATOR, category_key, category_name, separator_pattern, split_levels
 from foundation.errors import InputError
 from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing
 from pipeline.config.sections import CatalogConfig
@@ -24,7 +24,13 @@ from pipeline.report.notices import Notice
 _MOST_CHARS = 1_000  # of a category's name: more is a description
 _MOST_SPELLINGS = 10_000  # that are told apart
 _SHOWN = 20
-_OTHER_SEPARATORS = ("/", "|", "\u203a", "\u00bb", "\u2192", "\uff1e", "::", "\\", ";")
+# What may separate levels, in all the forms that feeds write for one another. Nothing is cut at them, they are told.
+_OTHER_SEPARATORS = (
+    *(("/", "\uff0f"), ("|", "\uff5c", "\u2502", "\uffe8"), ("\\", "\uff3c", "\ufe68"), (";", "\uff1b", "\ufe54")),
+    *(("::", "\uff1a\uff1a"), ("\uff1e", "\ufe65", "&gt", "&GT"), ("\u203a",), ("\u00bb",), ("\u226b",), ("\u276f",)),
+    *(("\u2192", "\u21d2", "\u2794", "\u279c", "\uffeb"), ("\u25b8", "\u25b6", "\u25ba"), ("\u27e9",)),
+    (" - ", " \u2013 ", " \u2014 "),
+)
 # A separator in a value whose entities are not resolved yet.
 _ESCAPED = {
     mark: f"(?:{mark}|&(?:amp;)*(?:{name}|#0*{ord(mark)}|#[xX]0*{ord(mark):x});)"
@@ -163,14 +169,13 @@ class Categories:
     def _unused_separators(self, names: Collection[str]) -> list[str]:
         """Separators that are not set, and at which several of the names, cut, have the same first level."""
         keys, found = {category_key(name) for name in names}, []
-        for mark in _OTHER_SEPARATORS:
-            if any(mark in one for one in self.settings.partition_separator):
-                continue
-            having = [name for name in names if mark in name]
-            mark = f" {mark} " if all(name.count(mark) == name.count(f" {mark} ") for name in having) else mark
-            cut = Counter(category_key(split_levels(name, (mark,))[0]) for name in having)
+        for forms in _OTHER_SEPARATORS:
+            some = [mark for mark in forms if not any(mark in one for one in self.settings.partition_separator)]
+            having = [name for name in names if any(mark in name for mark in some)]
+            marks = [_spaced(mark, having) for mark in some if any(mark in name for name in having)]
+            cut = Counter(category_key(split_levels(name, marks)[0]) for name in having)
             if any(first and (count > 1 or first in keys) for first, count in cut.items()):
-                found.append(mark)
+                found += marks
         return found
 
 
@@ -193,14 +198,20 @@ def _name(value: str | None, settings: CatalogConfig) -> str:
 def _spelling(value: str, settings: CatalogConfig) -> str:
     """The levels of `value` that count, as they are written; all of it where they are blank or cannot be told apart."""
     separators = settings.partition_separator
-    marks = "|".join(
-        "".join(_ESCAPED.get(character, re.escape(character)) for character in one)
-        for one in sorted({*separators}, key=len, reverse=True)
-    )
+    marks = separator_pattern(separators, _as_written)
     parts = [part.strip(" ") for part in re.split(marks, f" {value} ")]
     if category_name(f" {SEPARATOR} ".join(parts), separators) != category_name(value, separators):
         return value
     return f" {SEPARATOR} ".join(parts[: settings.partition_levels]) or value.strip() or NO_CATEGORY
+
+
+def _as_written(text: str) -> str:
+    return "".join(_ESCAPED.get(character, re.escape(character)) for character in text)
+
+
+def _spaced(mark: str, names: Collection[str]) -> str:
+    """`mark`, with spaces where it has them in all the names."""
+    return f" {mark} " if all(name.count(mark) == name.count(f" {mark} ") for name in names) else mark
 
 
 def _setting(settings: CatalogConfig, marks: Sequence[str]) -> str:

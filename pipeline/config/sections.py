@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from encoders.base import EncoderSpec, encoder_spec
+from encoders.names import clean_separator
 from index_builders.devices import DEVICE
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.specs import Fields, checked_tower
@@ -22,11 +23,23 @@ def _listed(value: object) -> object:
     return [value] if isinstance(value, str) else value
 
 
+def _separator(value: str) -> str:
+    cleaned = clean_separator(value)
+    if not cleaned:
+        raise ValueError(
+            "something that can be seen, as `>` or ` / `: white space and what is invisible never separates"
+        )
+    return cleaned
+
+
 def _words(value: object) -> object:
     listed = _listed(value)
     if isinstance(listed, list) and not all(isinstance(one, str) for one in listed):
         raise ValueError('words in quotes, as ["null", "nan"], because YAML reads null and 0 otherwise')
     return listed
+
+
+Separator = Annotated[str, AfterValidator(_separator)]
 
 
 class Section(BaseModel):
@@ -60,7 +73,7 @@ class CatalogConfig(Section):
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
-    partition_separator: Annotated[tuple[Name, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    partition_separator: Annotated[tuple[Separator, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
         (">",),
         description="what separates levels, one or several; with spaces, as ` / `, only where there are spaces",
     )
