@@ -18,7 +18,7 @@ import re
 import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from encoders.text import plain_name
+from encoders.text import IGNORABLE, plain_name
 
 SEPARATOR = ">"
 NO_CATEGORY = "_none"  # of products without one
@@ -27,10 +27,10 @@ NO_CATEGORY = "_none"  # of products without one
 _CLEAN = re.compile("[!-%'-~]+(?: [!-%'-~]+)*")
 # Directional marks say how a line is laid out, and belong to no name.
 _DIRECTIONS = re.compile("[\u061c\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069]")
-# Joiners, fillers and variation selectors change how letters look, not which they are.
-_IGNORED = re.compile("[\u034f\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c\u200d\u2061-\u2064\u3164\ufe00-\ufe0f\uffa0]")
+# Joiners, fillers, tags and variation selectors change how letters look, not which they are.
+_IGNORED = re.compile(f"[{IGNORABLE}]")
 # At the ends of an id: white space, and what nobody sees. ASCII control characters are kept apart: see clean_id.
-_ENDS = " \t\n\r\f\v\x00\x85\xa0\xad\u1680\u180e\u2000-\u200f\u2028-\u202f\u205f-\u206f\u3000\ufeff"
+_ENDS = f" \t\n\r\f\v\x00\x85\xa0\u1680\u2000-\u200a\u2028\u2029\u202f\u205f\u3000{IGNORABLE}"
 _ID_ENDS = re.compile(f"^[{_ENDS}]+|[{_ENDS}]+$")
 
 

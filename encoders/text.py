@@ -47,6 +47,13 @@ _UNSEEN = re.compile(
 _ENTITY = re.compile(r"&(?:#[0-9]{1,7}|#[xX][0-9a-fA-F]{1,6}|[a-zA-Z][a-zA-Z0-9]{1,31});")
 _NESTED_AMPERSAND = re.compile(r"&(?:(?:amp|AMP|#0*38|#[xX]0*26);)+")
 
+# Default_Ignorable_Code_Point of Unicode 16, what is shown as nothing at all, as part of a character class:
+# https://www.unicode.org/Public/16.0.0/ucd/DerivedCoreProperties.txt
+IGNORABLE = (
+    "\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u202a-\u202e\u2060-\u206f\u3164\ufe00-\ufe0f"
+    "\ufeff\uffa0\ufff0-\ufff8\U0001bca0-\U0001bca3\U0001d173-\U0001d17a\U000e0000-\U000e0fff"
+)
+
 # Controls (those that are white space become spaces), soft hyphen, zero-width space, word joiner, byte order mark,
 # deprecated formatting and interlinear characters, lone surrogates, noncharacters. Joiners stay: emoji and Persian need
 # them.
@@ -55,10 +62,7 @@ _INVISIBLE = re.compile(
 )
 
 # Joiners, directional marks, fillers and variation selectors have a meaning between letters, and none alone.
-_NOTHING_VISIBLE = re.compile(
-    "[ \u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200c-\u200f\u202a-\u202e\u2061-\u2069\u3164"
-    "\ufe00-\ufe0f\uffa0]+"
-)
+_NOTHING_VISIBLE = re.compile(f"[ {IGNORABLE}]+")
 
 # Mojibake is made of what single-byte code pages hold above ASCII; text without any of it need not be examined.
 _CODE_PAGE = re.compile("[\x80-\u04ff\u1e00-\u25ff\uf000-\ufb06\ufffd]")

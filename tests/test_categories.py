@@ -268,6 +268,21 @@ def test_a_separator_of_nothing_is_refused(blank: str, tmp_path: Path) -> None:
     assert "give a value that fits, in the command line" in done.stderr
 
 
+UNSEEN_EVERYWHERE = [
+    *(0xAD, 0x34F, 0x61C, 0x180B, 0x200D, 0x2065, 0x3164, 0xFE0F, 0xFEFF, 0xFFF0),
+    *(0x1BCA0, 0x1D173, 0xE0001, 0xE0020, 0xE0100),
+]
+
+
+def test_what_nobody_sees_parts_neither_categories_nor_ids(tmp_path: Path) -> None:
+    """Tags, fillers and variation selectors of every plane are in no name, and no category or id is of these alone."""
+    unseen = [*map(chr, UNSEEN_EVERYWHERE)]
+    assert night(tmp_path, ["Sport", "Sport", *(f"Sp{one}ort" for one in unseen), *unseen]).exit_code == 0
+    assert rows_of(tmp_path) == {"Sport": 2 + len(unseen), "_none": len(unseen)}
+    assert [clean_id(f"{one}A{one}1{one}") for one in unseen] == [f"A{one}1" for one in unseen]
+    assert {clean_id(one) for one in unseen} == {""}
+
+
 WORD = st.text(st.characters(categories=["Lu", "Ll", "Lo", "Nd", "Mn"]) | st.sampled_from("&<>;'é茶 "), max_size=12)
 UNSEEN = st.sampled_from(["", "\u200b", "\ufeff", "\u00ad", "\u2060", "\u200e"])
 
