@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pipeline.config.paths import path_problems, place_of
-from tests.conftest import run_titles, told, vitrine, write_titles
+from tests.conftest import TITLES_ONLY, run_titles, told, vitrine, write_titles
 
 TITLES = ["red dress", "blue shoe", "green lamp"]
 SHOWN = ("config", "show", "-c", "configs/weightless.yaml", "catalog.image_root=null")
@@ -145,3 +145,53 @@ def test_places_are_compared_as_the_system_resolves_them(catalog: list[str], sto
     one, other = ("/".join(["/nowhere/x/y/z", *steps]) for steps in (catalog, store))
     held = (os.path.realpath(other) + "/").startswith(os.path.realpath(one).rstrip("/") + "/")
     assert place_of(one).holds(place_of(other)) == held
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+@pytest.mark.parametrize(
+    ("key", "value", "sign"),
+    [
+        ("catalog.path", "/tmp/a\\0b", "U+0000"),
+        ("catalog.image_root", "/tmp/a\\0b", "U+0000"),
+        ("store.path", "/tmp/a\\0b", "U+0000"),
+        ("store.path", "a\\nb", "U+000A"),
+        ("index.queries", "a\\x1Bb.parquet", "U+001B"),
+        ("encoders.text.model", "./a\\0b", "U+0000"),
+        ("fusion.model", "./a\\0b", "U+0000"),
+    ],
+)
+def test_a_path_with_a_control_character_is_refused(
+    feed: Path, tmp_path: Path, command: str, key: str, value: str, sign: str
+) -> None:
+    """No system opens NUL, and a message shows nothing of the others: the key, the character and what to do."""
+    more = ["encoders.text={type: hf_text, model: x}"] if key.startswith("encoders") else []
+    more += ["fusion={type: transformer, model: x}"] if key == "fusion.model" else []
+    where = (f"catalog.path={feed / 'feed'}", f"store.path={tmp_path / 'store'}")
+    done = vitrine(command, "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more, f'{key}="{value}"')
+    assert done.exit_code == 2
+    expected, came, fix = told(done.stderr)
+    assert sign in expected + came
+    assert key in expected + came + fix
+    assert f"write {key} without it" in came + fix
+
+
+@pytest.mark.parametrize("command", ["plan", "run", "verify", "inspect"])
+@pytest.mark.parametrize("name", ["x" * 300, "x/" * 2500], ids=["name", "whole"])
+def test_a_path_that_is_too_long_is_a_matter_of_the_path(feed: Path, tmp_path: Path, command: str, name: str) -> None:
+    """It is no disk that somebody could mend: exit 2, and a shorter path is asked for."""
+    store = tmp_path / name
+    given = ("-c", "configs/weightless.yaml", *TITLES_ONLY, f"catalog.path={feed / 'feed'}", f"store.path={store}")
+    done = vitrine(command, *given) if command in ("plan", "run") else vitrine(command, store)
+    assert done.exit_code == 2
+    expected, came, fix = told(done.stderr)
+    assert "at most 255" in expected
+    assert name.rstrip("/") in came
+    assert "a shorter path" in fix
+
+
+def test_photo_threads_have_a_most() -> None:
+    """A million threads would not start; the bound is told."""
+    refused = vitrine(*SHOWN, "catalog.path=feed", "store.path=store", "run.photo_threads=1000000")
+    assert refused.exit_code == 2
+    assert "less than or equal to 1024" in told(refused.stderr)[0] + told(refused.stderr)[1]
+    assert vitrine(*SHOWN, "catalog.path=feed", "store.path=store", "run.photo_threads=1024").exit_code == 0

@@ -251,6 +251,8 @@ def test_a_file_of_queries_that_cannot_be_asked_is_refused(tmp_path: Path) -> No
         done = night(tmp_path, titles(600), *SMALL, LARGE, f"index.queries={tmp_path / name}")
         assert done.exit_code == 2
         assert said in told(done.stderr)[0]
+        assert "--queries" not in done.stderr  # the key that names the file is told
+        assert "index.queries" in told(done.stderr)[2]
     assert not list((tmp_path / "store" / "runs").glob("*/units"))  # before anything is encoded
 
 

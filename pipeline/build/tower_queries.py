@@ -199,7 +199,9 @@ def _listed(config: Config, kinds: Sequence[str]) -> dict[str, list[Question]]:
     """
     path = Path(config.index.queries or "")
     questions = [
-        one for one in read_questions(path) if (not one.text or TEXT in kinds) and (not one.image or PHOTO in kinds)
+        one
+        for one in read_questions(path, "index.queries")
+        if (not one.text or TEXT in kinds) and (not one.image or PHOTO in kinds)
     ]
     if not questions:
         fix = "correct index.queries, or drop it: products' own texts and photos are asked then"
@@ -217,7 +219,7 @@ def _file_digest(config: Config) -> str | None:
     if config.index.queries is None:
         return None
     digest = blake3()
-    for one in read_questions(Path(config.index.queries)):
+    for one in read_questions(Path(config.index.queries), "index.queries"):
         photo = None if one.image is None else _bytes_of(one.image, config)
         digest.update(repr((one.text, photo and blake3(photo).hexdigest())).encode())
     return str(digest.hexdigest())

@@ -24,11 +24,11 @@ class Question:
         return " + ".join(part for part in (self.text, self.image and Path(self.image).name) if part)
 
 
-def read_questions(path: Path) -> list[Question]:
-    """The rows of a queries file, in order; photo paths are relative to its folder."""
+def read_questions(path: Path, option: str = "--queries") -> list[Question]:
+    """The rows of the queries file that `option` names, in order; photo paths are relative to its folder."""
     from pipeline.catalog.user_tables import user_table  # a search by --text or --image needs none of it
 
-    table, columns = user_table(path, "--queries", ("query_id", "text", "image"))
+    table, columns = user_table(path, option, ("query_id", "text", "image"))
     asking = [field for field in table.schema if field.name in ("text", "image")]
     if not asking:
         raise InputError(

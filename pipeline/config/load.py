@@ -21,7 +21,7 @@ from encoders.training.trainer import TrainSettings
 from index_builders.settings import IndexSettings
 from pipeline.config import layers as sources
 from pipeline.config.layers import Tree
-from pipeline.config.paths import path_problems
+from pipeline.config.paths import path_problems, unwritable_problems
 from pipeline.config.sections import (
     CatalogConfig,
     EncodersConfig,
@@ -125,7 +125,9 @@ def meaning(key: str) -> str:
 
 
 def _validated(tree: Tree, origins: dict[str, str], problems: list[Problem], untrained: bool) -> Loaded:
-    problems = [*problems, *_cross_problems(tree), *_overlaps(tree), *fusion_problems(tree, untrained)]
+    unwritable = list(unwritable_problems(tree))
+    apart = [] if unwritable else _overlaps(tree)
+    problems = [*problems, *_cross_problems(tree), *unwritable, *apart, *fusion_problems(tree, untrained)]
     try:
         config = Config.model_validate(tree)
     except ValidationError as err:
@@ -185,7 +187,7 @@ def _overlaps(tree: Tree) -> list[Problem]:
     if not isinstance(catalog, dict) or not isinstance(store, dict):
         return []
     where, root, kept = catalog.get("path"), catalog.get("image_root"), store.get("path")
-    if not isinstance(where, str) or not isinstance(kept, str) or not where or not kept or "\0" in where + kept:
+    if not isinstance(where, str) or not isinstance(kept, str) or not where or not kept:
         return []
     return list(path_problems(where, root if isinstance(root, str) and root else None, kept))
 

@@ -9,18 +9,22 @@ from __future__ import annotations
 import glob
 import os
 import re
+import unicodedata
 from collections.abc import Iterator
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path, PurePosixPath
 
 from foundation.errors import InputError
-from pipeline.config.yaml_files import Problem
+from pipeline.config.layers import Tree, leaves
+from pipeline.config.yaml_files import Problem, shown
 
 _URL = re.compile(r"(?:.*::)?([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL = {"file", "local"}
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "wasb": "abfs", "wasbs": "abfs"}
 _FILES = {".parquet", ".parq"}
+_PATHS = {"catalog.path", "catalog.image_root", "store.path", "index.queries"}
+_SPECS = ("encoders.text.", "encoders.image.", "fusion.")  # whose models are folders
 
 
 @dataclass(frozen=True)
@@ -80,6 +84,18 @@ def place_of(path: str, home: bool = False) -> Place:
     fixed = _fixed(steps)
     pattern = tuple(step for step in steps[fixed:] if step not in ("", "."))
     return Place("", _resolved("/".join(steps[:fixed]) or ("/" if local.startswith("/") else ".")), pattern)
+
+
+def unwritable_problems(tree: Tree) -> Iterator[Problem]:
+    """The keys of a raw tree that are paths, or specs with paths among their values, and have a control character: no
+    system opens NUL, and of the others a message or a log shows nothing.
+    """
+    for key, value in leaves(tree):
+        is_path = isinstance(value, str) and (key in _PATHS or key.startswith(_SPECS))
+        found = next((sign for sign in value if unicodedata.category(sign) == "Cc"), None) if is_path else None
+        if found is not None:
+            fix = f"write {key} without it; in YAML a backslash between double quotes begins an escape"
+            yield Problem(key, shown(value), f"a path without control characters, as U+{ord(found):04X} is", fix)
 
 
 def path_problems(catalog: str, image_root: str | None, store: str) -> Iterator[Problem]:

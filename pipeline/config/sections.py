@@ -209,7 +209,10 @@ class RunConfig(Section):
         description="threads of the local runner, each with a unit in memory; they share one encoder. Networks on a "
         "CPU take all its cores, so that one worker feeds them",
     )
-    photo_threads: Count = Field(2, description="threads that fetch and decode photos, in each worker")
+    # More only wait: of a bucket, too, a connection each.
+    photo_threads: Annotated[Count, Field(le=1_024)] = Field(
+        2, description="threads that fetch and decode photos, in each worker; at most 1,024"
+    )
     part_rows: Count = Field(
         262_144,
         description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "

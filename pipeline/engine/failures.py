@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import errno
+import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from foundation import errors
-from foundation.errors import VitrineError
+from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault, machine_fault_in
 
 _THREE_PARTS = re.compile(r"(\w+Error): expected: (.*?)\ncame: (.*?)\nto do: ([^\n]*)", re.DOTALL)
@@ -55,6 +56,8 @@ def explained(err: VitrineError | OSError) -> VitrineError:
     fault = machine_fault(err)
     if fault is not None:
         return fault
+    if err.errno == errno.ENAMETOOLONG:
+        return too_long(err)
     if err.errno in _PATH:
         return VitrineError(
             "a path that can be used so", str(err), "correct the path or its permissions, then start again"
@@ -63,6 +66,15 @@ def explained(err: VitrineError | OSError) -> VitrineError:
         "the disk to take and give what is asked of it",
         str(err),
         "free or mend the disk, then start again; a run goes on where it stopped",
+    )
+
+
+def too_long(err: OSError) -> InputError:
+    """The error for a path that no file system takes."""
+    return InputError(
+        "a path of at most 4,095 bytes, each name in it of at most 255",
+        f"{os.strerror(errno.ENAMETOOLONG)}: {err.filename}",
+        "give a shorter path, then start again",
     )
 
 

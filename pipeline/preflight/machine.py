@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import tempfile
@@ -12,6 +13,7 @@ from encoders.base import EncoderSpec
 from encoders.models.folders import located, open_model, refuse_damaged_settings
 from foundation.errors import InputError
 from pipeline.config.load import Config
+from pipeline.engine.failures import too_long
 from pipeline.plan.forecast import Forecast
 from pipeline.preflight.address_space import refuse_few_addresses
 from pipeline.preflight.findings import Finding, Purpose
@@ -46,7 +48,13 @@ def store_findings(path: str) -> Iterator[Finding]:
     if "://" in path.removeprefix("file://"):
         return
     local = Path(path.removeprefix("file://"))
-    place = _nearest(local)
+    try:
+        place = _nearest(local)
+    except OSError as err:
+        if err.errno != errno.ENAMETOOLONG:
+            raise
+        yield Finding("store.path", path, too_long(err).expected, "choose a shorter path: store.path=...")
+        return
     came = None
     if not place.is_dir():
         came = f"{place} is a file"
