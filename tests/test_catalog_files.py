@@ -193,3 +193,29 @@ def test_a_column_that_older_files_lack(tmp_path: Path) -> None:
     refused = run_titles(tmp_path / "c", tmp_path / "store", "catalog.attributes=[title,prices]")
     assert refused.exit_code == 2
     assert "no column 'prices'" in told(refused.stderr)[1]
+
+
+def test_a_file_that_says_otherwise_than_its_folder_is_told(tmp_path: Path) -> None:
+    """What the file says counts, as before; plan and run name the column, the file and both values."""
+    for folder, kind, month in (("Shoes/month=01", "Hats", 1), ("Lamps/month=02", "Lamps", 2)):
+        write_titles(tmp_path / f"c/kind={folder}/a.parquet", ["red dress", "blue shoe"],
+                     id=[f"{kind}1", f"{kind}2"], kind=[kind] * 2, month=[month] * 2)  # fmt: skip
+    words = ("catalog.partition=kind", "catalog.attributes=[title, month]")
+    done = run_titles(tmp_path / "c", tmp_path / "s", *words)
+    assert done.exit_code == 0, done.stderr
+    given = (*TITLES_ONLY, f"catalog.path={tmp_path / 'c'}", f"store.path={tmp_path / 's'}", *words)
+    planned = vitrine("plan", "-c", "configs/weightless.yaml", *given)
+    for said in (planned.stdout, last_log(tmp_path / "s", "log.txt")):
+        assert said.count("in its first rows") == 1
+        assert "kind=Shoes/month=01/a.parquet has 'Hats' in its first rows, and the folder 'Shoes'" in said
+    assert [one.name for one in manifest_of(tmp_path / "s").partitions] == ["Hats", "Lamps"]
+
+
+def test_folders_that_are_not_utf8_stay_apart(tmp_path: Path) -> None:
+    """Two values that cannot be unquoted are not one."""
+    for folder in ("%FE", "%FF", "caf%C3%A9"):
+        name = folder.strip("%")
+        write_titles(tmp_path / f"c/kind={folder}/a.parquet", ["red dress", "blue shoe"], id=[f"{name}1", f"{name}2"])
+    done = run_titles(tmp_path / "c", tmp_path / "s", "catalog.partition=kind")
+    assert done.exit_code == 0, done.stderr
+    assert [one.name for one in manifest_of(tmp_path / "s").partitions] == ["%FE", "%FF", "caf\u00e9"]

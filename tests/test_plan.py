@@ -99,8 +99,8 @@ def test_duplicates_are_those_of_a_plain_set(
     for number, (start, stop) in enumerate(itertools.pairwise(edges)):
         write_catalog(folder / f"{number}.parquet", rows(ids[start:stop]), row_group_rows=group)
     chosen = config(folder, f"shards.unit_rows={unit}")
-    if not ids:
-        with pytest.raises(InputError, match="at least one row"):
+    if not seen:
+        with pytest.raises(InputError, match="an id for each product" if ids else "at least one row"):
             make_plan(chosen)
         return
     with pieces_of(piece):

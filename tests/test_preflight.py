@@ -92,6 +92,17 @@ STOPPING = {
     "ids repeated": Mistake(
         ["10 of 40 rows have an id", "remove the repeated rows"], columns={"id": lambda number: f"b{number % 30}"}
     ),
+    "ids that are null": Mistake(
+        ["an id for each product", "the column id", "each of 40 rows", "catalog.columns.id=..."],
+        columns={"id": lambda _: None},
+    ),
+    "ids that are blank": Mistake(
+        ["the column sku", "each of 40 rows"], (*TEXTS, "catalog.columns={id: sku}"), {"sku": lambda _: " "}
+    ),
+    "a limit below every row": Mistake(
+        ["rows of at most 1 bytes", "in each of 40 sampled rows", "raise catalog.max_row_bytes"],
+        (*TEXTS, "catalog.max_row_bytes=1"),
+    ),
     "an attribute that is not there": Mistake(
         ["no column 'titel' (nearest: 'title')"], (*TEXTS, "catalog.attributes=[titel]")
     ),

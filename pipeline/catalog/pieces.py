@@ -179,11 +179,30 @@ def _batches(
                     beat()
                     yield _completed(path, batch, names)
     except UNREADABLE as err:
-        raise machine_fault(err) or VitrineError(
-            f"{_told(groups)} of {path} to be readable",
-            first_line(err),
-            "write this catalog file again; nothing was published, and the next run goes on from here",
+        raise (
+            machine_fault(err)
+            or _null_lists(path, file.schema_arrow, present, err)
+            or VitrineError(
+                f"{_told(groups)} of {path} to be readable",
+                first_line(err),
+                "write this catalog file again; nothing was published, and the next run goes on from here",
+            )
         ) from err
+
+
+def _null_lists(path: str, schema: pa.Schema, names: Sequence[str], err: Exception) -> InputError | None:
+    """The error for lists of a fixed size of which some are null: Parquet keeps no items of these, and Arrow's reader
+    wants as many of each. None where `err` says something else; without nulls such lists can be read.
+    """
+    fixed = [name for name in names if pa.types.is_fixed_size_list(schema.field(name).type)]
+    if not fixed or not str(err).startswith("Expected all lists to be of size"):
+        return None
+    named = ", ".join(fixed)
+    return InputError(
+        f"lists that can be read, in {named}: of a fixed size without null rows, or of variable size",
+        f"{path}: {first_line(err)}",
+        f"write {named} as a list of variable size, as in pyarrow.list_(pyarrow.string())",
+    )
 
 
 def _told(groups: Sequence[Chunks]) -> str:

@@ -50,17 +50,27 @@ def unmarked_columns(schema: pa.Schema, settings: CatalogConfig) -> set[str]:
 
 
 def path_values(path: str) -> dict[str, str | None]:
-    """Columns that stand in a path, as Hive and Spark write them: `category=Home%20%26%20Garden/part-0`."""
+    """Columns that stand in a path, as Hive and Spark write them: `category=Home%20%26%20Garden/part-0`.
+    What is not UTF-8 without its escapes keeps them.
+    """
     found: dict[str, str | None] = {}
     for part in path.split("/")[:-1]:
         name, equals, value = part.partition("=")
         if name and equals:
-            known = unquote(value)
-            found[unquote(name)] = None if known in ("", _HIVE_NULL) else known
+            known = _unquoted(value)
+            found[_unquoted(name)] = None if known in ("", _HIVE_NULL) else known
     return found
 
 
 # --- inside ---
+
+
+def _unquoted(text: str) -> str:
+    """`text` without its %-escapes; as it is written where they are not UTF-8, for two such values are not the same."""
+    try:
+        return unquote(text, errors="strict")
+    except UnicodeDecodeError:
+        return text
 
 
 def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Collection[str]) -> dict[str, str]:

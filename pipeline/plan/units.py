@@ -26,13 +26,14 @@ from pipeline.catalog.photos import existing_root
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
-from pipeline.catalog.schema import file_columns, missing_columns, path_values, refuse_missing, unmarked_columns
+from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing, unmarked_columns
 from pipeline.config.encoding import encoding_identity, towers
 from pipeline.config.load import Config
 from pipeline.config.sections import ShardsConfig
 from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged
+from pipeline.plan.folders import path_notices
 from pipeline.report.notices import Notice, notice
 
 
@@ -98,6 +99,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
         called = seen.categories.called(before, always=category is not None)
         groups = [_called(group, called) for group in seen.groups]
         partitions = _partitions(groups, config)
+        seen.refuse_no_ids(config)
         if category is not None:
             category = _meant(category, partitions, config)
         repeated = _duplicates(files, groups, seen.hashes, config)
@@ -106,7 +108,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
         notices = [
             *_left_out(found),
             *_lacking(seen.missing),
-            *_from_paths(files, config),
+            *path_notices(files, config.catalog),
             *_unmarked(files, config),
             *_cleaned(seen.cleaned),
             *null_words_notice("ids_null_words", "rows have ids", seen.nothing, config.catalog),
@@ -155,6 +157,16 @@ class _Seen:
                 self.cleaned += piece.cleaned
                 self.nothing += piece.nothing
 
+    def refuse_no_ids(self, config: Config) -> None:
+        """InputError where no row of any file has an id."""
+        if not any(map(len, self.hashes)):
+            rows, column = sum(group.rows for group in self.groups), config.catalog.columns.get("id", "id")
+            raise InputError(
+                "an id for each product",
+                f"the column {column}: null, blank or not UTF-8 in each of {rows:,} rows",
+                "name the column of the ids: catalog.columns.id=...",
+            )
+
 
 def _left_out(found: Found) -> list[Notice]:
     named = [f"{path}: {why}" for path, why in found.left_out]
@@ -178,18 +190,6 @@ def _missing(files: list[CatalogFile], config: Config) -> dict[str, list[str]]:
 def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
     named = [f"{column}: {path}" for column, paths in sorted(missing.items()) for path in paths]
     return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
-
-
-def _from_paths(files: list[CatalogFile], config: Config) -> list[Notice]:
-    """Columns in use that the path of a file has and the file has not."""
-    found: dict[str, int] = {}
-    for file in files:
-        with open_file(file.path) as opened:
-            names = file_columns(opened.schema_arrow, config.catalog, file.path).values()
-            for name in {*names} & {*path_values(file.path)} - {*opened.schema_arrow.names}:
-                found[name] = found.get(name, 0) + 1
-    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
-    return notice("columns_from_path", "columns read from folders like `name=value`:", named)
 
 
 def _unmarked(files: list[CatalogFile], config: Config) -> list[Notice]:

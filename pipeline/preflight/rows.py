@@ -15,6 +15,7 @@ _LEAST = 20  # rows that must be seen
 def row_findings(subject: Subject) -> Iterator[Finding]:
     """What ids, partitions and versions say of their columns."""
     yield from _ids(subject)
+    yield from _sizes(subject)
     if subject.purpose == "run":
         yield from _partitions(subject)
         yield from _versions(subject)
@@ -37,6 +38,16 @@ def _ids(subject: Subject) -> Iterator[Finding]:
             fix = "remove the repeated rows, or raise gates.max_reject_share: of equal ids the first row is kept"
         expected = f"ids that are unique, but for gates.max_reject_share={bound:g} of the rows"
         yield Finding("catalog.columns.id", came, expected, fix)
+
+
+def _sizes(subject: Subject) -> Iterator[Finding]:
+    """Rows that are too large are rejects: where all are, nothing would be left."""
+    sample, most = subject.sample, subject.config.catalog.max_row_bytes
+    sizes = sample.row_bytes()
+    if sizes and (sample.whole or len(sizes) >= _LEAST) and min(sizes) > most:
+        came = f"{min(sizes):,} to {max(sizes):,} bytes in each of {len(sizes):,} sampled rows, so that all are rejects"
+        fix = "raise catalog.max_row_bytes, or name fewer columns"
+        yield Finding("catalog.max_row_bytes", came, f"rows of at most {most:,} bytes in the columns in use", fix)
 
 
 def _partitions(subject: Subject) -> Iterator[Finding]:

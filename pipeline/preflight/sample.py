@@ -54,6 +54,11 @@ class Sample:
         """Whether it is every row that a run would read."""
         return self.rows == self.of
 
+    def row_bytes(self) -> list[int]:
+        """About how many bytes each row takes in the columns in use, as `catalog.max_row_bytes` counts them."""
+        batches = [batch for place in self.places for batch in place.table.to_batches()]
+        return [size for batch in batches for size in sum(map(columns.row_bytes, batch.columns)).tolist()]
+
     def words(self, name: str) -> list[str | None]:
         """The strings of a column, row by row; None where there is none, or where the column is no text."""
         found: list[str | None] = []
