@@ -57,7 +57,9 @@ class Sample:
     def row_bytes(self) -> list[int]:
         """About how many bytes each row takes in the columns in use, as `catalog.max_row_bytes` counts them."""
         batches = [batch for place in self.places for batch in place.table.to_batches()]
-        return [size for batch in batches for size in sum(map(columns.row_bytes, batch.columns)).tolist()]
+        none = [np.zeros(batch.num_rows, np.int64) for batch in batches]
+        sizes = [sum(map(columns.row_bytes, batch.columns), zero) for batch, zero in zip(batches, none, strict=True)]
+        return [size for one in sizes for size in one.tolist()]
 
     def words(self, name: str) -> list[str | None]:
         """The strings of a column, row by row; None where there is none, or where the column is no text."""
