@@ -325,10 +325,11 @@ def test_what_stands_after_the_dashes_reaches_beam(demo: Path, tmp_path: Path, m
         return real(options)
 
     monkeypatch.setattr(runners, "runner_of", spy)
-    catalog = write_titles(tmp_path / "c.parquet", ["red dress", "blue shoe"])
-    assert run_titles(catalog, tmp_path / "a").exit_code == 0
-    assert run_titles(catalog, tmp_path / "b", "--", "--direct_num_workers=1").exit_code == 0
-    assert seen == [(2, "multi_threading")] * 2 + [(1, "multi_threading")] * 2
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress", "blue shoe"] * 100, 50)
+    units = "shards.unit_rows=50"
+    assert run_titles(catalog, tmp_path / "a", units).exit_code == 0
+    assert run_titles(catalog, tmp_path / "b", units, "--", "--direct_num_workers=1").exit_code == 0
+    assert seen == [(2, "multi_threading"), (1, "multi_threading")] + [(1, "multi_threading")] * 2
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,8 @@ from index_builders.choose.forecast import forecast
 from index_builders.fill.fill import filled
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
+from pipeline.build import stage as build_stage
+from pipeline.embed import stage as embed_stage
 from tests.conftest import TITLES_ONLY, manifest_of, run_titles, told, vitrine, write_titles
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
@@ -210,6 +213,34 @@ def test_a_bound_changes_no_result(catalog: Path, tmp_path: Path) -> None:
     done = run_titles(catalog, bound, "catalog.partition=kind", *SMALL, f"run.memory={least}")
     assert done.exit_code == 0, done.stderr
     assert [file.blake3 for file in manifest_of(free).files()] == [file.blake3 for file in manifest_of(bound).files()]
+
+
+def test_no_more_threads_than_there_is_work(catalog: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A million workers are as many as there are units, then parts, in `plan` and for the runner; nothing else comes
+    of it.
+    """
+    asked: list[int] = []
+    for stage in (embed_stage, build_stage):
+        monkeypatch.setattr(stage, "run_pipeline", noted(stage.run_pipeline, asked))
+    found = planned(catalog, tmp_path / "plan", "run.workers=1000000")
+    assert (found["at_once"]["embed_workers"], found["at_once"]["builds"]) == (3, 2)
+    assert found["memory_bytes"] == planned(catalog, tmp_path / "plan", "run.workers=3")["memory_bytes"]
+    for name, workers in (("few", 1), ("many", 1_000_000)):
+        done = run_titles(catalog, tmp_path / name, "catalog.partition=kind", *SMALL, f"run.workers={workers}")
+        assert done.exit_code == 0, done.stderr
+    assert asked == [1, 1, 3, 2]
+    few, many = (manifest_of(tmp_path / name).files() for name in ("few", "many"))
+    assert [file.blake3 for file in few] == [file.blake3 for file in many]
+
+
+def noted(pipeline: Callable[..., None], asked: list[int]) -> Callable[..., None]:
+    """`pipeline` that notes how many workers it is asked for, and never has more than four."""
+
+    def run_pipeline(arguments: Any, workers: int, *more: Any) -> None:
+        asked.append(workers)
+        pipeline(arguments, min(workers, 4), *more)
+
+    return run_pipeline
 
 
 def test_workers_that_a_bound_would_choose_are_refused_by_hand(catalog: Path, tmp_path: Path) -> None:

@@ -28,6 +28,13 @@ ROWS = 16_384  # rows as float32 at a time: 16 MB at 256 dimensions; part of wha
 _NUMBERS = 1 << 22
 
 
+def part_count(rows: int, part_rows: int) -> int:
+    """How many parts so many rows are built as, of `part_rows` rows up to whole blocks: more threads would find nothing
+    to do.
+    """
+    return max(1, -(-rows // whole_blocks(part_rows)))
+
+
 def whole_blocks(rows: int) -> int:
     """`rows` rounded up to blocks of `ROWS`: the size of a part, so that parts give the bytes of one go."""
     return -(-rows // ROWS) * ROWS

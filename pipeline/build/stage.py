@@ -14,6 +14,7 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
 from foundation.errors import VitrineError
+from index_builders.rows.vectors_file import part_count
 from lookup.store.manifest import Manifest, PartitionEntry, ShardEntry
 from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import Located, index_record, index_stands, write_task
@@ -60,6 +61,7 @@ def build_indexes(
     retraining = Retraining(store, config, dim, parent)
     names: dict[str, str] = {}
     tasks: list[Task] = []
+    parts = 0
     for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):
         wanted = retraining.wanted(partition, located)
         names[partition] = wanted.name
@@ -67,9 +69,12 @@ def build_indexes(
             path = f"runs/{run}/indexes/{number:06d}.json"
             write_task(store, path, wanted.name, located, wanted.offer)
             tasks.append(Task(number, partition, wanted.name, path, 0))
+            rows = sum(segment.rows for _, segment, *_ in located)
+            parts += part_count(rows, config.run.part_rows)
     if tasks:
         with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):
-            _build(store, config, dim, tasks, beam_arguments, most_threads)
+            workers = min(config.run.workers, parts)
+            _build(store, config, dim, tasks, (beam_arguments, workers), most_threads)
     records = {partition: index_record(store, name) for partition, name in names.items()}
     for task in tasks:
         if note := records[task.partition].note:
@@ -85,15 +90,17 @@ def _build(
     config: Config,
     dim: int,
     tasks: Sequence[Task],
-    beam_arguments: Sequence[str],
+    runner: tuple[Sequence[str], int],
     most_threads: int | None,
 ) -> None:
-    """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left."""
+    """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left;
+    `runner` are Beam's arguments and the threads of the local one.
+    """
     try:
         while tasks:
             stage = BuildIndexes(config, dim, tasks, most_threads)
             with store.scratch() as scratch:
-                run_pipeline(beam_arguments, config.run.workers, partial(_staged, stage), scratch)
+                run_pipeline(*runner, partial(_staged, stage), scratch)
             following = [task._replace(round=task.round + 1) for task in tasks]
             tasks = [task for task in following if needs_round(store, task)]
     finally:

@@ -15,7 +15,7 @@ def forecast_lines(found: Forecast, encode_seconds: float | None, measures: bool
     encoding = "known after a first run" if encode_seconds is None else f"about {duration(encode_seconds)}"
     memory = f"memory {_mb(found.memory)} MB (embedding {_mb(found.embed_memory)}, building {_mb(found.build_memory)})"
     disk = f"disk {_range(*found.disk)} MB, and up to {_mb(found.scratch)} MB more while building"
-    units = f"{at_once.embed_workers} units"
+    units = "1 unit" if at_once.embed_workers == 1 else f"{at_once.embed_workers} units"
     threads = "1 thread" if at_once.build_threads == 1 else f"{at_once.build_threads} threads"
     builds = min(at_once.builds, len(found.partitions))
     indexes = (

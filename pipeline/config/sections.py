@@ -206,8 +206,8 @@ class RunConfig(Section):
 
     workers: Count = Field(
         2,
-        description="threads of the local runner, each with a unit in memory; they share one encoder. Networks on a "
-        "CPU take all its cores, so that one worker feeds them",
+        description="threads of the local runner, each with a unit in memory, no more than there are units; they share "
+        "one encoder. Networks on a CPU take all its cores, so that one worker feeds them",
     )
     # More only wait: of a bucket, too, a connection each.
     photo_threads: Annotated[Count, Field(le=1_024)] = Field(

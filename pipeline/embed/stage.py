@@ -46,7 +46,7 @@ def embed(
             refuse_other_models(config, plan.encoding)
 
         with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)), store.scratch() as scratch:
-            run_pipeline(beam_arguments, config.run.workers, build, scratch)
+            run_pipeline(beam_arguments, min(config.run.workers, len(todo)), build, scratch)
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]
     if missing:

@@ -18,7 +18,7 @@ from encoders.base import EncoderSpec
 from foundation.errors import InputError
 from index_builders.choose.forecast import IndexForecast, forecast
 from index_builders.rows.ids import ids_bytes
-from index_builders.rows.vectors_file import whole_blocks
+from index_builders.rows.vectors_file import part_count, whole_blocks
 from pipeline.catalog.rows import read_names
 from pipeline.catalog.schema import file_columns
 from pipeline.config.encoding import fusion_of, tower_dims
@@ -90,18 +90,24 @@ class Forecast:
         return max(sum(each) / lanes, max(each) / self.at_once.build_threads)
 
 
-def usual(config: Config, partitions: int) -> AtOnce:
-    """How much a run does at once that nothing bounds."""
-    workers, share = config.run.workers, max(1, _cores() // min(config.run.workers, partitions))
+def usual(config: Config, units: int, partitions: Sequence[int]) -> AtOnce:
+    """How much a run of so many units, and of partitions of so many rows, does at once that nothing bounds."""
+    share = max(1, _cores() // min(config.run.workers, len(partitions)))
+    part_rows = whole_blocks(config.run.part_rows)
+    builds = min(config.run.workers, sum(part_count(rows, part_rows) for rows in partitions))
+    return AtOnce(min(_embed_workers(config), units), builds, share, part_rows)
+
+
+def _embed_workers(config: Config) -> int:
     # Two and three that share a network on a CPU were no faster than one, and each holds 350 to 550 MB.
-    embedding = 1 if config.encoders.networks_on_cpu else workers
-    return AtOnce(embedding, workers, share, whole_blocks(config.run.part_rows))
+    return 1 if config.encoders.networks_on_cpu else config.run.workers
 
 
 def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
     """The forecast of a run of `plan`, within `run.memory` where that is set; InputError where it cannot be."""
     bound = config.run.memory
-    first = _forecast(config, plan, usual(config, len(plan.partitions) if category is None else 1), category)
+    rows = list(plan.partitions.values()) if category is None else [plan.partitions[category]]
+    first = _forecast(config, plan, usual(config, len(plan.units), rows), category)
     if bound is None or first.memory <= bound:
         return first
     embedding = next((one for one in _embedding(config, plan, first) if one.embed_memory <= bound), None)
@@ -124,7 +130,7 @@ class Fitted:
 def fitted(config: Config, forecast: Forecast | None) -> Fitted:
     """How a run that takes what `forecast` says keeps within `run.memory`; as the config says where that is null."""
     if config.run.memory is None or forecast is None:
-        return Fitted(_with(config, {"workers": usual(config, 1).embed_workers}), config, None)
+        return Fitted(_with(config, {"workers": _embed_workers(config)}), config, None)
     at_once = forecast.at_once
     embedding = {"workers": at_once.embed_workers}
     building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
