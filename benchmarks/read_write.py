@@ -81,7 +81,7 @@ def bare(config: Config, store: Store) -> None:
         halves = pa.array(list(vectors[: len(table)].astype(np.float16).view(f"S{2 * DIM}")[:, 0]), pa.binary(2 * DIM))
         out = table.select(["id", "title", "price", "product_type"])
         out = out.append_column("text_vector", halves).append_column("embedding", values)
-        target = store.path(f"runs/{unit.number}.parquet")
+        target = store.backend.local(f"runs/{unit.number}.parquet")
         pq.write_table(out, target, compression="zstd", write_page_checksum=True)
 
 

@@ -240,7 +240,7 @@ def test_a_touched_photo(how: str, demo: Path, tmp_path: Path) -> None:
         store = Store.open(str(tmp_path / "store"))
         shard = store.manifest(store.current() or "").shards[0]
         assert shard.record.file is not None
-        vector = pq.read_table(store.path(shard.record.file.path)).column("embedding")[0].as_py()
+        vector = pq.read_table(store.backend.local(shard.record.file.path)).column("embedding")[0].as_py()
         return report.units_reused, np.array(vector)
 
     _, first = reused_and_vector()

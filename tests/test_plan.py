@@ -120,7 +120,7 @@ PRODUCTS = st.lists(
     ),
     min_size=1,
     max_size=25,
-)
+).filter(lambda products: any(name is not None for name, *_ in products))  # a catalog without any id is refused
 
 
 @settings(max_examples=50, deadline=None)

@@ -152,7 +152,7 @@ def test_an_index_of_an_earlier_version_is_kept(parent: Path) -> None:
     assert night(parent, titles(1500)).exit_code == 0  # the catalog lies elsewhere
     store = Store.open(str(parent / "store"))
     name = index_of(parent).name
-    path = store.path(f"indexes/{name}/record.json")
+    path = store.backend.local(f"indexes/{name}/record.json")
     fields = json.loads(path.read_bytes().partition(b"\n")[0])
     for later in IndexRecord.later:
         del fields[later]
