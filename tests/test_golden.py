@@ -119,14 +119,18 @@ def test_identities_stay(recorded: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", STORES)
 def test_stores_stay(name: str, recorded: dict[str, Any], tmp_path: Path) -> None:
-    """The names of shards; and all bytes, on a processor that rounds as the one that they were recorded on."""
+    """All bytes, on a processor that rounds as the one that they were recorded on; elsewhere the names of shards of
+    texts, whose rows nobody drew.
+    """
     before, now = recorded["stores"][name], stored(name, tmp_path)
-    shards = [{path for path in one["files"] if path.startswith("shards/")} for one in (before, now)]
-    assert shards[0]
-    assert shards[1] == shards[0]
-    assert now["rows"] == before["rows"]
-    if rounding() != recorded["rounding"]:
-        pytest.skip("vectors differ in their last bits: this processor rounds otherwise")
+    same = rounding() == recorded["rounding"]
+    if same or name not in DRAWN:
+        shards = [{path for path in one["files"] if path.startswith("shards/")} for one in (before, now)]
+        assert shards[0]
+        assert shards[1] == shards[0]
+        assert now["rows"] == before["rows"]
+    if not same:
+        pytest.skip("photos and vectors differ in their last bits: this processor rounds otherwise")
     assert now == before
 
 
