@@ -19,7 +19,7 @@ from encoders.base import (
     load_query_text,
     load_text,
 )
-from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec, load_fusion
+from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, Tower, fused_queries, fusion_spec, load_fusion
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.foreign import naming
 from encoders.text import clean_text
@@ -54,13 +54,7 @@ class QueryEncoder:
     def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
         check_asked(text, image)
-        asked_text, asked_image = self._encoded(text, image)
-        text_vector = asked_text.vectors if asked_text else None
-        image_vector = asked_image.vectors if asked_image else None
-        if not isinstance(self.fusion, StatesFusion):
-            return self.fusion.queries(text_vector, image_vector)
-        states = States(asked_text.states if asked_text else [], asked_image.states if asked_image else [])
-        return self.fusion.queries(text_vector, image_vector, states)
+        return fused_queries(self.fusion, *self._encoded(text, image))
 
     def towers(self, text: str | None = None, image: bytes | None = None) -> tuple[Vectors | None, Vectors | None]:
         """The vectors before fusion: (1, dt) and (1, di) float32, unit rows; None for what is not given."""

@@ -19,9 +19,10 @@ from lookup.store.index_record import IndexRecord
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, RejectCount, Segment, ShardEntry, ShardRecord
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig
+from pipeline.publish.gates import check
 from pipeline.publish.gates import ids_unique as ids_gate
-from pipeline.publish.gates.base import Judged, SnapshotGate
-from pipeline.publish.gates.check import gates_here
+from pipeline.publish.gates.base import Judged, PlanGate, SnapshotGate
+from pipeline.publish.gates.check import plan_gates, snapshot_gates
 from pipeline.report.run_report import GateResult
 
 
@@ -126,7 +127,7 @@ def results(
 ) -> dict[str, GateResult]:
     store = Store.at("nowhere")  # none of these gates opens a file
     judged = Judged(store, new, parent, frozenset(scope) if scope else None, bounds)
-    gates = [gate for gate in gates_here() if isinstance(gate, SnapshotGate) and gate.name not in OPEN_FILES]
+    gates = [gate for gate in snapshot_gates() if gate.name not in OPEN_FILES]
     found = [one for gate in gates for one in gate.check(judged)]
     assert len({one.name for one in found}) == len(found), "two results under one name"
     return {one.name: one for one in found}
@@ -323,6 +324,15 @@ def test_a_re_index_leaves_the_others_alone(changed: dict[str, int]) -> None:
 def ids_unique(store: Store, manifest: Manifest) -> GateResult:
     (found,) = ids_gate.Gate().check(Judged(store, manifest, None, None, LOOSE))
     return found
+
+
+def test_every_file_is_a_gate() -> None:
+    """A file whose class had another name would be found by nobody; two gates of one rank would have no order."""
+    files = {path.stem for path in Path(check.__file__).parent.glob("*.py")} - {"__init__", "base", "check"}
+    gates: list[list[SnapshotGate] | list[PlanGate]] = [snapshot_gates(), plan_gates()]
+    assert len(files) > 10
+    assert {type(gate).__module__.rpartition(".")[2] for some in gates for gate in some} == files
+    assert all(len({gate.rank for gate in some}) == len(some) for some in gates)
 
 
 def with_ids(folder: Path, **ids: list[str]) -> tuple[Store, Manifest]:

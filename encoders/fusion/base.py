@@ -18,7 +18,7 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import EncoderSpec, Modality, spec_class
+from encoders.base import Encoded, EncoderSpec, Modality, spec_class
 from foundation.arrays import Mask, Vectors
 from foundation.identity import identity_of, parts_of
 from foundation.named_types import types_in
@@ -144,6 +144,14 @@ class StatesFusion(Fusion):
         self, text: Vectors | None = None, image: Vectors | None = None, states: States | None = None
     ) -> Vectors:
         """As `Fusion.queries`; ValueError without `states`."""
+
+
+def fused_queries(fusion: Fusion, text: Encoded | None = None, image: Encoded | None = None) -> Vectors:
+    """(nq, dim) float32 of what the towers say of queries, with the states where `fusion` reads them."""
+    vectors = text.vectors if text else None, image.vectors if image else None
+    if not isinstance(fusion, StatesFusion):
+        return fusion.queries(*vectors)
+    return fusion.queries(*vectors, States(text.states if text else [], image.states if image else []))
 
 
 def fusion_types() -> list[str]:

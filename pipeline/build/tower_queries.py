@@ -20,7 +20,7 @@ import numpy as np
 from blake3 import blake3
 
 from encoders.base import Encoded, EncoderSpec, ImageEncoder, TextEncoder, load_image, load_text
-from encoders.fusion.base import Fusion, States, StatesFusion
+from encoders.fusion.base import Fusion, StatesFusion, fused_queries
 from encoders.photos.decode import PhotoError, claimed_pixels
 from encoders.photos.foreign import heard
 from foundation.arrays import Positions, Vectors
@@ -150,18 +150,12 @@ class _Asking:
     def _fused_texts(self, texts: Sequence[str]) -> Vectors:
         with_states = isinstance(self.fusion, StatesFusion)
         encode = partial(self._text.encode_states if with_states else self._text.encode, role="query")
-        found = _good(encode, texts, self._text.dim)
-        if isinstance(self.fusion, StatesFusion):
-            return self.fusion.queries(found.vectors, None, States(found.states, []))
-        return self.fusion.queries(text=found.vectors)
+        return fused_queries(self.fusion, text=_good(encode, texts, self._text.dim))
 
     def _fused_photos(self, prepared: Sequence[Any]) -> Vectors:
         with_states = isinstance(self.fusion, StatesFusion)
         encode = self._image.encode_prepared_states if with_states else self._image.encode_prepared
-        found = _good(encode, prepared, self._image.dim)
-        if isinstance(self.fusion, StatesFusion):
-            return self.fusion.queries(None, found.vectors, States([], found.states))
-        return self.fusion.queries(image=found.vectors)
+        return fused_queries(self.fusion, image=_good(encode, prepared, self._image.dim))
 
     def _read(self, segments: Sequence[SegmentRef], positions: Positions, what: str) -> list[list[Any]]:
         """The texts or the lists of photos of rows, from the catalog, by segment."""

@@ -25,4 +25,4 @@ class Gate(PlanGate):
             f"became the text of a price, or if it is right run once with gates.max_changed_types={len(differing)}"
         )
         where = listed or "every attribute compares with the parent's"
-        yield self.result(len(differing), where, fix, bounds=planned.bounds)
+        yield self.result(planned.bounds, len(differing), where, fix)

@@ -61,26 +61,25 @@ class Planned:
 
 class _Gate(ABC):
     name: ClassVar[str]
-    bound: ClassVar[str | None]  # key of section `gates`; None: 0 at most, or 1 where it is the least
+    bound: ClassVar[str | float]  # key of section `gates`, or the bound itself
+    least: ClassVar[bool] = False  # whether the figure must reach the bound, rather than not exceed it
     rank: ClassVar[int]  # results stand in this order
 
     def result(
         self,
+        bounds: GatesConfig,
         value: float,
         where: str,
         fix: str = "",
         enough: bool = True,
-        *,
-        bounds: GatesConfig | None = None,
-        least: bool = False,
         name: str = "",
     ) -> GateResult:
-        """A figure against the bound, which it may not exceed, or must reach where it is the `least` that will do;
-        `where` it comes from, and how to `fix` it where it failed. It stops nothing unless it is of `enough` rows.
+        """A figure against the bound; `where` it comes from, and how to `fix` it where it failed. It stops nothing
+        unless it is of `enough` rows. `name` is the result's where a gate has several.
         """
-        bound = float(getattr(bounds, self.bound)) if self.bound is not None else float(least)
-        op: Literal["<=", ">="] = ">=" if least else "<="
-        passed = not enough or (value >= bound if least else value <= bound)
+        bound = float(getattr(bounds, self.bound) if isinstance(self.bound, str) else self.bound)
+        op: Literal["<=", ">="] = ">=" if self.least else "<="
+        passed = not enough or (value >= bound if self.least else value <= bound)
         advice = where if passed or not fix else f"{where}; {fix}"
         return GateResult(name=name or self.name, value=value, bound=bound, op=op, passed=passed, advice=advice)
 
@@ -104,14 +103,14 @@ class PlanGate(_Gate):
 class Invariant(SnapshotGate):
     """A gate that fails only when the program or a disk is at fault."""
 
-    bound = None
+    bound = 0
     what: ClassVar[str]  # goes wrong, in the plural
 
     def check(self, judged: Judged) -> Iterable[GateResult]:
         """One result: how many are wrong, and which."""
         names = sorted(set(self.wrong(judged)))
         where = f"{self.what}: {listed(names)}" if names else f"no {self.what}"
-        yield self.result(len(names), where, "no setting helps: keep the run's folder and report it")
+        yield self.result(judged.bounds, len(names), where, "no setting helps: keep the run's folder and report it")
 
     @abstractmethod
     def wrong(self, judged: Judged) -> Iterable[str]:

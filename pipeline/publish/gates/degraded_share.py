@@ -19,4 +19,4 @@ class Gate(SnapshotGate):
         degraded = judged.new.degraded(judged.scope)
         value = share(degraded.total(), judged.new.rows_in(judged.scope))
         fix = f"{fix_of_most(degraded)}; if these are gone for good, raise gates.max_degraded_share"
-        yield self.result(value, most(degraded, "degraded"), fix, bounds=judged.bounds)
+        yield self.result(judged.bounds, value, most(degraded, "degraded"), fix)

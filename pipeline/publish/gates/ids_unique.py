@@ -26,13 +26,13 @@ class Gate(SnapshotGate):
     partition the build has looked.
     """
 
-    name, bound, rank = "ids_unique", None, 140
+    name, bound, rank = "ids_unique", 0, 140
 
     def check(self, judged: Judged) -> Iterable[GateResult]:
         """See SnapshotGate."""
         twice, at_least = ids_twice(judged.store, judged.new)
         where = f"{at_least}{len(twice):,} ids in more than one place" + (f", such as {min(twice)!r}" if twice else "")
-        yield self.result(len(twice), where, "run the whole catalog (without --category)")
+        yield self.result(judged.bounds, len(twice), where, "run the whole catalog (without --category)")
 
 
 def ids_twice(store: Store, manifest: Manifest) -> tuple[list[str], str]:

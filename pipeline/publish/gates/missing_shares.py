@@ -10,8 +10,8 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import TextEncoder, load_text
-from encoders.fusion.base import Fusion, States, StatesFusion
+from encoders.base import Encoded, TextEncoder, load_text
+from encoders.fusion.base import Fusion, StatesFusion, fused_queries
 from foundation.arrays import Mask, Vectors
 from index_builders.rows.shards import SegmentRef, read_embeddings, read_ids, read_tower
 from lookup.store.manifest import Manifest
@@ -43,12 +43,12 @@ class Gate(SnapshotGate):
         figures = judged.new.missing
         if figures is None:
             if judged.stands_in:
-                yield self.result(0, "not measured: shards.towers is false", bounds=judged.bounds)
+                yield self.result(judged.bounds, 0, "not measured: shards.towers is false")
             return
         yield from (self._judged(one, judged) for one in figures)
         if figures and PHOTO not in {one.kind for one in figures}:
             said = "not measured: the fusion reads states of photos, which shards do not hold"
-            yield self.result(0, said, bounds=judged.bounds, name=f"missing_{_LACKS[PHOTO]}_shift")
+            yield self.result(judged.bounds, 0, said, name=f"missing_{_LACKS[PHOTO]}_shift")
 
     def _judged(self, one: MissingShare, judged: Judged) -> GateResult:
         lacks, enough = _LACKS[one.kind], min(one.lacking, one.rows - one.lacking) >= _FEWEST
@@ -63,7 +63,7 @@ class Gate(SnapshotGate):
             "fusion has to be trained again; or set fusion.type=concat, or raise gates.max_missing_shift"
         )
         shift, name = abs(one.share - one.own), f"missing_{lacks}_shift"
-        return self.result(shift, where, fix, enough, bounds=judged.bounds, name=name)
+        return self.result(judged.bounds, shift, where, fix, enough, name=name)
 
 
 def missing_shares(
@@ -100,15 +100,14 @@ def missing_shares(
 
 def _asked_by_text(fusion: Fusion, text: TextEncoder, queries: list[str]) -> tuple[Vectors, Vectors]:
     """(nq, dt) and (nq, dim) float32: what the tower says of `queries`, and the fusion of that."""
-    if not isinstance(fusion, StatesFusion) or not queries:
-        vectors = text.encode(queries, "query")
-        return vectors, fusion.queries(text=vectors) if len(vectors) else np.empty((0, fusion.dim), np.float32)
-    vectors_of, fused = [], []
+    vectors, fused = [np.empty((0, text.dim), np.float32)], [np.empty((0, fusion.dim), np.float32)]
     for start in range(0, len(queries), CHUNK):
-        found = text.encode_states(queries[start : start + CHUNK], "query")
-        vectors_of.append(found.vectors)
-        fused.append(fusion.queries(found.vectors, None, States(found.states, [])))
-    return np.concatenate(vectors_of), np.concatenate(fused)
+        some = queries[start : start + CHUNK]
+        with_states = isinstance(fusion, StatesFusion)
+        found = text.encode_states(some, "query") if with_states else Encoded(text.encode(some, "query"), [])
+        vectors.append(found.vectors)
+        fused.append(fused_queries(fusion, text=found))
+    return np.concatenate(vectors), np.concatenate(fused)
 
 
 @dataclass(frozen=True)

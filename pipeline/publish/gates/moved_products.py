@@ -23,4 +23,4 @@ class Gate(PlanGate):
             "run the whole catalog (without --category); or raise gates.max_moved_share for this run, and run those "
             "categories after it"
         )
-        yield self.result(value, where, fix, planned.moved >= least, bounds=planned.bounds)
+        yield self.result(planned.bounds, value, where, fix, planned.moved >= least)

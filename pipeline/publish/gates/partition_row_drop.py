@@ -24,7 +24,7 @@ class Gate(SnapshotGate):
         drops = [_Drop(one.name, one.rows, rows.get(one.name)) for one in judged.old.partitions]
         worst = max(drops, key=lambda one: (one.share > bound and one.lost >= least, one.share))
         where = f"worst partition: {worst}{few(worst.share > bound, worst.lost, least)}"
-        yield self.result(worst.share, where, FIX, worst.lost >= least, bounds=judged.bounds)
+        yield self.result(judged.bounds, worst.share, where, FIX, worst.lost >= least)
 
 
 @dataclass(frozen=True)

@@ -24,4 +24,4 @@ class Gate(SnapshotGate):
         if value > judged.bounds.max_photos_lost_share and lost < least:
             where += f"; fewer than gates.least_rows={least:,}, so nothing is stopped"
         fix = "look whether the photos can be reached; if they are gone for good, raise gates.max_photos_lost_share"
-        yield self.result(value, where, fix, lost >= least, bounds=judged.bounds)
+        yield self.result(judged.bounds, value, where, fix, lost >= least)

@@ -11,9 +11,9 @@ from pipeline.report.run_report import GateResult
 class Gate(SnapshotGate):
     """One product, or more."""
 
-    name, bound, rank = "products", None, 40
+    name, bound, least, rank = "products", 1, True, 40
 
     def check(self, judged: Judged) -> Iterable[GateResult]:
         """See SnapshotGate."""
         where, fix = "products that can be found", "look at the rejects by reason"
-        yield self.result(judged.new.rows, where, fix, least=True)
+        yield self.result(judged.bounds, judged.new.rows, where, fix)

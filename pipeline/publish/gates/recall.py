@@ -12,7 +12,7 @@ from pipeline.report.run_report import GateResult
 class Gate(SnapshotGate):
     """Measured recall of the worst partition that was touched."""
 
-    name, bound, rank = "recall", "min_recall", 90
+    name, bound, least, rank = "recall", "min_recall", True, 90
 
     def check(self, judged: Judged) -> Iterable[GateResult]:
         """See SnapshotGate."""
@@ -27,4 +27,4 @@ class Gate(SnapshotGate):
         measured = "searched exactly, as all are" if index[worst].exact else asked
         where = f"worst partition: {worst}, {measured}; {below} of {len(index)} below the bound"
         fix = "search wider (nprobe, refine_factor), use larger codes, or lower gates.min_recall"
-        yield self.result(index[worst].recall, where, fix, bounds=judged.bounds, least=True)
+        yield self.result(judged.bounds, index[worst].recall, where, fix)

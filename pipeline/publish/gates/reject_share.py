@@ -19,4 +19,4 @@ class Gate(SnapshotGate):
         rejects = judged.new.rejects(judged.scope)
         value = share(rejects.total(), rejects.total() + judged.new.rows_in(judged.scope))
         fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
-        yield self.result(value, most(rejects, "rejected"), fix, bounds=judged.bounds)
+        yield self.result(judged.bounds, value, most(rejects, "rejected"), fix)

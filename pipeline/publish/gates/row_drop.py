@@ -27,4 +27,4 @@ class Gate(SnapshotGate):
         value, lost = drop(old.rows, new.rows), old.rows - new.rows
         where = f"{new.rows:,} rows, {old.rows:,} in the parent"
         where += few(value > judged.bounds.max_row_drop, lost, least)
-        yield self.result(value, where, FIX, lost >= least, bounds=judged.bounds)
+        yield self.result(judged.bounds, value, where, FIX, lost >= least)
