@@ -27,7 +27,7 @@ _LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and npro
 # as much in less time, with fewer bytes of centroids: of 200,000 rows of 256 dimensions, at recall 0.95, PQ of 4 bits
 # took 68, 58, 57 and 74 us a query with 2,048, 1,024, 512 and 256 lists, 1-bit RaBitQ 128, 85, 84 and 80.
 _LISTS_OF_FAST_CODES = 1
-_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/indexes.md
+_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/explanation/indexes.md
 _LEAST_COMPONENTS = 16
 _KNOWN = 0.02  # bytes of an index are known before it is built, but for such a share
 _EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions

@@ -1,4 +1,4 @@
-"""The list of rooms in docs/architecture.md is that of the folders, in their own words."""
+"""The list of rooms in docs/explanation/architecture.md is that of the folders, in their own words."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
-PAGE = ROOT / "docs" / "architecture.md"
+PAGE = ROOT / "docs" / "explanation" / "architecture.md"
 PACKAGES = ("foundation", "encoders", "lookup", "index_builders", "pipeline")
 ROOMS = re.compile(r"(?<=<!-- rooms -->\n).*?(?=<!-- /rooms -->)", re.DOTALL)
 

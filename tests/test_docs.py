@@ -34,16 +34,16 @@ from pipeline.commands.cli import cli
 from pipeline.config.load import Config, load_config
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
 SPECS = [("encoders.types", encoder_types), ("encoders.fusion", fusion_types), ("index_builders.types", builder_types)]
 
 
-# --- docs/config.md ---
+# --- docs/reference/config.md ---
 
 
 def config_tables() -> str:
-    """The tables of docs/config.md. `python -c 'from tests.test_docs import *; print(config_tables())'` prints them."""
+    """Its tables. `python -c 'from tests.test_docs import *; print(config_tables())'` prints them."""
     parts = []
     for name, field in Config.model_fields.items():
         section: Any = field.annotation
@@ -78,18 +78,18 @@ def _line(key: str, field: FieldInfo, required: str) -> str:
 
 
 def test_every_config_key_is_documented_with_its_default_and_meaning() -> None:
-    """docs/config.md holds the tables that the config itself gives, key by key."""
-    page = (ROOT / "docs/config.md").read_text()
+    """docs/reference/config.md holds the tables that the config itself gives, key by key."""
+    page = (ROOT / "docs/reference/config.md").read_text()
     tables = config_tables()
     assert tables.count("| `") > 50
     missing = [line for line in tables.splitlines() if line and line not in page.splitlines()]
-    assert not missing, "put these lines into docs/config.md:\n" + "\n".join(missing)
+    assert not missing, "put these lines into docs/reference/config.md:\n" + "\n".join(missing)
     keys = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
     unknown = set(keys) - set(re.findall(r"^\| `([^`]+)` \|", tables, re.MULTILINE))
-    assert not unknown, f"docs/config.md has keys that no config has: {sorted(unknown)}"
+    assert not unknown, f"docs/reference/config.md has keys that no config has: {sorted(unknown)}"
 
 
-# --- docs/commands.md ---
+# --- docs/reference/commands.md ---
 
 
 def _commands(group: click.Group, path: str) -> Iterator[tuple[str, click.Command]]:
@@ -116,10 +116,10 @@ def test_there_are_commands_to_look_at() -> None:
 
 @pytest.mark.parametrize("path", COMMANDS)
 def test_every_command_is_documented_with_all_its_options(path: str) -> None:
-    """A command has a section of its own in docs/commands.md, and that names each of its options and arguments."""
-    page = (ROOT / "docs/commands.md").read_text()
+    """A command has a section of its own in docs/reference/commands.md, with each of its options and arguments."""
+    page = (ROOT / "docs/reference/commands.md").read_text()
     section = re.search(rf"^## {path}\n(.*?)(?=^## |\Z)", page, re.MULTILINE | re.DOTALL)
-    assert section is not None, f"docs/commands.md has no section `## {path}`"
+    assert section is not None, f"docs/reference/commands.md has no section `## {path}`"
     for option in COMMANDS[path].params:
         names = option.opts if isinstance(option, click.Option) else [str(option.make_metavar(click.Context(cli)))]
         longest = max(names, key=len)
@@ -149,7 +149,7 @@ def _subclasses(kind: type[VitrineError]) -> set[type[VitrineError]]:
     return {kind}.union(*(_subclasses(one) for one in kind.__subclasses__()))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/operations.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/how-to/operations.md"])
 def test_every_exit_code_is_documented(page: str) -> None:
     """The exit code of each error that exists has its row in both tables of exit codes, and no row is without one."""
     codes = {kind.exit_code for kind in _subclasses(VitrineError)} | {0}
@@ -159,8 +159,8 @@ def test_every_exit_code_is_documented(page: str) -> None:
 
 
 def test_every_reject_reason_is_documented() -> None:
-    """docs/operations.md says of each reason what it means."""
-    page = (ROOT / "docs/operations.md").read_text()
+    """docs/how-to/operations.md says of each reason what it means."""
+    page = (ROOT / "docs/how-to/operations.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     known = [(line.split("`")[1], line.rpartition(" | ")[2].removesuffix(" |")) for line in rows]
     assert [reason.value for reason in Reason if (reason.value, reason.fix) not in known] == []
@@ -244,7 +244,7 @@ def test_json_in_documents_parses() -> None:
 # --- blocks that run ---
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/commands.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/commands.md"])
 def test_marked_blocks_run_and_print_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands under `<!-- checked -->` print what stands below them, but for ids and times, in a fresh folder."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

@@ -1,4 +1,4 @@
-"""Going back to an earlier snapshot by hand, as docs/store.md says."""
+"""Going back to an earlier snapshot by hand, as docs/reference/store.md says."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from pathlib import Path
 import lookup
 from tests.conftest import run_titles, told, vitrine, write_titles
 
-PAGE = Path(__file__).parents[1] / "docs/store.md"
+PAGE = Path(__file__).parents[1] / "docs/reference/store.md"
 
 
 def commands() -> list[str]:

@@ -30,7 +30,7 @@ _KINDS = (
 )
 _AS_PARQUET = (
     'write it as Parquet, every column as text so that ids keep their leading zeros: duckdb -c "COPY (FROM read_csv('
-    "'feed.csv', all_varchar=true)) TO 'feed.parquet'\", or pyarrow (docs/config.md)"
+    "'feed.csv', all_varchar=true)) TO 'feed.parquet'\", or pyarrow (docs/reference/config.md)"
 )
 
 
