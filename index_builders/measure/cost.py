@@ -3,7 +3,7 @@
 The choice among indexes and settings is by `microseconds`: centroids compared, lists opened, codes scanned, candidates
 kept and ranked again, each times what one of them took. The constants were fitted to CPU time (not wall time) of
 batches of 1,000 queries on one thread of an AMD Zen 4 with AVX-512 and FAISS 1.15.1, over 64, 128 and 256 dimensions,
-256 and 1,024 lists, 1 to 64 of them searched; docs/explanation/indexes.md says how closely they agree. A query asked alone
+256 and 1,024 lists, 1 to 64 of them searched; docs/explanation/indexes.md: how closely they agree. A query asked alone
 costs some 30 us more and compares centroids at four times the price; lists and codes cost it much the same. Another
 machine has other times but, for indexes of the same shapes, much the same order; milliseconds that were measured stand
 beside them in the manifest, and decide nothing but `index.max_query_ms`.
