@@ -1,8 +1,8 @@
 """How good rankings are, query by query, and how far a mean of queries can be trusted.
 
 The definitions are those of trec_eval, which ir-measures gives: a product is relevant when its gain is above 0,
-precision divides by k also where fewer products were found, and nDCG takes gains as they are. tests/test_metrics.py
-compares.
+precision divides by k also where fewer products were found, and nDCG takes gains as they are.
+The tests compare with it.
 
 `gains` are (nq, depth) numbers: the judged gain of the product at each rank, best first; 0 where it was not judged, and
 where there is none.

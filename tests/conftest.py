@@ -6,37 +6,23 @@ from __future__ import annotations
 
 import gc
 import os
-import signal
-import threading
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterator
 from pathlib import Path
-from types import FrameType
 from typing import Any
 
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from blake3 import blake3
-from click.testing import CliRunner, Result
 from hypothesis import settings
 
 from encoders.types.hashed_text import HashedText
 from foundation.arrays import Vectors
 from index_builders.fill.threads import threads
-from lookup.store.manifest import Manifest
-from lookup.store.store import Store
-from pipeline.commands.cli import cli
-from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.report.run_report import RunReport
+from tests.support.command import overrides, vitrine
+from tests.support.places import GROCERY
 
 # A busy machine must not fail a test: examples may take as long as they take.
 settings.register_profile("vitrine", deadline=None)
 settings.load_profile("vitrine")
-
-COMMIT = "a" * 40  # of the models of `hub`
-GROCERY = Path(__file__).resolve().parents[2] / "shared" / "data" / "grocery"
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -83,31 +69,6 @@ def one_faiss_thread() -> Iterator[None]:
         yield
 
 
-def at_once(work: Callable[[Any], None], parts: Sequence[Any]) -> None:
-    """`work` on each of `parts`, a thread for each, to its end."""
-    each = [threading.Thread(target=work, args=(part,)) for part in parts]
-    for thread in each:
-        thread.start()
-    for thread in each:
-        thread.join()
-
-
-@contextmanager
-def within(seconds: int) -> Iterator[None]:
-    """TimeoutError where the body has not ended after so many seconds: it would never."""
-
-    def late(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"not ended after {seconds} s")
-
-    before = signal.signal(signal.SIGALRM, late)
-    signal.alarm(seconds)
-    try:
-        yield
-    finally:
-        signal.alarm(0)
-        signal.signal(signal.SIGALRM, before)
-
-
 @pytest.fixture(scope="module")
 def one_thread() -> Iterator[None]:
     """For trainings: equal to the last bit means with the same number of threads, and several wait for one another on a
@@ -129,22 +90,6 @@ def grocery() -> Path:
     return GROCERY
 
 
-def overrides(catalog: Path, store: Path, *more: str) -> list[str]:
-    """Command-line overrides that run `configs/weightless.yaml` on a demo catalog in small units."""
-    return [
-        f"catalog.path={catalog / 'catalog'}",
-        f"catalog.image_root={catalog}",
-        f"store.path={store}",
-        "shards.unit_rows=30",
-        *more,
-    ]
-
-
-def config_for(catalog: Path, store: Path, *more: str, env: dict[str, Any] | None = None) -> Config:
-    """The config that those overrides make."""
-    return load_config("configs/weightless.yaml", overrides(catalog, store, *more), env or {}).config
-
-
 @pytest.fixture(scope="session")
 def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The store of one run on the demo catalog. Tests must not change it."""
@@ -152,96 +97,6 @@ def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = vitrine("run", "-c", "configs/weightless.yaml", *overrides(demo, store))
     assert done.exit_code == 0, done.stderr
     return store
-
-
-# Overrides for a catalog of `write_titles`: texts only, one partition, small vectors.
-TITLES_ONLY = (
-    "catalog.image_root=null",
-    "catalog.image=null",
-    "catalog.text=[title]",
-    "catalog.partition=null",
-    "catalog.attributes=[title]",
-    "encoders.image=null",
-    "encoders.text.dim=32",
-)
-
-
-def write_titles(path: Path, titles: Sequence[str | None], row_group_rows: int = 1000, **more: Sequence[Any]) -> Path:
-    """A catalog file of `titles` with ids P0, P1, ..., and of the columns `more`."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    columns = {"id": [f"P{number}" for number in range(len(titles))], "title": pa.array(titles, pa.string())}
-    pq.write_table(pa.table({**columns, **more}), path, row_group_size=row_group_rows, write_page_checksum=True)
-    return path
-
-
-def vitrine(*arguments: object) -> Result:
-    """The command, in this process: exit code, stdout and stderr. A failure that it does not foresee is raised here."""
-    return CliRunner().invoke(cli, [str(word) for word in arguments], prog_name="vitrine", catch_exceptions=False)
-
-
-def run_titles(catalog: Path | str, store: Path, *more: str) -> Result:
-    """`vitrine run` on a catalog of `write_titles`."""
-    where = (f"catalog.path={catalog}", f"store.path={store}")
-    return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)
-
-
-_POOLS: list[pa.MemoryPool] = []  # for as long as the process lives: what was allocated is given back to its pool
-
-
-@contextmanager
-def arrow_memory() -> Iterator[pa.MemoryPool]:
-    """A pool that knows the most memory that Arrow held inside: `max_memory()`."""
-    before = pa.default_memory_pool()
-    _POOLS.append(pa.proxy_memory_pool(before))
-    pa.set_memory_pool(_POOLS[-1])
-    try:
-        yield _POOLS[-1]
-    finally:
-        pa.set_memory_pool(before)
-
-
-def told(stderr: str) -> tuple[str, str, str]:
-    """The one error message in `stderr`: expected, came, to do."""
-    assert stderr.count("error\nexpected: ") == 1, stderr
-    assert "Traceback" not in stderr, stderr
-    message = stderr.partition("error\nexpected: ")[2]
-    expected, _, rest = message.partition("\ncame: ")
-    came, _, fix = rest.rpartition("\nto do: ")
-    assert all(part.strip() for part in (expected, came, fix)), stderr
-    return expected, came, fix.strip()
-
-
-def digests(store: Path) -> dict[str, str]:
-    """blake3 of everything that readers may be sent to: CURRENT, manifests, shards and indexes."""
-    kept = [store / "CURRENT", *(store / folder for folder in ("snapshots", "shards", "indexes"))]
-    files = [file for place in kept for file in ([place] if place.is_file() else place.rglob("*")) if file.is_file()]
-    return {str(file.relative_to(store)): blake3(file.read_bytes()).hexdigest() for file in sorted(files)}
-
-
-def run(config: Config, *beam_arguments: str, category: str | None = None, no_parent: bool = False) -> RunReport:
-    """A whole run in this process, as `vitrine run` does it."""
-    from pipeline import run as stages
-
-    return stages.run(stages.Request(config, category, beam_arguments, no_parent=no_parent))
-
-
-def manifest_of(store: Path) -> Manifest:
-    """The published manifest."""
-    return Store.open(str(store)).published()[1]
-
-
-def products(store: Path) -> dict[str, bytes]:
-    """The bytes of every file under shards/ and indexes/; of index records, which hold timings, only the names."""
-    found = {}
-    for path in sorted(store.glob("shards/*")) + sorted(store.glob("indexes/*/*")):
-        found[str(path.relative_to(store))] = b"" if path.name == "record.json" else path.read_bytes()
-    return found
-
-
-def everything(store: Path) -> dict[str, bytes]:
-    """The bytes of all that readers may see: CURRENT, snapshots/, shards/ and indexes/."""
-    seen = [store / "CURRENT", *store.glob("snapshots/*"), *store.glob("shards/*"), *store.glob("indexes/*/*")]
-    return {str(path.relative_to(store)): path.read_bytes() for path in seen}
 
 
 @pytest.fixture
@@ -285,8 +140,3 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
     monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
     return root
-
-
-def last_log(store: Path, name: str) -> str:
-    """A file of what the last run of `store` left."""
-    return (sorted((store / "runs").iterdir())[-1] / name).read_text(encoding="utf-8")

@@ -1,0 +1,87 @@
+"""The checks and figures of an index mean something: vectors in wrong places are found, wrong answers score nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import faiss
+import numpy as np
+import pytest
+
+from foundation.errors import VitrineError
+from foundation.metric import Metric
+from index_builders.fill.threads import threads
+from index_builders.measure.proof import check_finds_itself, prove
+from index_builders.measure.recall import held_out
+from index_builders.rows.vectors_file import Kept
+from index_builders.settings import IndexSettings
+from lookup.index.partition_index import PartitionIndex
+from tests.contract.test_index_builders import built, clustered, kept, record_of
+from tests.index_builders.choose.test_choice import brute_force
+
+pytestmark = pytest.mark.usefixtures("one_faiss_thread")
+
+
+def test_swapped_refine_codes_are_found_beside_a_constant_dimension(tmp_path: Path) -> None:
+    """A column of zeros, as fusions pad with, does not hide that refine rows lie at each other's positions."""
+    xb = clustered(900)
+    xb[:, 3] = 0
+    large = {"type": "ivf_pq", "nlist": 8, "refine": "sq8"}
+    result, _ = built(tmp_path, xb, IndexSettings(exact_below=512, held_out_queries=60, large=large))
+    paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
+    queries = held_out(xb[:50], np.arange(50), kept(xb), 10)
+    assert check_finds_itself(PartitionIndex.open(paths, record_of(result)), queries) == 50
+    codes = np.load(paths["refine"])
+    other = int(np.argsort(-xb @ xb[7])[40])  # not so far that the row would not be among the hits at all
+    codes[[7, other]] = codes[[other, 7]]
+    np.save(paths["refine"], codes)
+    with pytest.raises(VitrineError, match="find itself"):
+        check_finds_itself(PartitionIndex.open(paths, record_of(result)), queries)
+
+
+@pytest.mark.parametrize("metric", list(Metric))
+@pytest.mark.parametrize("scale", [0.001, 1, 100])
+def test_random_answers_score_nothing_at_any_scale(metric: Metric, scale: float) -> None:
+    """What passes for a tie follows the length of rows: random positions get no recall, the right ones all of it."""
+    rng, n, nq, k = np.random.default_rng(0), 3000, 60, 10
+    rows = Kept((scale * clustered(n, dim=64)).astype(np.float16), metric)
+    xq = rows.rows[:nq].astype(np.float32)
+    queries = held_out(xq, np.arange(nq), rows, k)
+    right = np.argsort(-brute_force(metric, xq, rows.rows), axis=1, kind="stable")[:, : k + 1]
+    assert queries.recalls(right).mean() == 1
+    assert queries.recalls(rng.integers(nq, n, (nq, k))).mean() < 0.05
+
+
+def test_one_long_row_excuses_no_wrong_answers() -> None:
+    """A row ten thousand times as long as the others does not widen what passes for a tie among these."""
+    xb = clustered(3000, dim=64)
+    xb[2999] = -10_000 * xb[:60].mean(axis=0)
+    queries = held_out(xb[:60], np.arange(60), kept(xb), 10)
+    assert queries.recalls(np.random.default_rng(0).integers(60, 2999, (60, 10))).mean() < 0.05
+
+
+@pytest.mark.parametrize("large", [{"type": "ivf_flat", "nlist": 8}, {"type": "ivf_rabitq", "nlist": 8}])
+def test_searches_that_prove_are_of_a_fixed_size(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: dict[str, object]
+) -> None:
+    """No search of the proof asks for more than 64 queries or runs on more than one thread, whatever there is."""
+    xb, asked = clustered(900), list[tuple[int, int]]()
+    chosen = IndexSettings(exact_below=512, held_out_queries=200, large=large)
+    _, index = built(tmp_path, xb, chosen)
+    spec = chosen.choose(900, 16)
+    assert spec is not None
+    queries = held_out(xb[:200], np.arange(200), kept(xb), 10)
+    search = PartitionIndex.candidates
+
+    def seen(self: PartitionIndex, xq: np.ndarray, *more: int, **named: int) -> object:
+        asked.append((len(xq), faiss.omp_get_max_threads()))
+        return search(self, xq, *more, **named)
+
+    monkeypatch.setattr(PartitionIndex, "candidates", seen)
+    with threads(2):
+        two = prove(index, spec, queries, (0, 0))
+    assert sum(size for size, _ in asked) == 3 * 200  # recall, its own score, errors of scores
+    assert max(size for size, _ in asked) <= 64
+    assert {number for _, number in asked} == {1}
+    with threads(1):
+        assert prove(index, spec, queries, (0, 0)) == two

@@ -1,0 +1,141 @@
+"""A store that lost its pointer is damaged, not new: nobody takes it for empty. Starting anew is said on purpose."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from click.testing import Result
+
+from lookup.store.store import Store
+from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.stores import manifest_of
+
+ROWS = 300
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of two nights, and a catalog of a tenth of the rows. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("nights")
+    for price in (1.0, 2.0):
+        titles = [f"red dress {n} at {price}" for n in range(ROWS)]
+        assert run_titles(write_titles(folder / "c.parquet", titles), folder / "store").exit_code == 0
+    write_titles(folder / "tenth.parquet", [f"red dress {n} at 3" for n in range(ROWS // 10)])
+    return folder
+
+
+@pytest.fixture
+def store(nights: Path, tmp_path: Path) -> Path:
+    """A copy of that store. Each test damages its own."""
+    return Path(shutil.copytree(nights / "store", tmp_path / "store"))
+
+
+def drop(store: Path) -> None:
+    (store / "CURRENT").unlink()
+
+
+def drop_notes_too(store: Path) -> None:
+    (store / "CURRENT").unlink()
+    shutil.rmtree(store / "runs")
+
+
+def empty(store: Path) -> None:
+    (store / "CURRENT").write_bytes(b"")
+
+
+def drop_manifest(store: Path) -> None:
+    (store / "snapshots" / f"{(store / 'CURRENT').read_text().strip()}.json").unlink()
+
+
+LOSSES = (drop, drop_notes_too, empty, drop_manifest)
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+def test_a_lost_pointer_is_told_by_every_command(lose: Callable[[Path], None], nights: Path, store: Path) -> None:
+    """Run, search, inspect and verify exit 4 and name the newest snapshot that is whole; nothing is published."""
+    ids = Store.open(str(store)).snapshots()
+    wanted = ids[-2] if lose is drop_manifest else ids[-1]
+    lose(store)
+    asked: list[Result] = [
+        run_titles(nights / "tenth.parquet", store),
+        vitrine("search", store, "--text", "red dress"),
+        vitrine("inspect", store),
+        vitrine("verify", store),
+    ]
+    for done in asked:
+        assert (done.exit_code, done.stdout) == (4, "")
+        _, came, fix = told(done.stderr)
+        assert f"the newest snapshot that is whole: {wanted}" in came
+        assert "--no-parent" in fix
+    assert len(Store.open(str(store)).snapshots()) == len(ids) - (lose is drop_manifest)
+    assert vitrine("inspect", store, "--snapshot", wanted).exit_code == 0
+    (store / "CURRENT").write_text(f"{wanted}\n")
+    assert vitrine("verify", store).exit_code == 0
+    assert run_titles(nights / "tenth.parquet", store).exit_code == 3  # with its pointer back the gates are at work
+
+
+@pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
+def test_starting_anew_is_said_on_purpose(lose: Callable[[Path], None], nights: Path, store: Path) -> None:
+    """`run --no-parent` publishes a snapshot without a parent whatever became of CURRENT; not of one category alone."""
+    lose(store)
+    done = run_titles(nights / "tenth.parquet", store, "--no-parent")
+    assert done.exit_code == 0, done.stderr
+    assert (manifest_of(store).parent, manifest_of(store).rows) == (None, ROWS // 10)
+    done = run_titles(nights / "tenth.parquet", store, "--no-parent", "--category", "all")
+    assert (done.exit_code, done.stdout) == (2, "")
+
+
+def test_the_newest_is_passed_over_when_it_is_damaged(store: Path) -> None:
+    """A manifest that is cut is not offered; without a whole one the message says so."""
+    drop(store)
+    one, other = Store.open(str(store)).snapshots()
+    (store / "snapshots" / f"{other}.json").write_bytes(b"{")
+    assert f"the newest snapshot that is whole: {one}" in told(vitrine("verify", store).stderr)[1]
+    (store / "snapshots" / f"{one}.json").write_bytes(b"{")
+    done = vitrine("verify", store)
+    assert (done.exit_code, "none of snapshots/ is" in told(done.stderr)[1]) == (4, True)
+
+
+def test_a_store_that_never_published_is_new(nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs that failed, also between the manifest and CURRENT of the first snapshot, leave a store that is new."""
+    store, real = tmp_path / "store", Store.put_bytes
+    done = run_titles(write_titles(tmp_path / "bad.parquet", ["red dress", None, None] * 10), store)
+    assert done.exit_code == 3
+    assert vitrine("search", store, "--text", "red").exit_code == 2  # nothing is published yet
+
+    def full(self: Store, raw: bytes, name: str) -> None:
+        if name == "CURRENT":
+            raise OSError(28, "No space left on device")
+        real(self, raw, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Store, "put_bytes", full)
+        assert run_titles(nights / "c.parquet", store).exit_code == 1
+    assert len(Store.open(str(store)).snapshots()) == 1
+    assert vitrine("search", store, "--text", "red").exit_code == 2
+    (sorted((store / "runs").iterdir())[-1] / "run.json").unlink()  # killed, rather than ended
+    assert run_titles(nights / "c.parquet", store).exit_code == 0
+    drop(store)
+    assert vitrine("search", store, "--text", "red").exit_code == 4
+
+
+@pytest.mark.parametrize("kind", ["shards/", "indexes/"])
+def test_damage_of_an_earlier_snapshot_is_found_when_all_are_looked_at(kind: str, store: Path) -> None:
+    """A bit flipped in a file that only the earlier of two snapshots names: `verify` says whole, `verify --all` names
+    the file, exit code 4.
+    """
+    opened = Store.open(str(store))
+    before, now = opened.snapshots()
+    old, new = ({file.path for file in opened.manifest(name).files()} for name in (before, now))
+    path = sorted(name for name in old - new if name.startswith(kind))[0]
+    assert vitrine("verify", store, "--all").exit_code == 0
+    raw = bytearray((store / path).read_bytes())
+    raw[len(raw) // 2] ^= 1
+    (store / path).write_bytes(raw)
+    assert vitrine("verify", store).exit_code == 0
+    done = vitrine("verify", store, "--all")
+    assert done.exit_code == 4
+    assert path in told(done.stderr)[1]

@@ -1,0 +1,171 @@
+"""Columns as warehouses write them, through the command: bytes without the mark of text, numbers as ids."""
+
+from __future__ import annotations
+
+import io
+import json
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from pipeline.catalog import columns
+from tests.support.command import TITLES_ONLY, run_titles, told, vitrine
+from tests.support.stores import last_log, manifest_of
+
+TITLES = ["red dress", "blue shoe", "green hat"]
+
+
+def photo(shade: int, kind: str = "PNG") -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(np.full((16, 16, 3), shade, np.uint8)).save(file, kind)
+    return file.getvalue()
+
+
+def hits(store: Path, *words: str) -> list[dict[str, Any]]:
+    done = vitrine("search", str(store), "--text", "red dress", *words, "--json")
+    assert done.exit_code == 0, done.stderr
+    found: list[dict[str, Any]] = json.loads(done.stdout)["hits"]
+    return found
+
+
+def notices(store: Path) -> dict[str, Any]:
+    return {one["what"]: one for one in json.loads(last_log(store, "run.json"))["notices"]}
+
+
+def test_bytes_without_the_mark_are_text(tmp_path: Path) -> None:
+    """Ids, titles, categories, attributes, prices and lists of text as BINARY are what they are as strings; bytes that
+    are not UTF-8 reject their row, and photo columns of paths are found.
+    """
+    table = pa.table(
+        {
+            "id": [b"A", b"B", b"C", b"D"],
+            "title": [b"red dress", "caf\u00e9".encode(), b"blue shoe", b"\xff\xfe"],
+            "kind": [b"Home &amp; Garden", b"Home & Garden", None, b"Shoes"],
+            "brand": [b"Acme", None, b"Zeta", b"Acme"],
+            "tags": [[b"new", b"sale"], None, [], [b"new"]],
+            "price": [b"12.50 USD", b"9 USD", None, b"1 USD"],
+            "image_link": [b"a.png", b"red%20shoe.png", photo(90), b"a.png"],
+            "more": [b"a.png, red%20shoe.png", None, b"a.png", None],
+        }
+    )
+    assert {table.schema.field(name).type for name in ("id", "title", "kind", "image_link")} == {pa.binary()}
+    pq.write_table(table, tmp_path / "c.parquet")
+    for name, shade in (("a.png", 10), ("red shoe.png", 200)):
+        (tmp_path / name).write_bytes(photo(shade))
+    words = ("catalog.partition=kind", "catalog.attributes=[title,brand,tags,price]", "catalog.prices=[price]",
+             "catalog.image_root=null", "encoders.text.dim=32", "catalog.text=[title]", "catalog.more_images=more",
+             "gates.max_reject_share=0.5", "catalog.image=image_link")  # fmt: skip
+    store = tmp_path / "store"
+    where = (f"catalog.path={tmp_path / 'c.parquet'}", f"store.path={store}")
+    done = vitrine("run", "-c", "configs/weightless.yaml", *words, *where)
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(last_log(store, "run.json"))
+    assert (report["rejects"], report["degraded"], report["photos"]) == ({"invalid_text": 1}, {}, 6)
+    assert {one.name: one.rows for one in manifest_of(store).partitions} == {"Home & Garden": 2, "_none": 1}
+    assert [one["id"] for one in hits(store, "--where", "brand = Acme")] == ["A"]
+    assert [one["id"] for one in hits(store, "--where", "price < 10")] == ["B"]
+    assert {one["id"]: one["attributes"]["title"] for one in hits(store)} == {
+        "A": "red dress",
+        "B": "caf\u00e9",
+        "C": "blue shoe",
+    }
+    said = notices(store)
+    assert [one.partition(":")[0] for one in said["columns_of_bytes"]["examples"]] == [
+        "brand", "id", "kind", "price", "tags", "title",
+    ]  # fmt: skip
+    assert "image_link" in said["sampled_photo_paths"]["told"] or "more" in said["sampled_photo_paths"]["told"]
+
+
+def test_a_photo_is_never_taken_for_a_path() -> None:
+    """Bytes are a path only as one line of text that ends or begins as one."""
+    paths = [b"a.jpg", b" x/\xc3\xa9.PNG ", b"file:///srv/a", b"https://shop.example/a?b=1", b"p\\1.webp", b"a.jpg?w=3",
+             b"a.jpg,b.png"]  # fmt: skip
+    others = [*(photo(9, kind) for kind in ("PNG", "JPEG", "GIF", "BMP", "WEBP", "TIFF")), b"", b"not found",
+              b'{"error": 404}', b"<svg/>\n.svg\n", b"a\nb.jpg", b"\xff.jpg", b"x\0.jpg"]  # fmt: skip
+    found = columns.paths_in(pa.array([*paths, None, *others]))
+    assert found.to_pylist() == [*(path.decode() for path in paths), *[None] * (1 + len(others))]
+    assert columns.paths_in(pa.array([], pa.binary())).to_pylist() == []
+
+
+WHOLE = {
+    "float64": pa.array([1.0, 20.0, None]),
+    "float32": pa.array([1.0, 20.0, None], pa.float32()),
+    "decimal(38,0)": pa.array([Decimal(1), Decimal(20), None], pa.decimal128(38, 0)),
+    "decimal(10,2)": pa.array([Decimal("1.00"), Decimal("20.00"), None], pa.decimal128(10, 2)),
+    "decimal(38,10)": pa.array([Decimal(0), Decimal(20), None], pa.decimal128(38, 10)),
+    "decimal(76,38)": pa.array([Decimal(0), Decimal(20), None], pa.decimal256(76, 38)),
+    "int64": pa.array([1, 20, None]),
+    "bytes": pa.array([b"1", b"20", None]),
+}
+
+
+@pytest.mark.parametrize("kind", WHOLE)
+def test_whole_numbers_are_ids(kind: str, tmp_path: Path) -> None:
+    """1.0 in a column of floats or decimals, with gaps, is the id `1`; null is no id."""
+    table = pa.table({"id": WHOLE[kind], "title": TITLES})
+    pq.write_table(table, tmp_path / "c.parquet")
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store", "gates.max_reject_share=0.5")
+    assert done.exit_code == 0, done.stderr
+    first, second, _ = WHOLE[kind].to_pylist()
+    assert {one["id"] for one in hits(tmp_path / "store")} == {str(int(first)), str(int(second))}
+    assert json.loads(last_log(tmp_path / "store", "run.json"))["rejects"] == {"missing_id": 1}
+
+
+@pytest.mark.parametrize(
+    ("ids", "shown"),
+    [
+        (pa.array([1.5, 2.0, 3.0]), "1 others of type double, such as 1.5"),
+        (pa.array([1.0, 2.0**53, 3.0]), "1 others of type double, such as 9007199254740992.0"),
+        (pa.array([Decimal("1.50"), Decimal(2), Decimal(3)], pa.decimal128(9, 2)), "such as 1.50"),
+        (
+            pa.array([Decimal("1e-10"), Decimal(0), Decimal(3)], pa.decimal128(38, 10)),
+            "1 others of type decimal128(38, 10)",
+        ),
+    ],
+    ids=["float", "too large", "decimal", "small decimal"],
+)
+def test_other_numbers_are_no_ids(ids: pa.Array, shown: str, tmp_path: Path) -> None:
+    """A number that is not whole, or too large for its type to be exact, is refused with what to write instead."""
+    pq.write_table(pa.table({"id": ids, "title": TITLES}), tmp_path / "c.parquet")
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store")
+    assert done.exit_code == 2
+    _, came, fix = told(done.stderr)
+    assert shown in came
+    assert "write id as text or as an integer" in fix
+
+
+def test_bytes_of_one_length_are_no_text(tmp_path: Path) -> None:
+    """A UUID as 16 raw bytes is no id: refused by its type."""
+    ids = pa.array([bytes([number]) * 16 for number in range(3)], pa.binary(16))
+    pq.write_table(pa.table({"id": ids, "title": TITLES}), tmp_path / "c.parquet")
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store")
+    assert done.exit_code == 2
+    assert "fixed_size_binary[16], which cannot be an id" in told(done.stderr)[1]
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_lists_of_a_fixed_size(tmp_path: Path, command: str) -> None:
+    """They are read as other lists; with a null row Arrow cannot, and the fix is the writer's. A column that nobody
+    uses is not read.
+    """
+    rows = {"whole": [["new", "sale"]] * 3, "holes": [["new", "sale"], None, ["a", "b"]]}
+    tags = {name: pa.array(values, pa.list_(pa.string(), 2)) for name, values in rows.items()}
+    pq.write_table(pa.table({"id": ["A", "B", "C"], "title": TITLES, **tags}), tmp_path / "c.parquet")
+    where = (f"catalog.path={tmp_path / 'c.parquet'}", f"store.path={tmp_path / 's'}")
+    given = (command, "-c", "configs/weightless.yaml", *TITLES_ONLY, *where)
+    done = vitrine(*given, "catalog.attributes=[title, holes]")
+    assert done.exit_code == 2
+    expected, came, fix = told(done.stderr)
+    assert "in holes" in expected
+    assert "c.parquet" in came
+    assert "write holes as a list of variable size" in fix
+    assert not list((tmp_path / "s").glob("shards/*"))
+    assert vitrine(*given, "catalog.attributes=[title, whole]").exit_code == 0
+    if command == "run":
+        assert hits(tmp_path / "s", "--where", "whole = sale")[0]["attributes"]["whole"] == ["new", "sale"]

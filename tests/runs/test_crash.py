@@ -1,0 +1,382 @@
+"""A run that is killed, starved of disk or kept out: readers see one whole snapshot, and the next run ends the same."""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+import resource
+import shutil
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from blake3 import blake3
+
+import lookup
+from foundation import disk
+from foundation.errors import LockedError
+from lookup.store import folder as stores
+from lookup.store.fields import FileRef
+from lookup.store.holder import HOLDER
+from lookup.store.store import Store
+from pipeline.embed.shard_files import finished_units, mark_unit
+from pipeline.engine import progress
+from pipeline.publish.verify import verify_store
+from tests.support.command import overrides, run_titles, told, vitrine, write_titles
+from tests.support.killed_runs import killed_after, runs_to_kill, seconds_of
+from tests.support.stores import digests
+
+LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "run.photo_threads=1")
+OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
+UNITS = ("shards.unit_rows=2", "run.workers=1", *LOOSE[:3])
+
+
+def contents(store: Path) -> tuple[str, dict[str, str]]:
+    """What is published: the manifest's `content`, and the digest of each file that it names, as it is on the disk."""
+    manifest = Store.open(str(store)).published()[1]
+    names = [file.path for file in manifest.files()]
+    return manifest.content, {name: blake3((store / name).read_bytes()).hexdigest() for name in names}
+
+
+def check_one_whole_snapshot(store: Path, allowed: list[tuple[str, dict[str, str]]]) -> None:
+    """A reader that follows CURRENT finds every byte of one of the `allowed` snapshots, and gets hits from it."""
+    verify_store(str(store))
+    assert contents(store) in allowed
+    assert lookup.open(str(store)).search(text="red dress", k=1)
+
+
+def check_scratch_is_empty(store: Path) -> None:
+    assert list((store / "tmp").iterdir()) == []
+
+
+# --- killed by the system, in a process of its own ---
+
+
+@pytest.fixture(scope="module")
+def two_nights(demo: Path, dirty: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `old`, the store after a first night, and `new`, the same after an undisturbed second night."""
+    folder = tmp_path_factory.mktemp("nights")
+    assert vitrine("run", "-c", "configs/weightless.yaml", *overrides(dirty, folder / "old", *LOOSE)).exit_code == 0
+    shutil.copytree(folder / "old", folder / "new")
+    assert vitrine("run", "-c", "configs/weightless.yaml", *overrides(demo, folder / "new", *LOOSE)).exit_code == 0
+    return folder
+
+
+def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: int) -> None:
+    allowed = [contents(two_nights / name) for name in ("old", "new")]
+    rng = random.Random(seed)
+    killed = 0
+    with runs_to_kill() as runs:
+        undisturbed = shutil.copytree(two_nights / "old", tmp_path / "undisturbed")
+        seconds = seconds_of(runs, ["run", "-c", "configs/weightless.yaml", *overrides(demo, undisturbed, *LOOSE)])
+        for number in range(kills):
+            store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
+            arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
+            for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
+                killed += killed_after(runs, arguments, rng.uniform(0, 0.9 * seconds))
+                check_one_whole_snapshot(store, allowed)
+            done = vitrine(*arguments)
+            assert done.exit_code == 0, done.stderr
+            assert contents(store) == allowed[1]
+            check_scratch_is_empty(store)
+            shutil.rmtree(store)
+    assert killed >= kills // 2
+
+
+def test_a_killed_run_is_run_again(demo: Path, two_nights: Path, tmp_path: Path) -> None:
+    """After kill -9 at a random moment readers see one whole snapshot; the next run ends in the undisturbed bytes."""
+    check_kills(demo, two_nights, tmp_path, seed=1, kills=6)
+
+
+@pytest.mark.nightly
+def test_a_killed_run_is_run_again_sixty_times(demo: Path, two_nights: Path, tmp_path: Path) -> None:
+    """The same at sixty more moments."""
+    check_kills(demo, two_nights, tmp_path, seed=2, kills=60)
+
+
+# --- ended at every step of committing, in this process ---
+
+
+class Crash(BaseException):
+    """The end of the process, as far as the code that runs can tell."""
+
+
+class Steps:
+    """Counts the file-system steps of the store in the main thread, and crashes at one of them."""
+
+    def __init__(self, at: int) -> None:
+        self.at, self.seen = at, 0
+
+    def step(self, real: Callable[..., Any]) -> Callable[..., Any]:
+        def do(*arguments: Any, **named: Any) -> Any:
+            # Beam's worker threads are left alone: an exception that is no Exception would leave its runner waiting.
+            if threading.current_thread() is threading.main_thread():
+                self.seen += 1
+                if self.seen == self.at:
+                    raise Crash
+            return real(*arguments, **named)
+
+        return do
+
+    def os(self) -> SimpleNamespace:
+        stepped = {name: self.step(getattr(os, name)) for name in ("open", "fsync", "replace")}
+        return SimpleNamespace(**{**vars(os), **stepped})
+
+
+@pytest.fixture(scope="module")
+def small_nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `two_nights`, of a few titles: catalogs old.parquet and new.parquet, stores old and new."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, titles in (("old", OLD), ("new", NEW)):
+        write_titles(folder / f"{name}.parquet", titles, row_group_rows=2)
+    assert run_titles(folder / "old.parquet", folder / "old", *UNITS).exit_code == 0
+    shutil.copytree(folder / "old", folder / "new")
+    assert run_titles(folder / "new.parquet", folder / "new", *UNITS).exit_code == 0
+    return folder
+
+
+def check_crashes(small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int) -> None:
+    """Crash at every step; after each `again`-th of them run once more."""
+    allowed = [contents(small_nights / name) for name in ("old", "new")]
+    new, seen, at = small_nights / "new.parquet", [], 0
+    while True:
+        at += 1
+        store = Path(shutil.copytree(small_nights / "old", tmp_path / str(at)))
+        with monkeypatch.context() as patch:
+            stepped = Steps(at).os()
+            for module in (stores, disk):
+                patch.setattr(module, "os", stepped)
+            try:
+                done = run_titles(new, store, *UNITS)
+            except Crash:
+                check_one_whole_snapshot(store, allowed)
+                seen.append(contents(store)[0])
+            else:
+                assert done.exit_code == 0, done.stderr
+                break  # a run of fewer steps: nothing crashed
+        if at % again == 0:
+            assert run_titles(new, store, *UNITS).exit_code == 0
+            assert contents(store) == allowed[1]
+            check_scratch_is_empty(store)
+    assert len(seen) >= 12
+    assert set(seen) == {allowed[0][0], allowed[1][0]}
+
+
+def test_a_crash_at_every_step_of_publishing(
+    small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ended before any opening, syncing or renaming that leads to the snapshot, a run leaves the old one or the new."""
+    check_crashes(small_nights, tmp_path, monkeypatch, again=4)
+
+
+@pytest.mark.nightly
+def test_a_run_after_a_crash_at_every_step(small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever step a run ended at, the next one ends in the undisturbed bytes."""
+    check_crashes(small_nights, tmp_path, monkeypatch, again=1)
+
+
+def test_files_appear_by_rename(small_nights: Path, tmp_path: Path) -> None:
+    """Who has CURRENT or a damaged shard open goes on reading the old bytes while a run replaces them."""
+    store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
+    shard = sorted((store / "shards").glob("*.parquet"))[0]
+    shard.write_bytes(b"damaged")
+    with (store / "CURRENT").open() as pointer, shard.open("rb") as opened:
+        assert run_titles(small_nights / "old.parquet", store, *UNITS).exit_code == 0
+        assert run_titles(small_nights / "new.parquet", store, *UNITS).exit_code == 0
+        assert pointer.read() == (small_nights / "old" / "CURRENT").read_text()
+        assert opened.read() == b"damaged"
+    assert shard.read_bytes() == (small_nights / "old" / "shards" / shard.name).read_bytes()
+
+
+# --- a disk that is full ---
+
+
+def test_a_disk_that_fills_at_every_file(small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whichever file the disk does not take: exit 1, one message, CURRENT untouched, and the next run completes."""
+    wanted = contents(small_nights / "new")
+    new, real = small_nights / "new.parquet", Store.put
+    failed = 0
+    for at in range(1, 100):
+        store = Path(shutil.copytree(small_nights / "old", tmp_path / str(at)))
+        before, count = digests(store), iter(range(1, 1000))
+
+        def put(self: Store, source: Path, name: str, rows: int, at: int = at, count: Iterator[int] = count) -> FileRef:
+            if next(count) == at:
+                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
+            return real(self, source, name, rows)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Store, "put", put)
+            done = run_titles(new, store, *UNITS)
+        if done.exit_code == 0:
+            break
+        failed += 1
+        assert (done.exit_code, done.stdout) == (1, "")
+        assert "No space left on device" in told(done.stderr)[1]
+        after = digests(store)
+        assert {name: after[name] for name in before} == before
+        report = json.loads((sorted((store / "runs").iterdir())[-1] / "run.json").read_text())
+        assert (report["status"], report["exit_code"]) == ("failed", 1)
+        assert "No space left on device" in report["error"]
+        if at % 3 == 0:
+            assert run_titles(new, store, *UNITS).exit_code == 0
+            assert contents(store) == wanted
+            check_scratch_is_empty(store)
+    assert failed >= 10
+
+
+@pytest.mark.parametrize("limit", [100, 9000])
+def test_a_disk_that_takes_no_more_bytes(
+    limit: int, demo: Path, two_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that may write no file beyond `limit` bytes, log and report included, still ends with one message."""
+    store = Path(shutil.copytree(two_nights / "old", tmp_path / "store"))
+    before = digests(store)
+    arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
+    done = subprocess.run(
+        [sys.executable, "-m", "pipeline", *arguments, "--json"],
+        capture_output=True,
+        text=True,
+        # Python would leave modules compiled as far as the limit, and fail on them for ever.
+        env={**os.environ, "PYTHONDONTWRITEBYTECODE": "1"},
+        preexec_fn=lambda: resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit)),
+    )
+    assert done.returncode == 1, done.stderr
+    assert json.loads(done.stdout)["exit_code"] == 1
+    assert "File too large" in told(done.stderr)[1]
+    assert "Logging error" not in done.stderr
+    after = digests(store)
+    assert {name: after[name] for name in before} == before
+    assert vitrine(*arguments).exit_code == 0
+    assert contents(store) == contents(two_nights / "new")
+    check_scratch_is_empty(store)
+
+
+def test_a_report_that_cannot_be_written(
+    small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A run that published but could not leave its report exits 0 and says so: the snapshot is served."""
+    store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr("pipeline.run.write_report", full)
+    done = run_titles(small_nights / "new.parquet", store, *UNITS)
+    assert done.exit_code == 0
+    assert "published: " in done.stdout
+    assert "no report of this run: " in caplog.text
+    assert contents(store) == contents(small_nights / "new")
+    before = digests(store)
+    done = run_titles(small_nights / "old.parquet", store, *UNITS, "gates.max_row_drop=0", "gates.least_rows=1")
+    assert done.exit_code == 3  # what ended the run is told, not the report
+    assert "row_drop" in told(done.stderr)[0]
+    assert digests(store)["CURRENT"] == before["CURRENT"]
+
+
+# --- one run at a time ---
+
+HOLD = """
+import sys, time
+from lookup.store.holder import HOLDER
+from lookup.store.store import Store
+with Store.create(sys.argv[1]).lock():
+    print(flush=True)
+    time.sleep(99)
+"""
+
+
+def test_a_second_run_is_told_who_holds_the_store(small_nights: Path, tmp_path: Path) -> None:
+    """Exit 5 with process, host and time of the first; after kill -9 of that one the store is free."""
+    store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
+    before = digests(store)
+    new = small_nights / "new.parquet"
+    with subprocess.Popen([sys.executable, "-c", HOLD, store], stdout=subprocess.PIPE) as holder:
+        assert holder.stdout is not None
+        holder.stdout.readline()
+        try:
+            done = run_titles(new, store, *UNITS)
+            assert (done.exit_code, done.stdout) == (5, "")
+            came = told(done.stderr)[1]
+            who = json.loads((store / HOLDER).read_text())
+            assert who["pid"] == holder.pid
+            assert f"process {holder.pid} on {os.uname().nodename} holds it since {who['since']}" in came
+            assert digests(store) == before
+            assert lookup.open(str(store)).search(text="red dress")  # readers need no lock
+        finally:
+            holder.kill()
+    assert run_titles(new, store, *UNITS).exit_code == 0
+    assert contents(store) == contents(small_nights / "new")
+
+
+def test_who_published_meanwhile_is_not_overwritten(small_nights: Path, tmp_path: Path) -> None:
+    """A manifest whose parent is no longer CURRENT is refused with exit code 5's error, and CURRENT stays."""
+    store = Path(shutil.copytree(small_nights / "new", tmp_path / "store"))
+    opened = Store.open(str(store))
+    manifest = opened.published()[1]
+    current = opened.current()
+    with pytest.raises(LockedError, match="another run published meanwhile"):
+        opened.publish(manifest.model_copy(update={"parent": manifest.parent}))
+    assert opened.current() == current
+
+
+def test_a_holder_that_lets_go_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who finds the lock taken, and its holder gone a moment later, is told that it was taken."""
+    store = Store.create(str(tmp_path))
+    with store.lock():
+        (tmp_path / HOLDER).unlink()
+        monkeypatch.setattr(stores.FolderBackend, "exists", lambda *_: True)  # it was there a moment ago
+        with pytest.raises(LockedError, match="holds it"), Store.create(str(tmp_path)).lock():
+            pass
+
+
+# --- notes of a run that were cut ---
+
+
+@pytest.mark.parametrize("cut", [b"", b'{"key": "ab', b"[]", b"\xff"])
+@pytest.mark.parametrize("note", ["plan.json", "run.json"])
+def test_a_cut_note_of_the_last_run_stops_none(small_nights: Path, tmp_path: Path, note: str, cut: bytes) -> None:
+    """What cannot be read of an earlier run counts as not there."""
+    store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
+    last = sorted((store / "runs").iterdir())[-1]
+    (last / "run.json").unlink()  # as a killed run leaves it: its plan decides whether this one goes on from there
+    (last / note).write_bytes(cut)
+    done = run_titles(small_nights / "new.parquet", store, *UNITS)
+    assert done.exit_code == 0, done.stderr
+    assert contents(store) == contents(small_nights / "new")
+
+
+# --- progress, which is only a courtesy ---
+
+
+def test_a_count_that_fails_costs_only_the_progress(capsys: pytest.CaptureFixture[str]) -> None:
+    """An OSError while finished files are counted neither fails the step nor prints a traceback."""
+    told_of: list[int] = []
+    counts = iter([1, 2])
+
+    def count() -> int:
+        for number in counts:
+            return number
+        raise OSError(errno.EIO, "Input/output error")
+
+    with progress.watched(lambda _, done, __: told_of.append(done), "embed", 3, count):
+        time.sleep(2.5 * progress._SECONDS)
+    assert told_of == [1, 2]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_progress_reads_no_marks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Finished units are counted by their names alone."""
+    store = Store.create(str(tmp_path))
+    for number in range(3):
+        mark_unit(store, "one", number, "ab", reused=False)
+    monkeypatch.setattr(Store, "read", lambda *_: pytest.fail("a mark was read"))
+    assert (finished_units(store, "one"), finished_units(store, "two")) == ({0, 1, 2}, set())
