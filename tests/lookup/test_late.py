@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import vitrine
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -18,6 +17,7 @@ from foundation.errors import InputError
 from lookup.late import reciprocal_rank_fusion, search_late
 from lookup.query import QueryEncoder
 from lookup.search import Reader
+from tests.support.command import vitrine
 
 ranked = st.lists(st.sampled_from([f"P{number}" for number in range(40)]), unique=True, max_size=40)
 

@@ -16,7 +16,6 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow.parquet as pq
 import pytest
-from conftest import config_for, manifest_of, run
 
 import lookup
 from encoders.base import encoder_spec
@@ -30,6 +29,8 @@ from lookup.search import Reader
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
+from tests.support.command import config_for, run
+from tests.support.stores import manifest_of
 
 TEXTS = ["red dress", "blue cup with dots", "黑色 台灯", "zebra"]
 Vectors = npt.NDArray[np.float32]

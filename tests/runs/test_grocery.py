@@ -12,11 +12,12 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import everything, manifest_of, products, run
 
 import lookup
 from lookup.search import Reader
 from pipeline.config.load import Config, load_config
+from tests.support.command import run
+from tests.support.stores import everything, manifest_of, products
 
 CHANCE = 0.03  # more than the mean share of the catalog that is right for a query; measured beside the figures
 

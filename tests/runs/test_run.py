@@ -9,7 +9,6 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import everything, manifest_of, products, run
 from PIL import Image
 
 import lookup
@@ -18,6 +17,8 @@ from lookup.store.manifest import Manifest
 from pipeline.config.encoding import towers
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
+from tests.support.command import run
+from tests.support.stores import everything, manifest_of, products
 from tests.support.tiny_fusions import random_fusion
 from tests.support.tiny_models import text_model
 

@@ -16,7 +16,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import manifest_of, run_titles, told, vitrine, write_titles
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -28,6 +27,8 @@ from lookup.search import Reader
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
 from tests.lookup.test_search import assert_same, embed, read_flat
+from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.stores import manifest_of
 
 Row = dict[str, Any]
 Holds = Callable[[Row], bool]

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from conftest import config_for, digests, run
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,6 +12,8 @@ from lookup.store.fields import NamedRecord, Record
 from lookup.store.records import read_record, write_record
 from lookup.store.store import Store
 from pipeline.publish.verify import verify_store
+from tests.support.command import config_for, run
+from tests.support.stores import digests
 
 ONE = "runs/one.json"
 

@@ -6,7 +6,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import config_for, run
 
 import lookup
 from encoders.photos.decode import PhotoLimits
@@ -19,6 +18,7 @@ from pipeline.config.sections import CatalogConfig
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
 from pipeline.plan import units as plan
+from tests.support.command import config_for, run
 from tests.support.units import write_catalog
 
 LIMIT = 2**28  # bytes of a unit

@@ -16,7 +16,6 @@ import pyarrow.parquet as pq
 import pytest
 from apache_beam.options.pipeline_options import DirectOptions
 from apache_beam.runners.portability.fn_api_runner import translations
-from conftest import config_for, manifest_of, products, run
 
 import lookup
 from foundation.errors import InputError, IntegrityError, VitrineError
@@ -25,6 +24,8 @@ from pipeline.embed import transforms
 from pipeline.embed.stage import Embed
 from pipeline.engine import failures, runners
 from pipeline.plan.units import Unit, make_plan
+from tests.support.command import config_for, run
+from tests.support.stores import manifest_of, products
 
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 PROCESS = (PROCESSES[0], "--direct_num_workers=1")  # each takes seconds to start, in every pipeline again

@@ -12,7 +12,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from conftest import manifest_of, overrides, told, vitrine
 
 import lookup
 from encoders.base import encoder_spec
@@ -21,6 +20,8 @@ from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from pipeline.demo.products import looks
 from pipeline.evaluate.exact_search import parts_of, rank
+from tests.support.command import overrides, told, vitrine
+from tests.support.stores import manifest_of
 
 Row = dict[str, Any]
 CONFIG = ("run", "-c", "configs/weightless.yaml")

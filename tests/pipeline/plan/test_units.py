@@ -11,7 +11,6 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pytest
-from conftest import config_for
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -21,6 +20,7 @@ from pipeline.catalog import rows as catalog_rows
 from pipeline.config.load import Config, load_config
 from pipeline.plan import units as plan_module
 from pipeline.plan.units import Plan, make_plan
+from tests.support.command import config_for
 from tests.support.units import fused_units, write_catalog
 
 PLAIN = (
