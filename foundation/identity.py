@@ -16,8 +16,8 @@ def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -
 
     A part too long for a line, such as what a run measured, is told by its digest.
     """
-    told = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
-    short = {name: text if len(text) <= _LONGEST else identity_of({name: text}) for name, text in told.items()}
+    texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
+    short = {name: text if len(text) <= _LONGEST else identity_of({name: text}) for name, text in texts.items()}
     return {**short, "version of the type": str(version), **provenance}
 
 
@@ -26,7 +26,7 @@ def differing(theirs: dict[str, str], mine: dict[str, str]) -> list[str]:
     return [name for name in {**theirs, **mine} if theirs.get(name) != mine.get(name)]
 
 
-def told(names: list[str], parts: dict[str, str]) -> str:
+def describe_parts(names: list[str], parts: dict[str, str]) -> str:
     """These parts and their values, in one line of a message; `none` for one that is not there."""
     return "; ".join(f"{name} {_short(parts.get(name))}" for name in names)
 

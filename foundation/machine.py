@@ -112,10 +112,10 @@ def machine_fault(err: BaseException) -> VitrineError | None:
         return None
     if isinstance(err, OSError) and err.errno is not None:
         words = _NUMBERS.get(err.errno)
-        return None if words is None else _told(words, _said(err))
+        return None if words is None else _fault(words, _said(err))
     if isinstance(err, MemoryError):
-        return _told("MemoryError", _said(err))
-    return _told(_said(err), _said(err)) if isinstance(err, RuntimeError | SystemError | OSError) else _pool(err)
+        return _fault("MemoryError", _said(err))
+    return _fault(_said(err), _said(err)) if isinstance(err, RuntimeError | SystemError | OSError) else _pool(err)
 
 
 def fault_of_all(err: BaseException) -> VitrineError | None:
@@ -131,14 +131,14 @@ def machine_fault_in(words: str) -> VitrineError | None:
         return None
     number = _MARK.search(words)
     if number is not None and int(number[1]) in _NUMBERS:
-        return _told(_NUMBERS[int(number[1])], words)
-    return _told(words, words)
+        return _fault(_NUMBERS[int(number[1])], words)
+    return _fault(words, words)
 
 
 # --- inside ---
 
 
-def _told(words: str, came: str) -> VitrineError | None:
+def _fault(words: str, came: str) -> VitrineError | None:
     fault = next((one for one in _FAULTS if re.search(one.words, words)), None)
     return None if fault is None else VitrineError(fault.expected, came, fault.fix)
 
@@ -151,4 +151,4 @@ def _said(err: BaseException) -> str:
 
 def _pool(err: BaseException) -> VitrineError | None:
     """A pool of processes that lost one."""
-    return _told(_said(err), _said(err)) if type(err).__name__ == "BrokenProcessPool" else None
+    return _fault(_said(err), _said(err)) if type(err).__name__ == "BrokenProcessPool" else None

@@ -6,7 +6,7 @@ from encoders.base import EncoderSpec, Modality
 from encoders.fusion.base import FusionSpec
 from encoders.photos.golden import PIXELS
 from foundation.errors import InputError
-from foundation.identity import differing, told
+from foundation.identity import describe_parts, differing
 from lookup.store.manifest import EncoderEntry, Manifest
 
 
@@ -17,7 +17,7 @@ def refuse_other_encoder(entry: EncoderEntry, spec: EncoderSpec, modality: Modal
         parts = [name for name in differing(entry.parts, mine) if modality == "image" or not name.startswith(PIXELS)]
         if not parts:
             return
-        there, here = told(parts, entry.parts), told(parts, mine)
+        there, here = describe_parts(parts, entry.parts), describe_parts(parts, mine)
         fix = _fix(parts, entry)
         if all(name.startswith(PIXELS) for name in parts):
             there += f", by Pillow {entry.about.get('Pillow', 'of another version')}"
@@ -42,7 +42,7 @@ def refuse_other_fusion(manifest: Manifest, spec: FusionSpec) -> None:
     parts = differing(manifest.fusion_parts, spec.parts) if manifest.fusion_parts else []
     there, here = f"identity {made_by[:16]}", f"identity {spec.identity[:16]}: another training, or another version"
     if parts:
-        there, here = told(parts, manifest.fusion_parts), told(parts, spec.parts)
+        there, here = describe_parts(parts, manifest.fusion_parts), describe_parts(parts, spec.parts)
     raise InputError(
         f"the fusion {spec.type} that made the products' embeddings: {there}",
         here,
@@ -50,10 +50,10 @@ def refuse_other_fusion(manifest: Manifest, spec: FusionSpec) -> None:
     )
 
 
-def told_differing(theirs: dict[str, str], mine: dict[str, str]) -> tuple[str, str]:
+def describe_differing(theirs: dict[str, str], mine: dict[str, str]) -> tuple[str, str]:
     """The parts that differ, as (theirs, mine)."""
     parts = differing(theirs, mine)
-    return told(parts, theirs), told(parts, mine)
+    return describe_parts(parts, theirs), describe_parts(parts, mine)
 
 
 def _fix(parts: list[str], entry: EncoderEntry) -> str:

@@ -30,7 +30,7 @@ from pipeline.embed.shard_files import note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import adopted, measured, refitted, refuse_anew
 from pipeline.engine.allocator import give_back, prepare_memory
-from pipeline.engine.failures import interrupted, told
+from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
@@ -40,11 +40,11 @@ from pipeline.plan.forecast import fitted
 from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared
-from pipeline.publish.gates.base import Judged
+from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
-from pipeline.report.index_page import told_training
+from pipeline.report.index_page import describe_training
 from pipeline.report.notices import Notice
 from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
 
@@ -107,7 +107,7 @@ def run(request: Request) -> RunReport:
         with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
             try:
                 with (
-                    told(),
+                    translate_failures(),
                     watchdog(
                         minutes,
                         store.backend.sign,
@@ -200,7 +200,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         state.manifest = made.model_copy(update={"config": asked.model_dump(mode="json"), "missing": figures})
         both = config.encoders.text is not None and config.encoders.image is not None
         stands_in = both and config.fusion_spec.stands_in
-        state.gates += check(Judged(store, state.manifest, state.parent, _scope(state), config.gates, stands_in))
+        state.gates += check(Comparison(store, state.manifest, state.parent, _scope(state), config.gates, stands_in))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
@@ -330,7 +330,7 @@ def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionR
             build_seconds=index.build_seconds,
             reused=partition.name in reused,
             note=index.note,
-            training=told_training(index) if partition.name not in reused else "",
+            training=describe_training(index) if partition.name not in reused else "",
         )
 
 

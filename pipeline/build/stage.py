@@ -25,7 +25,7 @@ from pipeline.config.encoding import fusion_of
 from pipeline.config.load import Config
 from pipeline.engine.progress import Progress, watched
 from pipeline.engine.runners import run_pipeline
-from pipeline.report.index_page import told_training
+from pipeline.report.index_page import describe_training
 
 _log = logging.getLogger(__name__)
 
@@ -79,7 +79,7 @@ def build_indexes(
     for task in tasks:
         if note := records[task.partition].note:
             _log.warning("index of %s: %s", task.partition, note)
-        if said := told_training(records[task.partition]):
+        if said := describe_training(records[task.partition]):
             _log.info("index of %s: %s", task.partition, said)
     partitions = tuple(PartitionEntry(name=name, rows=record.rows, index=record) for name, record in records.items())
     return Built(partitions, set(names) - {task.partition for task in tasks})

@@ -18,7 +18,7 @@ from pipeline.build.tower_queries import tower_queries
 from pipeline.config.load import Config
 from pipeline.engine.allocator import give_back
 from pipeline.engine.elements import Done
-from pipeline.engine.failures import told
+from pipeline.engine.failures import translate_failures
 
 OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
 
@@ -45,7 +45,7 @@ class BuildIndex(StoreDoFn):
 
     def process(self, task: Task) -> Iterator[Done | TaggedOutput[Literal["parts"], Part]]:
         """Build one partition's index, or begin to."""
-        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
+        with translate_failures(), computing(), threads(fair_share(self.at_once, self.most_threads)):
             found = started(self.store, task, self.config, self.dim, self.embed)
         give_back()
         if isinstance(found, IndexRecord):
@@ -59,7 +59,7 @@ class FillPart(StoreDoFn):
 
     def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
         """Fill one part."""
-        with told(), computing(), threads(1):
+        with translate_failures(), computing(), threads(1):
             yield task_of(part), filled_part(self.store, part, self.config.index)
 
 
@@ -69,7 +69,7 @@ class MergeParts(StoreDoFn):
     def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
         """Merge, tune, check and measure one partition's index."""
         task, parts = filled
-        with told(), computing(), threads(fair_share(self.at_once, self.most_threads)):
+        with translate_failures(), computing(), threads(fair_share(self.at_once, self.most_threads)):
             record = merged(self.store, task, parts, self.config, self.dim, self.embed)
         give_back()
         if record is not None:

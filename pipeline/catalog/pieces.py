@@ -108,7 +108,7 @@ def has_values(path: str, file: pq.ParquetFile, name: str, max_bytes: int) -> bo
 def _too_much(path: str, groups: Sequence[Chunks], rows: tuple[int, int], size: int, limit: int) -> InputError:
     return InputError(
         f"at most {limit:,} bytes in the columns used by {PIECE_ROWS:,} rows, because a worker holds them",
-        f"{path}: rows {rows[0]:,} to {rows[1]:,} of {_told(groups)} have {size:,} bytes once decoded",
+        f"{path}: rows {rows[0]:,} to {rows[1]:,} of {_named(groups)} have {size:,} bytes once decoded",
         "write the catalog with smaller row groups (row_group_size=...), lower catalog.max_row_bytes, which makes "
         f"rejects of large rows, or raise shards.max_unit_bytes, of which {MOST_BYTES:,} count",
     )
@@ -183,7 +183,7 @@ def _batches(
             machine_fault(err)
             or _null_lists(path, file.schema_arrow, present, err)
             or VitrineError(
-                f"{_told(groups)} of {path} to be readable",
+                f"{_named(groups)} of {path} to be readable",
                 first_line(err),
                 "write this catalog file again; nothing was published, and the next run goes on from here",
             )
@@ -205,7 +205,7 @@ def _null_lists(path: str, schema: pa.Schema, names: Sequence[str], err: Excepti
     )
 
 
-def _told(groups: Sequence[Chunks]) -> str:
+def _named(groups: Sequence[Chunks]) -> str:
     return f"row groups {groups[0].number} to {groups[-1].number}"
 
 

@@ -40,7 +40,7 @@ def user_table(path: Path, option: str, wanted: Sequence[str]) -> tuple[pa.Table
                     raise _too_large(path, option, "more bytes")
                 tables.append(piece.table)
     except VitrineError as err:
-        raise _told(err, path, option) from err
+        raise _with_option(err, path, option) from err
     except (OSError, ValueError) as err:  # ArrowInvalid is a ValueError
         raise machine_fault(err) or InputError("a Parquet file", f"{path}: {err}", f"correct {option}") from err
     plain = {name: _text_of([one.column(name) for one in tables], name, path) for name in present}
@@ -69,7 +69,7 @@ def _too_large(path: Path, option: str, came: str) -> InputError:
     )
 
 
-def _told(err: VitrineError, path: Path, option: str) -> VitrineError:
+def _with_option(err: VitrineError, path: Path, option: str) -> VitrineError:
     """An error of the catalog's reader, as it is for this file."""
     cause = err.__cause__
     if isinstance(cause, Exception) and machine_fault(cause) is not None:

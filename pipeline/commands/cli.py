@@ -243,17 +243,17 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
 )
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
-def search(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     """Find products by text, by photo, or by both."""
     from lookup.filters.where import parsed
     from pipeline.commands import console
     from pipeline.config.paths import refuse_out
-    from pipeline.evaluate.questions import Way, ask, questions
+    from pipeline.evaluate.questions import QueryOptions, ask, questions
 
     refuse_out("--html", html, store)
-    way = Way(asked["category"], asked["k"], asked["nprobe"], asked["late"], parsed(asked["where"]))
-    answered = ask(store, questions(asked["text"], asked["image"], asked["queries"]), way, html)
-    console.answers(answered, way.where, html, as_json, many=asked["queries"] is not None)
+    options = QueryOptions(given["category"], given["k"], given["nprobe"], given["late"], parsed(given["where"]))
+    answered = ask(store, questions(given["text"], given["image"], given["queries"]), options, html)
+    console.answers(answered, options.where, html, as_json, many=given["queries"] is not None)
 
 
 @cli.group()
@@ -296,7 +296,7 @@ def models_pull(name: str, revision: str | None, folder: Path | None, as_json: b
 @click.option("--late", is_flag=True, help="Also merge a text list and a photo list by rank, for queries of both.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the plot and the tables.")
 @json_option
-def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None:
+def evaluate(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     """Measure how well searches find what judges called right, and where what is missed gets lost."""
     from pipeline.commands import console
     from pipeline.config.paths import refuse_out
@@ -304,7 +304,7 @@ def evaluate(store: str, html: Path | None, as_json: bool, **asked: Any) -> None
     from pipeline.evaluate.page import write_report
 
     refuse_out("--html", html, store)
-    found = evaluate(Request(store, **asked))
+    found = evaluate(Request(store, **given))
     if html is not None:
         write_report(html, found)
     console.evaluation(found, html, as_json)

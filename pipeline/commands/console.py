@@ -77,15 +77,15 @@ def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json
     """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
     from pipeline.commands.plan_page import forecast_lines, forecast_table
 
-    made, found = checked.plan, checked.taken
-    largest = max((unit.size for unit in made.units), default=0)
+    planned, found = checked.plan, checked.taken
+    largest = max((unit.size for unit in planned.units), default=0)
     totals = {
-        "rows": made.rows,
-        "units": len(made.units),
-        "duplicates": made.duplicates,
-        "bytes": made.size,
+        "rows": planned.rows,
+        "units": len(planned.units),
+        "duplicates": planned.duplicates,
+        "bytes": planned.size,
         "largest_unit_bytes": largest,
-        "notices": [one.model_dump() for one in made.notices],
+        "notices": [one.model_dump() for one in planned.notices],
         "warnings": [one.parts() for one in checked.warnings],
     }
     if as_json:
@@ -97,10 +97,11 @@ def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json
         document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
         return
     echo(
-        f"{made.rows:,} rows in {len(made.units):,} units, {made.duplicates:,} repeated ids; "
-        f"the catalog's files have {made.size / 1e6:,.1f} MB, the largest unit about {largest / 1e6:,.1f} MB once read"
+        f"{planned.rows:,} rows in {len(planned.units):,} units, {planned.duplicates:,} repeated ids; "
+        f"the catalog's files have {planned.size / 1e6:,.1f} MB, "
+        f"the largest unit about {largest / 1e6:,.1f} MB once read"
     )
-    _notices(made.notices)
+    _notices(planned.notices)
     for one in checked.warnings:
         echo(printable(f"warning: {one.line()}"))
     for line in forecast_lines(found, encode_seconds, measures):
@@ -108,75 +109,77 @@ def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json
     table(*forecast_table(found))
 
 
-def report(made: RunReport, store: str, as_json: bool) -> None:
+def report(run: RunReport, store: str, as_json: bool) -> None:
     """What a run did. Where stdout does not take it, that is told, and is no failure: the snapshot stands."""
     try:
-        _report(made, store, as_json)
+        _report(run, store, as_json)
     except OSError as err:
-        where = f"{store.rstrip('/')}/runs/{made.run}/run.json"
+        where = f"{store.rstrip('/')}/runs/{run.run}/run.json"
         _log.warning("the result could not be printed (%s): it is in %s", err, where)
 
 
-def _report(made: RunReport, store: str, as_json: bool) -> None:
+def _report(run: RunReport, store: str, as_json: bool) -> None:
     if as_json:
-        document(made.model_dump(mode="json"))
+        document(run.model_dump(mode="json"))
         return
     table(
         ["step", "seconds", "counts"],
-        [[s.name, f"{s.seconds:.1f}", ", ".join(f"{k} {v:,}" for k, v in s.counts.items())] for s in made.steps],
+        [[s.name, f"{s.seconds:.1f}", ", ".join(f"{k} {v:,}" for k, v in s.counts.items())] for s in run.steps],
     )
-    _partitions(made.partitions)
-    if made.rejects:
-        table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in made.rejects.items()])
-    if made.degraded:
+    _partitions(run.partitions)
+    if run.rejects:
+        table(["rejected for", "rows"], [[reason, f"{rows:,}"] for reason, rows in run.rejects.items()])
+    if run.degraded:
         table(
             ["indexed without one modality for", "rows"],
-            [[reason, f"{rows:,}"] for reason, rows in made.degraded.items()],
+            [[reason, f"{rows:,}"] for reason, rows in run.degraded.items()],
         )
-    if made.details:
+    if run.details:
         table(
             ["most often", "because", "rows", "such as"],
             [
                 [one.outcome.replace("_", " "), one.detail, f"{one.rows:,}", one.example]
-                for one in made.details[:_MOST_LOSSES]
+                for one in run.details[:_MOST_LOSSES]
             ],
         )
-    _notices(made.notices)
-    if made.photos_lost:
-        echo(f"{made.photos_lost:,} of {made.photos:,} photos of the rows embedded are lost")
+    _notices(run.notices)
+    if run.photos_lost:
+        echo(f"{run.photos_lost:,} of {run.photos:,} photos of the rows embedded are lost")
     echo(
-        f"{made.rows_in:,} rows read: {made.rows_embedded:,} embedded, {made.rows_rejected:,} rejected; "
-        f"{made.rows_in_snapshot:,} in the snapshot"
+        f"{run.rows_in:,} rows read: {run.rows_embedded:,} embedded, {run.rows_rejected:,} rejected; "
+        f"{run.rows_in_snapshot:,} in the snapshot"
     )
-    echo(f"{made.status}: {made.snapshot}; report: {store.rstrip('/')}/runs/{made.run}/report.html")
+    echo(f"{run.status}: {run.snapshot}; report: {store.rstrip('/')}/runs/{run.run}/report.html")
 
 
-def trained(made: Trained, left_out: dict[str, int], as_json: bool) -> None:
+def trained(result: Trained, left_out: dict[str, int], as_json: bool) -> None:
     """What a training made, and what of the catalog it could not use."""
     if as_json:
-        document({**asdict(made), "left_out": left_out})
+        document({**asdict(result), "left_out": left_out})
         return
     if left_out:
         table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
-    recall = "nothing was held out" if made.recall is None else f"held-out text-to-photo recall {made.recall:.3f}"
+    recall = "nothing was held out" if result.recall is None else f"held-out text-to-photo recall {result.recall:.3f}"
     echo(
-        f"{made.folder}: {made.pairs:,} pairs learned in {made.steps:,} steps and {made.seconds / 60:.1f} minutes; "
-        f"{recall}, best at step {made.best_step:,}"
+        f"{result.folder}: {result.pairs:,} pairs learned in {result.steps:,} steps and "
+        f"{result.seconds / 60:.1f} minutes; {recall}, best at step {result.best_step:,}"
     )
 
 
-def trained_fusion(made: TrainedFusion, left_out: dict[str, int], as_json: bool) -> None:
+def trained_fusion(result: TrainedFusion, left_out: dict[str, int], as_json: bool) -> None:
     """What a training of a fusion made, and what of the catalog it could not use."""
     if as_json:
-        document({**asdict(made), "left_out": left_out})
+        document({**asdict(result), "left_out": left_out})
         return
     if left_out:
         table(["not learned from", "rows"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
-    recall = "nothing was held out" if made.recall is None else f"held-out recall {made.recall:.3f}"
-    model = str(made.folder) if "/" in str(made.folder) else f"./{made.folder}"  # a bare name is one of models.lock
+    recall = "nothing was held out" if result.recall is None else f"held-out recall {result.recall:.3f}"
+    # a bare name is one of models.lock
+    model = str(result.folder) if "/" in str(result.folder) else f"./{result.folder}"
     echo(
-        f"{made.folder}: {made.products:,} products learned in {made.steps:,} steps and {made.seconds / 60:.1f} "
-        f"minutes; {recall}, best at step {made.best_step:,}; use it as fusion.model={model}"
+        f"{result.folder}: {result.products:,} products learned in {result.steps:,} steps and "
+        f"{result.seconds / 60:.1f} minutes; {recall}, best at step {result.best_step:,}; "
+        f"use it as fusion.model={model}"
     )
 
 
@@ -212,18 +215,18 @@ def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any,
         echo(f"page of hits: {html}")
 
 
-def evaluation(made: Evaluation, html: Any, as_json: bool) -> None:
+def evaluation(measured: Evaluation, html: Any, as_json: bool) -> None:
     """What an evaluation measured: first how good, then where it is lost."""
     from pipeline.evaluate.page import counted, loss_table, quality_table
 
     if as_json:
-        document(asdict(made))
+        document(asdict(measured))
         return
-    for line in counted(made):
+    for line in counted(measured):
         echo(line)
-    table(*quality_table(made))
-    if made.losses:
-        table(*loss_table(made))
+    table(*quality_table(measured))
+    if measured.losses:
+        table(*loss_table(measured))
     if html is not None:
         echo(f"page with the plot: {html}")
 

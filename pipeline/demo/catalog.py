@@ -285,14 +285,14 @@ def _in_the_making(folder: Path) -> Iterator[Path]:
         os.close(held)
 
 
-def _hold(held: int, made: Path) -> None:
+def _hold(held: int, folder: Path) -> None:
     """Lock the open folder `held`; the system lets go of it when its holder dies."""
     try:
         fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        mine = made.exists() and os.path.samestat(os.fstat(held), made.stat())
+        mine = folder.exists() and os.path.samestat(os.fstat(held), folder.stat())
     except BlockingIOError:
         mine = False
     if not mine:
         raise LockedError(
-            f"{made} to be free", "another demo-catalog writes there", "wait for it to end, then run again"
+            f"{folder} to be free", "another demo-catalog writes there", "wait for it to end, then run again"
         )

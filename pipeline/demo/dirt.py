@@ -39,7 +39,7 @@ _LONG_TITLE_BYTES = 2**20
 
 
 @dataclass(frozen=True)
-class Made:
+class DrawnPhoto:
     """A photo whose bytes are made from the row's look; as a file it is called `<what><suffix>`."""
 
     make: Callable[[Look], bytes]
@@ -61,14 +61,14 @@ class Fault:
     what: str
     outcome: Outcome
     reason: Reason | None
-    photo: Made | Link | None
+    photo: DrawnPhoto | Link | None
     change: Callable[[Row], Row]
     duplicate_of: Literal["nearest", "first"] | None = None  # a clean row before it, whose id it repeats
 
     @property
     def photo_path(self) -> str | None:
         """The image_link of the row, relative to the catalog's folder unless that is the fault."""
-        if isinstance(self.photo, Made):
+        if isinstance(self.photo, DrawnPhoto):
             return f"photos/dirty/{self.what}{self.photo.suffix}"
         return self.photo.path if self.photo is not None else None
 
@@ -93,7 +93,7 @@ def dirty_row(fault: Fault, base: Row, look: Look, originals: dict[str, str], sc
         row["id"] = originals[fault.duplicate_of]
     if "image_link" in schema.names:
         row["image_link"] = fault.photo_path
-    if "image" in schema.names and isinstance(fault.photo, Made):
+    if "image" in schema.names and isinstance(fault.photo, DrawnPhoto):
         row["image"] = {"bytes": fault.photo.make(look), "path": f"{fault.what}{fault.photo.suffix}"}
     return pa.table([_one(row.get(field.name), field.type) for field in schema], schema=schema)
 
@@ -104,7 +104,7 @@ def write_file(folder: Path, fault: Fault, look: Look) -> None:
         return
     path = folder / fault.photo_path
     path.parent.mkdir(parents=True, exist_ok=True)
-    if isinstance(fault.photo, Made):
+    if isinstance(fault.photo, DrawnPhoto):
         path.write_bytes(fault.photo.make(look))
     elif fault.photo is not None and fault.photo.target is not None and not path.is_symlink():
         path.symlink_to(fault.photo.target)
@@ -224,30 +224,30 @@ _SVG = (
     b'<?xml version="1.0"?>\n<svg xmlns="http://www.w3.org/2000/svg" width="160" height="160">'
     b'<circle cx="80" cy="80" r="60" fill="red"/></svg>\n'
 )
-_GOOD = Made(photo)
+_GOOD = DrawnPhoto(photo)
 
-_ODD_PHOTOS: dict[str, Made] = {
-    "png_named_jpg": Made(_saved("PNG")),
-    "cmyk_jpeg": Made(_saved("JPEG", "CMYK", quality=85)),
-    "grey_jpeg": Made(_saved("JPEG", "L", quality=85)),
-    "exif_rotated_jpeg": Made(_lying),
-    "sixteen_bit_png": Made(_sixteen_bit, ".png"),
-    "palette_png": Made(_saved("PNG", "P"), ".png"),
-    "transparent_png": Made(_transparent, ".png"),
-    "animated_gif": Made(_animated("GIF"), ".gif"),
-    "animated_webp": Made(_animated("WEBP"), ".webp"),
-    "avif": Made(_saved("AVIF", quality=75, speed=8, max_threads=1), ".avif"),
-    "bmp": Made(_saved("BMP"), ".bmp"),
-    "tiff": Made(_saved("TIFF"), ".tiff"),
+_ODD_PHOTOS: dict[str, DrawnPhoto] = {
+    "png_named_jpg": DrawnPhoto(_saved("PNG")),
+    "cmyk_jpeg": DrawnPhoto(_saved("JPEG", "CMYK", quality=85)),
+    "grey_jpeg": DrawnPhoto(_saved("JPEG", "L", quality=85)),
+    "exif_rotated_jpeg": DrawnPhoto(_lying),
+    "sixteen_bit_png": DrawnPhoto(_sixteen_bit, ".png"),
+    "palette_png": DrawnPhoto(_saved("PNG", "P"), ".png"),
+    "transparent_png": DrawnPhoto(_transparent, ".png"),
+    "animated_gif": DrawnPhoto(_animated("GIF"), ".gif"),
+    "animated_webp": DrawnPhoto(_animated("WEBP"), ".webp"),
+    "avif": DrawnPhoto(_saved("AVIF", quality=75, speed=8, max_threads=1), ".avif"),
+    "bmp": DrawnPhoto(_saved("BMP"), ".bmp"),
+    "tiff": DrawnPhoto(_saved("TIFF"), ".tiff"),
 }
 _EMPTY = "empty_file"
-_BROKEN_PHOTOS: dict[str, tuple[Reason, Made | Link]] = {
+_BROKEN_PHOTOS: dict[str, tuple[Reason, DrawnPhoto | Link]] = {
     "missing_file": (Reason.IMAGE_NOT_FOUND, Link("photos/dirty/missing.jpg")),
-    _EMPTY: (Reason.IMAGE_UNDECODABLE, Made(_always(b""))),
-    "cut_jpeg": (Reason.IMAGE_UNDECODABLE, Made(_cut)),
-    "html_named_jpg": (Reason.IMAGE_UNDECODABLE, Made(_always(_HTML))),
-    "svg": (Reason.IMAGE_UNDECODABLE, Made(_always(_SVG), ".svg")),
-    "bomb_png": (Reason.IMAGE_TOO_LARGE, Made(_bomb, ".png")),
+    _EMPTY: (Reason.IMAGE_UNDECODABLE, DrawnPhoto(_always(b""))),
+    "cut_jpeg": (Reason.IMAGE_UNDECODABLE, DrawnPhoto(_cut)),
+    "html_named_jpg": (Reason.IMAGE_UNDECODABLE, DrawnPhoto(_always(_HTML))),
+    "svg": (Reason.IMAGE_UNDECODABLE, DrawnPhoto(_always(_SVG), ".svg")),
+    "bomb_png": (Reason.IMAGE_TOO_LARGE, DrawnPhoto(_bomb, ".png")),
     "path_above_root": (Reason.IMAGE_FORBIDDEN, Link("../../etc/passwd")),
     "absolute_path": (Reason.IMAGE_FORBIDDEN, Link("/etc/passwd")),
     "link_out_of_root": (Reason.IMAGE_FORBIDDEN, Link("photos/dirty/link_out_of_root.jpg", target="/etc/passwd")),

@@ -33,7 +33,7 @@ from pipeline.embed.states import StatesPath, embed_and_fuse
 from pipeline.embed.tries import standing, state_of, with_states
 from pipeline.engine.allocator import keep_memory
 from pipeline.engine.elements import Done
-from pipeline.engine.failures import told
+from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit
 from pipeline.files.pinned import unchanged
 from pipeline.plan.units import Unit
@@ -98,7 +98,7 @@ class ReadUnit(beam.DoFn):  # type: ignore[misc]
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
     def process(self, unit: Unit) -> Iterator[pa.RecordBatch]:
         """Read, clean, fingerprint, and look whether the shard exists and validates."""
-        with told():
+        with translate_failures():
             table = read_fingerprinted(unit, self.config, self.root)
             if table.num_rows != unit.rows:
                 groups = f"row groups {unit.first_group} to {unit.end_group - 1} from row {unit.first_row:,} on"
@@ -142,7 +142,7 @@ class EncodeTexts(beam.DoFn):  # type: ignore[misc]
     def process_batch(self, batch: pa.RecordBatch) -> Iterator[pa.RecordBatch]:
         """Encode the whole unit in micro-batches inside this call."""
         if self.encoder is not None and batch.num_rows:
-            with told():
+            with translate_failures():
                 table = embed_texts(pa.Table.from_batches([batch]), self.encoder)
             batch = _batch(table, _meta(batch))
             Metrics.counter("vitrine", "texts_encoded").inc(batch.num_rows - batch.column("text_vector").null_count)
@@ -180,7 +180,7 @@ class EncodePhotos(beam.DoFn):  # type: ignore[misc]
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
         if self.encoder is not None and batch.num_rows:
             meta = _meta(batch)
-            with told(), at_unit(meta["unit"], meta["rows"]):
+            with translate_failures(), at_unit(meta["unit"], meta["rows"]):
                 table = embed_photos(pa.Table.from_batches([batch]), self.encoder, self.root, self.limits, self.pool)
             batch = _batch(table, meta)
             Metrics.counter("vitrine", "photos_encoded").inc(batch.num_rows - batch.column("image_vector").null_count)
@@ -211,7 +211,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         """Fuse, write, and note in the run's folder which shard the unit became."""
         meta, reused = _meta(batch), not batch.num_rows
         name = meta["shard"]
-        with told():
+        with translate_failures():
             if not reused:
                 fused = self.fused(pa.Table.from_batches([batch]))
                 name = write_unit(self.store, meta["shard"], fused, self.config, state_of(fused), meta["before"]).name

@@ -21,7 +21,7 @@ _BEAM_SUFFIX = re.compile(r" \[while running .*$", re.DOTALL)
 
 
 @contextmanager
-def told() -> Iterator[None]:
+def translate_failures() -> Iterator[None]:
     """Turn an OSError of the body, and what else the machine is at fault for, into a VitrineError, so that a full disk
     reads as one on the other side of Beam.
     """

@@ -53,7 +53,7 @@ def progress() -> Iterator[Progress]:
                 name = f"{step} ({_COUNTED.get(step, 'done')})"
                 tasks[step] = bar.add_task(name, total=total, rate=""), Speed(done, time.monotonic())
             task, speed = tasks[step]
-            bar.update(task, completed=done, rate=speed.told(done, time.monotonic()))
+            bar.update(task, completed=done, rate=speed.describe(done, time.monotonic()))
 
         yield show
 
@@ -69,7 +69,7 @@ class Speed:
         """How many a second; 0 while nothing is known."""
         return (done - self.done) / (now - self.at) if now > self.at else 0.0
 
-    def told(self, done: int, now: float) -> str:
+    def describe(self, done: int, now: float) -> str:
         """The rate for people, empty while it is unknown."""
         rate = self.rate(done, now)
         if rate <= 0:
@@ -102,6 +102,6 @@ class Lines:
             self.due[step] = now + max(_SECONDS, _SHARE * (now - began.at))
         rate = began.rate(done, now)
         left = duration((total - done) / rate) if rate > 0 and done < total else ""
-        more = [began.told(done, now), f"{left} left" if left else ""]
+        more = [began.describe(done, now), f"{left} left" if left else ""]
         said = "".join(f", {one}" for one in more if one)
         _log.info("%s %s of %s %s%s", step, f"{done:,}", f"{total:,}", _COUNTED.get(step, "done"), said)

@@ -24,7 +24,7 @@ from foundation.ranking_metrics import Figures
 from lookup.search import Reader
 from pipeline.engine.allocator import keep_memory
 from pipeline.evaluate.exact_search import Numbers, parts_of
-from pipeline.evaluate.judgments import Asked, Counts, answerable, category_of, read_judged
+from pipeline.evaluate.judgments import AnswerableQuery, Counts, answerable, category_of, read_judged_queries
 from pipeline.evaluate.rankings import EXACT, INDEX, PHOTO, TEXT, rankings
 
 KINDS = ("text", "photo", "both")
@@ -97,20 +97,20 @@ class Evaluation:
 def evaluate(request: Request) -> Evaluation:
     """Answer the judged queries from the published snapshot and measure; InputError when nothing can be measured."""
     keep_memory()  # before torch is imported
-    judged = read_judged(request.queries, request.qrels)
+    given = read_judged_queries(request.queries, request.qrels)
     reader = Reader.open(request.store, None if request.category is None else [request.category])
     parts = parts_of(reader.store, reader.manifest)
     separators = reader.manifest.config["catalog"].get("partition_separator", (SEPARATOR,))
-    judged = [replace(one, category=category_of(one.category, parts, separators)) for one in judged]
-    asked, counts = answerable(judged, parts, category_of(request.category, parts, separators))
+    given = [replace(one, category=category_of(one.category, parts, separators)) for one in given]
+    queries, counts = answerable(given, parts, category_of(request.category, parts, separators))
     if request.late:
-        _check_late(asked)
-    ranked = rankings(reader, parts, asked, max(request.k, _PAGE), request.late)
+        _check_late(queries)
+    ranked = rankings(reader, parts, queries, max(request.k, _PAGE), request.late)
     quality: list[Quality] = []
     losses: list[Loss] = []
-    for kind, category, group in _groups(asked):
+    for kind, category, group in _groups(queries):
         measured = {
-            way: _measured([asked[i] for i in group], np.stack([found[i] for i in group]), request.k)
+            way: _measured([queries[i] for i in group], np.stack([found[i] for i in group]), request.k)
             for way, found in ranked.found.items()
             if all(i in found for i in group)
         }
@@ -121,34 +121,34 @@ def evaluate(request: Request) -> Evaluation:
     )
 
 
-def _check_late(asked: Sequence[Asked]) -> None:
-    kinds = Counter(one.judged.kind for one in asked)
+def _check_late(queries: Sequence[AnswerableQuery]) -> None:
+    kinds = Counter(one.query.kind for one in queries)
     if not kinds["both"]:
         came = ", ".join(f"{number} of {kind}" for kind, number in sorted(kinds.items()) if number)
         raise InputError("queries of text and photo, whose two lists --late merges", came, "leave --late out")
 
 
-def _groups(asked: Sequence[Asked]) -> list[tuple[str, str | None, list[int]]]:
+def _groups(queries: Sequence[AnswerableQuery]) -> list[tuple[str, str | None, list[int]]]:
     """(kind, category, the queries): each kind as a whole, then by category. Kinds are never mixed: their mean would
     say how many there are of each.
     """
     groups: list[tuple[str, str | None, list[int]]] = []
     for kind in KINDS:
-        here = [i for i, one in enumerate(asked) if one.judged.kind == kind]
-        names = sorted({asked[i].category for i in here})
+        here = [i for i, one in enumerate(queries) if one.query.kind == kind]
+        names = sorted({queries[i].category for i in here})
         for name in [None, *names] if here else []:
-            groups.append((kind, name, [i for i in here if name in (None, asked[i].category)]))
+            groups.append((kind, name, [i for i in here if name in (None, queries[i].category)]))
     return groups
 
 
-def _measured(asked: Sequence[Asked], found: Numbers, k: int) -> PerQuery:
+def _measured(queries: Sequence[AnswerableQuery], found: Numbers, k: int) -> PerQuery:
     """The figures of each query, from the (n, depth) row numbers that one way found."""
     gains = np.array(
-        [[one.gains.get(number, 0) for number in row] for one, row in zip(asked, found.tolist(), strict=True)]
+        [[one.gains.get(number, 0) for number in row] for one, row in zip(queries, found.tolist(), strict=True)]
     )
-    relevant = np.array([sum(gain > 0 for gain in one.gains.values()) for one in asked], dtype=np.int64)
-    judged = np.zeros((len(asked), max(len(one.gains) for one in asked)), dtype=np.int64)
-    for row, one in zip(judged, asked, strict=True):
+    relevant = np.array([sum(gain > 0 for gain in one.gains.values()) for one in queries], dtype=np.int64)
+    judged = np.zeros((len(queries), max(len(one.gains) for one in queries)), dtype=np.int64)
+    for row, one in zip(judged, queries, strict=True):
         row[: len(one.gains)] = list(one.gains.values())
     precision, recall = metrics.precision(gains, k), metrics.recall(gains, relevant, k)
     return {

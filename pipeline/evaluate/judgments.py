@@ -23,7 +23,7 @@ _NAMED = 5  # examples that a message names
 
 
 @dataclass(frozen=True)
-class Judged:
+class JudgedQuery:
     """A query, the category that it asks in (None: all), and the gain of each product that was judged for it."""
 
     question: Question
@@ -39,12 +39,12 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Asked:
+class AnswerableQuery:
     """A query that can be answered: `category` for the tables, `within` for the search (None: in all), gains by row
     number. `numbers` has the row numbers of all judged ids, the same for every query.
     """
 
-    judged: Judged
+    query: JudgedQuery
     category: str
     within: str | None
     gains: dict[int, int]
@@ -65,13 +65,13 @@ class Counts:
     outside_category: int  # of products beyond the category that the query asks in
 
 
-def read_judged(queries: Path, qrels: Path) -> list[Judged]:
+def read_judged_queries(queries: Path, qrels: Path) -> list[JudgedQuery]:
     """Every query of `queries` (query_id, text, image, category) with its judgments of `qrels` (query_id, id, gain).
 
     InputError for anything that would make a figure mean something else than it says: unknown or repeated queries,
     repeated judgments, gains that are no whole number of 0 and more, no judged query at all.
     """
-    asked = read_questions(queries)
+    questions = read_questions(queries)
     table = _table(queries, "--queries", ("query_id",), ("category",))
     names = _texts(table, "query_id", queries)
     _refuse_repeated(names, f"each query_id of {queries} once")
@@ -79,8 +79,8 @@ def read_judged(queries: Path, qrels: Path) -> list[Judged]:
     categories = _texts(table, "category", queries, null=True) if has_category else [None] * len(names)
     gains = _read_qrels(qrels, set(map(str, names)), queries)
     return [
-        Judged(question, category, gains.get(str(name), {}))
-        for question, name, category in zip(asked, names, categories, strict=True)
+        JudgedQuery(question, category, gains.get(str(name), {}))
+        for question, name, category in zip(questions, names, categories, strict=True)
     ]
 
 
@@ -162,48 +162,50 @@ def category_of(category: str | None, parts: Sequence[Part], separators: Sequenc
     return found[0] if found else category
 
 
-def answerable(judged: Sequence[Judged], parts: Sequence[Part], category: str | None) -> tuple[list[Asked], Counts]:
+def answerable(
+    queries: Sequence[JudgedQuery], parts: Sequence[Part], category: str | None
+) -> tuple[list[AnswerableQuery], Counts]:
     """The queries that take part.
 
     Catalogs change while judgments stay, so what is not in the store is left out and counted: the figures say how good
     the search is; what a run lost is the matter of its rejects and gates. A query for which nothing relevant is left
     would score 0 in any search, and is left out for the same reason.
     """
-    _known({one.category for one in judged}, parts)
-    ids = sorted({one for query in judged for one in query.gains})
+    _known({one.category for one in queries}, parts)
+    ids = sorted({one for query in queries for one in query.gains})
     there = pa.chunked_array([clean_ids(chunk) for chunk in ids_of(parts).chunks], pa.string())
     at = pc.index_in(pa.array(ids, pa.string()), value_set=there).to_pylist()
     numbers = {one: number for one, number in zip(ids, at, strict=True) if number is not None}
     count: Counter[str] = Counter()
-    asked = []
-    for query in judged:
+    found = []
+    for query in queries:
         one = _placed(query, numbers, parts, category, count)
         if one is not None:
-            asked.append(one)
+            found.append(one)
     counts = Counts(
-        queries=len(judged),
+        queries=len(queries),
         other_category=count["other_category"],
         unjudged=count["unjudged"],
         unanswerable=count["unanswerable"],
-        evaluated=len(asked),
-        judgments=sum(len(query.gains) for query in judged),
-        not_in_store=sum(one not in numbers for query in judged for one in query.gains),
+        evaluated=len(found),
+        judgments=sum(len(query.gains) for query in queries),
+        not_in_store=sum(one not in numbers for query in queries for one in query.gains),
         outside_category=count["outside_category"],
     )
-    if not asked:
+    if not found:
         raise InputError(
             "at least one query with a relevant product in the store",
-            f"{len(judged)} queries: {counts.unjudged} unjudged, {counts.unanswerable} with nothing relevant there, "
+            f"{len(queries)} queries: {counts.unjudged} unjudged, {counts.unanswerable} with nothing relevant there, "
             f"{counts.other_category} of another category; {counts.not_in_store} of {counts.judgments} judgments name "
             "a product that is not there",
             "give the judgments of this catalog's ids",
         )
-    return asked, counts
+    return found, counts
 
 
 def _placed(
-    query: Judged, numbers: Mapping[str, int], parts: Sequence[Part], category: str | None, count: Counter[str]
-) -> Asked | None:
+    query: JudgedQuery, numbers: Mapping[str, int], parts: Sequence[Part], category: str | None, count: Counter[str]
+) -> AnswerableQuery | None:
     """The query with its judgments by row number; None, and counted, where it takes no part.
 
     Its category is the one that it asks in, else the one that has most of its gain (the first by name of several).
@@ -230,7 +232,7 @@ def _placed(
     if not any(inside.values()):
         count["unanswerable"] += 1
         return None
-    return Asked(query, own, within, inside, numbers)
+    return AnswerableQuery(query, own, within, inside, numbers)
 
 
 def _known(categories: set[str | None], parts: Sequence[Part]) -> None:

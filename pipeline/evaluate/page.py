@@ -13,26 +13,27 @@ from pipeline.evaluate.evaluation import KINDS, Evaluation, Interval, Loss, Qual
 Table = tuple[list[str], list[list[str]]]
 
 
-def quality_table(made: Evaluation) -> Table:
+def quality_table(evaluation: Evaluation) -> Table:
     """(columns, rows) of every way's figures: `mean low-high`."""
     rows = [
         [one.kind, _category(one.category), one.way, f"{one.queries:,}", *map(_cell, one.figures.values())]
-        for one in made.quality
+        for one in evaluation.quality
     ]
-    return ["query", "category", "answered by", "n", *_names(made.quality[0].figures)], rows
+    return ["query", "category", "answered by", "n", *_names(evaluation.quality[0].figures)], rows
 
 
-def loss_table(made: Evaluation) -> Table:
+def loss_table(evaluation: Evaluation) -> Table:
     """(columns, rows) of what fusion and index cost: `mean low..high`, positive where something is lost."""
     rows = [
-        [one.kind, _category(one.category), _step(one), *map(_difference, one.figures.values())] for one in made.losses
+        [one.kind, _category(one.category), _step(one), *map(_difference, one.figures.values())]
+        for one in evaluation.losses
     ]
-    return ["query", "category", "lost by", *_names(made.losses[0].figures)], rows
+    return ["query", "category", "lost by", *_names(evaluation.losses[0].figures)], rows
 
 
-def counted(made: Evaluation) -> list[str]:
+def counted(evaluation: Evaluation) -> list[str]:
     """What was evaluated and what was left out, in sentences."""
-    counts = made.counts
+    counts = evaluation.counts
     left = {
         "without judgments": counts.unjudged,
         "with nothing relevant in reach": counts.unanswerable,
@@ -41,23 +42,28 @@ def counted(made: Evaluation) -> list[str]:
     lost = {"name products that are not in the store": counts.not_in_store}
     lost["name products outside the category asked in"] = counts.outside_category
     return [
-        f"snapshot {made.snapshot}: {counts.evaluated:,} of {counts.queries:,} queries evaluated{_listed(left)}",
+        f"snapshot {evaluation.snapshot}: {counts.evaluated:,} of {counts.queries:,} queries evaluated{_listed(left)}",
         f"{counts.judgments:,} judgments{_listed(lost)}",
-        f"means over queries, with 95% bootstrap intervals ({made.resamples:,} resamples, seed {made.seed})",
-        *made.notes,
+        _how(evaluation),
+        *evaluation.notes,
     ]
 
 
-def write_report(path: Path, made: Evaluation) -> None:
+def _how(measured: Evaluation) -> str:
+    drawn = f"{measured.resamples:,} resamples, seed {measured.seed}"
+    return f"means over queries, with 95% bootstrap intervals ({drawn})"
+
+
+def write_report(path: Path, evaluation: Evaluation) -> None:
     """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
     html = render(
         "pipeline/evaluate/evaluation.html",
         ["lookup/page.css", "pipeline/report/report.css", "pipeline/report/plots.css"],
         heading="Search quality",
-        note=counted(made),
-        plots=_plots(made),
-        quality=quality_table(made),
-        losses=loss_table(made),
+        note=counted(evaluation),
+        plots=_plots(evaluation),
+        quality=quality_table(evaluation),
+        losses=loss_table(evaluation),
     )
     put_page(path, html, "figures")
 
@@ -65,10 +71,10 @@ def write_report(path: Path, made: Evaluation) -> None:
 # --- the plot: for each kind of query a panel per figure, in it a line per way with its interval ---
 
 
-def _plots(made: Evaluation) -> list[dict[str, Any]]:
+def _plots(evaluation: Evaluation) -> list[dict[str, Any]]:
     plots = []
     for kind in KINDS:
-        lines = [one for one in made.quality if one.kind == kind and one.category is None]
+        lines = [one for one in evaluation.quality if one.kind == kind and one.category is None]
         if lines:
             plots.append({"kind": kind, "queries": lines[0].queries, "panels": _panels(lines)})
     return plots

@@ -21,7 +21,7 @@ from pipeline.catalog.questions import Question, read_questions
 
 
 @dataclass(frozen=True)
-class Way:
+class QueryOptions:
     """How questions are searched; `late` merges a search by text and one by photo by rank, `where` filters products."""
 
     category: str | None = None
@@ -55,37 +55,37 @@ def questions(text: str | None, image: str | None, queries: str | None) -> list[
     return [Question(text or Path(image or "").name, text, image)]
 
 
-def ask(store: str, asked: Sequence[Question], way: Way, html: Path | None) -> list[Answered]:
-    """Answer `asked` from the published snapshot of `store`; write the page of hits to `html` when given.
+def ask(store: str, given: Sequence[Question], options: QueryOptions, html: Path | None) -> list[Answered]:
+    """Answer `given` from the published snapshot of `store`; write the page of hits to `html` when given.
 
     Within a command, loading counts from its call on: the modules that it imports are part of it.
     """
     context = click.get_current_context(silent=True)
     began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
-    reader = Reader.open(store, None if way.category is None else [way.category])
-    search = partial(search_late, reader) if way.late else reader.search
+    reader = Reader.open(store, None if options.category is None else [options.category])
+    search = partial(search_late, reader) if options.late else reader.search
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
-    reader.load(any(one.text is not None for one in asked), any(one.image is not None for one in asked))
+    reader.load(any(one.text is not None for one in given), any(one.image is not None for one in given))
     loaded = time.perf_counter() - began
     answered: list[Answered] = []
     page: list[Answer] = []
-    for question in asked:
+    for question in given:
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
         try:
-            hits = search(question.text, photo, way.category, way.k, way.nprobe, way.where)
+            hits = search(question.text, photo, options.category, options.k, options.nprobe, options.where)
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        why = reader.told(way.where, way.category) if way.where and not hits else ""
+        why = reader.told(options.where, options.category) if options.where and not hits else ""
         one = Answered(question, hits, seconds, loaded, why)
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
             page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
     if html is not None:
-        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(way.where)}"
+        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(options.where)}"
         note += f"; loaded in {duration(loaded)}"
         write_page(html, page, "Vitrine", note, limits)
     return answered

@@ -16,7 +16,7 @@ from lookup.late import search_late
 from lookup.query import QueryEncoder, photo_limits, read_photo
 from lookup.search import Reader
 from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
-from pipeline.evaluate.judgments import Asked
+from pipeline.evaluate.judgments import AnswerableQuery
 
 TEXT, PHOTO, EXACT, INDEX, LATE = "text tower", "photo tower", "fused, exact", "through the index", "late"
 
@@ -40,9 +40,11 @@ class _Answers:
     late: dict[int, Numbers] = field(default_factory=dict)
 
 
-def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], depth: int, late: bool) -> Rankings:
-    """The first `depth` rows that each way finds for each of `asked`; `late` adds that way for queries of both."""
-    answers = _answer(reader, asked, depth, late)
+def rankings(
+    reader: Reader, parts: Sequence[Part], queries: Sequence[AnswerableQuery], depth: int, late: bool
+) -> Rankings:
+    """The first `depth` rows that each way finds for each of `queries`; `late` adds that way for queries of both."""
+    answers = _answer(reader, queries, depth, late)
     found: dict[str, dict[int, Numbers]] = {}
     notes = []
     for way, column, vectors in (
@@ -51,7 +53,7 @@ def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], dept
         (EXACT, "embedding", answers.fused),
     ):
         if vectors and has_column(parts, column):
-            within = [asked[i].within for i in vectors]
+            within = [queries[i].within for i in vectors]
             metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
             ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth, metric)
             found[way] = dict(zip(vectors, ranked, strict=True))
@@ -61,11 +63,11 @@ def rankings(reader: Reader, parts: Sequence[Part], asked: Sequence[Asked], dept
     return Rankings({**found, LATE: answers.late} if late else found, notes)
 
 
-def _answer(reader: Reader, asked: Sequence[Asked], depth: int, late: bool) -> _Answers:
+def _answer(reader: Reader, queries: Sequence[AnswerableQuery], depth: int, late: bool) -> _Answers:
     encoder = QueryEncoder.of(reader.manifest)
     answers, limits = _Answers(), photo_limits(reader.manifest)
-    for i, one in enumerate(asked):
-        question, numbers = one.judged.question, one.numbers
+    for i, one in enumerate(queries):
+        question, numbers = one.query.question, one.numbers
         with _about(question.name):
             image = None if question.image is None else read_photo(question.image, limits.max_bytes)
             text_vector, image_vector = encoder.towers(question.text, image)
@@ -75,7 +77,7 @@ def _answer(reader: Reader, asked: Sequence[Asked], depth: int, late: bool) -> _
         if image_vector is not None:
             answers.photo[i] = image_vector
         answers.index[i] = _numbers(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
-        if late and one.judged.kind == "both":
+        if late and one.query.kind == "both":
             hits = search_late(reader, question.text, image, one.within, depth)
             answers.late[i] = _numbers(hits, numbers, depth)
     return answers

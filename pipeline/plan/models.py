@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from encoders.base import EncoderSpec
-from lookup.identities import told_differing
+from lookup.identities import describe_differing
 from lookup.store.manifest import (
     EncoderEntry,
     Manifest,
@@ -46,7 +46,7 @@ def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
     if mine.identity is None or theirs.identity is None:
         return mine.fields, theirs.fields
     if mine.identity != theirs.identity and mine.parts and theirs.parts:
-        there, here = told_differing(theirs.parts, mine.parts)
+        there, here = describe_differing(theirs.parts, mine.parts)
         return here, there
     if mine.identity == theirs.identity or mine.fields == theirs.fields:
         return f"identity {mine.identity[:16]}", f"identity {theirs.identity[:16]}"

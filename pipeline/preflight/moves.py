@@ -40,7 +40,7 @@ class Moves:
     moved: Counter[str] = field(default_factory=Counter)
     gone: int = 0
 
-    def told(self) -> str:
+    def describe(self) -> str:
         """For people."""
         where = listed([f"{rows:,} in {name!r}" for name, rows in self.moved.most_common()])
         return (

@@ -25,9 +25,9 @@ def compared(config: Config, plan: Plan, store: Store, parent: Manifest, categor
     refuse_mixing(config, plan, with_types(store, parent))
     moves = find_moves(store, parent, config, plan, category)
     if moves.moved:
-        _log.warning("%s", moves.told())
+        _log.warning("%s", moves.describe())
     moved, types = moves.moved.total(), plan.attribute_types
-    return check_plan(Planned(parent, config.gates, types, category, moves.before, moved, moves.told()))
+    return check_plan(Planned(parent, config.gates, types, category, moves.before, moved, moves.describe()))
 
 
 def names_before(config: Config) -> list[str]:

@@ -73,15 +73,15 @@ def identity_table(manifest: Manifest) -> Table:
     version of FAISS built how many indexes; no rows of manifests of before they were kept. Towers of one encoder share
     theirs.
     """
-    made: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {}
+    entries: dict[str, tuple[str, str, dict[str, str], dict[str, str]]] = {}
     for name, entry in (("text", manifest.text), ("image", manifest.image)):
         if entry is not None and entry.parts:
-            shared = made[entry.identity][0] + ", " if entry.identity in made else ""
-            made[entry.identity] = (shared + name, entry.identity, entry.parts, entry.about)
+            shared = entries[entry.identity][0] + ", " if entry.identity in entries else ""
+            entries[entry.identity] = (shared + name, entry.identity, entry.parts, entry.about)
     if manifest.fusion_parts:
-        made["fusion"] = ("fusion", manifest.fusion_identity or "", manifest.fusion_parts, {})
+        entries["fusion"] = ("fusion", manifest.fusion_identity or "", manifest.fusion_parts, {})
     rows = []
-    for name, identity, parts, about in made.values():
+    for name, identity, parts, about in entries.values():
         rows += [[name, "identity", identity], *([name, part, value] for part, value in parts.items())]
         rows += [[name, f"beside it: {part}", value] for part, value in about.items()]
     built = Counter(partition.index.faiss for partition in manifest.partitions if partition.index.faiss)
@@ -100,7 +100,7 @@ def missing_table(manifest: Manifest) -> Table:
     return ["queries by", "asked", "lack the other", "share of hits", "by the tower alone"], rows
 
 
-def told_training(index: IndexRecord) -> str:
+def describe_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
     if training is None or training.reason in ("", UNDECIDED):

@@ -17,7 +17,7 @@ from encoders.base import Modality
 from encoders.fusion.base import Tower
 from encoders.models.folders import WEIGHTS, digest_of, models_folder, open_model
 from foundation.errors import InputError
-from foundation.identity import differing, told
+from foundation.identity import describe_parts, differing
 
 if TYPE_CHECKING:
     import torch
@@ -104,7 +104,7 @@ class FusionFolder:
             parts = self.settings.tower_parts.get(modality, {})
             others = differing(parts, tower.parts) if parts and tower is not None and tower.parts else []
             if others and tower is not None:
-                there, here = told(others, parts), told(others, tower.parts)
+                there, here = describe_parts(others, parts), describe_parts(others, tower.parts)
             raise InputError(
                 f"the {modality} encoder that {self.path} was trained on: {there}",
                 here,

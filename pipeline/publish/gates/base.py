@@ -23,7 +23,7 @@ Scope = frozenset[str] | None  # the partitions that a run touched; None: all
 
 
 @dataclass(frozen=True)
-class Judged:
+class Comparison:
     """A snapshot that is about to be published, and the one that is. `scope` names the partitions that the run touched:
     shares and recall are taken over these, so that a re-index of one category is not refused for another's past.
 
@@ -88,7 +88,7 @@ class SnapshotGate(_Gate):
     """A gate on what was built."""
 
     @abstractmethod
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """Its results; none where there is nothing to judge."""
 
 
@@ -106,14 +106,14 @@ class Invariant(SnapshotGate):
     bound = 0
     what: ClassVar[str]  # goes wrong, in the plural
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """One result: how many are wrong, and which."""
-        names = sorted(set(self.wrong(judged)))
+        names = sorted(set(self.wrong(comparison)))
         where = f"{self.what}: {listed(names)}" if names else f"no {self.what}"
-        yield self.result(judged.bounds, len(names), where, "no setting helps: keep the run's folder and report it")
+        yield self.result(comparison.bounds, len(names), where, "no setting helps: keep the run's folder and report it")
 
     @abstractmethod
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """The names of those that are wrong."""
 
 

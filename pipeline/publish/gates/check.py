@@ -6,13 +6,13 @@ import importlib
 import pkgutil
 
 import pipeline.publish.gates as folder
-from pipeline.publish.gates.base import Judged, PlanGate, Planned, SnapshotGate
+from pipeline.publish.gates.base import Comparison, PlanGate, Planned, SnapshotGate
 from pipeline.report.run_report import GateResult
 
 
-def check(judged: Judged) -> list[GateResult]:
+def check(comparison: Comparison) -> list[GateResult]:
     """Every result on a snapshot, by rank of the gates; publish only where all of them passed."""
-    return [result for gate in snapshot_gates() for result in gate.check(judged)]
+    return [result for gate in snapshot_gates() for result in gate.check(comparison)]
 
 
 def check_plan(planned: Planned) -> list[GateResult]:

@@ -14,7 +14,7 @@ from foundation.liveness import beat
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.catalog.names import id_hashes
-from pipeline.publish.gates.base import Judged, SnapshotGate
+from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult
 
 _READ_IDS = 16_384  # ids in memory at a time
@@ -28,11 +28,11 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "ids_unique", 0, 140
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        twice, at_least = ids_twice(judged.store, judged.new)
+        twice, at_least = ids_twice(comparison.store, comparison.new)
         where = f"{at_least}{len(twice):,} ids in more than one place" + (f", such as {min(twice)!r}" if twice else "")
-        yield self.result(judged.bounds, len(twice), where, "run the whole catalog (without --category)")
+        yield self.result(comparison.bounds, len(twice), where, "run the whole catalog (without --category)")
 
 
 def ids_twice(store: Store, manifest: Manifest) -> tuple[list[str], str]:

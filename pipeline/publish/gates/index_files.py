@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lookup.store.manifest import Manifest, PartitionEntry
-from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.publish.gates.base import Comparison, Invariant
 
 
 class Gate(Invariant):
@@ -14,9 +14,9 @@ class Gate(Invariant):
     name, rank = "index_files", 30
     what = "indexes whose ntotal, ids, dim or metric are not what the snapshot says"
 
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        return (entry.name for entry in judged.new.partitions if not _is_whole(entry, judged.new))
+        return (entry.name for entry in comparison.new.partitions if not _is_whole(entry, comparison.new))
 
 
 def _is_whole(partition: PartitionEntry, manifest: Manifest) -> bool:

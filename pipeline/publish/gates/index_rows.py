@@ -7,7 +7,7 @@ from collections.abc import Iterable
 from lookup.store.index_record import made_of
 from lookup.store.manifest import PartitionEntry
 from pipeline.build.index_ids import misplaced
-from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.publish.gates.base import Comparison, Invariant
 
 
 class Gate(Invariant):
@@ -18,12 +18,12 @@ class Gate(Invariant):
     name, rank = "index_rows", 130
     what = "partitions whose index was made of other rows than theirs"
 
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        live, silent = judged.new.live(), list[PartitionEntry]()
-        for partition in judged.new.partitions:
+        live, silent = comparison.new.live(), list[PartitionEntry]()
+        for partition in comparison.new.partitions:
             if partition.index.made_of is None:
                 silent.append(partition)
             elif partition.index.made_of != made_of([segment.digest for _, segment in live.get(partition.name, [])]):
                 yield partition.name
-        yield from misplaced(judged.store, judged.new, silent)
+        yield from misplaced(comparison.store, comparison.new, silent)

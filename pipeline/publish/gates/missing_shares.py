@@ -22,7 +22,7 @@ from pipeline.config.load import Config
 from pipeline.embed.stand_ins import Drawn, aside, drawn
 from pipeline.embed.states import CHUNK
 from pipeline.plan.units import Plan
-from pipeline.publish.gates.base import Judged, SnapshotGate
+from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult
 
 TEXT, PHOTO = "text", "photo"
@@ -38,19 +38,19 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "missing_shares", "max_missing_shift", 120
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        figures = judged.new.missing
+        figures = comparison.new.missing
         if figures is None:
-            if judged.stands_in:
-                yield self.result(judged.bounds, 0, "not measured: shards.towers is false")
+            if comparison.stands_in:
+                yield self.result(comparison.bounds, 0, "not measured: shards.towers is false")
             return
-        yield from (self._judged(one, judged) for one in figures)
+        yield from (self._result(one, comparison) for one in figures)
         if figures and PHOTO not in {one.kind for one in figures}:
             said = "not measured: the fusion reads states of photos, which shards do not hold"
-            yield self.result(judged.bounds, 0, said, name=f"missing_{_LACKS[PHOTO]}_shift")
+            yield self.result(comparison.bounds, 0, said, name=f"missing_{_LACKS[PHOTO]}_shift")
 
-    def _judged(self, one: MissingShare, judged: Judged) -> GateResult:
+    def _result(self, one: MissingShare, comparison: Comparison) -> GateResult:
         lacks, enough = _LACKS[one.kind], min(one.lacking, one.rows - one.lacking) >= _FEWEST
         where = (
             f"products without {lacks} are {one.share:.1%} of the first {_HITS} hits of {one.queries:,} queries by "
@@ -63,7 +63,7 @@ class Gate(SnapshotGate):
             "fusion has to be trained again; or set fusion.type=concat, or raise gates.max_missing_shift"
         )
         shift, name = abs(one.share - one.own), f"missing_{lacks}_shift"
-        return self.result(judged.bounds, shift, where, fix, enough, name=name)
+        return self.result(comparison.bounds, shift, where, fix, enough, name=name)
 
 
 def missing_shares(

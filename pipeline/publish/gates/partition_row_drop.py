@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from pipeline.publish.gates.base import Judged, SnapshotGate, drop, few
+from pipeline.publish.gates.base import Comparison, SnapshotGate, drop, few
 from pipeline.publish.gates.row_drop import FIX
 from pipeline.report.run_report import GateResult
 
@@ -15,16 +15,16 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "partition_row_drop", "max_row_drop", 110
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        if judged.old is None or not judged.old.partitions:
+        if comparison.old is None or not comparison.old.partitions:
             return
-        bound, least = judged.bounds.max_row_drop, judged.bounds.least_rows
-        rows = {partition.name: partition.rows for partition in judged.new.partitions}
-        drops = [_Drop(one.name, one.rows, rows.get(one.name)) for one in judged.old.partitions]
+        bound, least = comparison.bounds.max_row_drop, comparison.bounds.least_rows
+        rows = {partition.name: partition.rows for partition in comparison.new.partitions}
+        drops = [_Drop(one.name, one.rows, rows.get(one.name)) for one in comparison.old.partitions]
         worst = max(drops, key=lambda one: (one.share > bound and one.lost >= least, one.share))
         where = f"worst partition: {worst}{few(worst.share > bound, worst.lost, least)}"
-        yield self.result(judged.bounds, worst.share, where, FIX, worst.lost >= least)
+        yield self.result(comparison.bounds, worst.share, where, FIX, worst.lost >= least)
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.publish.gates.base import Judged, SnapshotGate, share
+from pipeline.publish.gates.base import Comparison, SnapshotGate, share
 from pipeline.report.run_report import GateResult
 
 
@@ -13,15 +13,15 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "photos_lost_share", "max_photos_lost_share", 80
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        photos, lost = judged.new.photos(judged.scope)
-        value, least = share(lost, photos), judged.bounds.least_rows
-        kinds = [one for one in judged.new.details(judged.scope) if one.outcome != "rejected"]
+        photos, lost = comparison.new.photos(comparison.scope)
+        value, least = share(lost, photos), comparison.bounds.least_rows
+        kinds = [one for one in comparison.new.details(comparison.scope) if one.outcome != "rejected"]
         where = f"{lost:,} of {photos:,} photos lost"
         if kinds:
             where += f", most rows for {kinds[0].reason} ({kinds[0].detail})"
-        if value > judged.bounds.max_photos_lost_share and lost < least:
+        if value > comparison.bounds.max_photos_lost_share and lost < least:
             where += f"; fewer than gates.least_rows={least:,}, so nothing is stopped"
         fix = "look whether the photos can be reached; if they are gone for good, raise gates.max_photos_lost_share"
-        yield self.result(judged.bounds, value, where, fix, lost >= least)
+        yield self.result(comparison.bounds, value, where, fix, lost >= least)

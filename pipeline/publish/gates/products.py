@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.publish.gates.base import Judged, SnapshotGate
+from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult
 
 
@@ -13,7 +13,7 @@ class Gate(SnapshotGate):
 
     name, bound, least, rank = "products", 1, True, 40
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
         where, fix = "products that can be found", "look at the rejects by reason"
-        yield self.result(judged.bounds, judged.new.rows, where, fix)
+        yield self.result(comparison.bounds, comparison.new.rows, where, fix)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from foundation.reasons import fix_of_most
-from pipeline.publish.gates.base import Judged, SnapshotGate, most, share
+from pipeline.publish.gates.base import Comparison, SnapshotGate, most, share
 from pipeline.report.run_report import GateResult
 
 
@@ -14,9 +14,9 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "reject_share", "max_reject_share", 60
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        rejects = judged.new.rejects(judged.scope)
-        value = share(rejects.total(), rejects.total() + judged.new.rows_in(judged.scope))
+        rejects = comparison.new.rejects(comparison.scope)
+        value = share(rejects.total(), rejects.total() + comparison.new.rows_in(comparison.scope))
         fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
-        yield self.result(judged.bounds, value, most(rejects, "rejected"), fix)
+        yield self.result(comparison.bounds, value, most(rejects, "rejected"), fix)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.publish.gates.base import Judged, SnapshotGate, drop, few
+from pipeline.publish.gates.base import Comparison, SnapshotGate, drop, few
 from pipeline.report.run_report import GateResult
 
 FIX = "look whether the catalog is whole; if it did shrink, run once with gates.max_row_drop=1"
@@ -19,12 +19,12 @@ class Gate(SnapshotGate):
 
     name, bound, rank = "row_drop", "max_row_drop", 100
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
-        if judged.old is None:
+        if comparison.old is None:
             return
-        new, old, least = judged.new, judged.old, judged.bounds.least_rows
+        new, old, least = comparison.new, comparison.old, comparison.bounds.least_rows
         value, lost = drop(old.rows, new.rows), old.rows - new.rows
         where = f"{new.rows:,} rows, {old.rows:,} in the parent"
-        where += few(value > judged.bounds.max_row_drop, lost, least)
-        yield self.result(judged.bounds, value, where, FIX, lost >= least)
+        where += few(value > comparison.bounds.max_row_drop, lost, least)
+        yield self.result(comparison.bounds, value, where, FIX, lost >= least)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lookup.store.manifest import ShardEntry
-from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.publish.gates.base import Comparison, Invariant
 
 
 class Gate(Invariant):
@@ -14,9 +14,9 @@ class Gate(Invariant):
     name, rank = "rows_accounted", 10
     what = "shards whose rows in are not embedded + rejected"
 
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        return (entry.record.name for entry in judged.new.shards if not _adds_up(entry))
+        return (entry.record.name for entry in comparison.new.shards if not _adds_up(entry))
 
 
 def _adds_up(entry: ShardEntry) -> bool:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterable
 
-from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.publish.gates.base import Comparison, Invariant
 
 
 class Gate(Invariant):
@@ -14,15 +14,15 @@ class Gate(Invariant):
     name, rank = "rows_indexed", 20
     what = "partitions whose index does not hold the rows of their live segments"
 
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
         live: Counter[str] = Counter()
-        for shard in judged.new.shards:
+        for shard in comparison.new.shards:
             for segment in shard.segments:
                 live[segment.partition] += segment.rows
-        named = Counter(partition.name for partition in judged.new.partitions)
+        named = Counter(partition.name for partition in comparison.new.partitions)
         yield from (name for name in live if name not in named)
         yield from (name for name, times in named.items() if times > 1)
-        for partition in judged.new.partitions:
+        for partition in comparison.new.partitions:
             if not partition.rows == partition.index.rows == live[partition.name]:
                 yield partition.name

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from pipeline.publish.gates.base import Invariant, Judged
+from pipeline.publish.gates.base import Comparison, Invariant
 from pipeline.report.run_report import GateResult
 
 
@@ -14,13 +14,13 @@ class Gate(Invariant):
     name, rank = "untouched_partitions", 50
     what = "partitions that this run was not asked to touch, and changed"
 
-    def check(self, judged: Judged) -> Iterable[GateResult]:
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """None for a run of the whole catalog."""
-        return super().check(judged) if judged.old is not None and judged.scope is not None else ()
+        return super().check(comparison) if comparison.old is not None and comparison.scope is not None else ()
 
-    def wrong(self, judged: Judged) -> Iterable[str]:
+    def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        assert judged.old is not None
-        before = {entry.name: entry for entry in judged.old.partitions if not judged.touched(entry.name)}
-        after = {entry.name: entry for entry in judged.new.partitions if not judged.touched(entry.name)}
+        assert comparison.old is not None
+        before = {entry.name: entry for entry in comparison.old.partitions if not comparison.touched(entry.name)}
+        after = {entry.name: entry for entry in comparison.new.partitions if not comparison.touched(entry.name)}
         return (name for name in before | after if before.get(name) != after.get(name))

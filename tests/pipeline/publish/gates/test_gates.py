@@ -21,7 +21,7 @@ from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig
 from pipeline.publish.gates import check
 from pipeline.publish.gates import ids_unique as ids_gate
-from pipeline.publish.gates.base import Judged, PlanGate, SnapshotGate
+from pipeline.publish.gates.base import Comparison, PlanGate, SnapshotGate
 from pipeline.publish.gates.check import plan_gates, snapshot_gates
 from pipeline.report.run_report import GateResult
 
@@ -126,9 +126,9 @@ def results(
     new: Manifest, parent: Manifest | None = None, bounds: Bounds = LOOSE, *scope: str
 ) -> dict[str, GateResult]:
     store = Store.at("nowhere")  # none of these gates opens a file
-    judged = Judged(store, new, parent, frozenset(scope) if scope else None, bounds)
+    comparison = Comparison(store, new, parent, frozenset(scope) if scope else None, bounds)
     gates = [gate for gate in snapshot_gates() if gate.name not in OPEN_FILES]
-    found = [one for gate in gates for one in gate.check(judged)]
+    found = [one for gate in gates for one in gate.check(comparison)]
     assert len({one.name for one in found}) == len(found), "two results under one name"
     return {one.name: one for one in found}
 
@@ -322,7 +322,7 @@ def test_a_re_index_leaves_the_others_alone(changed: dict[str, int]) -> None:
 
 
 def ids_unique(store: Store, manifest: Manifest) -> GateResult:
-    (found,) = ids_gate.Gate().check(Judged(store, manifest, None, None, LOOSE))
+    (found,) = ids_gate.Gate().check(Comparison(store, manifest, None, None, LOOSE))
     return found
 
 
