@@ -16,6 +16,7 @@ import json
 import logging
 import tempfile
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
@@ -26,14 +27,18 @@ from measure import apart, here, interleaved, publish
 import encoders.base
 from encoders.base import Role, TextEncoder
 from foundation.arrays import Vectors
-from pipeline.config.encoding import encoding_identity, tower_dims
+from pipeline.catalog.unit_columns import NAMED
+from pipeline.config.encoding import encoding_identity, photo_limits, tower_dims
 from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.embed.fingerprints import shard_name
-from pipeline.embed.rows import embed_texts, fuse
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fingerprints import shard_name, stamp_photos
+from pipeline.embed.fuse import fuse
+from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import write_unit
 from pipeline.embed.stage import embed
 from pipeline.embed.transforms import Store, read_fingerprinted
+from pipeline.embed.tries import add_photo_states
 from pipeline.plan.units import make_plan
 
 DIM = 64
@@ -88,10 +93,13 @@ def bare(config: Config, store: Store) -> None:
 def loop(config: Config, store: Store) -> None:
     """Vitrine's functions, unit by unit."""
     encoder, fusion, dims = Ready(), config.fusion_spec.load(*tower_dims(config)), tower_dims(config)
+    pool, limits = ThreadPoolExecutor(1), photo_limits(config.catalog)
     for unit in make_plan(config).units:
         table = read_fingerprinted(unit, config, "")
-        name = shard_name(encoding_identity(config), table)
-        write_unit(store, name, fuse(embed_texts(table, encoder), fusion, *dims), config)
+        name = shard_name(encoding_identity(config), table.select(NAMED))
+        table = fill_vectors(stamp_photos(add_photo_states(table, config, "")), *dims)
+        table = encode_photos(encode_texts(table, encoder).table, None, "", limits, pool).table
+        write_unit(store, name, fuse(table, fusion, *dims), config)
 
 
 def beam(config: Config, store: Store) -> None:

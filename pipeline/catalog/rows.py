@@ -25,6 +25,17 @@ from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import as_meant, file_columns
+from pipeline.catalog.unit_columns import (
+    ATTRIBUTES,
+    DETAIL,
+    ID,
+    PARTITION,
+    PHOTOS,
+    REJECT,
+    ROW,
+    TEXT,
+    VERSION,
+)
 from pipeline.config.sections import CatalogConfig, ShardsConfig
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
@@ -44,10 +55,9 @@ def read_unit(
 ) -> pa.Table:
     """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
 
-    Columns: row int32, id string, partition string, text string (null: none), photos list<struct<bytes, path>> (null:
-    none), version string, attributes struct, reject and detail string (null: good row). Rows, also `duplicates`, whose
-    id came before, are counted from the first of `groups`; `spellings` has categories that are called otherwise than
-    their own names. InputError where they have more than `max_bytes` once read.
+    Its columns are those of READ, see unit_columns.py. Rows, also `duplicates`, whose id came before, are counted from
+    the first of `groups`; `spellings` has categories that are called otherwise than their own names. InputError where
+    they have more than `max_bytes` once read.
     """
     with open_file(path) as file:
         names = file_columns(file.schema_arrow, settings, path)
@@ -96,11 +106,11 @@ def read_some(
     masks = [one.too_large for one in found]
     unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted, settings)
     cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
-    made = {"id": clean_ids(unit.names("id"))}
+    made = {ID: clean_ids(unit.names("id"))}
     if "text" in what:
-        made["text"] = columns.joined(cleaned, unit.rows)
+        made[TEXT] = columns.joined(cleaned, unit.rows)
     if "photo" in what:
-        made["photos"] = _photos(unit, settings)
+        made[PHOTOS] = _photos(unit, settings)
     return pa.table(made)
 
 
@@ -212,15 +222,15 @@ def _clean(
     reject = _first_fault(faults, n)
     return pa.table(
         {
-            "row": rows,
-            "id": ids,
-            "partition": _partitions(categories, n, settings, spellings),
-            "text": texts,
-            "photos": photos,
-            "version": version,
-            "attributes": _struct(carried, n),
-            "reject": reject,
-            "detail": reject_details(reject, ids, unit.wrong),
+            ROW: rows,
+            ID: ids,
+            PARTITION: _partitions(categories, n, settings, spellings),
+            TEXT: texts,
+            PHOTOS: photos,
+            VERSION: version,
+            ATTRIBUTES: _struct(carried, n),
+            REJECT: reject,
+            DETAIL: reject_details(reject, ids, unit.wrong),
         }
     )
 

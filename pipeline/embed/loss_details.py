@@ -6,6 +6,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookup.store.manifest import DetailCount
+from pipeline.catalog.unit_columns import DEGRADED, DETAIL, ID, IMAGE_FAULT, PARTITION, PHOTOS_LOST, REJECT
 
 _MOST = 20  # of a unit; its record, and so the manifest, has them all
 _LONGEST = 300  # characters of an example
@@ -14,10 +15,10 @@ _LONGEST = 300  # characters of an example
 def detail_counts(good: pa.Table, bad: pa.Table) -> tuple[DetailCount, ...]:
     """The most frequent losses of a unit: rejected rows, degraded ones, and those that lost some of their photos."""
     found: dict[tuple[str, str, str, str], list[str]] = {}
-    _add(found, "rejected", bad, "reject")
-    _add(found, "degraded", good.filter(pc.is_valid(good.column("degraded"))), "degraded")
-    short = pc.and_(pc.is_null(good.column("degraded")), pc.greater(good.column("photos_lost"), 0))
-    _add(found, "photos_lost", good.filter(short), "image_fault")
+    _add(found, "rejected", bad, REJECT)
+    _add(found, "degraded", good.filter(pc.is_valid(good.column(DEGRADED))), DEGRADED)
+    short = pc.and_(pc.is_null(good.column(DEGRADED)), pc.greater(good.column(PHOTOS_LOST), 0))
+    _add(found, "photos_lost", good.filter(short), IMAGE_FAULT)
     counts = [
         DetailCount(
             partition=partition, outcome=outcome, reason=reason, detail=detail, rows=len(examples), example=examples[0]
@@ -37,7 +38,7 @@ def common_part(detail: str) -> str:
 def _add(found: dict[tuple[str, str, str, str], list[str]], outcome: str, rows: pa.Table, reason: str) -> None:
     if not rows.num_rows:
         return
-    columns = [rows.column(name).to_pylist() for name in ("partition", reason, "detail", "id")]
+    columns = [rows.column(name).to_pylist() for name in (PARTITION, reason, DETAIL, ID)]
     for partition, code, detail, row_id in zip(*columns, strict=True):
         key = (partition, outcome, code, common_part(detail or ""))
         own = (detail or "").removeprefix(key[-1]).removeprefix(": ")

@@ -20,12 +20,24 @@ from lookup.store.manifest import RejectCount, Segment, ShardRecord
 from lookup.store.records import read_record, write_record
 from lookup.store.store import Store
 from pipeline.catalog.prices import unread
+from pipeline.catalog.unit_columns import (
+    ATTRIBUTES,
+    DEGRADED,
+    DETAIL,
+    EMBEDDING,
+    ID,
+    PARTITION,
+    PHOTO_COUNT,
+    PHOTOS_LOST,
+    REJECT,
+    ROW,
+)
 from pipeline.config.encoding import tower_dims
 from pipeline.config.load import Config
+from pipeline.embed.fuse import count_pairs, split
 from pipeline.embed.loss_details import detail_counts
-from pipeline.embed.rows import count_pairs, split
 
-_REJECT_COLUMNS = {"row": "row", "id": "id", "partition": "partition", "reject": "reason", "detail": "detail"}
+_REJECT_COLUMNS = {ROW: "row", ID: "id", PARTITION: "partition", REJECT: "reason", DETAIL: "detail"}
 
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
@@ -76,9 +88,7 @@ def write_unit(
         file=file,
         rejects=rejects,
         segments=segments,
-        rejected=tuple(
-            RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, "partition", "reject")
-        ),
+        rejected=tuple(RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, PARTITION, REJECT)),
         photo_state=photo_state,
         details=detail_counts(good, bad),
     )
@@ -174,29 +184,21 @@ def _put(store: Store, source: Path, name: str, rows: int) -> FileRef | None:
 
 def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ...]:
     text_dim, image_dim = tower_dims(config) if config.shards.towers else (None, None)
-    attributes = pa.schema(list(good.schema.field("attributes").type))
-    dim = good.schema.field("embedding").type.list_size
+    attributes = pa.schema(list(good.schema.field(ATTRIBUTES).type))
+    dim = good.schema.field(EMBEDDING).type.list_size
     identities = {"text": config.encoders.text_spec, "image": config.encoders.image_spec, "fusion": config.fusion_spec}
     metadata = {name: spec and spec.identity for name, spec in identities.items()}
     schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
-    columns = [
-        good.column(field.name) if field.name in good.column_names else pa.nulls(good.num_rows, field.type)
-        for field in schema
-    ]
-    table = pa.Table.from_arrays(
-        [c.cast(f.type) for c, f in zip(columns, schema, strict=True)], schema=schema
-    ).combine_chunks()
-    names = good.column("partition").combine_chunks().dictionary_encode()
+    table = good.select(schema.names).cast(schema).combine_chunks()
+    names = good.column(PARTITION).combine_chunks().dictionary_encode()
     changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
     bounds = [0, *changes.tolist(), good.num_rows]
     digests = write_shard(path, table, bounds)
     degraded: dict[str, list[tuple[str, int]]] = {}
-    for partition, reason, rows in count_pairs(
-        good.filter(good.column("degraded").is_valid()), "partition", "degraded"
-    ):
+    for partition, reason, rows in count_pairs(good.filter(good.column(DEGRADED).is_valid()), PARTITION, DEGRADED):
         degraded.setdefault(partition, []).append((reason, rows))
     not_read = _unread_prices(good)
-    photos, lost = (good.column(name).to_numpy() for name in ("photo_count", "photos_lost"))
+    photos, lost = (good.column(name).to_numpy() for name in (PHOTO_COUNT, PHOTOS_LOST))
     return tuple(
         Segment(
             partition=(partition := names[bounds[group]].as_py()),
@@ -214,14 +216,14 @@ def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ..
 
 def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Declared price -> which rows have a text that is none; only prices that have such."""
-    attributes = good.column("attributes").combine_chunks()
+    attributes = good.column(ATTRIBUTES).combine_chunks()
     prices = [field.name for field in attributes.type if field.type == PRICE]
     each = [(name, unread(pc.struct_field(attributes, name))) for name in prices]
     return [(name, rows) for name, rows in each if rows.any()]
 
 
 def _write_rejects(bad: pa.Table, path: Path) -> None:
-    rejects = bad.select(list(_REJECT_COLUMNS)).rename_columns(_REJECT_COLUMNS).replace_schema_metadata(None)
+    rejects = bad.select(list(_REJECT_COLUMNS)).rename_columns(_REJECT_COLUMNS)
     pq.write_table(rejects, path, compression="zstd", write_page_checksum=True)
 
 

@@ -25,10 +25,13 @@ from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
+from pipeline.catalog.unit_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
 from pipeline.config.load import Config
-from pipeline.embed.rows import embed_photos, embed_texts, vectors_of
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
+from pipeline.embed.vectors import vectors_of
 from pipeline.engine.progress import Progress
 from pipeline.plan.forecast import Fitted
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
@@ -57,14 +60,14 @@ def drawn(config: Config, plan: Plan, most: int) -> Iterator[Drawn]:
     total = sum(unit.rows for unit in units)
     for unit in units:
         table, texts = rows_of(unit, config.catalog, config, duplicates_of(unit)), texts_of(unit, config)
-        good = pc.is_null(table.column("reject"))
+        good = pc.is_null(table.column(REJECT))
         if unit.category:
-            good = pc.and_(good, pc.equal(table.column("partition"), unit.category))
+            good = pc.and_(good, pc.equal(table.column(PARTITION), unit.category))
         able = np.flatnonzero(good.combine_chunks().to_numpy(zero_copy_only=False))
         quota = min(len(able), math.ceil(most * unit.rows / total))
         rows: list[int] = np.sort(draw.choice(able, quota, replace=False)).tolist()
         picked = table.take(pa.array(rows, pa.int64()))
-        names = picked.column("id").to_pylist()
+        names = picked.column(ID).to_pylist()
         yield Drawn(picked, [_asked(name, texts[row], row) for name, row in zip(names, rows, strict=True)])
 
 
@@ -189,16 +192,16 @@ def _share(lacking: Mask) -> float:
 
 
 def _encoded(config: Config, plan: Plan, towers: tuple[TextEncoder, ImageEncoder], progress: Progress | None) -> _Seen:
-    seen, done = _Seen(), 0
+    seen, done, (text, image) = _Seen(), 0, towers
     limits = photo_limits(config.catalog)
     with ThreadPoolExecutor(config.run.photo_threads, thread_name_prefix="photos") as pool:
         for one in drawn(config, plan, _MOST_ROWS):
-            table = embed_texts(one.rows, towers[0])
-            table = embed_photos(table, towers[1], plan.image_root, limits, pool)
-            text, has_text = vectors_of(table, "text_vector", towers[0].dim)
-            image, has_image = vectors_of(table, "image_vector", towers[1].dim)
-            seen.text.append(text)
-            seen.image.append(image)
+            table = encode_texts(fill_vectors(one.rows, text.dim, image.dim), text).table
+            table = encode_photos(table, image, plan.image_root, limits, pool).table
+            texts, has_text = vectors_of(table, TEXT_VECTOR, text.dim)
+            images, has_image = vectors_of(table, IMAGE_VECTOR, image.dim)
+            seen.text.append(texts)
+            seen.image.append(images)
             seen.has_text.append(has_text)
             seen.has_image.append(has_image)
             seen.asked += one.asked

@@ -14,7 +14,9 @@ import pyarrow.compute as pc
 from encoders.base import ImageEncoder, TextEncoder
 from encoders.fusion.base import Fusion
 from encoders.photos.decode import PhotoLimits
-from pipeline.embed.rows import Kept, embed_photos, embed_texts, fuse
+from pipeline.catalog.unit_columns import PHOTOS
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fuse import fuse
 
 CHUNK = 256  # rows, and photos, whose states are in memory at once: 200 MB for 256 patches of 768 numbers
 
@@ -32,22 +34,20 @@ class StatesPath:
 
 
 def embed_and_fuse(batch: pa.Table, path: StatesPath, chunk: int = CHUNK) -> pa.Table:
-    """What `embed_texts`, `embed_photos` and `fuse` make of `batch`, one after the other; the same for any `chunk`."""
+    """What `encode_texts`, `encode_photos` and `fuse` make of `batch` one after the other, the same for any `chunk`."""
     parts = [_embedded(batch.slice(start, rows), path) for start, rows in chunks(batch, chunk)]
     return pa.concat_tables(parts)
 
 
 def _embedded(batch: pa.Table, path: StatesPath) -> pa.Table:
-    of_texts: Kept = {}
-    of_photos: Kept = {}
-    batch = embed_texts(batch, path.text, of_texts)
-    batch = embed_photos(batch, path.image, path.root, path.limits, path.pool, of_photos)
-    return fuse(batch, path.fusion, path.text.dim, path.image.dim, (of_texts, of_photos))
+    texts = encode_texts(batch, path.text, with_states=True)
+    photos = encode_photos(texts.table, path.image, path.root, path.limits, path.pool, with_states=True)
+    return fuse(photos.table, path.fusion, path.text.dim, path.image.dim, (texts.states, photos.states))
 
 
 def chunks(batch: pa.Table, most: int) -> Iterator[tuple[int, int]]:
     """(first row, rows) of pieces of at most `most` rows and photos; a row of more photos is a piece of its own."""
-    counts = pc.fill_null(pc.list_value_length(batch.column("photos")), 0).to_pylist()
+    counts = pc.fill_null(pc.list_value_length(batch.column(PHOTOS)), 0).to_pylist()
     start, photos = 0, 0
     for row, count in enumerate(counts):
         if row > start and (row - start == most or photos + count > most):

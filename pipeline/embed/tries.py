@@ -11,7 +11,6 @@ a new try only where it comes out otherwise.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import count
 
 import pyarrow as pa
@@ -21,22 +20,26 @@ from blake3 import blake3
 from foundation.reasons import Reason
 from lookup.store.manifest import ShardRecord
 from lookup.store.store import Store
+from pipeline.catalog.unit_columns import (
+    DEGRADED,
+    FINGERPRINT,
+    IMAGE_FAULT,
+    PHOTO_STATE,
+    PHOTOS,
+    PHOTOS_LOST,
+    REJECT,
+    ROW,
+    VERSION,
+    row_function,
+    with_columns,
+)
 from pipeline.config.load import Config
+from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import own_record, reusable_shard
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
-STATE = "photo_state"  # of a unit's table: see `with_states`
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What of a unit stands: the shard that it is, or would be written as, and whether that is whole and final."""
-
-    name: str
-    stands: bool
-    before: str = ""  # the try before, to which the new one is compared
 
 
 def standing(store: Store, name: str, unit: pa.Table, config: Config, root: str) -> Standing:
@@ -64,15 +67,17 @@ def failed_rows(record: ShardRecord) -> dict[str, int]:
         if reason in _OF_PHOTOS or reason == Reason.ENCODER_FAILED:
             found[reason] = found.get(reason, 0) + rows
     if lost_of_several := sum(segment.photos_lost for segment in record.segments):
-        found["photos_lost"] = lost_of_several
+        found[PHOTOS_LOST] = lost_of_several
     return found
 
 
-def with_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
-    """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say."""
-    if not _looks(config):
-        return unit
-    return unit.append_column(STATE, _states(unit, config, root))
+@row_function(needs=(PHOTOS, VERSION), adds=(PHOTO_STATE,), drops=(VERSION,))
+def add_photo_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
+    """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say;
+    null elsewhere.
+    """
+    states = _states(unit, config, root) if _looks(config) else pa.nulls(unit.num_rows, FINGERPRINT)
+    return with_columns(unit, **{PHOTO_STATE: states}).drop_columns([VERSION])
 
 
 def state_of(fused: pa.Table) -> str:
@@ -80,15 +85,14 @@ def state_of(fused: pa.Table) -> str:
 
     Where a photo changed between its stamp and its reading, that is said in their place.
     """
-    reasons = pc.coalesce(fused.column("reject"), fused.column("degraded"))
-    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column("photos_lost"), 0))
-    if "image_fault" in fused.column_names:
-        changed = pc.equal(fused.column("image_fault"), Reason.IMAGE_CHANGED.value)
-        if pc.any(pc.and_kleene(lost, changed)).as_py():
-            return _CHANGED
-    if STATE not in fused.column_names:
-        return ""
-    return _digest(fused.column("row"), fused.column(STATE)) if pc.any(lost).as_py() else ""
+    reasons = pc.coalesce(fused.column(REJECT), fused.column(DEGRADED))
+    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column(PHOTOS_LOST), 0))
+    changed = pc.equal(fused.column(IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
+    if pc.any(pc.and_kleene(lost, changed)).as_py():
+        return _CHANGED
+    states = fused.column(PHOTO_STATE)
+    looked_at = states.null_count < len(states)  # a row that lost a photo has one
+    return _digest(fused.column(ROW), states) if looked_at and pc.any(lost).as_py() else ""
 
 
 def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
@@ -97,7 +101,7 @@ def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: 
         return True
     if not failed or not _looks(config):
         return False
-    return _digest(unit.column("row"), _states(unit, config, root)) != record.photo_state
+    return _digest(unit.column(ROW), _states(unit, config, root)) != record.photo_state
 
 
 def _looks(config: Config) -> bool:
@@ -107,7 +111,7 @@ def _looks(config: Config) -> bool:
 
 def _states(unit: pa.Table, config: Config, root: str) -> pa.Array:
     by_stat = config.catalog.model_copy(update={"image_identity": "stat"})
-    return photo_fingerprints(unit.column("photos"), unit.column("version"), by_stat, root)
+    return photo_fingerprints(unit.column(PHOTOS), unit.column(VERSION), by_stat, root)
 
 
 def _try_name(name: str, number: int) -> str:

@@ -8,6 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog.rows import read_unit
+from pipeline.catalog.unit_columns import TEXT
 from pipeline.config.load import Config
 from pipeline.config.sections import CatalogConfig
 from pipeline.files.pinned import unchanged
@@ -32,7 +33,7 @@ def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
     for name in config.catalog.text:
         only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": ()}
         table = rows_of(unit, config.catalog.model_copy(update=only), config, [])
-        yield table.column("text").to_pylist()
+        yield table.column(TEXT).to_pylist()
 
 
 def duplicates_of(unit: Unit) -> list[int]:

@@ -27,11 +27,27 @@ from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from foundation.liveness import computing
 from foundation.reasons import Reason
+from pipeline.catalog.unit_columns import (
+    ID,
+    IMAGE_DETAIL,
+    IMAGE_FAULT,
+    IMAGE_VECTOR,
+    PHOTO_FINGERPRINT,
+    REJECT,
+    STAMPS,
+    TEXT,
+    TEXT_FAULT,
+    TEXT_FINGERPRINT,
+    TEXT_VECTOR,
+    with_columns,
+)
 from pipeline.config.encoding import photo_limits
 from pipeline.config.load import Config
-from pipeline.embed.fingerprints import shard_name, stamped_fingerprints, text_fingerprints, with_stamps
-from pipeline.embed.rows import Kept, embed_photos, embed_texts, vectors_of
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos, text_fingerprints
+from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.states import CHUNK, chunks
+from pipeline.embed.vectors import vectors_of
 from pipeline.engine.allocator import keep_memory
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
@@ -40,7 +56,7 @@ from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight
 
 MOST_BYTES = 8 * 2**30  # of the towers' outputs: some 15,000 products of 256 patches of 768 numbers, if states are read
-Stamps = dict[int, pa.Array]  # number of a unit -> the stamps of its rows' photos, see fingerprints.py
+Stamps = dict[int, pa.ChunkedArray]  # number of a unit -> the stamps of its rows' photos, see fingerprints.py
 
 
 @dataclass
@@ -87,15 +103,16 @@ def _source(config: Config, plan: Plan, progress: Progress | None) -> tuple[str,
     """
     catalog, parts, stamps, done = config.catalog, [], Stamps(), 0
     for unit in plan.units:
-        rows = rows_of(unit, catalog, config, duplicates_of(unit))
-        columns = rows.column("photos"), rows.column("version")
-        photos, stamps[unit.number] = stamped_fingerprints(*columns, catalog, plan.image_root)
-        parts.append(
-            rows.select(["id", "reject"])
-            .append_column("text", text_fingerprints(rows.column("text")))
-            .append_column("texts", text_fingerprints(pa.array(map(repr, texts_of(unit, config)), pa.string())))
-            .append_column("photos", photos)
-        )
+        rows = fingerprint_rows(rows_of(unit, catalog, config, duplicates_of(unit)), catalog, plan.image_root)
+        stamps[unit.number] = rows.column(STAMPS)
+        named = {
+            "id": rows.column(ID),
+            "reject": rows.column(REJECT),
+            "text": rows.column(TEXT_FINGERPRINT),
+            "texts": text_fingerprints(pa.array(map(repr, texts_of(unit, config)), pa.string())),
+            "photos": rows.column(PHOTO_FINGERPRINT),
+        }
+        parts.append(pa.table(named))
         done += unit.rows
         if progress is not None:
             progress("fingerprint", done, plan.rows)
@@ -133,11 +150,11 @@ def _lessons(
     return lessons
 
 
-def _read(unit: Unit, config: Config, stamps: pa.Array, reading: _Reading) -> None:
+def _read(unit: Unit, config: Config, stamps: pa.ChunkedArray, reading: _Reading) -> None:
     """Add the products of a unit, chunk by chunk."""
     table = rows_of(unit, config.catalog, config, duplicates_of(unit))
-    stamped = with_stamps(table.column("photos"), pa.chunked_array([stamps]))
-    table = table.set_column(table.column_names.index("photos"), "photos", stamped)
+    table = stamp_photos(with_columns(table, **{STAMPS: stamps}))
+    table = fill_vectors(table, reading.text.dim, reading.image.dim)
     texts = texts_of(unit, config)
     for start, rows in chunks(table, CHUNK):
         _add(table.slice(start, rows), texts[start : start + rows], reading)
@@ -153,17 +170,16 @@ def _read(unit: Unit, config: Config, stamps: pa.Array, reading: _Reading) -> No
 
 def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -> None:
     lessons = reading.lessons
-    of_texts: Kept | None = {} if reading.states else None
-    of_photos: Kept | None = {} if reading.states else None
-    joined = batch.column("text").to_pylist()
-    table = embed_texts(batch, reading.text, of_texts)
-    table = embed_photos(table, reading.image, reading.root, reading.limits, reading.pool, of_photos)
-    text, has_text = vectors_of(table, "text_vector", reading.text.dim)
-    image, has_image = vectors_of(table, "image_vector", reading.image.dim)
+    joined = batch.column(TEXT).to_pylist()
+    table, of_texts = encode_texts(batch, reading.text, reading.states)
+    photos = reading.root, reading.limits, reading.pool
+    table, of_photos = encode_photos(table, reading.image, *photos, reading.states)
+    text, has_text = vectors_of(table, TEXT_VECTOR, reading.text.dim)
+    image, has_image = vectors_of(table, IMAGE_VECTOR, reading.image.dim)
     _refuse_changed(table)
     _count(table, has_text, has_image, reading.left_out)
     rows = np.flatnonzero(has_text & has_image)
-    ids = table.column("id").to_pylist()
+    ids = table.column(ID).to_pylist()
     how = reading.settings
     asked = [
         query
@@ -175,7 +191,7 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     lessons.asked += asked
     lessons.text.append(text[rows])
     lessons.image.append(image[rows])
-    if of_texts is None or of_photos is None:
+    if not reading.states:
         lessons.queries.append(reading.text.encode(asked, "query"))
         return
     found = reading.text.encode_states(asked, "query")
@@ -187,8 +203,8 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
 
 def _refuse_changed(table: pa.Table) -> None:
     """VitrineError where a photo is another file than the one that the training's identity was made of."""
-    changed = pc.equal(table.column("image_fault"), Reason.IMAGE_CHANGED.value)
-    details = table.filter(pc.fill_null(changed, False)).column("image_detail").to_pylist()
+    changed = pc.equal(table.column(IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
+    details = table.filter(pc.fill_null(changed, False)).column(IMAGE_DETAIL).to_pylist()
     if details:
         more = f", and {len(details) - 1:,} more of the next rows" if len(details) > 1 else ""
         raise VitrineError(
@@ -206,7 +222,7 @@ def _halves(states: Sequence[Sequence[Vectors]]) -> list[Halves]:
 
 def _count(table: pa.Table, has_text: Mask, has_image: Mask, left_out: Counter[str]) -> None:
     """Add why rows are left out."""
-    faults = zip(*(table.column(name).to_pylist() for name in ("reject", "text_fault", "image_fault")), strict=True)
+    faults = zip(*(table.column(name).to_pylist() for name in (REJECT, TEXT_FAULT, IMAGE_FAULT)), strict=True)
     for (reject, text_fault, image_fault), text, image in zip(faults, has_text, has_image, strict=True):
         if not text or not image:
             fault = text_fault or "no_text" if not text else image_fault or "no_photo"

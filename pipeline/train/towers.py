@@ -25,6 +25,7 @@ from foundation.arrays import Photo
 from foundation.errors import InputError
 from foundation.liveness import beat
 from pipeline.catalog.photos import fetch, image_root
+from pipeline.catalog.unit_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
 from pipeline.config.load import Config
 from pipeline.config.sections import CatalogConfig
@@ -98,11 +99,11 @@ def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lesso
     root = image_root(config.catalog.image_root, config.catalog.path)
     limits = photo_limits(config.catalog)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
-    for row, words in zip(rows.select(["id", "photos", "reject"]).to_pylist(), texts, strict=True):
-        if row["reject"] or not words or not row["photos"]:
-            lessons.left_out[row["reject"] or ("no_text" if not words else "no_photo")] += 1
+    for row, words in zip(rows.select([ID, PHOTOS, REJECT]).to_pylist(), texts, strict=True):
+        if row[REJECT] or not words or not row[PHOTOS]:
+            lessons.left_out[row[REJECT] or ("no_text" if not words else "no_photo")] += 1
             continue
-        wanted += [(row["id"], number, words, photo) for number, photo in enumerate(row["photos"])]
+        wanted += [(row[ID], number, words, photo) for number, photo in enumerate(row[PHOTOS])]
 
     def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
         beat()

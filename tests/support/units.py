@@ -12,8 +12,12 @@ from encoders.base import ImageEncoder, TextEncoder
 from pipeline.catalog.photos import image_root
 from pipeline.config.encoding import photo_limits, tower_dims
 from pipeline.config.load import Config
-from pipeline.embed.rows import embed_photos, embed_texts, fuse
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fingerprints import stamp_photos
+from pipeline.embed.fuse import fuse
+from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.transforms import read_fingerprinted
+from pipeline.embed.tries import add_photo_states
 from pipeline.plan.units import Unit, make_plan
 
 
@@ -37,7 +41,9 @@ def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit,
     with ThreadPoolExecutor(2) as pool:
         for unit in make_plan(config, category).units:
             table = read_fingerprinted(unit, config, root)
-            table = embed_texts(table, text) if isinstance(text, TextEncoder) else table
-            table = embed_photos(table, image, root, limits, pool) if isinstance(image, ImageEncoder) else table
+            table = fill_vectors(stamp_photos(add_photo_states(table, config, root)), *dims)
+            table = encode_texts(table, text if isinstance(text, TextEncoder) else None).table
+            tower = image if isinstance(image, ImageEncoder) else None
+            table = encode_photos(table, tower, root, limits, pool).table
             units.append((unit, fuse(table, fusion, *dims)))
     return units

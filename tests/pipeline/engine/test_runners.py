@@ -21,6 +21,7 @@ import lookup
 from foundation.errors import InputError, IntegrityError, VitrineError
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
+from pipeline.embed.element import Row, Standing, UnitKey, UnitRows, UnitRowsConverter
 from pipeline.embed.stage import Embed
 from pipeline.engine import failures, runners
 from pipeline.plan.units import Unit, make_plan
@@ -97,15 +98,15 @@ def test_embedding_is_one_fused_stage_that_only_units_reach(demo: Path, tmp_path
 
 def test_a_batch_never_becomes_elements() -> None:
     """Beam's silent element mode, 20 times slower, is an error that says which stages must stay adjacent."""
-    converter = transforms.UnitBatchConverter.from_typehints(transforms.Row, pa.RecordBatch)
-    batch = pa.RecordBatch.from_pydict({"a": [1]})
+    converter = UnitRowsConverter.from_typehints(Row, UnitRows)
+    batch = UnitRows(UnitKey(0, 1), Standing("name", False), pa.table({"a": [1]}))
     with pytest.raises(TypeError, match="ReadUnit to"):
         converter.explode_batch(batch)
     with pytest.raises(TypeError, match="ReadUnit to"):
-        converter.produce_batch([transforms.Row(1)])
+        converter.produce_batch([Row(1)])
     assert converter.get_length(batch) == 1
-    with pytest.raises(TypeError, match="RecordBatch"):
-        transforms.UnitBatchConverter.from_typehints(transforms.Row, list)
+    with pytest.raises(TypeError, match="UnitRows"):
+        UnitRowsConverter.from_typehints(Row, list)
 
 
 @pytest.mark.parametrize("arguments", RUNNERS.values(), ids=RUNNERS.keys())

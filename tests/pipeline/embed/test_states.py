@@ -14,9 +14,9 @@ from encoders.base import Encoded
 from encoders.fusion.base import States, StatesFusion
 from encoders.fusion.single import Single
 from foundation.arrays import Mask, Vectors
-from pipeline.embed.rows import embed_photos, embed_texts, fuse
+from pipeline.embed.fuse import fuse
 from pipeline.embed.states import StatesPath, chunks, embed_and_fuse
-from tests.pipeline.embed.test_rows import DIM, LIMITS, PLANS, RED, TEAL, Colours, Lengths, text_vector, unit
+from tests.pipeline.embed.test_encode import DIM, LIMITS, PLANS, RED, TEAL, Colours, Lengths, encoded, text_vector, unit
 
 
 class Letters(Lengths):
@@ -77,7 +77,7 @@ ROWS: list[tuple[str | None, list[bytes] | None]] = [
 REJECT = [None] * 9 + ["missing_id"]
 
 
-def embedded(chunk: int) -> tuple[pa.Table, Sums]:
+def fused_in_chunks(chunk: int) -> tuple[pa.Table, Sums]:
     fusion = Sums()
     with ThreadPoolExecutor(2) as pool:
         path = StatesPath(Letters(), Means(), fusion, "/nowhere", LIMITS, pool)
@@ -86,18 +86,17 @@ def embedded(chunk: int) -> tuple[pa.Table, Sums]:
 
 def test_a_unit_is_the_same_for_any_chunk() -> None:
     """Chunks of one row, of a few and of all rows give equal tables, and no more rows than that are fused at once."""
-    whole, _ = embedded(1000)
+    whole, _ = fused_in_chunks(1000)
     for chunk in (1, 2, 3, 7):
-        table, fusion = embedded(chunk)
+        table, fusion = fused_in_chunks(chunk)
         assert table.equals(whole)
         assert 0 < fusion.most <= chunk
 
 
 def test_states_reach_the_row_that_they_are_of() -> None:
     """Letters of its own text, the photos that could be read in their order; vectors, faults and rejects as ever."""
-    found = embedded(3)[0].to_pylist()
-    with ThreadPoolExecutor(2) as pool:
-        table = embed_photos(embed_texts(unit(ROWS, REJECT), Lengths()), Colours(), "/nowhere", LIMITS, pool)
+    found = fused_in_chunks(3)[0].to_pylist()
+    table = encoded(unit(ROWS, REJECT), Colours())
     for row, plain in zip(found, table.to_pylist(), strict=True):
         for name in ("text_vector", "image_vector", "text_fault", "image_fault", "photo"):
             assert row[name] == plain[name]
@@ -123,7 +122,7 @@ def test_chunks_are_bounded_by_rows_and_by_photos() -> None:
 def test_a_fusion_of_states_without_states_is_an_error() -> None:
     """Where nobody kept the states, nothing is made up."""
     with pytest.raises(ValueError, match="states"):
-        fuse(embed_texts(unit([("a", None)]).drop_columns(["photos"]), Lengths()), Sums(), DIM, None)
+        fuse(encoded(unit([("a", None)], image_dim=None)), Sums(), DIM, None)
 
 
 def test_products_without_the_single_modality_are_rejects(tmp_path: Path) -> None:
@@ -131,8 +130,7 @@ def test_products_without_the_single_modality_are_rejects(tmp_path: Path) -> Non
     way round.
     """
     rows = [("ab", [RED]), ("ab", None), ("ab", [PLANS["broken"][0]]), ("nan", [RED]), (None, [RED])]
-    with ThreadPoolExecutor(2) as pool:
-        table = embed_photos(embed_texts(unit(rows), Lengths()), Colours(), "/nowhere", LIMITS, pool)
+    table = encoded(unit(rows), Colours())
     by_photo = fuse(table, Single(DIM, "image"), DIM, DIM).to_pylist()
     assert [row["reject"] for row in by_photo] == [None, "no_modality", "image_undecodable", None, None]
     by_text = fuse(table, Single(DIM, "text"), DIM, DIM).to_pylist()

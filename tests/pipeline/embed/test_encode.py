@@ -16,7 +16,9 @@ from encoders.fusion.concat import Spec as Concat
 from encoders.photos.decode import PhotoLimits
 from foundation.arrays import Photo, Vectors
 from pipeline.catalog.columns import PHOTO
-from pipeline.embed.rows import embed_photos, embed_texts, fuse, split
+from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fuse import fuse, split
+from pipeline.embed.reuse import fill_vectors
 
 LIMITS = PhotoLimits()
 DIM = 4
@@ -81,13 +83,17 @@ PLANS = {
 }
 
 
-def unit(rows: list[tuple[str | None, list[bytes] | None]], reject: list[str | None] | None = None) -> pa.Table:
-    """Rows of (text, photos) as reading leaves them."""
+def unit(
+    rows: list[tuple[str | None, list[bytes] | None]],
+    reject: list[str | None] | None = None,
+    image_dim: int | None = DIM,
+) -> pa.Table:
+    """Rows of (text, photos) as the encoders are given them."""
     photos = [
         None if row[1] is None else [{"bytes": raw, "path": f"p{n}"} for n, raw in enumerate(row[1])] for row in rows
     ]
     n = len(rows)
-    return pa.table(
+    table = pa.table(
         {
             "row": pa.array(range(n), pa.int32()),
             "id": pa.array([str(i) for i in range(n)]),
@@ -95,16 +101,23 @@ def unit(rows: list[tuple[str | None, list[bytes] | None]], reject: list[str | N
             "text": pa.array([row[0] for row in rows], pa.string()),
             "photos": pa.array(photos, pa.list_(PHOTO)),
             "reject": pa.array(reject or [None] * n, pa.string()),
+            "detail": pa.nulls(n, pa.string()),
         }
     )
+    return fill_vectors(table, DIM, image_dim)
+
+
+def encoded(table: pa.Table, image: ImageEncoder | None = None, root: str = "/nowhere") -> pa.Table:
+    """`table` with what both towers make of it."""
+    with ThreadPoolExecutor(2) as pool:
+        return encode_photos(encode_texts(table, Lengths()).table, image, root, LIMITS, pool).table
 
 
 def embedded(
     rows: list[tuple[str | None, list[bytes] | None]], reject: list[str | None] | None = None
 ) -> list[dict[str, Any]]:
     """What becomes of each row; tower vectors as arrays."""
-    with ThreadPoolExecutor(2) as pool:
-        table = embed_photos(embed_texts(unit(rows, reject), Lengths()), Colours(), "/nowhere", LIMITS, pool)
+    table = encoded(unit(rows, reject), Colours())
     found = fuse(table, Concat(type="concat").load(DIM, DIM), DIM, DIM).to_pylist()
     for row in found:
         for name in ("text_vector", "image_vector"):
@@ -138,8 +151,7 @@ def test_a_photo_of_many_products_is_encoded_once() -> None:
             return super().prepare(photo)
 
     table = unit([("a", [RED, TEAL]), ("b", [TEAL]), ("c", [grey, RED]), ("d", [RED, grey]), ("e", [TEAL, TEAL])])
-    with ThreadPoolExecutor(2) as pool:
-        found = embed_photos(table, Counting(), "/nowhere", LIMITS, pool).to_pylist()
+    found = encoded(table, Counting()).to_pylist()
     assert len(seen) == 3
     assert found[2]["image_vector"] == found[3]["image_vector"] != found[1]["image_vector"] == found[4]["image_vector"]
     assert [row["image_fault"] for row in found] == [None, None, "encoder_failed", "encoder_failed", None]
@@ -238,7 +250,7 @@ def test_a_fusion_that_overflows_is_a_reject() -> None:
         def items(self, text: Vectors, *_: Any) -> Vectors:
             return np.where(text[:, :1] > 0.6, np.float32(np.inf), text)
 
-    table = embed_texts(unit([("aaa", None), ("abcd", None)]).drop_columns(["photos"]), Lengths())
+    table = encoded(unit([("aaa", None), ("abcd", None)], image_dim=None))
     found = fuse(table, Broken(DIM, None, 0.5), DIM, None).to_pylist()
     assert [row["reject"] for row in found] == ["nonfinite_embedding", None]
 
@@ -257,7 +269,36 @@ def test_a_photo_under_the_root_is_found(tmp_path: Path) -> None:
     (tmp_path / "p0").write_bytes(RED)
     table = unit([(None, [RED]), (None, [RED])])
     mixed = pa.array([[{"bytes": None, "path": "p0"}], [{"bytes": RED, "path": None}]], pa.list_(PHOTO))
-    with ThreadPoolExecutor(1) as pool:
-        found = embed_photos(table.set_column(4, "photos", mixed), Colours(), str(tmp_path), LIMITS, pool).to_pylist()
+    found = encoded(table.set_column(4, "photos", mixed), Colours(), str(tmp_path)).to_pylist()
     assert found[0]["image_vector"] == found[1]["image_vector"] is not None
     assert [row["photo"] for row in found] == ["p0", None]
+
+
+def test_a_vector_that_stands_is_not_made_again() -> None:
+    """Where somebody filled vectors in, the encoders see the other rows alone, and what stands comes out unchanged."""
+    rows: list[tuple[str | None, list[bytes] | None]] = [
+        ("abc", [RED, TEAL]),
+        ("b", [RED]),
+        ("fail", None),
+        (None, None),
+    ]
+    table, made = unit(rows), encoded(unit(rows), Colours())
+    old = {name: [b"\1\2" * DIM, None, b"\3\4" * DIM, None] for name in ("text_vector", "image_vector")}
+    for name, values in old.items():
+        at = table.column_names.index(name)
+        table = table.set_column(at, name, pa.array(values, pa.binary(2 * DIM)))
+    seen: list[str] = []
+
+    class Listening(Lengths):
+        def forward(self, texts: Sequence[str], role: Role) -> Vectors:
+            seen.extend(texts)
+            return super().forward(texts, role)
+
+    with ThreadPoolExecutor(2) as pool:
+        texts = encode_texts(table, Listening()).table
+        found = encode_photos(texts, Colours(), "/nowhere", LIMITS, pool).table
+    assert seen == ["b"]
+    for name, values in old.items():
+        assert found.column(name).to_pylist() == [values[0], made.column(name)[1].as_py(), values[2], None]
+    assert found.column("text_fault").null_count == 4  # the text that fails was not tried
+    assert found.column("photo_count").to_pylist() == [2, 1, 0, 0]
