@@ -163,9 +163,13 @@ class ShardsConfig(Section):
 class GatesConfig(Section):
     """What a snapshot must satisfy to be published. Shares are of 1."""
 
-    max_reject_share: Share = Field(0.05, description="rejected rows, share of the rows read")
+    max_reject_share: Share = Field(
+        0.05, description="rejected rows, share of the rows read; least_rows of them, or more than half"
+    )
     max_degraded_share: Share = Field(
-        0.3, description="rows indexed without one of their modalities, share of the rows embedded"
+        0.3,
+        description="rows indexed without one of their modalities, share of the rows embedded; least_rows of them, or "
+        "more than half",
     )
     max_photos_lost_share: Share = Field(
         0.3, description="photos that could not be read, share of those of the rows embedded; least_rows of them"
@@ -173,8 +177,7 @@ class GatesConfig(Section):
     max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
     least_rows: Count = Field(
         20,
-        description="rows, or photos, that must be lost before max_row_drop, or max_photos_lost_share, refuses: one "
-        "gone of three stops nothing",
+        description="rows, or photos, that must be lost before a share of them refuses: one of three stops nothing",
     )
     max_moved_share: Share = Field(
         0.01,

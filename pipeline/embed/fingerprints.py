@@ -112,8 +112,10 @@ def _identify(settings: CatalogConfig, root: str) -> Identify:
     """What tells that the photo at a path changed. One that cannot be had is told by its path and the reason."""
     limits = photo_limits(settings)
 
-    def by_version(path: str, version: str | None) -> tuple[tuple[bytes, ...], None]:
-        return (b"version", path.encode(), (version or "").encode()), None
+    def by_version(path: str, version: str | None) -> tuple[tuple[bytes, ...], str | None]:
+        if not version:  # one that says nothing would keep the old vector of a new photo for ever
+            return by_stamp(path, version)
+        return (b"version", path.encode(), version.encode()), None
 
     def by_content(path: str, version: str | None) -> tuple[tuple[bytes, ...], str]:
         try:

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from pipeline.config.sections import CatalogConfig
 from pipeline.preflight.findings import Finding, Subject
+from pipeline.publish.gates.base import enough
 
 _SEPARATORS = ("|", "/", "::", "\\", "»", "→")
 _FEW = 2.0  # products of a partition on average, below which its column tells products apart
@@ -31,7 +32,7 @@ def _ids(subject: Subject) -> Iterator[Finding]:
         return
     share, bound = plan.duplicates / plan.rows, config.gates.max_reject_share
     column = config.catalog.columns.get("id", "id")
-    if share > bound and subject.purpose == "run":
+    if share > bound and enough(plan.duplicates, plan.rows, config.gates.least_rows) and subject.purpose == "run":
         came = f"{plan.duplicates:,} of {plan.rows:,} rows have an id, in the column {column}, that came before"
         fix = "name the column of the ids: catalog.columns.id=..."
         if share <= 0.5:
@@ -82,7 +83,11 @@ def _versions(subject: Subject) -> Iterator[Finding]:
     if settings.image_identity != "version" or settings.version_column is None:
         return
     values = subject.sample.words(settings.version_column)
-    if len(values) >= _LEAST and len(set(values)) == 1:
+    if none := sum(not value for value in values):
+        came = f"null in {none:,} of {len(values):,} sampled rows of {settings.version_column}"
+        fix = "give each row one; until then their photo's size and mtime tell, as with catalog.image_identity=stat"
+        yield Finding("catalog.version_column", came, "a version of each row's photo", fix, stops=False)
+    if len(values) >= _LEAST and len(set(values)) == 1 and values[0]:
         came = f"{values[0]!r} in each of {len(values):,} rows of {settings.version_column}"
         fix = "name a column that does, or set catalog.image_identity=stat"
         yield Finding("catalog.version_column", came, "a value that changes when a photo does", fix, stops=False)

@@ -24,12 +24,13 @@ from pipeline.plan.units import Plan
 
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
-_READING = (
+READING = (
     *("columns", "text", "image", "more_images", "partition", "partition_levels", "partition_separator"),
-    *("max_text_chars", "decimal_mark"),
+    *("max_text_chars", "prices", "decimal_mark", "null_words"),
 )
 
-_ADDED = {"partition_separator": [">"]}  # what a snapshot of before a setting was read with
+# What a snapshot of before a setting was read with.
+_ADDED: dict[str, Any] = {"partition_separator": [">"], "prices": [], "null_words": []}
 
 
 def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
@@ -181,9 +182,9 @@ def _encoding(config: Config) -> dict[str, Any]:
 
 
 def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
-    """The values of `_READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
+    """The values of `READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
     catalog = config.get("catalog", {})
-    reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in _READING}
+    reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in READING}
     return reading | {"catalog.image_root": root if catalog.get("image") else None}
 
 

@@ -7,83 +7,16 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 import lookup
 from foundation.errors import GateError, InputError, IntegrityError, VitrineError
-from lookup.store.manifest import Manifest
-from pipeline.config.encoding import towers
-from pipeline.config.load import Config, load_config
+from pipeline.config.load import Config
 from pipeline.embed import transforms
 from tests.support.command import run
 from tests.support.stores import everything, manifest_of, products
-from tests.support.tiny_fusions import random_fusion
-from tests.support.tiny_models import text_model
-
-KINDS = ["fruit", "shoes", "toys"]
-LOOSE = ["gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1"]
-Rows = list[dict[str, Any]]
-
-
-@pytest.fixture
-def rows(tmp_path: Path) -> Rows:
-    """40 products of three kinds, each with a small photo of its own on the disk."""
-    (tmp_path / "photos").mkdir()
-    made = []
-    for i in range(40):
-        photo = f"photos/{i}.png"
-        Image.new("RGB", (16, 16), (6 * i, 255 - 6 * i, 40)).save(tmp_path / photo)
-        made.append({"id": f"p{i:02}", "title": f"{KINDS[i % 3]} number {i}", "kind": KINDS[i % 3], "photo": photo})
-    return made
-
-
-@pytest.fixture
-def config(tmp_path: Path) -> Callable[..., Config]:
-    """The config of the test's catalog, in units of ten rows."""
-
-    def made(*more: str, store: str = "store") -> Config:
-        fixed = [
-            f"catalog.path={tmp_path}/catalog.parquet",
-            f"store.path={tmp_path}/{store}",
-            "catalog.text=[title]",
-            "catalog.image=photo",
-            "catalog.partition=kind",
-            "shards.unit_rows=10",
-        ]
-        return load_config(None, [*fixed, *LOOSE, *more], {}).config
-
-    return made
-
-
-def write(folder: Path, rows: Rows) -> None:
-    """The catalog, in row groups of ten."""
-    schema = pa.schema([(name, pa.string()) for name in ("id", "title", "kind", "photo")])
-    pq.write_table(pa.Table.from_pylist(rows, schema), folder / "catalog.parquet", row_group_size=10)
-
-
-def texts_only(config: Callable[..., Config], *more: str) -> Config:
-    """The same without photos."""
-    return config("catalog.image=null", "encoders.image=null", *more)
-
-
-def accounted(manifest: Manifest, rows: int) -> bool:
-    """Whether live rows and live rejects make up `rows`, in the shards and in the partitions."""
-    live = sum(segment.rows for shard in manifest.shards for segment in shard.segments)
-    return live == manifest.rows and live + sum(manifest.rejects().values()) == rows
-
-
-def answers(store: Path, category: str | None = None) -> list[list[tuple[str, float, str]]]:
-    """Ids, scores and partitions of the hits of some texts."""
-    reader = lookup.open(str(store))
-    asked = ["fruit number 3", "shoes", "toys number 17"]
-    return [[(h.id, h.score, h.partition) for h in reader.search(text, category=category, k=12)] for text in asked]
-
-
-def entries(store: Path) -> dict[str, Any]:
-    """The partition entries of the published manifest, by name."""
-    return {partition.name: partition for partition in manifest_of(store).partitions}
+from tests.support.three_kinds import KINDS, Rows, accounted, answers, entries, texts_only, write
 
 
 def test_a_second_run_of_the_same_input_does_nothing(
@@ -158,108 +91,6 @@ def test_a_removed_row_is_found_no_more(tmp_path: Path, rows: Rows, config: Call
     assert manifest_of(tmp_path / "fresh").content == manifest_of(tmp_path / "store").content
 
 
-def test_a_category_run_replaces_only_its_partition(
-    tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str]
-) -> None:
-    """Other partitions' entries are equal, their pending changes wait, and answers are those of a full run."""
-    write(tmp_path, rows)
-    run(config())
-    before = entries(tmp_path / "store")
-    rows[1]["title"], rows[2]["title"] = "red boots, kind of shoes", "a toy that is not asked for"  # shoes, toys
-    write(tmp_path, rows)
-    encoded.clear()
-    report = run(config(), category="shoes")
-    assert sorted(encoded) == sorted(row["title"] for row in rows if row["kind"] == "shoes")
-    assert (report.rows_in, report.rows_embedded, report.rows_in_snapshot) == (13, 13, 40)
-    after = entries(tmp_path / "store")
-    assert [name for name in KINDS if before[name] != after[name]] == ["shoes"]
-    assert accounted(manifest_of(tmp_path / "store"), 40)
-    again = run(config(), category="shoes")
-    assert again.status == "unchanged"
-    run(config(store="fresh"))
-    assert answers(tmp_path / "store", "shoes") == answers(tmp_path / "fresh", "shoes")
-    run(config())
-    assert answers(tmp_path / "store") == answers(tmp_path / "fresh")
-    assert manifest_of(tmp_path / "store").content == manifest_of(tmp_path / "fresh").content
-
-
-def test_a_first_run_may_be_of_one_category(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """The empty store gets that partition alone; the next category joins it."""
-    write(tmp_path, rows)
-    assert run(config(), category="toys").rows_embedded == 13
-    assert list(entries(tmp_path / "store")) == ["toys"]
-    second = run(config(), category="fruit")
-    assert (second.rows_embedded, second.rows_in_snapshot) == (14, 27)
-    assert list(entries(tmp_path / "store")) == ["fruit", "toys"]
-    assert accounted(manifest_of(tmp_path / "store"), 27)
-
-
-@pytest.mark.parametrize(
-    ("override", "named"),
-    [
-        ("encoders.text.dim=64", "text"),
-        ("fusion.text_weight=0.3", "fusion"),
-        ("catalog.attributes=[title, photo]", "attributes"),
-        ("catalog.partition_levels=2", "catalog.partition_levels"),
-        ("catalog.columns.title=kind", "catalog.columns"),
-        ("catalog.text=[kind]", "catalog.text"),
-        ("catalog.more_images=photo", "catalog.more_images"),
-        ("catalog.max_text_chars=5", "catalog.max_text_chars"),
-        ("catalog.image_root=.", "catalog.image_root"),
-    ],
-)
-def test_a_category_is_not_mixed_with_others_read_or_encoded_otherwise(
-    tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str], override: str, named: str
-) -> None:
-    """One category under other settings is refused before any work, and what differs is named."""
-    write(tmp_path, rows)
-    run(config())
-    before = everything(tmp_path / "store")
-    encoded.clear()
-    with pytest.raises(InputError) as caught:
-        run(config(override), category="toys")
-    assert caught.value.exit_code == 2
-    assert caught.value.expected.startswith(f"{named} as in the published snapshot")
-    assert caught.value.came.startswith(f"{named}: ")
-    assert not encoded
-    assert everything(tmp_path / "store") == before
-
-
-def test_a_category_run_after_the_fusion_moved(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """The same fusion in another folder is the published one; another one is refused, in the same folder too."""
-    write(tmp_path, rows)
-    identities = [tower.identity for tower in towers(config()) if tower]
-
-    def using(folder: str) -> Config:
-        return config(f"fusion={{type: transformer, model: {tmp_path / folder}}}")
-
-    random_fusion(tmp_path / "here", "transformer", 256, 0, identities)
-    run(using("here"))
-    (tmp_path / "here").rename(tmp_path / "there")
-    assert run(using("there"), category="toys").rows_in == 13
-    (tmp_path / "there").rename(tmp_path / "kept")
-    for folder in ("here", "there"):
-        random_fusion(tmp_path / folder, "transformer", 256, 1, identities)
-        with pytest.raises(InputError, match="fusion as in the published snapshot"):
-            run(using(folder), category="toys")
-
-
-def test_a_category_run_after_an_encoder_moved(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """The same model in another folder is the published encoder; another model in its place is not."""
-    write(tmp_path, rows)
-
-    def using(folder: str) -> Config:
-        return config(f"encoders.text={{type: hf_text, max_tokens: 16, model: {tmp_path / folder}}}")
-
-    text_model(tmp_path / "here", "bert")
-    run(using("here"))
-    (tmp_path / "here").rename(tmp_path / "there")
-    assert run(using("there"), category="toys").rows_in == 13
-    text_model(tmp_path / "here", "distilbert")
-    with pytest.raises(InputError, match="text as in the published snapshot"):
-        run(using("here"), category="toys")
-
-
 def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
     """A run of the new category alone would have them twice and is refused; after the old one's they are found once."""
     write(tmp_path, rows)
@@ -283,19 +114,6 @@ def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config:
     hits = lookup.open(str(tmp_path / "store")).search("fruit number", k=100)
     assert sorted((hit.id, hit.partition) for hit in hits) == sorted((row["id"], row["kind"]) for row in rows)
     assert accounted(manifest_of(tmp_path / "store"), 40)
-
-
-def test_a_category_run_builds_its_own_index_alone(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> None:
-    """New settings of the index are for the category only: the others' indexes stay the published ones."""
-    write(tmp_path, rows)
-    run(config())
-    before = entries(tmp_path / "store")
-    report = run(config("index.seed=9"), category="shoes")
-    after = entries(tmp_path / "store")
-    assert (report.status, report.indexes_reused, report.partitions[0].reused) == ("published", 2, True)
-    assert [name for name in KINDS if before[name] != after[name]] == ["shoes"]
-    assert len(list((tmp_path / "store" / "indexes").iterdir())) == 4
-    assert [gate.name for gate in report.gates if not gate.passed] == []
 
 
 def test_a_device_that_the_encoders_do_not_use_is_refused(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from foundation.reasons import fix_of_most
-from pipeline.publish.gates.base import Comparison, SnapshotGate, most, share
+from pipeline.publish.gates.base import Comparison, SnapshotGate, enough, few, most, share
 from pipeline.report.run_report import GateResult
 
 
@@ -17,6 +17,10 @@ class Gate(SnapshotGate):
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
         degraded = comparison.new.degraded(comparison.scope)
-        value = share(degraded.total(), comparison.new.rows_in(comparison.scope))
+        bounds, rows = comparison.bounds, comparison.new.rows_in(comparison.scope)
+        value, stops = share(degraded.total(), rows), enough(degraded.total(), rows, comparison.bounds.least_rows)
         fix = f"{fix_of_most(degraded)}; if these are gone for good, raise gates.max_degraded_share"
-        yield self.result(comparison.bounds, value, most(degraded, "degraded"), fix)
+        where = most(degraded, "degraded") + few(
+            value > bounds.max_degraded_share and not stops, degraded.total(), bounds.least_rows
+        )
+        yield self.result(bounds, value, where, fix, stops)

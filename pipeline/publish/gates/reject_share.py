@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from foundation.reasons import fix_of_most
-from pipeline.publish.gates.base import Comparison, SnapshotGate, most, share
+from pipeline.publish.gates.base import Comparison, SnapshotGate, enough, few, most, share
 from pipeline.report.run_report import GateResult
 
 
@@ -17,6 +17,10 @@ class Gate(SnapshotGate):
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""
         rejects = comparison.new.rejects(comparison.scope)
-        value = share(rejects.total(), rejects.total() + comparison.new.rows_in(comparison.scope))
+        bounds, rows = comparison.bounds, rejects.total() + comparison.new.rows_in(comparison.scope)
+        value, stops = share(rejects.total(), rows), enough(rejects.total(), rows, comparison.bounds.least_rows)
         fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
-        yield self.result(comparison.bounds, value, most(rejects, "rejected"), fix)
+        where = most(rejects, "rejected") + few(
+            value > bounds.max_reject_share and not stops, rejects.total(), bounds.least_rows
+        )
+        yield self.result(bounds, value, where, fix, stops)

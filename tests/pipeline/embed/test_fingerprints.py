@@ -198,6 +198,16 @@ def test_version_sees_the_column_only(tmp_path: Path) -> None:
     assert len(set(found)) == 4
 
 
+def test_a_photo_without_a_version_is_told_by_its_file(tmp_path: Path) -> None:
+    """A version that says nothing would keep the old vector of a new photo for ever."""
+    found = []
+    for content in (b"one", b"another"):
+        (tmp_path / "a.jpg").write_bytes(content)
+        found += identities([["a.jpg"], ["a.jpg"], ["a.jpg"]], "version", tmp_path, [None, "", "1"])
+    assert found[0] == found[1] != found[3]
+    assert found[2] == found[5]
+
+
 def test_everything_that_decides_a_vector_is_in_the_encoding(tmp_path: Path) -> None:
     """Encoders, fusion, kept towers and photo limits change it; how the machine is used does not."""
 

@@ -90,7 +90,7 @@ STOPPING = {
         ["35 of 40 rows have an id", "catalog.columns.id=..."], columns={"id": lambda number: f"b{number % 5}"}
     ),
     "ids repeated": Mistake(
-        ["10 of 40 rows have an id", "remove the repeated rows"], columns={"id": lambda number: f"b{number % 30}"}
+        ["20 of 40 rows have an id", "remove the repeated rows"], columns={"id": lambda number: f"b{number % 20}"}
     ),
     "ids that are null": Mistake(
         ["an id for each product", "the column id", "each of 40 rows", "catalog.columns.id=..."],

@@ -167,13 +167,13 @@ def test_a_figure_at_its_bound_passes_and_beyond_it_fails(
     rejects: float, degraded: float, recall: float, drop: float
 ) -> None:
     """Each verdict is figure against bound, the bound itself allowed."""
-    new = manifest(shard({"a": 80}, {"a": 20}, degraded=8))
-    found = results(new, manifest(shard({"a": 100})), bounds_of(rejects, degraded, recall, drop))
+    new = manifest(shard({"a": 800}, {"a": 200}, degraded=80))
+    found = results(new, manifest(shard({"a": 1000})), bounds_of(rejects, degraded, recall, drop))
     assert found["reject_share"].passed is (rejects >= 0.2)
     assert found["degraded_share"].passed is (degraded >= 0.1)
     assert found["recall"].passed is (recall <= 0.95)
     assert found["row_drop"].passed is found["partition_row_drop"].passed is (drop >= 0.2)
-    exact = results(new, manifest(shard({"a": 100})), bounds_of(0.2, 0.1, 0.95, 0.2))
+    exact = results(new, manifest(shard({"a": 1000})), bounds_of(0.2, 0.1, 0.95, 0.2))
     assert not failed(exact)
 
 
@@ -292,6 +292,21 @@ def test_a_drop_of_few_rows_stops_nothing() -> None:
     found = results(manifest(shard({"a": 8})), manifest(shard({"a": 10})), bounds)
     assert (failed(found), found["row_drop"].value) == (set(), 0.2)
     assert "2 rows are fewer than gates.least_rows=20" in found["row_drop"].advice
+
+
+def test_a_reject_of_few_rows_stops_nothing() -> None:
+    """One row of three is an accident, as is one of three without its photo; most of them are not, however few."""
+    bounds = Bounds(max_reject_share=0.05, max_degraded_share=0.3, least_rows=20)
+    found = results(manifest(shard({"a": 2}, {"a": 1}, degraded=1)), None, bounds)
+    assert not failed(found)
+    for name in ("reject_share", "degraded_share"):
+        assert "1 rows are fewer than gates.least_rows=20, so nothing is stopped" in found[name].advice
+    assert failed(results(manifest(shard({"a": 2}, {"a": 3}, degraded=2)), None, bounds)) == {
+        "reject_share",
+        "degraded_share",
+    }
+    assert not failed(results(manifest(shard({"a": 200}, {"a": 19})), None, bounds))
+    assert failed(results(manifest(shard({"a": 200}, {"a": 20})), None, bounds)) == {"reject_share"}
 
 
 def test_the_first_snapshot_has_no_drop() -> None:
