@@ -33,7 +33,7 @@ from index_builders.fill.coarse import kmeans, two_level
 from index_builders.measure.recall import HeldOut, held_out
 from index_builders.measure.tune import tune
 from index_builders.rows.vectors_file import Kept
-from index_builders.settings import nlist_for
+from index_builders.sizes import nlist_for
 from lookup.index.partition_index import INDEX_FILE
 
 BUILD = str(Path(__file__).with_name("index_build.py"))

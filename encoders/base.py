@@ -6,8 +6,6 @@ file.
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
@@ -29,7 +27,7 @@ from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of, parts_of
 from foundation.liveness import beat
 from foundation.machine import machine_fault
-from foundation.named_types import types_in
+from foundation.named_types import spec_class, types_in
 
 _COMPUTE = ("torch", "torchcodec", "transformers", "tokenizers", "timm")  # whose versions are told of networks
 Modality = Literal["text", "image"]
@@ -209,10 +207,15 @@ def encoder_types() -> list[str]:
     return types_in(encoders.types.__path__)
 
 
+def encoder_class(name: Any) -> type[EncoderSpec]:
+    """The class `Spec` of the module that `name` names; InputError for an unknown one."""
+    spec: type[EncoderSpec] = spec_class(encoders.types, name)
+    return spec
+
+
 def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
     """The spec that YAML `fields` describe; pydantic.ValidationError, or InputError for an unknown type."""
-    spec: EncoderSpec = spec_class(encoders.types.__name__, encoder_types(), fields).model_validate(fields)
-    return spec
+    return encoder_class(fields.get("type")).model_validate(fields)
 
 
 def load(spec: EncoderSpec, device: str) -> Encoder:
@@ -256,17 +259,7 @@ def load_image(spec: EncoderSpec, device: str) -> ImageEncoder:
     return tower
 
 
-AnySpec = TypeVar("AnySpec", bound=BaseModel)
 Live = TypeVar("Live")
-
-
-def spec_class(package: str, types: Sequence[str], fields: dict[str, Any]) -> Any:
-    """The class `Spec` of the module that `fields["type"]` names in `package`."""
-    name = fields.get("type")
-    if name not in types:
-        fix = f"name a module of {package.replace('.', '/')}/ that defines Spec"
-        raise InputError(f"type: one of {', '.join(types)}", f"type: {name!r}", fix)
-    return importlib.import_module(f"{package}.{name}").Spec
 
 
 _loaded: dict[tuple[str, str], Encoder] = {}

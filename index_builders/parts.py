@@ -27,7 +27,7 @@ from index_builders.choose import choice as choose
 from index_builders.choose.choice import Choice, of_sample
 from index_builders.choose.training_reuse import Earlier, judged, near_enough, spec_of
 from index_builders.fill.compute import compute_of
-from index_builders.fill.fill import filled, write_index
+from index_builders.fill.fill import filled, finding_lists, write_index
 from index_builders.fill.merge import merge
 from index_builders.measure.equal_rows import instead
 from index_builders.measure.queries import Alone, Embed
@@ -139,14 +139,21 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
 
 
 def fill(
-    empty: faiss.Index, segments: Sequence[SegmentRef], first: int, rows: range, settings: IndexSettings, path: Path
+    learned: tuple[BuilderSpec, faiss.Index],
+    segments: Sequence[SegmentRef],
+    first: int,
+    rows: range,
+    settings: IndexSettings,
+    path: Path,
 ) -> None:
-    """Write to `path` the index `empty` with some `rows` of a partition: of `segments`, whose first row is row `first`.
+    """Write to `path` what was learned, an empty index of a spec, with some `rows` of a partition: of `segments`, whose
+    first row is row `first`.
 
     Segments are read whole, since their digests say nothing of less; IntegrityError where one differs.
     """
     with written_into(path.parent):
-        compute = compute_of(settings.device)
+        spec, empty = learned
+        compute = finding_lists(spec, compute_of(settings.device))
         blocks = (settings.metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
         write_index(filled(empty, blocks, rows.start, len(rows), compute), path)
 

@@ -1,8 +1,5 @@
 """Which index a partition gets, from its rows and dim alone: the same catalog always gets the same index, or the same
-candidates, of which `choose/choice.py` takes the one that measures best.
-
-Sources. FAISS wiki, "Guidelines to choose an index": below 1M vectors IVF with 4*sqrt(n) to 16*sqrt(n) lists. FAISS
-`ClusteringParameters::min_points_per_centroid` = 39: fewer training points than that for each centroid are too few.
+candidates, of which `choose/choice.py` takes the one that measures best. What each type asks for is in its own file.
 """
 
 from __future__ import annotations
@@ -15,22 +12,14 @@ from pydantic import BaseModel, ConfigDict, Field
 from foundation.errors import InputError
 from foundation.identity import identity_of
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec, builder_spec, builder_types
+from index_builders.base import EXACT, BuilderSpec, builder_class, builder_spec, builder_types
 from index_builders.devices import CPU_DEVICE, DEVICE
+from index_builders.sizes import PartitionSize, nlist_for
 
 AUTO = "auto"  # the `type:` of index.large that is no module: measure candidates, take the cheapest
-POINTS_PER_CENTROID = 39  # FAISS, ClusteringParameters::min_points_per_centroid
 _LEARNED_FROM = 64  # training points per centroid: 128 gave the same recall in twice the time (1M rows, IVF4096)
 _CODEWORDS = 256  # of an 8-bit codebook
-_LISTS_PER_SQRT_N = 4  # FAISS wiki: 4 to 16; the fewest train fastest, and nprobe is tuned anyway
-# Scanning a code of a bit or two a dimension costs far less than comparing a centroid, so that fewer, longer lists find
-# as much in less time, with fewer bytes of centroids: of 200,000 rows of 256 dimensions, at recall 0.95, PQ of 4 bits
-# took 68, 58, 57 and 74 us a query with 2,048, 1,024, 512 and 256 lists, 1-bit RaBitQ 128, 85, 84 and 80.
-_LISTS_OF_FAST_CODES = 1
-_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/explanation/indexes.md
-_LEAST_COMPONENTS = 16
 _KNOWN = 0.02  # bytes of an index are known before it is built, but for such a share
-_EXACT_UP_TO = 65_536  # rows up to which exact search is a candidate: 2 ms at 256 dimensions
 CHOICE = 5  # raised when another set of candidates, or another way to choose, may give another index
 _PRICES = 2  # raised when what measure/cost.py counts may give another nprobe or refine factor
 
@@ -99,7 +88,7 @@ class IndexSettings(BaseModel):
     def choose(self, rows: int, dim: int) -> BuilderSpec | None:
         """The builder for a partition of `rows` vectors of length `dim`; None: the best of `candidates`."""
         if rows < self.exact_below:
-            return builder_spec({"type": "flat"})
+            return builder_spec(EXACT)
         if self.large.get("type") == AUTO:
             unknown = sorted(set(self.large) - {"type"})
             if unknown:
@@ -108,31 +97,20 @@ class IndexSettings(BaseModel):
         if self.large.get("type") not in builder_types():
             types = ", ".join([AUTO, *builder_types()])
             raise InputError(f"type: one of {types}", f"type: {self.large.get('type')!r}", "name one of them")
-        return self._ruled(self.large, rows, dim)
+        return builder_class(self.large["type"]).sized(self._size(rows, dim), self.large)
 
     def candidates(self, rows: int, dim: int, of: int | None = None) -> list[BuilderSpec]:
         """What `auto` weighs for `rows` vectors of length `dim`, each with its rules filled in; place by place the same
         kinds as for the `of` rows that these are a sample of.
-
-        Codes that find candidates, ranked again by vectors on disk; codes good enough alone; whole vectors. Codes of
-        less than half a byte a dimension are not weighed alone: PQ of an eighth of a byte reached recall 0.43 on photo
-        crops (docs/benchmarks/index_photos.md).
         """
-        # With fewer training rows than dimensions there is no rotation to learn, see types/ivf_pq.py.
-        fast = {"type": "ivf_pq", "opq": self._trainable(rows) >= dim, "fast_scan": True, "nbits": 4}
-        finer = [{**fast, "m": dim // 2, "refine": kind} for kind in ("sq8", "fp16") if dim % 4 == 0]
-        pca = self._components(of or rows, dim) if fast["opq"] else 0
-        fewer = [{**fast, "opq": False, "pca": pca, "refine": kind} for kind in ("sq8", "fp16") if pca]
-        fields: list[dict[str, Any]] = [
-            {**fast, "refine": "sq8"},
-            *finer,
-            *fewer,
-            {"type": "ivf_rabitq", "refine": "sq8"},
-            {"type": "ivf_rabitq", "nbits": 4, "refine": "none"},
-            {"type": "ivf_sq8"},
-            {"type": "flat"} if rows <= _EXACT_UP_TO else {"type": "ivf_flat"},
-        ]
-        return list(dict.fromkeys(self._ruled(one, rows, dim) for one in fields))  # 136 / 2 is also the rule's m
+        size, whole = self._size(rows, dim), self._size(of or rows, dim)
+        kinds = sorted(map(builder_class, builder_types()), key=lambda kind: kind.rank)
+        found = (
+            spec
+            for kind in kinds
+            for spec in kind.weighed(size, whole, lambda one: self.fits(one, whole.rows, dim, 1 - _KNOWN))
+        )
+        return list(dict.fromkeys(found))  # two rules may come to the same: ivf_pq's m of 136 dimensions is 136 / 2
 
     def held_out(self, rows: int) -> int:
         """How many rows of a partition are queries: at most a quarter, so that small partitions can still train."""
@@ -143,7 +121,8 @@ class IndexSettings(BaseModel):
         chosen = self.choose(rows, dim)
         if chosen is not None and not chosen.trained:
             return 0
-        return min(self._trainable(rows), _LEARNED_FROM * max(self._nlist(rows), _CODEWORDS))
+        nlist = self.large.get("nlist") or nlist_for(rows, self._trainable(rows))
+        return min(self._trainable(rows), _LEARNED_FROM * max(nlist, _CODEWORDS))
 
     def asks_alone(self, rows: int, dim: int) -> bool:
         """Whether a partition is tuned for queries by text and photo, where there are any: not if it is exact."""
@@ -176,68 +155,14 @@ class IndexSettings(BaseModel):
             named["texts"] = texts
         return identity_of({**named, "measured": measured, "train_rows": trained})
 
-    def _ruled(self, fields: dict[str, Any], rows: int, dim: int) -> BuilderSpec:
-        """The spec of `fields`, what they leave open filled in by the rules."""
-        rules: dict[str, Any] = {}
-        if str(fields["type"]).startswith("ivf_"):
-            per_sqrt = _LISTS_OF_FAST_CODES if _scanned_fast(fields) else _LISTS_PER_SQRT_N
-            rules |= {"nlist": self._nlist(rows, per_sqrt), "seed": self.seed}
-        if fields["type"] == "ivf_pq":
-            pca = fields.get("pca")  # as it was written: the spec checks it below
-            coded = pca if isinstance(pca, int) and pca > 0 else dim
-            rules["m"] = coded if coded == pca and fields.get("fast_scan") else m_for(coded)
-        if fields.get("fast_scan"):
-            rules["nbits"] = 4
-        if fields["type"] == "hnsw":
-            rules["seed"] = self.seed
-        return builder_spec({**rules, **fields})
-
     def fits(self, spec: BuilderSpec, rows: int, dim: int, times: float = 1.0) -> bool:
         """Whether `spec` over `rows` is within `times` the bounds on bytes, as far as is known before it is built."""
         held = spec.vector_bytes(dim) + spec.shared_bytes(dim) / rows
         sizes = ((held, self.max_bytes_per_vector), (held + spec.refine_bytes(dim), self.max_disk_bytes_per_vector))
         return all(bound is None or size <= times * bound for size, bound in sizes)
 
-    def _components(self, rows: int, dim: int) -> int:
-        """Principal components that codes of half a byte each are made of, a multiple of 8; 0: too few to find by.
-
-        As many as the bounds on bytes leave room for; the fewest where there is none: what they take says how far a
-        bound must move.
-        """
-        numbers = range(8 * math.floor(_COMPONENTS * dim / 8), _LEAST_COMPONENTS - 1, -8)
-        for pca in numbers:
-            fields = {"type": "ivf_pq", "fast_scan": True, "pca": pca, "refine": "sq8"}
-            if self.fits(self._ruled(fields, rows, dim), rows, dim, 1 - _KNOWN):
-                return pca
-        return numbers[-1] if numbers else 0
+    def _size(self, rows: int, dim: int) -> PartitionSize:
+        return PartitionSize(rows, dim, self._trainable(rows), self.seed)
 
     def _trainable(self, rows: int) -> int:
         return min(self.max_train_rows, rows - self.held_out(rows))
-
-    def _nlist(self, rows: int, per_sqrt: int = _LISTS_PER_SQRT_N) -> int:
-        given: int | None = self.large.get("nlist")
-        return given or nlist_for(rows, self._trainable(rows), per_sqrt)
-
-
-def nlist_for(rows: int, train_rows: int, per_sqrt: int = _LISTS_PER_SQRT_N) -> int:
-    """A power of two: the first from `per_sqrt` * sqrt(rows) on, or the last that has 39 training points for each
-    centroid.
-    """
-    wanted = math.ceil(math.log2(per_sqrt * math.sqrt(rows)))
-    trainable = math.floor(math.log2(max(1.0, train_rows / POINTS_PER_CENTROID)))
-    return int(2 ** min(wanted, trainable))
-
-
-def _scanned_fast(fields: dict[str, Any]) -> bool:
-    """Whether codes are scanned 32 at a time, at most two bits of a dimension."""
-    return bool(fields.get("fast_scan")) or (fields["type"] == "ivf_rabitq" and fields.get("nbits", 1) == 1)
-
-
-def m_for(dim: int) -> int:
-    """Sub-quantizers: a divisor of `dim` from dim / 4 to dim / 2, a multiple of 4 (FAISS scans those fastest).
-
-    Where there is none, the smallest divisor from dim / 4 on; for a prime that is the prime itself.
-    """
-    divisors = [m for m in range(1, dim + 1) if dim % m == 0 and 4 * m >= dim]
-    preferred = [m for m in divisors if m % 4 == 0 and 2 * m <= dim]
-    return preferred[0] if preferred else divisors[0]

@@ -18,10 +18,10 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import Encoded, EncoderSpec, Modality, spec_class
+from encoders.base import Encoded, EncoderSpec, Modality
 from foundation.arrays import Mask, Vectors
 from foundation.identity import identity_of, parts_of
-from foundation.named_types import types_in
+from foundation.named_types import spec_class, types_in
 
 
 class States(NamedTuple):
@@ -159,12 +159,17 @@ def fusion_types() -> list[str]:
     return types_in(encoders.fusion.__path__)
 
 
+def fusion_class(name: Any) -> type[FusionSpec]:
+    """The class `Spec` of the module that `name` names; InputError for an unknown one."""
+    spec: type[FusionSpec] = spec_class(encoders.fusion, name)
+    return spec
+
+
 def fusion_spec(fields: dict[str, Any]) -> FusionSpec:
     """The spec that YAML `fields` describe; pydantic.ValidationError for wrong fields, InputError for an unknown
     type.
     """
-    spec: FusionSpec = spec_class(encoders.fusion.__name__, fusion_types(), fields).model_validate(fields)
-    return spec
+    return fusion_class(fields.get("type")).model_validate(fields)
 
 
 def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:

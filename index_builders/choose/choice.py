@@ -150,12 +150,12 @@ def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool =
     if within:
         best = max(within, key=lambda one: (one.point.recall, -one.disk_bytes))
         recall = math.floor(1000 * best.point.recall) / 1000
-        fixes.append(f"lower index.target_recall to {recall:g} ({described(best.spec)})")
+        fixes.append(f"lower index.target_recall to {recall:g} ({best.spec.described})")
     reaching = [one for one in figures if one.point.recall >= settings.target_recall]
     if reaching:
         least = min(reaching, key=lambda one: (_excess(one, settings), one.memory_bytes, one.disk_bytes))
-        fixes.append(f"raise {' and '.join(_over(least, settings))} ({described(least.spec)})")
-    reached = "; ".join(f"{described(one.spec)}: recall {one.point.recall:.3f}, {_bytes(one)}" for one in figures)
+        fixes.append(f"raise {' and '.join(_over(least, settings))} ({least.spec.described})")
+    reached = "; ".join(f"{one.spec.described}: recall {one.point.recall:.3f}, {_bytes(one)}" for one in figures)
     if sampled:
         reached += f" (recall measured on a sample of {figures[0].rows:,} rows; all rows will give less)"
     return GateError(_asked(settings), reached, ", or ".join(fixes) or "drop a bound of the section index")
@@ -168,7 +168,7 @@ def refused(one: Trial, settings: IndexSettings) -> GateError | None:
     if not over:
         return None
     asked = f"an index {_asked_bytes(settings)}"
-    return GateError(asked, f"{described(one.spec)}: {_bytes(figure)}", f"raise {' and '.join(over)}")
+    return GateError(asked, f"{one.spec.described}: {_bytes(figure)}", f"raise {' and '.join(over)}")
 
 
 def too_slow(p50_ms: float, curve: Sequence[CurvePoint], settings: IndexSettings) -> GateError:
@@ -181,16 +181,6 @@ def too_slow(p50_ms: float, curve: Sequence[CurvePoint], settings: IndexSettings
         fixes.append(f"lower index.target_recall to {recall:g}, where a query took {fast[-1].ms:.2f} ms")
     came = f"{p50_ms:.2f} ms (this is a time: on a busy machine, try again)"
     return GateError(f"a median query of at most {settings.max_query_ms:g} ms", came, ", or ".join(fixes))
-
-
-def described(spec: BuilderSpec) -> str:
-    """A spec in a few words: `ivf_rabitq, nbits 1, refine sq8`."""
-    fields = spec.model_dump()
-    words = [spec.type]
-    words += [name.replace("_", " ") for name in ("opq", "fast_scan") if fields.get(name)]
-    words += [f"{name} {fields[name]}" for name in ("pca", "m", "nbits") if fields.get(name)]
-    kind = spec.refined[0]
-    return ", ".join(words + ([f"refine {kind}"] if kind != "none" else []))
 
 
 def _weighed(

@@ -10,22 +10,21 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from index_builders.base import BuilderSpec
+from index_builders.base import MULTIPLICATIONS, BuilderSpec
 from index_builders.choose.choice import CHOOSE_ROWS, KNOWN_TO
 from index_builders.rows.training_set import CODE_ROWS
 from index_builders.rows.vectors_file import ROWS, whole_blocks
 from index_builders.settings import IndexSettings
-from index_builders.types.ivf_pq import OPQ_POINTS
 
 _CANDIDATE_BYTES = 24e6  # that tuning holds of each thread: scores and positions of 500 queries by 1,000 candidates
 _ROW_BYTES = 100  # of a row's id, its hash and its place while ids are compared
 _FIXED_BYTES = 30e6
-_SPEED = 2.0e10  # multiplications a second of one thread, AMD Zen 4: training, assigning, exact search
-_SINGLE_SPEED = 4e9  # the same where a query alone is compared with every row: memory is the bound
+_SINGLE_SPEED = (
+    4e9  # multiplications a second of one thread where a query alone is compared with every row: memory is the bound
+)
 _PASSES = 4  # of held-out queries over all rows, many at a time, where all are compared: tuned, settled, proved, told
 _INDEX_SECONDS = 0.1  # of an index however small: files written and flushed, opened again, checked
 _TUNE_SECONDS = 0.5  # of an index, for each 64 dimensions
-_OPQ_SECONDS = 0.035  # of each sub-quantizer; see types/ivf_pq.py for on how many rows
 
 
 @dataclass(frozen=True)
@@ -114,16 +113,8 @@ def _thread_bytes(dim: int) -> float:
 
 
 def _build_seconds(spec: BuilderSpec, settings: IndexSettings, rows: int, dim: int) -> float:
-    fields = spec.model_dump()
-    nlist, learned = int(fields.get("nlist", 0)), settings.train_rows(rows, dim)
-    rounds = 10 * nlist**0.5 + nlist if nlist else 0
-    multiplied = dim * (learned * rounds + settings.held_out(rows) * rows) + spec.coded(dim) * rows * nlist
-    if spec.type == "hnsw":
-        multiplied += rows * dim * 2.0 * fields["ef_construction"] * fields["m"]
-    exact = (
-        settings.held_out(rows) * rows * dim * (_PASSES / _SPEED + 1 / _SINGLE_SPEED) if spec.type == "flat" else 0.0
-    )
-    rotated = _OPQ_SECONDS * fields["m"] * min(1.0, learned / OPQ_POINTS) if fields.get("opq") else 0.0
-    return (
-        _INDEX_SECONDS + multiplied / _SPEED + exact + rotated + _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
-    )
+    built = spec.build_seconds(rows, settings.train_rows(rows, dim), dim)
+    compared = settings.held_out(rows) * rows * dim
+    exact = _PASSES / MULTIPLICATIONS + 1 / _SINGLE_SPEED if spec.exact else 0.0
+    tuned = _TUNE_SECONDS * dim / 64 * min(1.0, rows / CHOOSE_ROWS)
+    return _INDEX_SECONDS + built + compared * (1 / MULTIPLICATIONS + exact) + tuned

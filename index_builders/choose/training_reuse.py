@@ -24,7 +24,7 @@ from foundation.arrays import Vectors
 from foundation.errors import InputError, IntegrityError
 from foundation.identity import identity_of
 from index_builders.base import BuilderSpec, builder_spec
-from index_builders.choose.choice import described, refused
+from index_builders.choose.choice import refused
 from index_builders.devices import CPU_DEVICE
 from index_builders.fill.threads import threads
 from index_builders.measure.cost import list_sizes
@@ -110,7 +110,7 @@ def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim
             if "nlist" in one.model_dump() and one.model_copy(update={"nlist": lists}) == spec:
                 now = one.model_dump()["nlist"]
                 return f"nlist: {now:,} by rule for {rows:,} rows, {lists:,} for {training.then.rows:,} when trained"
-        return f"the parent's index, {described(spec)}, is not what the settings name for {rows:,} rows"
+        return f"the parent's index, {spec.described}, is not what the settings name for {rows:,} rows"
     return None
 
 

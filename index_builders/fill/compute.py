@@ -55,9 +55,9 @@ class Gpu(Compute):
 
     @contextmanager
     def adding(self, index: faiss.Index) -> Iterator[None]:
-        """See Compute.adding. Not for RaBitQ: it asks for each row's centroid alone, which a GPU answers slowly."""
+        """See Compute.adding."""
         ivf: Any = faiss.try_extract_index_ivf(index)
-        if ivf is None or isinstance(ivf, faiss.IndexIVFRaBitQFastScan):
+        if ivf is None:
             yield
             return
         held = ivf.quantizer

@@ -13,10 +13,16 @@ import faiss
 import numpy as np
 
 from foundation.arrays import Vectors
+from index_builders.base import BuilderSpec
 from index_builders.fill.compute import CPU, Compute
 from index_builders.fill.threads import threads
 
 _WRITE_BYTES = 1 << 20
+
+
+def finding_lists(spec: BuilderSpec, compute: Compute) -> Compute:
+    """Where rows of an index of `spec` find their lists, of a build whose products are computed by `compute`."""
+    return compute if spec.gpu_finds_lists else CPU
 
 
 def filled(

@@ -53,15 +53,12 @@ def cost_of(spec: BuilderSpec, dim: int) -> Cost:
     return Cost(code, opened, _ROTATED * dim * coded if spec.rotates else 0.0, ROW_NS * coded, dim)
 
 
-def scanned(index: PartitionIndex, xq: Vectors, nprobe: int) -> tuple[float, float]:
-    """Lists that a query of `xq` (nq, d) float32 opens with this nprobe, and codes that it looks at, in the mean: more
-    where these hold so few that a search widens.
-
-    For hnsw an estimate: each of efSearch rows shows its neighbours, about half of them for the first time.
+def scanned(index: PartitionIndex, spec: BuilderSpec, xq: Vectors, nprobe: int) -> tuple[float, float]:
+    """Lists of an index of `spec` that a query of `xq` (nq, d) float32 opens with this nprobe, and codes that it looks
+    at, in the mean: more where these hold so few that a search widens.
     """
     if not index.nlist:
-        hnsw = getattr(index.faiss_index, "hnsw", None)
-        return 0.0, float(index.rows if hnsw is None else min(index.rows, nprobe * hnsw.nb_neighbors(0) / 2))
+        return 0.0, spec.compared(index.rows, nprobe)
     asked = index.metric.stored(xq)
     if isinstance(index.faiss_index, faiss.IndexPreTransform):
         with threads(1):

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundation.arrays import Positions
-from index_builders.base import BuilderSpec, builder_spec
+from index_builders.base import EXACT, BuilderSpec, builder_spec
 from index_builders.rows.training_set import TrainingSet
 from index_builders.rows.vectors_file import ROWS, Kept
 
@@ -60,7 +60,7 @@ def instead(spec: BuilderSpec, kept: Kept, learned_from: TrainingSet) -> tuple[B
         why = f"{alike:,} rows are equal, {spec.type} finds its way among {spec.most_alike:,} at most"
     else:
         return spec, ""
-    return builder_spec({"type": "flat"}), f"searched exactly: {why}"
+    return builder_spec(EXACT), f"searched exactly: {why}"
 
 
 def _parts(positions: Positions) -> list[Positions]:

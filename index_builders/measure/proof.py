@@ -141,12 +141,10 @@ def _asked(search: Callable[[Vectors], tuple[Vectors, Positions]], xq: Vectors) 
 def _reconstruction_error(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut) -> float | None:
     """mean |x - decoded x|^2 / mean |x|^2 of the held-out rows by their codes.
 
-    None for what FAISS 1.15 does not decode: fast-scan codes end the process, RaBitQ's come back without their scale.
+    None for what FAISS does not decode.
     """
-    if spec.type in ("flat", "ivf_flat", "hnsw"):
-        return 0.0
-    if spec.type == "ivf_rabitq" or spec.model_dump().get("fast_scan"):
-        return None
+    if spec.decoding != "code":
+        return 0.0 if spec.decoding == "vector" else None
     x = index.metric.stored(queries.xq[is_row(queries)])
     with threads(1):
         decoded = index.faiss_index.sa_decode(index.faiss_index.sa_encode(x))

@@ -14,7 +14,7 @@ import numpy.typing as npt
 
 from foundation.arrays import Positions
 from index_builders.base import BuilderSpec
-from index_builders.fill.fill import filled, write_index
+from index_builders.fill.fill import filled, finding_lists, write_index
 from index_builders.measure.equal_rows import firsts, instead
 from index_builders.measure.queries import Alone, asked
 from index_builders.measure.recall import HeldOut
@@ -143,7 +143,9 @@ def trial(
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
         empty = spec.empty(learned_from, kept.dim, kept.metric) if learned is None else learned
-        write_index(filled(empty, kept.blocks(), rows=len(kept), compute=kept.compute), files["index"])
+        write_index(
+            filled(empty, kept.blocks(), rows=len(kept), compute=finding_lists(spec, kept.compute)), files["index"]
+        )
     files |= _write_refine(kept, spec, folder)
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, factor)
@@ -160,7 +162,7 @@ def exact(spec: BuilderSpec, kept: Kept, ids: Path, folder: Path) -> Trial:
     files = {"index": folder / INDEX_FILE, "ids": ids}
     nothing = TrainingSet(kept.at(np.empty(0, np.int64)), kept.metric, kept.compute)
     empty = spec.empty(nothing, kept.dim, kept.metric)
-    write_index(filled(empty, kept.blocks(), rows=len(kept), compute=kept.compute), files["index"])
+    write_index(filled(empty, kept.blocks(), rows=len(kept), compute=finding_lists(spec, kept.compute)), files["index"])
     promised = Unmeasured(str(folder), kept.dim, len(kept), kept.metric.value, 0, 0)
     each = files["index"].stat().st_size / len(kept)
     point = CurvePoint(nprobe=0, recall=1.0, ms=0.0)

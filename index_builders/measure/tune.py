@@ -127,7 +127,7 @@ def _points(
     index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, cost: Cost, nprobe: int, cheapest: float
 ) -> list[CurvePoint]:
     """One search with `nprobe`, and what each refine factor makes of it that costs little more than `cheapest`."""
-    hits, (lists, seen) = queries.k + 1, scanned(index, queries.xq, nprobe)
+    hits, (lists, seen) = queries.k + 1, scanned(index, spec, queries.xq, nprobe)
 
     def spent(factor: int) -> float:
         few = index.candidates_for(hits, factor)

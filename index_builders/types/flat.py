@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from foundation.metric import Metric
-from index_builders.base import ROW_NS, BuilderSpec
+from index_builders.base import ROW_NS, BuilderSpec, Decoding
+from index_builders.sizes import EXACT_UP_TO, PartitionSize
 
 if TYPE_CHECKING:
     import faiss
@@ -18,8 +20,26 @@ class Spec(BuilderSpec):
 
     trained: ClassVar[bool] = False
     exact: ClassVar[bool] = True
+    rank: ClassVar[int] = 4
 
     type: Literal["flat"] = "flat"
+
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples."""
+        return [cls()]
+
+    @classmethod
+    def weighed(
+        cls, size: PartitionSize, whole: PartitionSize, within: Callable[[BuilderSpec], bool]
+    ) -> Sequence[BuilderSpec]:
+        """See BuilderSpec.weighed: while comparing every row takes no longer than looking for some."""
+        return [cls()] if size.rows <= EXACT_UP_TO else []
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding."""
+        return "vector"
 
     def nanoseconds(self, dim: int) -> tuple[float, float]:
         """See BuilderSpec.nanoseconds."""

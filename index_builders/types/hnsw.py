@@ -7,12 +7,13 @@ Where more rows are equal than a row has neighbours, nothing leads on from them:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec
+from index_builders.base import MULTIPLICATIONS, BuilderSpec, Decoding
 
 if TYPE_CHECKING:
     import faiss
@@ -25,11 +26,22 @@ class Spec(BuilderSpec):
 
     trained: ClassVar[bool] = False
     mergeable: ClassVar[bool] = False
+    words: ClassVar[tuple[str, ...]] = ("m",)
 
     type: Literal["hnsw"] = "hnsw"
     m: int = Field(32, ge=4, le=256, description="neighbours of a row in the graph; twice as many on its lowest level")
     ef_construction: int = Field(200, ge=8, le=2000, description="rows kept while a row's neighbours are looked for")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the levels")
+
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples."""
+        return [cls(m=16, ef_construction=40)]
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding."""
+        return "vector"
 
     @property
     def most_alike(self) -> int | None:
@@ -39,6 +51,16 @@ class Spec(BuilderSpec):
     def nanoseconds(self, dim: int) -> tuple[float, float]:
         """See BuilderSpec.nanoseconds."""
         return 60 + 0.14 * dim, 0.0  # each row lies elsewhere in memory
+
+    def compared(self, rows: int, nprobe: int) -> float:
+        """See BuilderSpec.compared. An estimate: each of efSearch rows shows its 2 m neighbours, half for the first
+        time.
+        """
+        return float(min(rows, nprobe * self.m))
+
+    def build_seconds(self, rows: int, learned: int, dim: int) -> float:
+        """See BuilderSpec.build_seconds: each row is compared with all neighbours of those that are kept."""
+        return rows * dim * 2.0 * self.ef_construction * self.m / MULTIPLICATIONS
 
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes: the row, where its links begin, twice m links and one, its level."""

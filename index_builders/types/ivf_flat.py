@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec
+from index_builders.base import BuilderSpec, Decoding
+from index_builders.sizes import EXACT_UP_TO, PartitionSize
 
 if TYPE_CHECKING:
     import faiss
@@ -19,10 +21,28 @@ class Spec(BuilderSpec):
     """IndexIVFFlat: 4 dim + 8 bytes a vector."""
 
     trained: ClassVar[bool] = True
+    rank: ClassVar[int] = 5
 
     type: Literal["ivf_flat"] = "ivf_flat"
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
+
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples."""
+        return [cls(nlist=8)]
+
+    @classmethod
+    def weighed(
+        cls, size: PartitionSize, whole: PartitionSize, within: Callable[[BuilderSpec], bool]
+    ) -> Sequence[BuilderSpec]:
+        """See BuilderSpec.weighed: where `flat` is not."""
+        return [cls.sized(size, {})] if size.rows > EXACT_UP_TO else []
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding."""
+        return "vector"
 
     def nanoseconds(self, dim: int) -> tuple[float, float]:
         """See BuilderSpec.nanoseconds."""

@@ -11,14 +11,17 @@ would take tell more about these (FAISS's `PCAR`; with 4 bits for each component
 
 from __future__ import annotations
 
+import math
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
 from foundation.errors import InputError
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec, RefineKind
+from index_builders.base import BuilderSpec, Decoding, RefineKind
 from index_builders.refusals import refuse_few
+from index_builders.sizes import LISTS_OF_FAST_CODES, LISTS_PER_SQRT_N, PartitionSize
 
 if TYPE_CHECKING:
     import faiss
@@ -30,9 +33,12 @@ if TYPE_CHECKING:
 # rounds on 16,384 points, from 40 of k-means, and within 0.008 of their share of true neighbours among 40, 80 and 160
 # candidates: 60,000 clustered rows and photo crops, 128 and 256 dimensions, codes of 1 and 2 bits a dimension.
 _OPQ_ROUNDS = 8
-OPQ_POINTS = 8_192
+_OPQ_POINTS = 8_192
 _OPQ_FIRST = 10
+_OPQ_SECONDS = 0.035  # of each sub-quantizer, on so many rows
 _PCA_POINTS = 16_384
+_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/indexes.md
+_LEAST_COMPONENTS = 16
 
 
 class Spec(BuilderSpec):
@@ -40,6 +46,8 @@ class Spec(BuilderSpec):
 
     version: ClassVar[int] = 4
     trained: ClassVar[bool] = True
+    rank: ClassVar[int] = 1
+    words: ClassVar[tuple[str, ...]] = ("opq", "fast_scan", "pca", "m", "nbits")
 
     type: Literal["ivf_pq"] = "ivf_pq"
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
@@ -67,6 +75,51 @@ class Spec(BuilderSpec):
             raise ValueError("opq or pca: each is a rotation of its own")
         return self
 
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples: codes of 8 bits and of 4, scanned fast and not, each rotation."""
+        pca = 3 * dim // 4
+        return [
+            cls(nlist=8, m=dim // 2, nbits=4),
+            cls(nlist=8, m=dim // 4, opq=True),
+            cls(nlist=8, m=dim // 2, nbits=4, opq=True, fast_scan=True, refine="sq8"),
+            cls(nlist=8, m=pca, nbits=4, pca=pca, fast_scan=True),
+        ]
+
+    @classmethod
+    def rules(cls, fields: Mapping[str, Any], size: PartitionSize) -> dict[str, Any]:
+        """See BuilderSpec.rules."""
+        pca, fast = fields.get("pca"), bool(fields.get("fast_scan"))  # as they were written: the spec checks them
+        coded = pca if isinstance(pca, int) and pca > 0 else size.dim
+        m = coded if coded == pca and fast else m_for(coded)
+        return {**super().rules(fields, size), "m": m, **({"nbits": 4} if fast else {})}
+
+    @classmethod
+    def lists_per_sqrt(cls, fields: Mapping[str, Any]) -> int:
+        """See BuilderSpec.lists_per_sqrt."""
+        return LISTS_OF_FAST_CODES if fields.get("fast_scan") else LISTS_PER_SQRT_N
+
+    @classmethod
+    def weighed(
+        cls, size: PartitionSize, whole: PartitionSize, within: Callable[[BuilderSpec], bool]
+    ) -> Sequence[BuilderSpec]:
+        """See BuilderSpec.weighed: codes that find candidates, ranked again by vectors on disk.
+
+        Codes of less than half a byte a dimension are not weighed alone: PQ of an eighth of a byte reached recall 0.43
+        on photo crops (docs/benchmarks/index_photos.md).
+        """
+        # With fewer training rows than dimensions there is no rotation to learn.
+        fast: dict[str, Any] = {"opq": size.trainable >= size.dim, "fast_scan": True, "nbits": 4}
+        finer = [{**fast, "m": size.dim // 2, "refine": kind} for kind in ("sq8", "fp16") if size.dim % 4 == 0]
+        pca = _components(whole, within) if fast["opq"] else 0
+        fewer = [{**fast, "opq": False, "pca": pca, "refine": kind} for kind in ("sq8", "fp16") if pca]
+        return [cls.sized(size, one) for one in ({**fast, "refine": "sq8"}, *finer, *fewer)]
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding: of FAISS 1.15, decoding fast-scan codes ends the process."""
+        return "nothing" if self.fast_scan else "code"
+
     @property
     def refined(self) -> tuple[RefineKind, int | None]:
         """See BuilderSpec.refined."""
@@ -84,6 +137,11 @@ class Spec(BuilderSpec):
     def nanoseconds(self, dim: int) -> tuple[float, float]:
         """See BuilderSpec.nanoseconds."""
         return (0.02 * self.m, 450.0) if self.fast_scan else (4.5 + 0.38 * self.m, 400 + 1.5 * self.coded(dim))
+
+    def build_seconds(self, rows: int, learned: int, dim: int) -> float:
+        """See BuilderSpec.build_seconds."""
+        rotated = _OPQ_SECONDS * self.m * min(1.0, learned / _OPQ_POINTS) if self.opq else 0.0
+        return super().build_seconds(rows, learned, dim) + rotated
 
     def vector_bytes(self, dim: int) -> float:
         """See BuilderSpec.vector_bytes."""
@@ -146,13 +204,36 @@ class Spec(BuilderSpec):
 
         opq, trial = faiss.OPQMatrix(dim, self.m), faiss.ProductQuantizer(dim, self.m, 4)
         self._configure(trial)
-        opq.pq, opq.niter, opq.niter_pq_0, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_FIRST, OPQ_POINTS
+        opq.pq, opq.niter, opq.niter_pq_0, opq.max_train_points = trial, _OPQ_ROUNDS, _OPQ_FIRST, _OPQ_POINTS
         opq.train(xt)
         return opq
 
     def _configure(self, pq: Any) -> None:
         pq.cp.seed = self.seed
         pq.cp.min_points_per_centroid = 1  # settings.py sees to enough points; FAISS would only print to stderr
+
+
+def m_for(dim: int) -> int:
+    """Sub-quantizers: a divisor of `dim` from dim / 4 to dim / 2, a multiple of 4 (FAISS scans those fastest).
+
+    Where there is none, the smallest divisor from dim / 4 on; for a prime that is the prime itself.
+    """
+    divisors = [m for m in range(1, dim + 1) if dim % m == 0 and 4 * m >= dim]
+    preferred = [m for m in divisors if m % 4 == 0 and 2 * m <= dim]
+    return preferred[0] if preferred else divisors[0]
+
+
+def _components(whole: PartitionSize, within: Callable[[BuilderSpec], bool]) -> int:
+    """Principal components that codes of half a byte each are made of, a multiple of 8; 0: too few to find by.
+
+    As many as the bounds on bytes leave room for; the fewest where there is none: what they take says how far a
+    bound must move.
+    """
+    numbers = range(8 * math.floor(_COMPONENTS * whole.dim / 8), _LEAST_COMPONENTS - 1, -8)
+    for pca in numbers:
+        if within(Spec.sized(whole, {"fast_scan": True, "pca": pca, "refine": "sq8"})):
+            return pca
+    return numbers[-1] if numbers else 0
 
 
 def _principal(xt: Vectors, components: int) -> Any:

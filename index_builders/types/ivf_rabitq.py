@@ -6,12 +6,14 @@ to 0.7 at 256 dimensions), four bits well (0.93 to 0.945); refine vectors find t
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec, RefineKind
+from index_builders.base import BuilderSpec, Decoding, RefineKind
+from index_builders.sizes import LISTS_OF_FAST_CODES, LISTS_PER_SQRT_N, PartitionSize
 
 if TYPE_CHECKING:
     import faiss
@@ -24,6 +26,9 @@ class Spec(BuilderSpec):
 
     version: ClassVar[int] = 2
     trained: ClassVar[bool] = True
+    gpu_finds_lists: ClassVar[bool] = False  # each row's centroid is asked for alone, which a GPU answers slowly
+    rank: ClassVar[int] = 2
+    words: ClassVar[tuple[str, ...]] = ("nbits",)
 
     type: Literal["ivf_rabitq"] = "ivf_rabitq"
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
@@ -33,6 +38,28 @@ class Spec(BuilderSpec):
         None, ge=1, le=1000, description="candidates per hit that are ranked again; null: tuned to the target recall"
     )
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering and of the rotation")
+
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples."""
+        return [cls(nlist=8), cls(nlist=8, nbits=4, refine="none"), cls(nlist=8, nbits=9)]
+
+    @classmethod
+    def lists_per_sqrt(cls, fields: Mapping[str, Any]) -> int:
+        """See BuilderSpec.lists_per_sqrt: few for codes of one bit, which are scanned 32 at a time."""
+        return LISTS_OF_FAST_CODES if fields.get("nbits", 1) == 1 else LISTS_PER_SQRT_N
+
+    @classmethod
+    def weighed(
+        cls, size: PartitionSize, whole: PartitionSize, within: Callable[[BuilderSpec], bool]
+    ) -> Sequence[BuilderSpec]:
+        """See BuilderSpec.weighed: one bit finds candidates, four are good enough alone."""
+        return [cls.sized(size, one) for one in ({"refine": "sq8"}, {"nbits": 4, "refine": "none"})]
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding: FAISS 1.15 gives RaBitQ's vectors back without their scale."""
+        return "nothing"
 
     @property
     def refined(self) -> tuple[RefineKind, int | None]:

@@ -6,12 +6,14 @@ clustered vectors and on 193k photo crops, 256 dimensions).
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Literal, Self
 
 from pydantic import Field
 
 from foundation.metric import Metric
-from index_builders.base import BuilderSpec, RefineKind
+from index_builders.base import BuilderSpec, Decoding, RefineKind
+from index_builders.sizes import PartitionSize
 
 if TYPE_CHECKING:
     import faiss
@@ -26,6 +28,7 @@ class Spec(BuilderSpec):
 
     version: ClassVar[int] = 2
     trained: ClassVar[bool] = True
+    rank: ClassVar[int] = 3
 
     type: Literal["ivf_sq8"] = "ivf_sq8"
     nlist: int = Field(ge=1, description="inverted lists = coarse centroids")
@@ -34,6 +37,23 @@ class Spec(BuilderSpec):
         None, ge=1, le=1000, description="candidates per hit that are ranked again; null: tuned to the target recall"
     )
     seed: int = Field(1234, ge=0, lt=2**31, description="seed of the clustering")
+
+    @classmethod
+    def examples(cls, dim: int) -> Sequence[Self]:
+        """See BuilderSpec.examples."""
+        return [cls(nlist=8)]
+
+    @classmethod
+    def weighed(
+        cls, size: PartitionSize, whole: PartitionSize, within: Callable[[BuilderSpec], bool]
+    ) -> Sequence[BuilderSpec]:
+        """See BuilderSpec.weighed: good enough alone."""
+        return [cls.sized(size, {})]
+
+    @property
+    def decoding(self) -> Decoding:
+        """See BuilderSpec.decoding."""
+        return "code"
 
     @property
     def refined(self) -> tuple[RefineKind, int | None]:

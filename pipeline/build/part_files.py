@@ -113,12 +113,12 @@ def task_of(part: Part) -> Task:
 def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
     """Fill one part, its file in the store."""
     began, task = time.perf_counter(), task_of(part)
-    _, empty, _ = _learned(store, task)
+    learning, empty, _ = _learned(store, task)
     rows = range(part.first, part.end)
     first, segments = read_rows(store, part.path, part.name, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
-        fill(empty, segments, first, rows, settings, path)
+        fill((learning.spec, empty), segments, first, rows, settings, path)
         file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
     return Filled(part.part, file.path, file.bytes, file.rows, file.blake3, time.perf_counter() - began)
 

@@ -5,25 +5,25 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
-from encoders.base import EncoderSpec, Modality, encoder_spec, encoder_types, spec_class
-from encoders.fusion.base import FusionSpec, fusion_spec, fusion_types
+from encoders.base import EncoderSpec, Modality, encoder_class, encoder_spec, encoder_types
+from encoders.fusion.base import FusionSpec, fusion_class, fusion_spec, fusion_types
 from foundation.errors import InputError
 from foundation.metric import Metric
-from index_builders.base import builder_types
+from index_builders.base import builder_class
 from index_builders.settings import AUTO, IndexSettings
 from pipeline.config.layers import Tree, nearest
 from pipeline.config.yaml_files import Problem, shown
 
 Fields = dict[str, Any]
 
-SPECS: dict[str, tuple[str, Callable[[], list[str]]]] = {  # key of a spec -> its package and the types there
-    "encoders.text": ("encoders.types", encoder_types),
-    "encoders.image": ("encoders.types", encoder_types),
-    "fusion": ("encoders.fusion", fusion_types),
-    "index.large": ("index_builders.types", builder_types),  # or auto, which is no module
+SPECS: dict[str, Callable[[Any], type[BaseModel]]] = {  # key of a spec -> its class, by its `type`
+    "encoders.text": encoder_class,
+    "encoders.image": encoder_class,
+    "fusion": fusion_class,
+    "index.large": builder_class,  # or auto, which is no module
 }
 
 
@@ -35,11 +35,7 @@ def checked_tower(modality: Modality) -> Callable[[Any], Fields | None]:
             return None
         spec: EncoderSpec = _spec(value, encoder_spec, encoder_types)
         if modality not in spec.modalities:
-            able = [
-                name
-                for name in encoder_types()
-                if modality in spec_class("encoders.types", [name], {"type": name}).modalities
-            ]
+            able = [name for name in encoder_types() if modality in encoder_class(name).modalities]
             raise PydanticCustomError(
                 "modality", "an encoder of {wanted}: {able}", {"wanted": modality, "able": ", ".join(able)}
             )
@@ -104,15 +100,9 @@ def _metric_problems(fusion: FusionSpec, encoders: Tree, index: Any) -> Iterator
             f"{Metric.INNER_PRODUCT}, because fusion.type is {fusion.type}: its items are shorter where a modality is "
             f"missing, and {metric} would put them first"
         )
-        able = ", ".join(name for name in fusion_types() if _unit(name))
+        able = ", ".join(name for name in fusion_types() if fusion_class(name).unit_items)
         fix = f"set index.metric={Metric.INNER_PRODUCT}, or a fusion whose items are of unit length: {able}"
         yield Problem("index.metric", shown(metric), expected, fix)
-
-
-def _unit(name: str) -> bool:
-    """Whether items of fusions of the type `name` are of unit length."""
-    spec: type[FusionSpec] = spec_class("encoders.fusion", [name], {"type": name})
-    return spec.unit_items
 
 
 def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
@@ -123,16 +113,11 @@ def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
             expected = f"an encoder, because fusion.type is {fusion.type}"
             yield Problem(key, "null", expected, "name one, or set fusion.type=concat, which works with one tower")
         elif spec is not None and fusion.reads_states and not spec.gives_states:
-            able = [name for name in encoder_types() if _gives(name, modality)]
+            kinds = {name: encoder_class(name) for name in encoder_types()}
+            able = [name for name, kind in kinds.items() if kind.gives_states and modality in kind.modalities]
             expected = f"an encoder with states of tokens or patches, which {fusion.type} reads: {', '.join(able)}"
             fix = "choose one of these, or set fusion.type=transformer, which reads vectors only"
             yield Problem(f"{key}.type", shown(spec.type), expected, fix)
-
-
-def _gives(name: str, modality: Modality) -> bool:
-    """Whether encoders of the type `name` give states of `modality`."""
-    spec: type[EncoderSpec] = spec_class("encoders.types", [name], {"type": name})
-    return spec.gives_states and modality in spec.modalities
 
 
 def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:
@@ -145,10 +130,9 @@ def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:
 
 def fields_of(key: str, value: Fields) -> list[str]:
     """The fields that the spec at dotted `key` may have, given its `type`."""
-    package, types = SPECS[key]
     if key == "index.large" and value.get("type") == AUTO:
         return ["type"]
-    return list(spec_class(package, types(), value).model_fields)
+    return list(SPECS[key](value.get("type")).model_fields)
 
 
 def _spec(value: Any, parse: Callable[[Fields], Any], types: Callable[[], list[str]]) -> Any:

@@ -16,6 +16,7 @@ import pyarrow.compute as pc
 
 from encoders.base import EncoderSpec
 from foundation.errors import InputError
+from index_builders.base import builder_class
 from index_builders.choose.forecast import IndexForecast, forecast
 from index_builders.rows.ids import ids_bytes
 from index_builders.rows.vectors_file import part_count, whole_blocks
@@ -240,7 +241,7 @@ def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
         fix = "lower catalog.max_photo_pixels" if photos else "write the catalog in smaller row groups"
     else:
         why = f"the index of partition {name}, {worst.rows:,} rows, built alone on one thread"
-        learned = set(worst.types) - {"flat", "hnsw"}
+        learned = any(builder_class(name).trained for name in worst.types)
         fix = "lower index.max_train_rows, or name an index.large.type of smaller codes" if learned else ""
     needed = math.ceil(max(embed, build) / 1e7) / 100  # upwards, so that who sets what is named is let through
     return InputError(

@@ -8,7 +8,6 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import faiss
 import numpy as np
@@ -20,7 +19,7 @@ from pydantic import ValidationError
 
 from foundation.errors import InputError, IntegrityError, VitrineError
 from foundation.metric import Metric
-from index_builders.base import builder_spec, builder_types
+from index_builders.base import BuilderSpec, builder_spec, builder_types
 from index_builders.build import BuiltIndex, build, index_name
 from index_builders.fill.fill import filled
 from index_builders.fill.threads import threads
@@ -30,10 +29,13 @@ from index_builders.rows import shards
 from index_builders.rows.shards import SegmentRef
 from index_builders.rows.training_set import TrainingSet
 from index_builders.rows.vectors_file import Kept, exact_neighbours
-from index_builders.settings import IndexSettings, m_for, nlist_for
+from index_builders.settings import IndexSettings
+from index_builders.sizes import PartitionSize, nlist_for
+from index_builders.types.ivf_pq import m_for
 from lookup.index.partition_index import PartitionIndex
 from lookup.store.fields import FileRef
 from lookup.store.index_record import IndexRecord
+from tests.support.examples import index_examples, named
 
 DIM = 16
 
@@ -103,28 +105,18 @@ def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) 
 
 # --- every index type ---
 
-OPTIONS: dict[str, dict[str, Any]] = {
-    "ivf_flat": {"nlist": 8},
-    "ivf_pq": {"nlist": 8, "m": 8, "nbits": 4},
-    "ivf_pq of fast_scan": {"type": "ivf_pq", "nlist": 8, "m": 8, "nbits": 4, "opq": True, "fast_scan": True},
-    "ivf_pq of pca": {"type": "ivf_pq", "nlist": 8, "m": 6, "nbits": 4, "pca": 12, "fast_scan": True},
-    "ivf_rabitq": {"nlist": 8},
-    "ivf_rabitq of 4 bits": {"type": "ivf_rabitq", "nlist": 8, "nbits": 4, "refine": "fp16"},
-    "ivf_sq8": {"nlist": 8},
-}
-
 
 def test_the_folder_has_index_types() -> None:
-    """The contract below runs over every module of the folder, of which there are some."""
+    """The contract below runs over every module of the folder, of which there are some, each under its own name."""
     assert {"flat", "hnsw", "ivf_flat", "ivf_pq", "ivf_rabitq", "ivf_sq8"} <= set(builder_types())
+    assert {spec.type for spec in index_examples(DIM)} == set(builder_types())
 
 
-@pytest.mark.parametrize("name", [*builder_types(), *(name for name in OPTIONS if " " in name)])
-def test_contract(name: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize("spec", index_examples(DIM), ids=named)
+def test_contract(spec: BuilderSpec, tmp_path: Path) -> None:
     """Any type: same rows, same bytes, with 1 and 2 threads; every row finds itself; a recall floor; YAML."""
-    fields = {"type": name, **OPTIONS.get(name, {})}
-    spec = builder_spec(fields)
-    assert builder_spec(spec.model_dump(mode="json")) == spec
+    fields = spec.model_dump(mode="json")
+    assert builder_spec(fields) == spec
     assert len(spec.identity) == 64
     with pytest.raises(ValidationError):
         builder_spec({**fields, "nonsense": 1})
@@ -142,6 +134,25 @@ def test_contract(name: str, tmp_path: Path) -> None:
     assert result.type == spec.type
     assert result.recall >= 0.9
     assert (opened.search(xb, 1)[1][:, 0] == np.arange(900)).mean() > 0.99
+
+
+@pytest.mark.parametrize("spec", index_examples(DIM), ids=named)
+def test_what_a_type_says_of_itself_is_so(spec: BuilderSpec) -> None:
+    """Its prices are above 0, its rules make a spec of its name alone, and rows are decoded to what it says."""
+    assert spec.nanoseconds(DIM)[0] > 0
+    assert (spec.nanoseconds(DIM)[1] > 0) == (spec.lists > 0)
+    assert 0 < spec.compared(900, 16) <= 900
+    assert 0 <= spec.build_seconds(900, 400, DIM) < spec.build_seconds(1800, 800, DIM) + 1e-12
+    assert type(spec).sized(PartitionSize(20_000, DIM, 19_000, 5), {}).model_dump().get("seed", 5) == 5
+    xb = clustered(900)
+    index = filled(spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), [xb])
+    if spec.decoding == "vector":
+        if spec.lists:
+            faiss.extract_index_ivf(index).make_direct_map()
+        np.testing.assert_array_equal(index.reconstruct_n(0, 900), xb)
+    elif spec.decoding == "code":
+        error = float(((index.sa_decode(index.sa_encode(xb)) - xb) ** 2).sum(axis=1).mean())
+        assert 0 < error < 0.2
 
 
 def test_unknown_type_is_named() -> None:

@@ -12,7 +12,7 @@ import fsspec
 import pytest
 
 from index_builders import build
-from index_builders.base import builder_types
+from index_builders.base import builder_class, builder_types
 from index_builders.choose import choice as choose
 from index_builders.parts import Partition, SoFar, fill, finish, learn, parts_of
 from index_builders.rows import vectors_file as kept
@@ -62,13 +62,13 @@ def filled(monkeypatch: pytest.MonkeyPatch) -> list[range]:
 
 @pytest.mark.parametrize("kind", builder_types())
 def test_parts_make_the_index_of_one_go(catalog: Path, tmp_path: Path, kind: str, filled: list[range]) -> None:
-    """Every type gives the same files and figures; all but hnsw, which cannot be merged, by way of parts."""
+    """Every type gives the same files and figures; those that can be merged, by way of parts."""
     large = f"index.large={{type: {kind}}}"
     for name, rows in (("one", 10**6), ("parts", 700)):
         check_ended_well(run_titles(catalog, tmp_path / name, *SMALL, large, f"run.part_rows={rows}"), tmp_path / name)
     assert proved(tmp_path / "parts") == proved(tmp_path / "one")
     assert index_of(tmp_path / "one").type == kind
-    expected = [range(at, min(at + 700, ROWS)) for at in range(0, ROWS, 700)] if kind != "hnsw" else []
+    expected = [range(at, min(at + 700, ROWS)) for at in range(0, ROWS, 700)] if builder_class(kind).mergeable else []
     assert sorted(filled, key=lambda rows: rows.start) == expected
 
 
@@ -103,7 +103,8 @@ def test_parts_of_the_real_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     learning, empty = learn(partition, SoFar(), tmp_path)
     parts = [tmp_path / f"part{number}" for number in range(2)]
     for part, inside in zip(parts, rows, strict=True):
-        fill(learn(partition, SoFar(), tmp_path)[1], segments, 0, inside, chosen, part)
+        again, other = learn(partition, SoFar(), tmp_path)
+        fill((again.spec, other), segments, 0, inside, chosen, part)
     found = finish(partition, learning, empty, parts, many)
     assert isinstance(found, build.BuiltIndex)
     for name in found.files.values():

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from encoders.base import Encoded, Encoder, ImageEncoder, TextEncoder, encoder_spec, encoder_types, spec_class
+from encoders.base import Encoded, Encoder, ImageEncoder, TextEncoder, encoder_class, encoder_spec, encoder_types
 from encoders.networks.device import Room
 from encoders.networks.states import encode_with_states
 from encoders.types import dual, hf_text, timm_image
@@ -69,7 +69,7 @@ def of_photos(encoder: ImageEncoder) -> list[Any]:
 
 def test_each_encoder_says_whether_it_has_states() -> None:
     """The three made of networks have states; the others raise when they are asked."""
-    specs = {name: spec_class("encoders.types", [name], {"type": name}) for name in encoder_types()}
+    specs = {name: encoder_class(name) for name in encoder_types()}
     assert {name for name, spec in specs.items() if spec.gives_states} == {"dual", "hf_text", "timm_image"}
     with pytest.raises(InputError, match="gives the states"):
         Hashed().load("cpu").encode_states(["a"])

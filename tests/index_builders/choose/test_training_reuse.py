@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from foundation.metric import Metric
-from index_builders.base import builder_spec, builder_types
+from index_builders.base import BuilderSpec
 from index_builders.choose.training_reuse import emptied, why_anew
 from index_builders.fill.fill import filled, write_index
 from index_builders.rows.training_set import TrainingSet
@@ -23,6 +23,7 @@ from lookup.store.index_record import TrainingFigures
 from lookup.store.manifest import Manifest
 from tests.contract.test_index_builders import clustered
 from tests.support.command import vitrine
+from tests.support.examples import index_examples, named
 from tests.support.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, last_run, night, titles, training_of
 from tests.support.stores import manifest_of
 
@@ -43,27 +44,21 @@ def parent(first: Path, tmp_path: Path) -> Path:
 
 # --- the trained part of a file ---
 
-TRAINED = [
-    *({"type": name, "nlist": 8} for name in ("ivf_flat", "ivf_sq8", "ivf_rabitq")),
-    {"type": "ivf_rabitq", "nlist": 8, "nbits": 4},
-    {"type": "ivf_pq", "nlist": 8, "m": 8},
-    {"type": "ivf_pq", "nlist": 8, "m": 8, "nbits": 4, "opq": True, "fast_scan": True},
-    {"type": "ivf_pq", "nlist": 8, "m": 12, "nbits": 4, "pca": 12, "fast_scan": True},
-]
+TRAINED = [spec for spec in index_examples(16) if spec.trained]
 
 
-def test_every_type_that_learns_is_emptied_below() -> None:
-    """A new type with lists must be put to the test below."""
-    ruled = (IndexSettings(exact_below=512, large={"type": name}).choose(5000, 16) for name in builder_types())
-    assert {spec.type for spec in ruled if spec and spec.trained} == {fields["type"] for fields in TRAINED}
+def test_there_are_types_that_learn() -> None:
+    """The walk below has some; what has lists learns these."""
+    assert len(TRAINED) > 4
+    assert all(spec.trained for spec in index_examples(16) if spec.lists)
 
 
 @pytest.mark.parametrize("metric", list(Metric))
-@pytest.mark.parametrize("fields", TRAINED, ids=str)
-def test_an_emptied_index_is_what_was_learned(tmp_path: Path, fields: dict[str, Any], metric: Metric) -> None:
+@pytest.mark.parametrize("spec", TRAINED, ids=named)
+def test_an_emptied_index_is_what_was_learned(tmp_path: Path, spec: BuilderSpec, metric: Metric) -> None:
     """Filled with the same rows it has the bytes of the file that it came from, and with others those of a new one."""
     xb = metric.stored(clustered(900))
-    learn = builder_spec(fields).empty
+    learn = spec.empty
     sample = TrainingSet(xb[:600], metric)
     write_index(filled(learn(sample, 16, metric), [xb]), tmp_path / "first")
     assert emptied(tmp_path / "first").ntotal == 0

@@ -12,22 +12,16 @@ import pytest
 
 from foundation.errors import InputError, VitrineError
 from foundation.metric import Metric
-from index_builders.base import builder_spec
+from index_builders.base import BuilderSpec
 from index_builders.fill.compute import CPU, compute_of
-from index_builders.fill.fill import filled, write_index
+from index_builders.fill.fill import filled, finding_lists, write_index
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from tests.support.command import run_titles, told, write_titles
+from tests.support.examples import index_examples, named, with_lists
 
 DIM = 32
-SPECS: list[dict[str, Any]] = [
-    {"type": "ivf_flat", "nlist": 16},
-    {"type": "ivf_sq8", "nlist": 16},
-    {"type": "ivf_pq", "nlist": 16, "m": 8},
-    {"type": "ivf_pq", "nlist": 16, "m": 8, "nbits": 4, "fast_scan": True, "opq": True},
-    {"type": "ivf_pq", "nlist": 16, "m": 8, "nbits": 4, "fast_scan": True, "pca": 8},
-    {"type": "ivf_rabitq", "nlist": 16},
-]
+SPECS = [with_lists(spec, 16) for spec in index_examples(DIM) if spec.lists]
 
 
 class Card:
@@ -66,14 +60,16 @@ def rows(n: int = 3000) -> np.ndarray:
 
 
 @pytest.mark.parametrize("metric", [Metric.INNER_PRODUCT, Metric.L2])
-@pytest.mark.parametrize("fields", SPECS, ids=lambda fields: "-".join(map(str, fields.values())))
+@pytest.mark.parametrize("spec", SPECS, ids=named)
 def test_a_card_that_computes_alike_gives_the_same_file(
-    fields: dict[str, Any], metric: Metric, card: Card, tmp_path: Path
+    spec: BuilderSpec, metric: Metric, card: Card, tmp_path: Path
 ) -> None:
     """Trained and filled there, the index holds the same, and its own quantizer again."""
-    x, spec = rows(), builder_spec(fields)
+    x = rows()
     for name, compute in (("cpu", CPU), ("gpu", compute_of("cuda"))):
-        index = filled(spec.empty(TrainingSet(x[:2000], metric, compute), DIM, metric), [x], compute=compute)
+        index = filled(
+            spec.empty(TrainingSet(x[:2000], metric, compute), DIM, metric), [x], compute=finding_lists(spec, compute)
+        )
         write_index(index, tmp_path / name)
     assert (tmp_path / "cpu").read_bytes() == (tmp_path / "gpu").read_bytes()
     assert card.copied > 2

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,29 +11,27 @@ import pytest
 
 import lookup
 from foundation.errors import IntegrityError
-from index_builders.base import builder_types
+from index_builders.base import BuilderSpec
 from index_builders.fill.fill import write_index
 from tests.contract.test_index_builders import built, clustered
 from tests.support.command import told, vitrine
+from tests.support.examples import index_examples, named, with_lists
 from tests.support.nights import SMALL, index_of, last_run, night, titles
 
-FIELDS: dict[str, dict[str, Any]] = {"ivf_pq": {"m": 8, "nbits": 4, "nlist": 32}, "hnsw": {}, "flat": {}}
-TRAINED = [name for name in builder_types() if name != "flat"]
+TRAINED = [with_lists(spec, 32) for spec in index_examples(32) if not spec.exact]
 
 
-def built_of(folder: Path, rows: list[str], kind: str, **fields: Any) -> Any:
-    """A run on `rows` with index.large of this type; the index of its only partition."""
-    large = {"type": kind, **FIELDS.get(kind, {"nlist": 32}), **fields}
-    words = ", ".join(f"{name}: {value}" for name, value in large.items())
-    done = night(folder, rows, *SMALL, f"index.large={{{words}}}")
+def built_of(folder: Path, rows: list[str], large: dict[str, Any]) -> Any:
+    """A run on `rows` with this index.large; the index of its only partition."""
+    done = night(folder, rows, *SMALL, f"index.large={json.dumps(large)}")
     assert done.exit_code == 0, done.stderr
     return index_of(folder)
 
 
-@pytest.mark.parametrize("kind", TRAINED)
-def test_nearly_equal_products_are_searched_exactly(tmp_path: Path, kind: str) -> None:
+@pytest.mark.parametrize("spec", TRAINED, ids=named)
+def test_nearly_equal_products_are_searched_exactly(tmp_path: Path, spec: BuilderSpec) -> None:
     """Of 1,990 equal products and 10 others each is found by its own words; record, log and inspect say why flat."""
-    index = built_of(tmp_path, ["red dress"] * 1990 + ["green ball", "blue mug"] * 5, kind)
+    index = built_of(tmp_path, ["red dress"] * 1990 + ["green ball", "blue mug"] * 5, spec.model_dump(mode="json"))
     assert index.type == "flat"
     assert index.note.startswith("searched exactly: ")
     assert index.note in (last_run(tmp_path) / "log.txt").read_text()
@@ -48,7 +47,7 @@ def test_nearly_equal_products_are_searched_exactly(tmp_path: Path, kind: str) -
 def test_lists_are_made_of_what_differs(tmp_path: Path) -> None:
     """1,500 equal products and 500 others: as many lists as asked for, and each of the others is found by its words."""
     others = titles(500)
-    index = built_of(tmp_path, ["steel pan"] * 1500 + others, "ivf_flat")
+    index = built_of(tmp_path, ["steel pan"] * 1500 + others, {"type": "ivf_flat", "nlist": 32})
     assert (index.type, index.note) == ("ivf_flat", "")
     assert index.train_rows < 600
     reader = lookup.open(str(tmp_path / "store"))
@@ -59,7 +58,7 @@ def test_lists_are_made_of_what_differs(tmp_path: Path) -> None:
 
 def test_fewer_lists_where_fewer_products_differ(tmp_path: Path) -> None:
     """2,800 products of 200 titles: 16 lists instead of 256, with the reason."""
-    index = built_of(tmp_path, titles(200) * 14, "ivf_sq8", nlist=256)
+    index = built_of(tmp_path, titles(200) * 14, {"type": "ivf_sq8", "nlist": 256})
     assert (index.type, index.parameters["nlist"]) == ("ivf_sq8", 16)
     assert index.note.startswith("16 lists: ")
 

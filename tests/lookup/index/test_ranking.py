@@ -16,24 +16,16 @@ from hypothesis import strategies as st
 
 import lookup
 from foundation.metric import Metric
-from index_builders.base import builder_types
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.search import Reader
 from tests.support.command import run_titles, vitrine
+from tests.support.examples import index_examples
 from tests.support.nights import titles
 from tests.support.stores import manifest_of
 
-# Fields that a type needs, and more ways to build it; types without any are built by rule.
-MORE: dict[str, list[dict[str, Any]]] = {
-    "ivf_pq": [
-        {"m": 8, "nbits": 4},
-        {"m": 8, "nbits": 4, "opq": True, "fast_scan": True, "refine": "sq8"},
-        {"m": 12, "nbits": 4, "pca": 12, "fast_scan": True, "refine": "none"},
-    ],
-    "ivf_rabitq": [{}, {"nbits": 4, "refine": "none"}],
-}
-WAYS = [{"type": name, **fields} for name in builder_types() for fields in MORE.get(name, [{}])]
+WAYS = [spec.model_dump(mode="json") for spec in index_examples(32)]
+WAYS.append({"type": "ivf_pq", "m": 12, "nbits": 4, "pca": 12, "fast_scan": True, "refine": "none"})
 ORDINARY, NEARLY, FEW = 700, 600, 30
 ALL = ORDINARY + NEARLY + FEW
 TEXTS = ("red dress", "steel lid 9", "green ball")

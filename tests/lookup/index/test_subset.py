@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import faiss
 import numpy as np
@@ -12,7 +11,6 @@ import pytest
 
 from foundation.errors import InputError
 from foundation.metric import Metric
-from index_builders.base import builder_spec, builder_types
 from index_builders.measure.trial import Rows, Trial, drawn_by, trial
 from index_builders.rows.vectors_file import Kept
 from index_builders.settings import IndexSettings
@@ -22,24 +20,13 @@ from lookup.index.subset import reach, search_subset, subset_of
 from tests.contract.test_index_builders import DIM, clustered
 from tests.lookup.index.test_partition_index import write_ids
 from tests.support.bounded import at_once
+from tests.support.examples import index_examples, named, with_lists
 
 N, K, TARGET = 8000, 10, 0.95
-CODED: dict[str, Any] = {"nlist": 64}
-TYPES: dict[str, dict[str, Any]] = {
-    "flat": {},
-    "hnsw": {"m": 8, "ef_construction": 40},
-    "ivf_flat": CODED,
-    "ivf_sq8": CODED,
-    "ivf_pq": {**CODED, "m": 8, "nbits": 4},
-    "ivf_pq of fast_scan": {**CODED, "m": 8, "nbits": 4, "opq": True, "fast_scan": True, "refine": "sq8"},
-    "ivf_pq of pca": {**CODED, "m": 12, "nbits": 4, "pca": 12, "fast_scan": True, "refine": "fp16"},
-    "ivf_rabitq": CODED,
-    "ivf_rabitq of 4 bits": {**CODED, "nbits": 4, "refine": "none"},
-}
-ESTIMATED = {"ivf_sq8": 0.97, "ivf_rabitq of 4 bits": 0.85}  # ranked by codes alone: recall with every row looked at
-ROUNDED = {"ivf_pq of fast_scan", "ivf_rabitq"}  # by refine vectors of a byte a dimension
+SPECS = {named(spec): with_lists(spec, 64) for spec in index_examples(DIM)}
 XB = clustered(N)
 XQ = clustered(N + 60)[N:] + np.float32(0.05)
+FIRST = {spec.type: name for name, spec in reversed(SPECS.items())}  # type -> the name of its first example
 
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
@@ -52,7 +39,31 @@ def rows_of(folder: Path, metric: Metric = Metric.INNER_PRODUCT) -> Rows:
 
 def made(name: str, rows: Rows, folder: Path) -> Trial:
     folder.mkdir()
-    return trial(builder_spec({"type": name.split()[0], **TYPES[name]}), rows, TARGET, folder)
+    return trial(SPECS[name], rows, TARGET, folder)
+
+
+def by_codes_alone(name: str) -> bool:
+    """Whether nothing ranks candidates but what codes say of them."""
+    return SPECS[name].refined[0] == "none" and SPECS[name].decoding != "vector"
+
+
+def rounded(name: str) -> bool:
+    """Whether candidates are ranked by refine vectors of a byte a dimension."""
+    return SPECS[name].refined[0] == "sq8"
+
+
+def least(index: PartitionIndex, name: str, kept: np.ndarray) -> float:
+    """The recall that there must be with every kept row looked at: of codes alone what is found by the decoded rows,
+    or where FAISS decodes none of them 0.85.
+    """
+    if not by_codes_alone(name):
+        return 1
+    if SPECS[name].decoding == "nothing":
+        return 0.85
+    faiss_index = index.faiss_index
+    decoded = faiss_index.sa_decode(faiss_index.sa_encode(XB))
+    order = np.argsort(-np.where(kept, XQ @ decoded.T, -np.inf), axis=1)[:, : min(K, int(kept.sum()))]
+    return recall(np.pad(order, ((0, 0), (0, K - order.shape[1])), constant_values=-1), kept, true_scores()) - 0.01
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +72,7 @@ def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PartitionInde
     faiss.omp_set_num_threads(1)
     folder = tmp_path_factory.mktemp("indexes")
     rows, found = rows_of(folder), dict[str, PartitionIndex]()
-    for name in TYPES:
+    for name in SPECS:
         one = made(name, rows, folder / name)
         point = one.tuned.point
         found[name] = replace(one.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
@@ -104,19 +115,21 @@ def recall(positions: np.ndarray, mask: np.ndarray, scores: np.ndarray, rounding
     return float((np.take_along_axis(scores, found, 1) >= least[:, None] - rounding).mean())
 
 
-def test_every_type_is_held_against_brute_force() -> None:
-    """The tests below know every module of index_builders/."""
-    assert {name.split()[0] for name in TYPES} == set(builder_types())
+def test_every_way_to_rank_is_held_against_brute_force() -> None:
+    """The tests below have types whose hits are exact, rounded, and ranked by codes alone, decoded and not."""
+    alone = [spec.decoding for name, spec in SPECS.items() if by_codes_alone(name)]
+    assert set(alone) >= {"code", "nothing"}
+    assert 0 < sum(map(rounded, SPECS)) < len(SPECS) - len(alone)
 
 
 @pytest.mark.parametrize("kept", [at_random(0.01), at_random(0.001), region(0.01), region(0.001)])
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", SPECS)
 def test_rare_values_have_true_hits(indexes: dict[str, PartitionIndex], name: str, kept: np.ndarray) -> None:
     """With 1% and 0.1% of the rows, all over and in one region: the true k best, but for what codes round."""
     index, scores = indexes[name], true_scores()
     found, positions = search_subset(index, XQ, K, None, subset_of(index, kept))
-    exact = name not in ESTIMATED and name not in ROUNDED
-    assert recall(positions, kept, scores, 1e-6 if exact else 0.004) >= ESTIMATED.get(name, 1)
+    exact = not by_codes_alone(name) and not rounded(name)
+    assert recall(positions, kept, scores, 1e-6 if exact else 0.004) >= least(index, name, kept)
     there = positions >= 0
     assert (found[:, 1:] <= found[:, :-1]).all()
     if exact:
@@ -125,7 +138,7 @@ def test_rare_values_have_true_hits(indexes: dict[str, PartitionIndex], name: st
 
 
 @pytest.mark.parametrize("kept", [at_random(0.5), at_random(0.1), region(0.5), region(0.1)])
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", SPECS)
 def test_many_rows_reach_the_recall_that_all_have(
     indexes: dict[str, PartitionIndex], name: str, kept: np.ndarray, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -137,23 +150,23 @@ def test_many_rows_reach_the_recall_that_all_have(
     if index.nlist and len(only) > 1000:  # 800 are fewer than the candidates of coarse codes: all are scored anyway
         assert reach(index, only, K, index.nprobe).lists > 0
     positions = search_subset(index, XQ, K, None, only)[1]
-    assert recall(positions, kept, true_scores(), 1e-6) >= min(TARGET, ESTIMATED.get(name, 1)) - 0.05
+    assert recall(positions, kept, true_scores(), 1e-6) >= min(TARGET, least(index, name, kept)) - 0.05
 
 
 @pytest.mark.parametrize("metric", Metric)
-@pytest.mark.parametrize("name", ["flat", "hnsw", "ivf_flat", "ivf_pq", "ivf_rabitq"])
+@pytest.mark.parametrize("name", [name for name in FIRST.values() if not by_codes_alone(name)])
 def test_every_metric_has_true_hits(name: str, metric: Metric, tmp_path: Path) -> None:
     """Inner product, cosine and squared distance, of rows of unequal length too."""
     index = made(name, rows_of(tmp_path, metric), tmp_path / "index").index
     index = replace(index, nprobe=min(4, index.widest), refine_factor=index.refine_factor and 4)
     kept = at_random(0.01)
     found, positions = search_subset(index, XQ, K, None, subset_of(index, kept))
-    scores, rounding = true_scores(metric), 0.01 if name == "ivf_rabitq" else 1e-5  # one has codes of a byte
+    scores, rounding = true_scores(metric), 0.01 if rounded(name) else 1e-5  # one has codes of a byte
     assert recall(positions, kept, scores, rounding) == 1
     np.testing.assert_allclose(found, np.take_along_axis(scores, positions, 1), atol=2 * rounding)
 
 
-@pytest.mark.parametrize("name", TYPES)
+@pytest.mark.parametrize("name", SPECS)
 def test_all_rows_none_and_few(indexes: dict[str, PartitionIndex], name: str) -> None:
     """A filter that keeps all changes nothing; of one that keeps none nothing comes; of three, three."""
     index = indexes[name]
@@ -171,7 +184,7 @@ def test_all_rows_none_and_few(indexes: dict[str, PartitionIndex], name: str) ->
     assert np.isneginf(scores[:, 3:]).all()
 
 
-@pytest.mark.parametrize("name", [name for name in TYPES if "ivf" in name])
+@pytest.mark.parametrize("name", [name for name, spec in SPECS.items() if spec.lists])
 def test_as_many_hits_as_there_are_come_whatever_nprobe_says(indexes: dict[str, PartitionIndex], name: str) -> None:
     """With nprobe 1 and k as large as what is kept, every kept row comes."""
     index, kept = indexes[name], at_random(0.02)
@@ -184,7 +197,7 @@ def test_as_many_hits_as_there_are_come_whatever_nprobe_says(indexes: dict[str, 
 
 def test_how_far_a_search_goes_is_counted(indexes: dict[str, PartitionIndex], monkeypatch: pytest.MonkeyPatch) -> None:
     """Few rows are all scored; of many, as many are looked at as tuned; where they crowd, four times as many."""
-    refined, codes = indexes["ivf_rabitq"], indexes["ivf_sq8"]
+    refined, codes = indexes[FIRST["ivf_rabitq"]], indexes[FIRST["ivf_sq8"]]
     assert reach(refined, subset_of(refined, at_random(0.001)), K, 8).lists == 0
     monkeypatch.setattr(onlys, "_SQ8", (1e9, 0.0))
     every = np.ones(N, np.bool_)
@@ -203,7 +216,7 @@ def test_how_far_a_search_goes_is_counted(indexes: dict[str, PartitionIndex], mo
 
 def test_a_mask_of_other_rows_is_refused(indexes: dict[str, PartitionIndex]) -> None:
     """Its length is that of the index; k and nprobe are held to the same bounds as without a filter."""
-    index = indexes["ivf_flat"]
+    index = indexes[FIRST["ivf_flat"]]
     with pytest.raises(InputError, match=f"shape \\({N},\\)"):
         subset_of(index, np.ones(N - 1, np.bool_))
     for k, nprobe in ((0, None), (3, 0), (3, 65)):
@@ -215,7 +228,7 @@ def test_a_mask_of_other_rows_is_refused(indexes: dict[str, PartitionIndex]) -> 
 
 def test_threads_do_not_disturb_each_other(indexes: dict[str, PartitionIndex]) -> None:
     """Concurrent searches with unequal filters give each the answer it gets alone, whoever made the filter."""
-    index = indexes["ivf_pq"]
+    index = indexes[FIRST["ivf_pq"]]
     filters = [subset_of(index, at_random(share)) for share in (0.001, 0.3)]
     alone = [search_subset(index, XQ, K, None, only)[1] for only in filters]
     wrong: list[int] = []

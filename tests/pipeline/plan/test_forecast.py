@@ -19,7 +19,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from foundation.metric import Metric
-from index_builders.base import builder_spec, builder_types
+from index_builders.base import BuilderSpec, builder_types
 from index_builders.choose.forecast import forecast
 from index_builders.fill.fill import filled
 from index_builders.rows.training_set import TrainingSet
@@ -27,21 +27,11 @@ from index_builders.settings import IndexSettings
 from pipeline.build import stage as build_stage
 from pipeline.embed import stage as embed_stage
 from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
+from tests.support.examples import index_examples, named
 from tests.support.stores import manifest_of
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
 SMALL = ("index.exact_below=512", "index.held_out_queries=100")
-SHAPES: list[dict[str, Any]] = [
-    {"type": "flat"},
-    {"type": "ivf_flat", "nlist": 8},
-    {"type": "ivf_sq8", "nlist": 8},
-    {"type": "ivf_pq", "nlist": 8, "m": 16},
-    {"type": "ivf_pq", "nlist": 8, "m": 16, "nbits": 4, "fast_scan": True, "opq": True},
-    {"type": "ivf_pq", "nlist": 8, "m": 24, "nbits": 4, "fast_scan": True, "pca": 24},
-    {"type": "ivf_rabitq", "nlist": 8},
-    {"type": "ivf_rabitq", "nlist": 8, "nbits": 4},
-    {"type": "hnsw", "m": 16, "ef_construction": 20},
-]
 
 
 @pytest.fixture(scope="module")
@@ -61,17 +51,13 @@ def planned(catalog: Path, store: Path, *more: str) -> Any:
     return json.loads(done.stdout)
 
 
-def test_every_type_is_shaped() -> None:
-    """A new index type is held against its bytes too."""
-    assert {shape["type"] for shape in SHAPES} == set(builder_types())
-
-
-@pytest.mark.parametrize("fields", SHAPES, ids=lambda fields: "-".join(map(str, fields.values())))
-@pytest.mark.parametrize("dim", [48, 160])
-def test_bytes_are_those_of_the_file(fields: dict[str, Any], dim: int) -> None:
+@pytest.mark.parametrize(
+    ("dim", "spec"),
+    [pytest.param(dim, spec, id=f"{dim}-{named(spec)}") for dim in (48, 160) for spec in index_examples(dim)],
+)
+def test_bytes_are_those_of_the_file(dim: int, spec: BuilderSpec) -> None:
     """What a type says that its rows and its learning take is what FAISS writes, within 2%."""
     x = np.random.default_rng(1).standard_normal((6000, dim)).astype(np.float32)
-    spec = builder_spec(fields)
     index = filled(spec.empty(TrainingSet(x[:2000], Metric.INNER_PRODUCT), dim, Metric.INNER_PRODUCT), [x])
     written = len(faiss.serialize_index(index))
     assert len(x) * spec.vector_bytes(dim) + spec.shared_bytes(dim) == pytest.approx(written, rel=0.02)
