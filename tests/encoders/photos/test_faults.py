@@ -13,8 +13,8 @@ from PIL import Image
 from encoders.photos import decoder_process
 from encoders.photos import pixels as photo_pixels
 from lookup.store.store import Store
-from tests.encoders.photos.test_work import huge, ran, saved, tried
 from tests.support.command import told, vitrine
+from tests.support.photo_runs import huge, ran, saved, tried
 from tests.support.stores import manifest_of
 
 SMALL = {"small.png": saved(Image.new("RGB", (41, 31), "blue"), "PNG")}

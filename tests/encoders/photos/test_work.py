@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 import os
 import signal
 import struct
@@ -12,10 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
-from click.testing import Result
 from PIL import Image
 
 from encoders.networks.jpeg import decode_photo
@@ -24,18 +20,10 @@ from encoders.photos.decode import FORMATS, PhotoError, PhotoLimits, claimed_pix
 from encoders.photos.decoder_process import decode_apart
 from encoders.photos.work import is_unbounded
 from tests.support.command import told, vitrine
+from tests.support.photo_runs import huge, ran, saved
 from tests.support.stores import manifest_of
 
 LIMITS = PhotoLimits()
-PHOTOS = ("catalog.image=image_link", "catalog.text=[title]", "catalog.attributes=[title]", "catalog.partition=null")
-OPEN = ("gates.max_degraded_share=1", "gates.max_reject_share=1", "gates.min_recall=0")
-
-
-def saved(image: Image.Image, kind: str, **options: Any) -> bytes:
-    """The bytes of an image file."""
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def scan_bomb(scans: int, side: int = 2000) -> bytes:
@@ -52,23 +40,6 @@ def line_bomb(width: int = 12_000_000) -> bytes:
     header = struct.pack("<IiiHHIIiiII", 40, width, 2, 1, 8, 1, len(data), 0, 0, 256, 0)
     at = 14 + len(header) + len(palette)
     return b"BM" + struct.pack("<IHHI", at + len(data), 0, 0, at) + header + palette + data
-
-
-def tried(folder: Path, photos: dict[str, bytes], *more: str) -> Result:
-    """A run over products with these photos, and one good one."""
-    photos = {**photos, "good.png": saved(Image.new("RGB", (40, 30), "red"), "PNG")}
-    for name, raw in photos.items():
-        (folder / name).write_bytes(raw)
-    names = list(photos)
-    table = {"id": names, "title": [f"red dress {name}" for name in names], "image_link": names}
-    pq.write_table(pa.table(table), folder / "a.parquet")
-    where = (f"catalog.path={folder / 'a.parquet'}", f"catalog.image_root={folder}", f"store.path={folder / 'store'}")
-    return vitrine("run", "-c", "configs/weightless.yaml", *where, *PHOTOS, *OPEN, *more)
-
-
-def ran(folder: Path, photos: dict[str, bytes], *more: str) -> tuple[int, dict[str, int]]:
-    """(exit code, degraded by reason) of the same."""
-    return tried(folder, photos, *more).exit_code, dict(manifest_of(folder / "store").degraded())
 
 
 def test_a_jpeg_of_many_scans_costs_its_row_the_photo(tmp_path: Path) -> None:
@@ -198,11 +169,6 @@ def test_a_forked_process_has_its_own() -> None:
         os._exit(0 if right else 1)
     assert decode(raw, LIMITS).shape == (30, 40, 3)
     assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
-
-
-def huge(kind: str, width: int, height: int) -> bytes:
-    """A photo of one colour, small as a file whatever its size; 1 bit a pixel where the format has that."""
-    return saved(Image.new("1" if kind in ("PNG", "TIFF") else "L", (width, height), 1), kind)
 
 
 @pytest.mark.nightly  # gigabytes

@@ -17,53 +17,14 @@ from encoders.networks.pixels import Frames
 from encoders.photos.decode import PhotoLimits, decode
 from encoders.types.dual import FAMILIES
 from foundation.errors import InputError
+from tests.support.odd_photos import FLOORS, TEXTS, files, on_white
 from tests.support.tiny_models import DUALS, clip
-
-TEXTS = [
-    "red dress",
-    "a",
-    "红色连衣裙",
-    "!?",
-    " ",
-    "",
-    "blue shirt " * 40,
-    "T恤 2024",
-    "red dress",
-    "white socks for men",
-]
-FLOORS = {"fp32": 0.9999, "bf16": 0.999}
 
 
 @pytest.fixture(scope="module", params=DUALS)
 def folder(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A tiny model of each family."""
     return DUALS[request.param](tmp_path_factory.mktemp("dual") / request.param)
-
-
-def files() -> list[bytes]:
-    """Photos as files: wide, high, small, grey, with alpha, a line; each with structure, as photos have."""
-    rng = np.random.default_rng(11)
-    drawn = []
-    for mode, size in [("RGB", (90, 60)), ("RGB", (33, 70)), ("L", (64, 64)), ("RGBA", (50, 41)), ("RGB", (12, 9))]:
-        channels = len(mode)
-        coarse = Image.fromarray(rng.integers(0, 256, (4, 5, channels), dtype=np.uint8).squeeze(), mode)
-        drawn.append(coarse.resize(size, Image.Resampling.BICUBIC))
-    drawn.append(Image.fromarray(rng.integers(0, 256, (3, 31, 3), dtype=np.uint8)))
-    encoded = []
-    for image in drawn:
-        image.save(file := io.BytesIO(), "PNG")
-        encoded.append(file.getvalue())
-    return encoded
-
-
-def on_white(raw: bytes) -> Image.Image:
-    """What a viewer shows: Pillow's own composition, where the file has alpha."""
-    image = Image.open(io.BytesIO(raw))
-    if image.mode != "RGBA":
-        return image.convert("RGB")
-    white = Image.new("RGB", image.size, "white")
-    white.paste(image, mask=image.getchannel("A"))
-    return white
 
 
 def reference(folder: Path) -> tuple[Any, Any, Any]:

@@ -15,7 +15,7 @@ from encoders.base import ImageEncoder, TextEncoder, encoder_spec, load_image, l
 from encoders.models.folders import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS
 from encoders.photos.decode import PhotoLimits, decode
 from foundation.errors import InputError
-from tests.encoders.types.test_dual import FLOORS, TEXTS, files, on_white
+from tests.support.odd_photos import FLOORS, TEXTS, files, on_white
 from tests.support.tiny_models import clip, open_clip_model
 
 open_clip = pytest.importorskip("open_clip", reason="needs the extra open-clip")

@@ -26,7 +26,7 @@ from lookup.late import search_late
 from lookup.search import Reader
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
-from tests.lookup.test_search import assert_same, embed, read_flat
+from tests.support.brute_force import assert_same, embed, read_flat
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of
 

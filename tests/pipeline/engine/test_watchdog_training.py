@@ -10,9 +10,9 @@ import pytest
 
 from encoders.training import fusion_trainer, trainer
 from foundation import liveness
-from tests.pipeline.engine.test_watchdog import Forked, forked
-from tests.pipeline.train.test_fusion import CONFIG, WEIGHTLESS
 from tests.support.command import overrides, told, vitrine
+from tests.support.forked_commands import Forked, forked
+from tests.support.trainings import CONFIG, WEIGHTLESS
 
 # What a training imports while it is watched: seconds, on a busy machine.
 IMPORTS = """

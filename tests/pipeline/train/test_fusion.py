@@ -19,13 +19,11 @@ from tests.contract.test_fusions import LEARNED
 from tests.support.command import overrides, told, vitrine
 from tests.support.stores import digests, manifest_of
 from tests.support.tiny_models import clip
+from tests.support.trainings import CONFIG, QUICK_FUSION, WEIGHTLESS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-CONFIG = "configs/demo.yaml"
 BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image"))
-WEIGHTLESS = ("encoders.text={type: hashed_text, dim: 256}", "encoders.image={type: photo_descriptors}")
-QUICK = [f"train_fusion.{setting}" for setting in ("epochs=4", "batch=32", "width=32", "evaluate_every=8")]
 each_type = pytest.mark.parametrize("kind", LEARNED)
 
 
@@ -35,14 +33,14 @@ def fusions(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, P
     root, found = tmp_path_factory.mktemp("fusions"), {}
     for kind in LEARNED:
         words = ("train", "fusion", "-c", CONFIG, "--out", root / kind, "--json")
-        done = vitrine(*words, *overrides(demo, root / "store", f"fusion.type={kind}", *BUILTIN, *QUICK))
+        done = vitrine(*words, *overrides(demo, root / "store", f"fusion.type={kind}", *BUILTIN, *QUICK_FUSION))
         assert done.exit_code == 0, done.stderr
         made = json.loads(done.stdout)
         assert made["products"] + made["held_out"] == 120
         assert made["left_out"] == {}
         assert 0 <= made["recall"] <= 1
         assert max(made["scales"].values()) == 1
-        again = vitrine(*words, *overrides(demo, root / "store", f"fusion.type={kind}", *BUILTIN, *QUICK))
+        again = vitrine(*words, *overrides(demo, root / "store", f"fusion.type={kind}", *BUILTIN, *QUICK_FUSION))
         assert json.loads(again.stdout) == made
         found[kind] = root / kind
     return found
@@ -145,7 +143,7 @@ def test_a_fusion_without_its_folder_or_towers_is_told_before_any_work(demo: Pat
 def test_weightless_towers_learn_too(demo: Path, tmp_path: Path) -> None:
     """`transformer` reads vectors only, so encoders without weights will do, of two lengths."""
     out, store = tmp_path / "fusion", tmp_path / "store"
-    where = overrides(demo, store, "fusion.type=transformer", "train_fusion.dim=40", *WEIGHTLESS, *QUICK)
+    where = overrides(demo, store, "fusion.type=transformer", "train_fusion.dim=40", *WEIGHTLESS, *QUICK_FUSION)
     done = vitrine("train", "fusion", "-c", CONFIG, "--out", out, *where)
     assert done.exit_code == 0, done.stderr
     assert f"use it as fusion.model={out}" in done.stdout
@@ -170,12 +168,12 @@ def test_a_dirty_catalog_teaches_what_it_can(dirty: Path, tmp_path: Path) -> Non
     that are left are an error.
     """
     words = ("train", "fusion", "-c", CONFIG, "--out", tmp_path / "out", "--json")
-    few = vitrine(*words, *overrides(dirty, tmp_path / "s", "fusion.type=transformer", *WEIGHTLESS, *QUICK))
+    few = vitrine(*words, *overrides(dirty, tmp_path / "s", "fusion.type=transformer", *WEIGHTLESS, *QUICK_FUSION))
     assert few.exit_code == 2
     assert "100 products or more" in told(few.stderr)[0]
     larger = tmp_path / "dirty"
     write_demo_catalog(larger, DemoOptions(products=130, row_group_rows=60, dirty=True))
-    done = vitrine(*words, *overrides(larger, tmp_path / "s", "fusion.type=transformer", *WEIGHTLESS, *QUICK))
+    done = vitrine(*words, *overrides(larger, tmp_path / "s", "fusion.type=transformer", *WEIGHTLESS, *QUICK_FUSION))
     assert done.exit_code == 0, done.stderr
     made = json.loads(done.stdout)
     rows = pq.read_table(larger / "catalog").num_rows
@@ -203,7 +201,7 @@ def test_rows_and_photos_say_which_training_it_is(demo: Path, tmp_path: Path) ->
     """The same bytes written again are the same training; a photo replaced under its path, or a text, is another."""
     copy, out = tmp_path / "demo", tmp_path / "out"
     shutil.copytree(demo, copy)
-    short = ("fusion.type=transformer", *WEIGHTLESS, *QUICK, "train_fusion.epochs=1")
+    short = ("fusion.type=transformer", *WEIGHTLESS, *QUICK_FUSION, "train_fusion.epochs=1")
     words = ("train", "fusion", "-c", CONFIG, "--out", out, "--json", *overrides(copy, tmp_path / "s", *short))
     made = vitrine(*words)
     assert made.exit_code == 0, made.stderr

@@ -13,14 +13,10 @@ import numpy as np
 import torch
 
 from encoders.base import encoder_spec, load_image, load_text
-from encoders.training.fresh import FreshModel, write_fresh
+from encoders.training.fresh import write_fresh
 from tests.support.command import overrides, told, vitrine
 from tests.support.tiny_models import clip
-
-TINY = FreshModel(
-    photo_side=16, patch_side=8, photo_width=32, photo_layers=1, text_width=32, text_layers=1, text_tokens=16
-)
-QUICK = ("train.epochs=2", "train.batch=16", "train.evaluate_every=5", "train.held_out=0.2")
+from tests.support.trainings import QUICK, TINY
 
 
 def test_a_trained_model_is_an_encoder(demo: Path, tmp_path: Path) -> None:

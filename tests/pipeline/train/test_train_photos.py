@@ -12,10 +12,8 @@ import pytest
 
 from encoders.training.fresh import write_fresh
 from pipeline.train import fusion as fusion_training
-from tests.pipeline.train.test_fusion import CONFIG, WEIGHTLESS
-from tests.pipeline.train.test_fusion import QUICK as QUICK_FUSION
-from tests.pipeline.train.test_towers import QUICK, TINY
 from tests.support.command import overrides, told, vitrine
+from tests.support.trainings import CONFIG, QUICK, QUICK_FUSION, TINY, WEIGHTLESS
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
