@@ -6,10 +6,11 @@ STAMP   := .venv/.made-from-locks
 BIN     := .venv/bin
 
 # Locks of what is installed where, as `name: extras`.
-LOCK_cpu      := --extra cpu
-LOCK_cpu-dev  := --extra cpu --extra dev --extra open-clip --extra lora
-LOCK_gpu      := --extra gpu
-LOCK_gpu-cu12 := --extra gpu-cu12
+LOCK_cpu      := --extra index --extra cpu
+LOCK_cpu-dev  := --extra index --extra cpu --extra dev --extra open-clip --extra lora
+LOCK_gpu      := --extra index --extra gpu
+LOCK_gpu-cu12 := --extra index --extra gpu-cu12
+LOCK_serve    := --extra cpu --constraint requirements/cpu.lock
 
 # Debian and Ubuntu keep the module that makes environments in a package of its own; root gets it without being asked.
 VENV_PACKAGE := import sys; print('python%d.%d-venv' % sys.version_info[:2])
@@ -90,7 +91,7 @@ bench: setup ## the benchmarks, as ratios within one run
 locks: setup ## pin again after a change of pyproject.toml; UPGRADE=--upgrade takes newer versions
 	@PATH="$$PATH:$(CURDIR)/$(BIN)"; set -e; \
 	  compile="uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-emit-index-url $(UPGRADE)"; \
-	  $(foreach name,cpu cpu-dev gpu gpu-cu12,$$compile --custom-compile-command 'make locks' $(LOCK_$(name)) pyproject.toml -o requirements/$(name).lock;) \
+	  $(foreach name,cpu cpu-dev gpu gpu-cu12 serve,$$compile --custom-compile-command 'make locks' $(LOCK_$(name)) pyproject.toml -o requirements/$(name).lock;) \
 	  $$compile --custom-compile-command 'make locks' requirements/installer.in -o $(UV_LOCK)
 
 clean: ## remove .venv, demo/ and caches

@@ -1,4 +1,5 @@
-"""Failures of the machine, told by what to do about them: memory, disk, open files, threads, a killed process.
+"""Failures of the machine, told by what to do about them: memory, disk, open files, threads, a killed process,
+packages that are not installed.
 
 Each library says the same in words of its own, and between processes only its words arrive; so it is the words that
 are looked at, not the class alone.
@@ -11,6 +12,7 @@ import re
 from dataclasses import dataclass
 
 from foundation.errors import VitrineError
+from foundation.extras import absent
 
 _GO_ON = "start again: a run goes on where it stopped"
 _LESS_MEMORY = (
@@ -115,6 +117,8 @@ def machine_fault(err: BaseException) -> VitrineError | None:
         return None if words is None else _fault(words, _said(err))
     if isinstance(err, MemoryError):
         return _fault("MemoryError", _said(err))
+    if isinstance(err, ModuleNotFoundError):
+        return absent(err)
     return _fault(_said(err), _said(err)) if isinstance(err, RuntimeError | SystemError | OSError) else _pool(err)
 
 

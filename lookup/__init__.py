@@ -16,6 +16,10 @@ if TYPE_CHECKING:
 
 def open(store: str) -> Reader:
     """Open the published snapshot of `store` (a folder or an fsspec URL); see `lookup.search.Reader`."""
-    from lookup.search import Reader  # deferred: `vitrine inspect` reads manifests without loading faiss
+    from foundation.machine import machine_fault
 
+    try:
+        from lookup.search import Reader  # deferred: `vitrine inspect` reads manifests without loading faiss
+    except ModuleNotFoundError as err:
+        raise machine_fault(err) or err from err
     return Reader.open(store)

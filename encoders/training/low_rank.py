@@ -10,6 +10,7 @@ from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any
 
 from foundation.errors import InputError
+from foundation.extras import install
 
 if TYPE_CHECKING:
     import torch
@@ -24,7 +25,7 @@ def add_adapters(model: torch.nn.Module, rank: int, seed: int) -> None:
     import torch
 
     if find_spec("peft") is None:
-        fix = "install the extra, in the clone of vitrine: pip install --editable '.[lora]', or set train.low_rank=0"
+        fix = f"{install('lora')}, or set train.low_rank=0"
         raise InputError("the package peft for train.low_rank", "not installed", fix)
     from peft import LoraConfig, inject_adapter_in_model
 

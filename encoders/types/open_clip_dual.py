@@ -33,6 +33,7 @@ from encoders.networks.token_batches import token_room
 from encoders.photos.decode import PhotoLimits
 from foundation.arrays import Photo, Vectors
 from foundation.errors import InputError
+from foundation.extras import install
 from foundation.machine import machine_fault
 
 if TYPE_CHECKING:
@@ -201,8 +202,9 @@ def _installed() -> str:
             raise PackageNotFoundError
         return version("open_clip_torch")
     except PackageNotFoundError as err:
-        fix = "install the extra, in the clone of vitrine: pip install --editable '.[open-clip]'"
-        raise InputError("the package open_clip_torch for `type: open_clip_dual`", "not installed", fix) from err
+        raise InputError(
+            "the package open_clip_torch for `type: open_clip_dual`", "not installed", install("open-clip")
+        ) from err
 
 
 def _local(folder: ModelFolder) -> str:

@@ -15,17 +15,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from foundation.errors import VitrineError
+from foundation.extras import DISTRIBUTION, FAISS, install
 
 if TYPE_CHECKING:
     import numpy as np
     import numpy.typing as npt
+    from packaging.requirements import Requirement
 
-DISTRIBUTION = "vitrine-index"  # not `vitrine`: that name on PyPI is another project
-FAISS = {
-    "faiss-cpu": "cpu",
-    "faiss-gpu-cuvs": "gpu",
-    "faiss-gpu": "gpu-cu12",
-}  # distribution -> the extra that brings it
 PHOTO_FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
 
 _PYTHONS = ((3, 11), (3, 14))
@@ -71,15 +67,20 @@ def check_python(version: tuple[int, int, int]) -> Check:
 
 
 def check_packages(path: Sequence[str]) -> list[Check]:
-    """One check for each package that vitrine requires: present, and in the range of pyproject.toml."""
+    """One check for each package that vitrine requires, and for each of an extra that is here: in the range of
+    pyproject.toml. The last says which extras are whole.
+    """
     own = next(iter(importlib.metadata.distributions(name=DISTRIBUTION, path=list(path))), None)
     if own is None:
-        return [
-            _check(DISTRIBUTION, False, "not installed", "install it: make setup, or pip install --editable '.[cpu]'")
-        ]
+        fix = "install it: make setup, or in a clone pip install '.[index,cpu]'"
+        return [_check(DISTRIBUTION, False, "not installed", fix)]
     installed = {_plain(found.name): found.version for found in importlib.metadata.distributions(path=list(path))}
-    required = [text for text in own.requires or () if "extra ==" not in text]
-    return [_check_package(text, installed) for text in sorted(required)]
+    base, extras = _requirements(own)
+    here = [one for those in extras.values() for one in those if _plain(one.name) in installed]
+    wanted = {f"{one.name}{one.specifier}": one for one in (*base, *here)}
+    checks = [_check_package(wanted[key], installed) for key in sorted(wanted)]
+    whole = [extra for extra, those in extras.items() if those and all(_plain(one.name) in installed for one in those)]
+    return [*checks, _check("extras", True, ", ".join(whole) or "none", "")]
 
 
 def check_one_faiss(path: Sequence[str]) -> Check:
@@ -87,10 +88,10 @@ def check_one_faiss(path: Sequence[str]) -> Check:
     distributions = importlib.metadata.distributions(path=list(path))
     found = sorted({f"{_plain(d.name)} {d.version}" for d in distributions if _plain(d.name).startswith("faiss-")})
     if not found:
-        return _check("faiss", False, "none", "install one extra: pip install --editable '.[cpu]' (or gpu, gpu-cu12)")
+        return _check("faiss", False, "none", f"install one extra: {install('cpu')} (or gpu, gpu-cu12)")
     names = [text.split()[0] for text in found]
     extras = [FAISS[name] for name in names if name in FAISS] or list(FAISS.values())
-    fix = f"pip uninstall {' '.join(names)}, then install one extra again: pip install --editable '.[{extras[0]}]'"
+    fix = f"pip uninstall {' '.join(names)}, then install one extra again: {install(extras[0])}"
     return _check("faiss", len(found) == 1, ", ".join(found), f"they overwrite one another's files: {fix}")
 
 
@@ -98,7 +99,7 @@ def check_faiss_search() -> Check:
     """Whether faiss loads and finds each of eight vectors at its own place."""
     import numpy as np
 
-    fix = "uninstall every faiss-* distribution, then install one extra: pip install --editable '.[cpu]'"
+    fix = f"uninstall every faiss-* distribution, then install one extra: {install('cpu')}"
     xb = np.eye(8, dtype=np.float32)
     try:
         import faiss
@@ -179,15 +180,26 @@ def _check(name: str, ok: bool, found: str, fix: str) -> Check:
     return Check(name, ok, found, "" if ok else fix)
 
 
-def _check_package(requirement: str, installed: dict[str, str]) -> Check:
-    """The check of one requirement, such as `numpy<2.5,>=2.4`."""
+def _requirements(own: importlib.metadata.Distribution) -> tuple[list[Requirement], dict[str, list[Requirement]]]:
+    """What the base of `own` requires on this machine, and what each extra but `dev` requires beside it."""
     from packaging.requirements import Requirement
 
-    parsed = Requirement(requirement)
-    version = installed.get(_plain(parsed.name))
-    ok = version is not None and parsed.specifier.contains(version, prereleases=True)
-    found = version or "not installed"
-    return _check(parsed.name, ok, found, f"needs {parsed.specifier}: make setup, or pip install '{requirement}'")
+    def of(extra: str) -> list[Requirement]:
+        return [one for one in parsed if one.marker is None or one.marker.evaluate({"extra": extra})]
+
+    parsed = [Requirement(text) for text in own.requires or ()]
+    base = of("")
+    names = set(own.metadata.get_all("Provides-Extra") or ()) - {"dev"}
+    return base, {name: [one for one in of(name) if one not in base] for name in sorted(names)}
+
+
+def _check_package(requirement: Requirement, installed: dict[str, str]) -> Check:
+    """The check of one requirement, such as `numpy<2.5,>=2.4`."""
+    version = installed.get(_plain(requirement.name))
+    wanted = requirement.specifier
+    ok = version is not None and wanted.contains(version, prereleases=True)
+    fix = f"needs {wanted}: make setup, or pip install '{requirement.name}{wanted}'"
+    return _check(requirement.name, ok, version or "not installed", fix)
 
 
 def _plain(name: str) -> str:

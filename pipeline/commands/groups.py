@@ -14,6 +14,7 @@ from foundation import streams
 from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
 from pipeline.commands.leaving import leaving
+from pipeline.engine.failures import MACHINE, explained, interrupted
 from pipeline.engine.watchdog import leave
 
 BEAM = "vitrine.beam_arguments"  # what stands after `--`, in a context's `meta`
@@ -62,7 +63,7 @@ class Commands(click.Group):
             sys.exit(err.exit_code)
         except (VitrineError, OSError, click.ClickException, click.Abort) as err:
             _end(_in_three_parts(err), as_json="--json" in ours)
-        except (MemoryError, RuntimeError, SystemError) as err:
+        except (*MACHINE, ImportError) as err:
             fault = machine_fault(err)
             if fault is None:
                 raise
@@ -78,8 +79,6 @@ def _end(err: VitrineError, as_json: bool) -> NoReturn:
 
 
 def _in_three_parts(err: VitrineError | OSError | click.ClickException | click.Abort) -> VitrineError:
-    from pipeline.engine.failures import explained, interrupted
-
     if isinstance(err, click.Abort):
         return interrupted()
     if not isinstance(err, click.ClickException):

@@ -42,7 +42,7 @@ def _report(store: Store, name: str) -> RunReport | None:
 
 
 def _alike(store: Store, report: RunReport, config: Config) -> bool:
-    """Whether a run published what was encoded as `config` says; not if that is gone: the store's page, Deleting."""
+    """Whether a run published what was encoded as `config` says; not if that is gone: operations, Deleting."""
     try:
         manifest = None if report.snapshot is None else store.manifest(report.snapshot)
     except VitrineError:

@@ -15,7 +15,7 @@ _EXAMPLES = 20  # that a notice keeps; how many there are is its count
 class Notice(Record):
     """One kind of thing, how often it was seen, and what to know of it.
 
-    `what` is a word for scripts (docs/how-to/operations.md lists them), `count` counts what `told` says: files,
+    `what` is a word for scripts (docs/reference/outcomes.md lists them), `count` counts what `told` says: files,
     columns, rows.
     """
 

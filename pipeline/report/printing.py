@@ -6,11 +6,13 @@ import json
 import math
 import re
 import secrets
+import shutil
 import sys
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
 from decimal import Decimal
+from itertools import zip_longest
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -19,6 +21,8 @@ from foundation import streams
 
 if TYPE_CHECKING:
     from foundation.errors import VitrineError
+
+_GAP = "  "  # between two columns
 
 
 def document(value: Any) -> None:
@@ -38,18 +42,25 @@ def document(value: Any) -> None:
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Rows under their columns."""
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
+    """Rows under their columns, as wide as the terminal (elsewhere 160): where that is too narrow, the widest columns
+    give room and their cells go on below.
+    """
+    from wcwidth import ljust, width, wrap
 
-    drawing = Table(*columns, box=None, header_style="bold", pad_edge=False)
-    for row in rows:
-        drawing.add_row(*(Text(printable(cell)) for cell in row))  # Text: a title in square brackets is not markup
-    console = Console(width=None if sys.stdout.isatty() else 160)
-    with console.capture() as drawn:
-        console.print(drawing)
-    echo(drawn.get(), nl=False)
+    cells = [[printable(cell) for cell in row] for row in rows]
+    widths = [max(map(width, column)) for column in zip(columns, *cells, strict=True)]
+    room = (shutil.get_terminal_size().columns if sys.stdout.isatty() else 160) - len(_GAP) * (len(widths) - 1)
+    while sum(widths) > room and max(widths) > 1:
+        widths[widths.index(max(widths))] -= 1
+
+    def lines(row: Sequence[str]) -> str:
+        fits = [
+            [cell] if width(cell) <= w else wrap(cell, w, break_on_hyphens=False)
+            for cell, w in zip(row, widths, strict=True)
+        ]
+        return "\n".join(_GAP.join(map(ljust, line, widths)) for line in zip_longest(*fits, fillvalue=""))
+
+    echo("\n".join([click.style(lines(columns), bold=True), *map(lines, cells)]))
 
 
 def echo(text: str, nl: bool = True) -> None:

@@ -107,7 +107,7 @@ def test_a_frozen_tower_gets_no_adapters(tmp_path: Path) -> None:
 def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where peft is not installed, the message says what to install."""
     monkeypatch.setattr("encoders.training.low_rank.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"'\.\[lora\]'"):
+    with pytest.raises(InputError, match=r"'vitrine-index\[lora\]'"):
         train(pairs_of(40), str(clip(tmp_path / "m")), tmp_path / "out", quick(low_rank=2, loss="softmax"))
 
 

@@ -169,5 +169,5 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     """Where open_clip is not installed, the message says what to install."""
     folder = open_clip_model(tmp_path / "model")
     monkeypatch.setattr("encoders.types.open_clip_dual.find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"'\.\[open-clip\]'"):
+    with pytest.raises(InputError, match=r"'vitrine-index\[open-clip\]'"):
         spec_of(folder).load("cpu")

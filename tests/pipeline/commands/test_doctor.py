@@ -22,6 +22,7 @@ def install(folder: Path, name: str, version: str, requires: tuple[str, ...] = (
         f"Name: {name}",
         f"Version: {version}",
         *(f"Requires-Dist: {text}" for text in requires),
+        *sorted({f"Provides-Extra: {extra}" for text in requires for extra in text.split("'")[1:2]}),
     ]
     (made / "METADATA").write_text("\n".join(lines) + "\n")
 
@@ -53,7 +54,7 @@ def test_two_faiss_are_found(tmp_path: Path) -> None:
     assert not check.ok
     assert check.found == "faiss-cpu 1.15.1, faiss-gpu-cuvs 1.15.1"
     assert "pip uninstall faiss-cpu faiss-gpu-cuvs" in check.fix
-    assert "'.[cpu]'" in check.fix
+    assert "'vitrine-index[cpu]'" in check.fix
 
 
 def test_no_faiss_is_found(tmp_path: Path) -> None:
@@ -84,18 +85,22 @@ def test_an_emptied_faiss_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPat
 
 
 def test_packages_are_held_to_their_ranges(tmp_path: Path) -> None:
-    """A package missing or outside the range that vitrine declares is named with the range; extras are not required."""
-    install(
-        tmp_path, "vitrine-index", "0.1.0", ("numpy<2.5,>=2.4", "Py_YAML>=6", "rich>=15", "pytest>=9; extra == 'dev'")
-    )
-    install(tmp_path, "numpy", "2.5.5")
-    install(tmp_path, "py-yaml", "6.0.3")
+    """A package missing or outside the range that vitrine declares is named with the range. Those of extras are held to
+    it only where they are there; which extras are whole is told.
+    """
+    base = ("numpy<2.5,>=2.4", "Py_YAML>=6", "click>=8")
+    extras = ("torch>=2; extra == 'networks'", "torch>=2; extra == 'index'", "rich>=15; extra == 'index'")
+    install(tmp_path, "vitrine-index", "0.1.0", (*base, *extras, "peft>=1; extra == 'lora'", "ruff>=1; extra == 'dev'"))
+    for name, version in (("numpy", "2.5.5"), ("py-yaml", "6.0.3"), ("torch", "1.9"), ("rich", "15.0")):
+        install(tmp_path, name, version)
     found = {check.name: check for check in doctor.check_packages([str(tmp_path)])}
-    assert set(found) == {"numpy", "Py_YAML", "rich"}
+    assert set(found) == {"numpy", "Py_YAML", "click", "torch", "rich", "extras"}
     assert (found["numpy"].ok, found["numpy"].found) == (False, "2.5.5")
     assert "<2.5,>=2.4" in found["numpy"].fix
     assert found["Py_YAML"].ok
-    assert (found["rich"].ok, found["rich"].found) == (False, "not installed")
+    assert (found["click"].ok, found["click"].found) == (False, "not installed")
+    assert (found["torch"].ok, found["rich"].ok) == (False, True)
+    assert found["extras"].found == "index, networks"
 
 
 def test_vitrine_itself_may_be_missing(tmp_path: Path) -> None:
