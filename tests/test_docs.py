@@ -149,7 +149,7 @@ def _subclasses(kind: type[VitrineError]) -> set[type[VitrineError]]:
     return {kind}.union(*(_subclasses(one) for one in kind.__subclasses__()))
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/how-to/operations.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/outcomes.md"])
 def test_every_exit_code_is_documented(page: str) -> None:
     """The exit code of each error that exists has its row in both tables of exit codes, and no row is without one."""
     codes = {kind.exit_code for kind in _subclasses(VitrineError)} | {0}
@@ -159,8 +159,8 @@ def test_every_exit_code_is_documented(page: str) -> None:
 
 
 def test_every_reject_reason_is_documented() -> None:
-    """docs/how-to/operations.md says of each reason what it means."""
-    page = (ROOT / "docs/how-to/operations.md").read_text()
+    """docs/reference/outcomes.md says of each reason what it means."""
+    page = (ROOT / "docs/reference/outcomes.md").read_text()
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     known = [(line.split("`")[1], line.rpartition(" | ")[2].removesuffix(" |")) for line in rows]
     assert [reason.value for reason in Reason if (reason.value, reason.fix) not in known] == []
@@ -202,8 +202,9 @@ def test_installs_are_of_this_project() -> None:
     found = [(path, line) for path, text in texts.items() for line in installs.findall(text)]
     assert len(found) > 8
     assert [one for one in found if re.search(r"\bvitrine\b(?!-index)", one[1])] == []
-    extras = {extra for _, line in found for extra in re.findall(r"\.\[([a-z0-9-]+)\]", line)}
-    assert {"open-clip", "lora"} <= extras <= set(project["optional-dependencies"])
+    named = [extras for _, line in found for extras in re.findall(r"(?:\.|whl|vitrine-index)\[([a-z0-9,-]+)\]", line)]
+    extras = {extra for one in named for extra in one.split(",")}
+    assert {"open-clip", "lora", "index", "networks", "cpu"} <= extras <= set(project["optional-dependencies"])
     done = CliRunner().invoke(cli, ["--version"], prog_name="vitrine")
     assert (done.exit_code, done.output) == (0, f"vitrine, version {project['version']}\n")
 

@@ -1,4 +1,4 @@
-"""Going back to an earlier snapshot by hand, as docs/reference/store.md says."""
+"""Going back to an earlier snapshot by hand, as docs/how-to/operations.md says."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import lookup
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.places import ROOT
 
-PAGE = ROOT / "docs/reference/store.md"
+PAGE = ROOT / "docs/how-to/operations.md"
 
 
 def commands() -> list[str]:
