@@ -11,7 +11,6 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -20,87 +19,21 @@ from pydantic import ValidationError
 from foundation.errors import InputError, IntegrityError, VitrineError
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec, builder_spec, builder_types
-from index_builders.build import BuiltIndex, build, index_name
+from index_builders.build import build, index_name
 from index_builders.fill.fill import filled
 from index_builders.fill.threads import threads
 from index_builders.measure.proof import check_finds_itself
 from index_builders.measure.recall import held_out, recalls
-from index_builders.rows import shards
-from index_builders.rows.shards import SegmentRef
 from index_builders.rows.training_set import TrainingSet
-from index_builders.rows.vectors_file import Kept, exact_neighbours
+from index_builders.rows.vectors_file import exact_neighbours
 from index_builders.settings import IndexSettings
 from index_builders.sizes import PartitionSize, nlist_for
 from index_builders.types.ivf_pq import m_for
 from lookup.index.partition_index import PartitionIndex
-from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 from tests.support.examples import index_examples, named
-
-DIM = 16
-
+from tests.support.partitions import DIM, SMALL, built, clustered, record_of, segments_of, true_recall, vectors_file
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
-
-
-SMALL = IndexSettings(exact_below=512, held_out_queries=60, large={"type": "ivf_pq", "nlist": 16, "nbits": 4})
-
-
-def clustered(n: int, seed: int = 0, dim: int = DIM) -> np.ndarray:
-    """(n, dim) float32, nearly unit rows around 40 centres; their values are float16 numbers."""
-    rng = np.random.default_rng(seed)
-    centres = np.random.default_rng(99).standard_normal((40, dim))
-    xb = centres[rng.integers(0, 40, n)] + 0.5 * rng.standard_normal((n, dim))
-    return (xb / np.linalg.norm(xb, axis=1, keepdims=True)).astype(np.float16).astype(np.float32)
-
-
-def segments_of(folder: Path, xb: np.ndarray, ids: list[str] | None = None, per: int = 700) -> list[SegmentRef]:
-    """`xb` in shards of one segment of `per` rows each."""
-    folder.mkdir(parents=True, exist_ok=True)
-    ids = ids or [f"p{i}" for i in range(len(xb))]
-    schema = shards.shard_schema(xb.shape[1], None, None, pa.schema([]), {})
-    refs = []
-    for start in range(0, len(xb), per):
-        part = xb[start : start + per]
-        known = {
-            "id": pa.array(ids[start : start + per], pa.string()),
-            "row": pa.array(range(len(part)), pa.int32()),
-            "embedding": shards.embedding_array(part),
-        }
-        table = pa.table([known.get(field.name, pa.nulls(len(part), field.type)) for field in schema], schema=schema)
-        path = folder / f"{start}.parquet"
-        [digest] = shards.write_shard(path, table, [0, len(part)])
-        refs.append(SegmentRef(path, 0, len(part), digest))
-    return refs
-
-
-def kept(xb: np.ndarray) -> Kept:
-    """`xb` as a build keeps it."""
-    return Kept(xb.astype(np.float16), Metric.INNER_PRODUCT)
-
-
-def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[BuiltIndex, PartitionIndex]:
-    out = folder / "out"
-    out.mkdir(parents=True)
-    result = build(segments_of(folder / "shards", xb), xb.shape[1], chosen, out)
-    return result, PartitionIndex.open({role: out / name for role, name in result.files.items()}, record_of(result))
-
-
-def record_of(result: BuiltIndex) -> IndexRecord:
-    """The record that a run writes of `result`: every field but name and files is there."""
-    files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
-    fields = {name: value for name, value in vars(result).items() if name != "learned"}
-    return IndexRecord(**{**fields, "files": files, "name": "ab" * 32})
-
-
-def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:
-    """recall@k by brute force in float64: each row of `own` asked for, itself left out on both sides."""
-    scores = xb[own].astype(np.float64) @ xb.astype(np.float64).T
-    scores[np.arange(len(own)), own] = -np.inf
-    truth = np.argsort(-scores, axis=1, kind="stable")[:, :k]
-    answers = index.search(xb[own], k + 1)[1]
-    found = [len(set(a[a != me][:k]) & set(t)) for a, t, me in zip(answers, truth, own, strict=True)]
-    return sum(found) / truth.size
 
 
 # --- every index type ---
@@ -343,7 +276,7 @@ def test_an_index_of_other_rows_does_not_find_them(tmp_path: Path) -> None:
     np.save(tmp_path / "out" / "refine.npy", clustered(900, seed=8).astype(np.float16))
     paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
     index = PartitionIndex.open(paths, record_of(result))
-    queries = held_out(xb[:50], np.arange(50), kept(xb), 10)
+    queries = held_out(xb[:50], np.arange(50), vectors_file(xb), 10)
     with pytest.raises(VitrineError, match="find itself", check=lambda err: err.exit_code == 1):  # no damage
         check_finds_itself(index, queries)
 
@@ -394,11 +327,11 @@ def test_recall_leaves_the_query_itself_out(tmp_path: Path) -> None:
     """An index that returns nothing but the row that asks has recall 0, not 1/k."""
     xb = clustered(600)
     _, index = built(tmp_path, xb)
-    queries = held_out(xb[:40], np.arange(40), kept(xb), 10)
+    queries = held_out(xb[:40], np.arange(40), vectors_file(xb), 10)
     positions = np.full((40, 11), -1)
     positions[:, 0] = np.arange(40)
     assert queries.recalls(positions).max() == 0
-    equal = held_out(xb[:1].repeat(40, axis=0), np.arange(40), kept(xb[:1].repeat(600, axis=0)), 10)
+    equal = held_out(xb[:1].repeat(40, axis=0), np.arange(40), vectors_file(xb[:1].repeat(600, axis=0)), 10)
     assert not equal.known.any()
     assert equal.recalls(positions).max() == 0
     assert equal.recalls(np.arange(100, 111)[None, :].repeat(40, axis=0)).min() == 1

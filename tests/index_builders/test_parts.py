@@ -21,7 +21,6 @@ from lookup.store.store import Store
 from pipeline.build import transforms
 from pipeline.build.part_files import Filled, Part, Task
 from pipeline.engine.elements import Done
-from tests.contract.test_index_builders import clustered, segments_of
 from tests.support.command import run_titles, told, write_titles
 from tests.support.nights import WORDS, titles
 from tests.support.parted import (
@@ -39,6 +38,7 @@ from tests.support.parted import (
     watched_parts,
     write_catalog,
 )
+from tests.support.partitions import clustered, segments_of
 
 
 @pytest.fixture(autouse=True)

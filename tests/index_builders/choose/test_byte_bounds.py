@@ -11,8 +11,7 @@ import pytest
 from foundation.errors import GateError
 from index_builders.choose import choice as choose
 from lookup.store.index_record import Considered
-from tests.contract.test_index_builders import built, clustered
-from tests.index_builders.choose.test_choice import AUTO, within
+from tests.support.partitions import AUTO, built, clustered, within
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 

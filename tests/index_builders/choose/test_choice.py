@@ -24,17 +24,20 @@ from index_builders.measure.tune import settled, tune
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
 from lookup.index.refine import Refine, codes, ranges, widened
-from tests.contract.test_index_builders import DIM, built, clustered, kept, record_of, segments_of, true_recall
-
-AUTO = IndexSettings(exact_below=512, held_out_queries=100)
-
+from tests.support.partitions import (
+    AUTO,
+    DIM,
+    brute_force,
+    built,
+    clustered,
+    record_of,
+    segments_of,
+    true_recall,
+    vectors_file,
+    within,
+)
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
-
-
-def within(**bounds: float) -> IndexSettings:
-    """The defaults for small partitions, with bounds."""
-    return IndexSettings(exact_below=512, held_out_queries=100, **bounds)  # type: ignore[arg-type]  # floats and ints
 
 
 # --- the choice ---
@@ -148,7 +151,7 @@ def test_tuning_takes_what_costs_least(tmp_path: Path) -> None:
     large = {"type": "ivf_pq", "nlist": 32}
     chosen = IndexSettings(exact_below=512, held_out_queries=60, large=large)
     _, index = built(tmp_path, xb, chosen)
-    queries, spec = held_out(xb[:200], np.arange(200), kept(xb), 10), chosen.choose(2500, DIM)
+    queries, spec = held_out(xb[:200], np.arange(200), vectors_file(xb), 10), chosen.choose(2500, DIM)
     assert spec is not None
     low, high = tune(index, spec, queries, 0.5), tune(index, spec, queries, 0.93)
     assert low.point.cost_us < high.point.cost_us
@@ -164,18 +167,6 @@ def test_tuning_takes_what_costs_least(tmp_path: Path) -> None:
 
 
 # --- metrics and refine vectors ---
-
-
-def brute_force(metric: Metric, xq: np.ndarray, xb: np.ndarray) -> np.ndarray:
-    """All scores in float64, (nq, n), written out."""
-    q, x = xq.astype(np.float64), xb.astype(np.float64)
-    if metric is Metric.L2:
-        return np.asarray(-((q[:, None, :] - x[None, :, :]) ** 2).sum(axis=2))
-    products = q @ x.T
-    if metric is Metric.INNER_PRODUCT:
-        return np.asarray(products)
-    norms = np.linalg.norm(q, axis=1)[:, None] * np.linalg.norm(x, axis=1)[None, :]
-    return np.divide(products, norms, out=np.zeros_like(products), where=norms > 0)
 
 
 @pytest.mark.parametrize("metric", list(Metric))

@@ -21,10 +21,10 @@ from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from lookup.store.index_record import TrainingFigures
 from lookup.store.manifest import Manifest
-from tests.contract.test_index_builders import clustered
 from tests.support.command import vitrine
 from tests.support.examples import index_examples, named
 from tests.support.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, last_run, night, titles, training_of
+from tests.support.partitions import clustered
 from tests.support.stores import manifest_of
 
 

@@ -12,7 +12,7 @@ from foundation.metric import Metric
 from index_builders.fill.coarse import _shares, kmeans, two_level
 from index_builders.fill.threads import in_order, threads
 from index_builders.types.ivf_pq import _principal
-from tests.contract.test_index_builders import DIM, clustered
+from tests.support.partitions import DIM, clustered
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 

@@ -17,8 +17,8 @@ from index_builders.fill.fill import filled, write_index
 from index_builders.fill.merge import merge
 from index_builders.fill.threads import threads
 from index_builders.rows.training_set import TrainingSet
-from tests.contract.test_index_builders import clustered
 from tests.support.examples import index_examples, named, with_lists
+from tests.support.partitions import clustered
 
 DIM, BLOCK = 20, 350
 SPECS = [spec for spec in index_examples(DIM) if spec.mergeable]

@@ -13,10 +13,10 @@ import lookup
 from foundation.errors import IntegrityError
 from index_builders.base import BuilderSpec
 from index_builders.fill.fill import write_index
-from tests.contract.test_index_builders import built, clustered
 from tests.support.command import told, vitrine
 from tests.support.examples import index_examples, named, with_lists
 from tests.support.nights import SMALL, index_of, last_run, night, titles
+from tests.support.partitions import built, clustered
 
 TRAINED = [with_lists(spec, 32) for spec in index_examples(32) if not spec.exact]
 

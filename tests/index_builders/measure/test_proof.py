@@ -16,8 +16,7 @@ from index_builders.measure.recall import held_out
 from index_builders.rows.vectors_file import Kept
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
-from tests.contract.test_index_builders import built, clustered, kept, record_of
-from tests.index_builders.choose.test_choice import brute_force
+from tests.support.partitions import brute_force, built, clustered, record_of, vectors_file
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
@@ -29,7 +28,7 @@ def test_swapped_refine_codes_are_found_beside_a_constant_dimension(tmp_path: Pa
     large = {"type": "ivf_pq", "nlist": 8, "refine": "sq8"}
     result, _ = built(tmp_path, xb, IndexSettings(exact_below=512, held_out_queries=60, large=large))
     paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
-    queries = held_out(xb[:50], np.arange(50), kept(xb), 10)
+    queries = held_out(xb[:50], np.arange(50), vectors_file(xb), 10)
     assert check_finds_itself(PartitionIndex.open(paths, record_of(result)), queries) == 50
     codes = np.load(paths["refine"])
     other = int(np.argsort(-xb @ xb[7])[40])  # not so far that the row would not be among the hits at all
@@ -56,7 +55,7 @@ def test_one_long_row_excuses_no_wrong_answers() -> None:
     """A row ten thousand times as long as the others does not widen what passes for a tie among these."""
     xb = clustered(3000, dim=64)
     xb[2999] = -10_000 * xb[:60].mean(axis=0)
-    queries = held_out(xb[:60], np.arange(60), kept(xb), 10)
+    queries = held_out(xb[:60], np.arange(60), vectors_file(xb), 10)
     assert queries.recalls(np.random.default_rng(0).integers(60, 2999, (60, 10))).mean() < 0.05
 
 
@@ -70,7 +69,7 @@ def test_searches_that_prove_are_of_a_fixed_size(
     _, index = built(tmp_path, xb, chosen)
     spec = chosen.choose(900, 16)
     assert spec is not None
-    queries = held_out(xb[:200], np.arange(200), kept(xb), 10)
+    queries = held_out(xb[:200], np.arange(200), vectors_file(xb), 10)
     search = PartitionIndex.candidates
 
     def seen(self: PartitionIndex, xq: np.ndarray, *more: int, **named: int) -> object:

@@ -29,10 +29,10 @@ from lookup.store.index_record import IndexRecord
 from pipeline.build import tower_queries as making
 from pipeline.build.photo_views import as_taken
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from tests.contract.test_index_builders import clustered, kept, segments_of
 from tests.support.command import config_for, overrides, told, vitrine
 from tests.support.nights import LARGE, SMALL, night, titles
 from tests.support.nights import index_of as night_index
+from tests.support.partitions import clustered, segments_of, vectors_file
 from tests.support.stores import manifest_of
 
 PRODUCTS = 640
@@ -300,7 +300,7 @@ def test_a_row_is_an_answer_to_its_own_text(tmp_path: Path) -> None:
     """Asked by text, the row itself counts among the answers; asked as a row, it does not."""
     xb = clustered(400)
     own = np.arange(0, 400, 10)
-    queries = asked(kept(xb), own, 10, Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled}))
+    queries = asked(vectors_file(xb), own, 10, Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled}))
     assert queries.own.tolist() == own.tolist() + [NO_ROW[TEXT]] * 40
     assert is_row(queries).sum() == 40
     scores = xb.astype(np.float64) @ xb[own].astype(np.float64).T

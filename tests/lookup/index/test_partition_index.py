@@ -9,13 +9,12 @@ from pathlib import Path
 
 import faiss
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 
 from foundation.errors import InputError, IntegrityError
 from lookup.index.partition_index import PartitionIndex
 from tests.support.bounded import at_once
+from tests.support.partitions import write_ids
 
 N, DIM = 1200, 16
 
@@ -48,17 +47,12 @@ def brute_force(xq: np.ndarray, k: int) -> tuple[np.ndarray, np.ndarray]:
     return np.take_along_axis(scores, order, 1), order
 
 
-def write_ids(folder: Path, n: int = N) -> Path:
-    pq.write_table(pa.table({"id": [f"商品 {i}" for i in range(n)]}), folder / "ids.parquet")
-    return folder / "ids.parquet"
-
-
 @pytest.fixture
 def flat(tmp_path: Path) -> dict[str, Path]:
     index = faiss.IndexFlatIP(DIM)
     index.add(XB)
     faiss.write_index(index, str(tmp_path / "index.faiss"))
-    return {"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path)}
+    return {"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path, N)}
 
 
 @pytest.fixture
@@ -69,7 +63,7 @@ def coded(tmp_path: Path) -> dict[str, Path]:
     index.add(XB)
     faiss.write_index(index, str(tmp_path / "index.faiss"))
     np.save(tmp_path / "refine.npy", XB.astype(np.float16))
-    return {"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path), "refine": tmp_path / "refine.npy"}
+    return {"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path, N), "refine": tmp_path / "refine.npy"}
 
 
 CODED = Record(nprobe=8, refine_factor=N // 10)
@@ -190,12 +184,12 @@ def test_dropped_rows_and_other_metrics_are_refused(tmp_path: Path) -> None:
     assert index.ntotal == N
     faiss.write_index(index, str(tmp_path / "index.faiss"))
     with pytest.raises(IntegrityError, match="vectors in lists: 1199"):
-        PartitionIndex.open({"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path)}, Record())
+        PartitionIndex.open({"index": tmp_path / "index.faiss", "ids": write_ids(tmp_path, N)}, Record())
     distances = faiss.IndexFlatL2(DIM)
     distances.add(XB)
     faiss.write_index(distances, str(tmp_path / "l2.faiss"))
     with pytest.raises(IntegrityError, match="metric"):
-        PartitionIndex.open({"index": tmp_path / "l2.faiss", "ids": write_ids(tmp_path)}, Record())
+        PartitionIndex.open({"index": tmp_path / "l2.faiss", "ids": write_ids(tmp_path, N)}, Record())
 
 
 def test_files_that_are_no_index_are_refused(flat: dict[str, Path]) -> None:

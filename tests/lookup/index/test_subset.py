@@ -17,10 +17,9 @@ from index_builders.settings import IndexSettings
 from lookup.index import subset as onlys
 from lookup.index.partition_index import PartitionIndex
 from lookup.index.subset import reach, search_subset, subset_of
-from tests.contract.test_index_builders import DIM, clustered
-from tests.lookup.index.test_partition_index import write_ids
 from tests.support.bounded import at_once
 from tests.support.examples import index_examples, named, with_lists
+from tests.support.partitions import DIM, clustered, write_ids
 
 N, K, TARGET = 8000, 10, 0.95
 SPECS = {named(spec): with_lists(spec, 64) for spec in index_examples(DIM)}
