@@ -32,6 +32,7 @@ from foundation.reasons import Reason
 from index_builders.base import BuilderSpec, builder_types
 from pipeline.commands.cli import cli
 from pipeline.config.load import Config, load_config
+from pipeline.publish.gates.check import plan_gates, snapshot_gates
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
@@ -164,6 +165,16 @@ def test_every_reject_reason_is_documented() -> None:
     rows = [line for line in page.splitlines() if line.startswith("| `")]
     known = [(line.split("`")[1], line.rpartition(" | ")[2].removesuffix(" |")) for line in rows]
     assert [reason.value for reason in Reason if (reason.value, reason.fix) not in known] == []
+
+
+def test_every_gate_is_documented() -> None:
+    """docs/reference/outcomes.md has a row for each gate that is found, with the key of its bound."""
+    rows = [line for line in (ROOT / "docs/reference/outcomes.md").read_text().splitlines() if line.startswith("| `")]
+    found = [*plan_gates(), *snapshot_gates()]
+    assert len(found) > 10
+    bounds = {one.name: f"`gates.{one.bound}`" if isinstance(one.bound, str) else f"{one.bound} |" for one in found}
+    documented = [name for name, bound in bounds.items() if any(f"`{name}`" in row and bound in row for row in rows)]
+    assert documented == list(bounds)
 
 
 def _anchors(page: Path) -> set[str]:
