@@ -38,6 +38,18 @@ def without_extras(*words: object) -> subprocess.CompletedProcess[str]:
     return subprocess.run(argv, capture_output=True, text=True, check=False, cwd=ROOT)
 
 
+def test_every_module_that_serves_loads_without_extras() -> None:
+    """Nothing in `lookup` and below it imports at its top what an extra brings, nor click."""
+    load = "import importlib, pkgutil; import foundation, encoders, lookup; sys.modules['click'] = None; names = ["
+    load += (
+        "m.name for p in (foundation, encoders, lookup) for m in pkgutil.walk_packages(p.__path__, p.__name__ + '.')]; "
+    )
+    code = WITHOUT + load + "[importlib.import_module(name) for name in names]; print(len(names))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, cwd=ROOT)
+    assert done.returncode == 0, done.stderr
+    assert int(done.stdout) > 80
+
+
 @pytest.mark.parametrize("words", [("search", "--text", "red dress", "-k", "3"), ("inspect",), ("verify",)])
 def test_commands_that_only_read_need_no_extra(words: tuple[str, ...], published: Path) -> None:
     """They print what they print where everything is installed."""
