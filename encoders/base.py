@@ -1,7 +1,7 @@
 """What every encoder is: a spec (data) that loads a live encoder, and micro-batches around one short method.
 
 To add an encoder, add `encoders/types/<type>.py` with a class `Spec(EncoderSpec)`; `type: <type>` in a config names the
-file.
+file, and all that is to be known of the type stands there, also a small example of it for tests.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, NamedTuple, Self, TypeVar
 
 import numpy as np
 import PIL
@@ -56,6 +56,7 @@ class EncoderSpec(BaseModel):
     network: ClassVar[bool] = False  # whether its encoders take all cores of a CPU, and much memory, by themselves
     cpu_only: ClassVar[bool] = False  # whether it computes on no other device
     gives_states: ClassVar[bool] = False  # whether its encoders have `forward_states`, which some fusions read
+    package: ClassVar[str | None] = None  # what its encoders import that an extra of its own installs
 
     type: str
 
@@ -65,6 +66,13 @@ class EncoderSpec(BaseModel):
         @property
         def dim(self) -> int:
             """Length of the vectors, known without loading anything."""
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """Small specs, one for each way in which its code differs, which tests put to their proofs; by default one of
+        the defaults. `tiny` gives the folder of a small model of drawn weights, by the name of its family.
+        """
+        return [cls.model_validate({})]
 
     def provenance(self) -> dict[str, str]:
         """What else decides the numbers: digests of weights."""
@@ -221,8 +229,11 @@ def encoder_spec(fields: dict[str, Any]) -> EncoderSpec:
 def load(spec: EncoderSpec, device: str) -> Encoder:
     """The live encoder of `spec`, loaded once per process and device, shared by threads.
 
-    VitrineError when the files that make its identity are others by the time that they are loaded.
+    InputError for a device that it does not compute on; VitrineError when the files that make its identity are others
+    by the time that they are loaded.
     """
+    if spec.cpu_only and device != "cpu":
+        raise InputError(f"cpu, because {spec.type} runs on the CPU", device, "set encoders.device=cpu")
     with _loading:
         with _unchanged(spec):
             key = (spec.identity, device)

@@ -2,16 +2,17 @@
 items.
 
 To add a fusion, add `encoders/fusion/<type>.py` with a class `Spec(FusionSpec)`; `type: <type>` in a config names the
-file. One that is learned has a `Spec(LearnedSpec)` of `encoders/fusion/learned/`.
+file, and all that is to be known of the type stands there, also a small example of it for tests. A learned one has a
+`Spec(LearnedSpec)` of `encoders/fusion/learned/`.
 """
 
 from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -63,6 +64,13 @@ class FusionSpec(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()  # fields that came later: null, they leave the identity as it was
 
     type: str
+
+    @classmethod
+    def examples(cls, dim: int, trained: Callable[[str], str]) -> Sequence[Self]:
+        """Small specs, one for each way in which its code differs, for two towers of length `dim`, which tests put to
+        their proofs; by default one of the defaults. `trained` gives a folder of drawn weights, by the name of a type.
+        """
+        return [cls.model_validate({})]
 
     @property
     def needs(self) -> frozenset[Modality]:

@@ -72,6 +72,15 @@ class Missing(_Part):
     text_only: StandIn
     photo_only: StandIn
 
+    @classmethod
+    def example(cls, dim: int) -> Missing:
+        """What a run might have measured: a slope above 1, and lines of a constant and of weights."""
+        rising = np.linspace(-0.05, 0.05, dim)
+        return cls(
+            text_only=StandIn(slope=1.05, by_text=Line.of(-0.1, rising), by_photo=Line(constant=-0.2)),
+            photo_only=StandIn(slope=0.6, by_text=Line(constant=0.125), by_photo=Line.of(-0.1, -2 * rising)),
+        )
+
 
 def one_factor(text_weight: float, alignment: float) -> Missing:
     """`alignment` times the known cosine for the unknown one, whichever is missing."""

@@ -5,12 +5,14 @@ It is the baseline that every other fusion has to beat, and the choice for catal
 
 from __future__ import annotations
 
-from typing import Literal
+from collections.abc import Callable, Sequence
+from typing import Literal, Self
 
 from pydantic import Field
 
 from encoders.base import Modality
 from encoders.fusion.base import Fusion, Tower, dims_of
+from encoders.fusion.missing import Missing
 from encoders.fusion.weighted_sum import SummedSpec, WeightedSum, refuse_unequal
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
@@ -22,6 +24,13 @@ class Spec(SummedSpec):
     type: Literal["single"] = "single"
     modality: Modality = Field("text", description="the tower that embeddings are made of: text or image")
     shared: bool = Field(False, description="both towers see one space: either may ask, and stand in for the other")
+
+    @classmethod
+    def examples(cls, dim: int, trained: Callable[[str], str]) -> Sequence[Self]:
+        """See FusionSpec.examples: by either tower, alone and shared."""
+        kinds: tuple[Modality, ...] = ("text", "image")
+        shared = [cls(modality=kind, shared=True, missing=Missing.example(dim)) for kind in kinds]
+        return [*(cls(modality=kind) for kind in kinds), *shared]
 
     @property
     def weight(self) -> float:

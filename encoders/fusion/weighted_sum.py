@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from typing import ClassVar, Literal, Self
 
 import numpy as np
@@ -27,6 +28,11 @@ class SummedSpec(FusionSpec):
     type: str
     missing: Missing | None = Field(None, description=MISSING)
     alignment: float | None = Field(None, ge=-1, le=1, description=ALIGNMENT)
+
+    @classmethod
+    def examples(cls, dim: int, trained: Callable[[str], str]) -> Sequence[Self]:
+        """See FusionSpec.examples: measured, and set by hand."""
+        return [cls.model_validate({"missing": Missing.example(dim)}), cls.model_validate({"alignment": 0.25})]
 
     @model_validator(mode="after")
     def _one_rule(self) -> Self:

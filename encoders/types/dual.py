@@ -10,10 +10,10 @@ Text is padded as each family was trained and proved:
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -78,6 +78,11 @@ class Spec(EncoderSpec):
     type: Literal["dual"] = "dual"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """See EncoderSpec.examples."""
+        return [cls(model=tiny("clip"))]
 
     @property
     def dim(self) -> int:

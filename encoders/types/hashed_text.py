@@ -25,7 +25,6 @@ from pydantic import Field
 
 from encoders.base import EncoderSpec, Modality, Role, TextEncoder
 from foundation.arrays import Vectors
-from foundation.errors import InputError
 
 _Hashes = npt.NDArray[np.uint64]
 _Mask = npt.NDArray[np.bool_]
@@ -53,9 +52,7 @@ class Spec(EncoderSpec):
     pair_weight: float = Field(0.4, ge=0, description="two ideographs against one")
 
     def load(self, device: str) -> HashedText:
-        """The encoder; InputError for any `device` but the CPU, the only one that it computes on."""
-        if device != "cpu":
-            raise InputError(f"cpu, because {self.type} runs on the CPU", device, "set encoders.device=cpu")
+        """The encoder, on the CPU."""
         return HashedText(self)
 
 

@@ -7,9 +7,9 @@ is a field: the pooling, the longest text, and the words that some models want b
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self, cast
 
 from pydantic import Field
 
@@ -48,6 +48,11 @@ class Spec(EncoderSpec):
     max_tokens: int = Field(128, ge=1, le=32_768, description="longer texts are cut")
     item_prefix: str = Field("", description="put before products: `passage: ` for E5")
     query_prefix: str = Field("", description="put before queries: `query: ` for E5")
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """See EncoderSpec.examples."""
+        return [cls(model=tiny("bert"), max_tokens=24)]
 
     @property
     def dim(self) -> int:

@@ -8,11 +8,11 @@ length, as in training. Needs the extra `open-clip`.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from threading import Lock
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -49,10 +49,16 @@ class Spec(EncoderSpec):
     modalities: ClassVar[frozenset[Modality]] = frozenset({"text", "image"})
     places: ClassVar[frozenset[str]] = frozenset({"model"})
     network: ClassVar[bool] = True
+    package: ClassVar[str | None] = "open_clip"
 
     type: Literal["open_clip_dual"] = "open_clip_dual"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """See EncoderSpec.examples."""
+        return [cls(model=tiny("open_clip"))]
 
     @property
     def dim(self) -> int:

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
 
 from pydantic import Field
 
@@ -49,6 +49,11 @@ class Spec(EncoderSpec):
     type: Literal["timm_image"] = "timm_image"
     model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """See EncoderSpec.examples."""
+        return [cls(model=tiny("mobilenetv3_small_050"))]
 
     @property
     def dim(self) -> int:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from importlib.util import find_spec
+from functools import cache
 from itertools import pairwise
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import pytest
@@ -23,6 +24,7 @@ from encoders.base import (
     Role,
     TextEncoder,
     TwoTowers,
+    encoder_class,
     encoder_spec,
     encoder_types,
     load,
@@ -32,25 +34,13 @@ from encoders.base import (
 from encoders.fusion.base import fusion_types
 from encoders.photos import pixels as photo_pixels
 from foundation.errors import InputError
+from tests.support.examples import encoder_examples
 from tests.support.places import ROOT
-from tests.support.tiny_models import clip, open_clip_model, text_model, timm_model
+from tests.support.tiny_models import tiny_model
 
-WEIGHTLESS = ("hashed_text", "photo_descriptors")
-# Each type, by what it encodes: the fields that make one. `model` is filled in with a tiny model of that name.
-CASES: dict[str, tuple[Modality, dict[str, Any]]] = {
-    "hashed_text": ("text", {"type": "hashed_text"}),
-    "photo_descriptors": ("image", {"type": "photo_descriptors"}),
-    "hf_text": ("text", {"type": "hf_text", "model": "bert", "max_tokens": 24}),
-    "timm_image": ("image", {"type": "timm_image", "model": "mobilenetv3_small_050"}),
-    "dual_text": ("text", {"type": "dual", "model": "clip"}),
-    "dual_image": ("image", {"type": "dual", "model": "clip"}),
-}
-OPEN_CLIP = find_spec("open_clip") is not None  # an extra
-if OPEN_CLIP:
-    CASES["open_clip_text"] = ("text", {"type": "open_clip_dual", "model": "open-clip"})
-    CASES["open_clip_image"] = ("image", {"type": "open_clip_dual", "model": "open-clip"})
-# Other values of fields that are no numbers.
-OTHERS = {"precision": "bf16", "pooling": "cls", "item_prefix": "passage: ", "query_prefix": "query: "}
+EXAMPLES = encoder_examples()
+CASES = [(at, modality) for at, spec in enumerate(EXAMPLES) for modality in sorted(spec.modalities)]
+NAMES = [f"{EXAMPLES[at].type}-{at}-{modality}" for at, modality in CASES]
 TITLES = [
     "Red striped dress",
     "红色条纹连衣裙",
@@ -66,29 +56,23 @@ TOLERANCE = 1e-6  # of one coordinate, between batch sizes
 
 
 @pytest.fixture(scope="module")
-def tiny(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
-    """Name -> folder of a tiny model."""
+def example(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], EncoderSpec]:
+    """One of `EXAMPLES` by its place, with its model."""
     root = tmp_path_factory.mktemp("tiny")
-    small = {"input_size": [3, 64, 64]}
-    made = [
-        text_model(root / "bert", "bert"),
-        timm_model(root / "mobilenetv3_small_050", "mobilenetv3_small_050", **small),
-        clip(root / "clip"),
-        *([open_clip_model(root / "open-clip")] if OPEN_CLIP else []),
-    ]
-    return {path.name: str(path) for path in made}
+    tiny = cache(lambda family: str(tiny_model(root / family, family)))
+
+    def made(at: int) -> EncoderSpec:
+        others = [one.type for one in EXAMPLES[:at]].count(EXAMPLES[at].type)
+        return type(EXAMPLES[at]).examples(tiny)[others]
+
+    return cache(made)
 
 
-def made(fields: dict[str, Any], tiny: dict[str, str]) -> EncoderSpec:
-    """The spec of a case."""
-    return encoder_spec({**fields, **({"model": tiny[fields["model"]]} if "model" in fields else {})})
-
-
-@pytest.fixture(params=CASES)
-def case(request: pytest.FixtureRequest, tiny: dict[str, str]) -> tuple[EncoderSpec, Modality]:
+@pytest.fixture(params=CASES, ids=NAMES)
+def case(request: pytest.FixtureRequest, example: Callable[[int], EncoderSpec]) -> tuple[EncoderSpec, Modality]:
     """A spec of each type, and what is encoded with it."""
-    modality, fields = CASES[request.param]
-    return made(fields, tiny), modality
+    at, modality = request.param
+    return example(at), modality
 
 
 @pytest.fixture
@@ -121,6 +105,11 @@ def tower(encoder: Encoder, modality: Modality) -> TextEncoder | ImageEncoder:
     return encoder
 
 
+def tolerance(spec: EncoderSpec) -> float:
+    """How far a coordinate may be off elsewhere: networks add up in another order."""
+    return TOLERANCE if spec.network else 0
+
+
 def encode(
     spec: EncoderSpec, modality: Modality, rows: list[Any], micro_batch: int | None = None, role: Role = "item"
 ) -> np.ndarray[Any, Any]:
@@ -131,20 +120,22 @@ def encode(
 
 
 def write_vectors(asked: list[tuple[dict[str, Any], Modality]], folder: str) -> str:
-    """What another process computes from the same fields, in <type>-<modality>.npy; the identities, a word each."""
+    """What another process computes from the same fields, in <place>.npy; the identities, a word each."""
     specs = [(encoder_spec(fields), modality) for fields, modality in asked]
-    for spec, modality in specs:
-        np.save(f"{folder}/{spec.type}-{modality}.npy", encode(spec, modality, inputs(modality)))
-    return " ".join(f"{spec.type}-{modality}={spec.identity}" for spec, modality in specs)
+    for place, (spec, modality) in enumerate(specs):
+        np.save(f"{folder}/{place}.npy", encode(spec, modality, inputs(modality)))
+    return " ".join(spec.identity for spec, _ in specs)
 
 
 @pytest.fixture(scope="module")
-def elsewhere(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[str, np.ndarray]]:
-    """By type and modality, the identity and vectors of all cases in one process of two threads and another hash seed:
-    it takes longer to load the networks' libraries than to encode.
+def elsewhere(
+    example: Callable[[int], EncoderSpec], tmp_path_factory: pytest.TempPathFactory
+) -> dict[tuple[str, Modality], np.ndarray]:
+    """By identity and modality, the vectors of all cases in one process of two threads and another hash seed: it takes
+    longer to load the networks' libraries than to encode.
     """
     folder = tmp_path_factory.mktemp("elsewhere")
-    asked = [(made(fields, tiny).model_dump(mode="json"), modality) for modality, fields in CASES.values()]
+    asked = [(example(at).model_dump(mode="json"), modality) for at, modality in CASES]
     call = f"write_vectors({asked!r}, {str(folder)!r})"
     ran = subprocess.run(
         [sys.executable, "-c", f"from tests.contract.test_encoders import write_vectors; print({call})"],
@@ -154,23 +145,24 @@ def elsewhere(tiny: dict[str, str], tmp_path_factory: pytest.TempPathFactory) ->
         text=True,
         check=True,
     )
-    told = (word.split("=") for word in ran.stdout.splitlines()[-1].split())
-    return {name: (identity, np.load(folder / f"{name}.npy")) for name, identity in told}
+    identities = ran.stdout.splitlines()[-1].split()
+    return {
+        (identity, modality): np.load(folder / f"{place}.npy")
+        for place, (identity, (_, modality)) in enumerate(zip(identities, CASES, strict=True))
+    }
 
 
 def test_the_walk_finds_the_encoders() -> None:
-    """Exactly the types that are tested here are found, and no helper module passes for one; the type of an extra
-    that is not installed is not tested.
-    """
-    without = set() if OPEN_CLIP else {"open_clip_dual"}
-    assert {fields["type"] for _, fields in CASES.values()} == set(encoder_types()) - without
+    """Some of either modality are found, of every type but that of an extra which is not installed."""
+    without = {name for name in encoder_types() if encoder_class(name).package is not None}
+    assert {"dual", "hashed_text", "hf_text", "photo_descriptors", "timm_image"} <= {one.type for one in EXAMPLES}
+    assert set(encoder_types()) - {one.type for one in EXAMPLES} <= without
 
 
 def test_every_type_in_the_folder_defines_a_spec() -> None:
     """Each module that the walk finds has a Spec whose `type` is the module's name."""
     for name in encoder_types():
-        fields = __import__(f"encoders.types.{name}", fromlist=["Spec"]).Spec.model_fields
-        assert fields["type"].default == name
+        assert encoder_class(name).model_fields["type"].default == name
 
 
 def test_vectors_are_float32_unit_rows_of_the_stated_length(spec: EncoderSpec, modality: Modality) -> None:
@@ -194,13 +186,11 @@ def test_a_row_does_not_depend_on_its_batch(spec: EncoderSpec, modality: Modalit
 
 
 def test_another_process_computes_the_same(
-    spec: EncoderSpec, modality: Modality, elsewhere: dict[str, tuple[str, np.ndarray]]
+    spec: EncoderSpec, modality: Modality, elsewhere: dict[tuple[str, Modality], np.ndarray]
 ) -> None:
     """A spawned process with another hash seed and two threads gives an equal identity; weightless, equal bytes."""
-    identity, vectors = elsewhere[f"{spec.type}-{modality}"]
-    assert identity == spec.identity
-    tolerance = 0 if spec.type in WEIGHTLESS else TOLERANCE
-    np.testing.assert_allclose(vectors, encode(spec, modality, inputs(modality)), atol=tolerance, rtol=0)
+    vectors = elsewhere[spec.identity, modality]
+    np.testing.assert_allclose(vectors, encode(spec, modality, inputs(modality)), atol=tolerance(spec), rtol=0)
 
 
 def test_threads_share_one_encoder(spec: EncoderSpec, modality: Modality) -> None:
@@ -212,7 +202,7 @@ def test_threads_share_one_encoder(spec: EncoderSpec, modality: Modality) -> Non
     whole = tower(encoder, modality).encode(rows)
     with ThreadPoolExecutor(4) as pool:
         for vectors in pool.map(tower(encoder, modality).encode, [rows] * 12):
-            np.testing.assert_allclose(vectors, whole, atol=0 if spec.type in WEIGHTLESS else TOLERANCE, rtol=0)
+            np.testing.assert_allclose(vectors, whole, atol=tolerance(spec), rtol=0)
 
 
 def test_a_tower_that_is_not_there_is_an_error(spec: EncoderSpec) -> None:
@@ -226,11 +216,11 @@ def test_a_tower_that_is_not_there_is_an_error(spec: EncoderSpec) -> None:
 
 
 @pytest.mark.parametrize("device", ["cuda", "cuda:7"])
-@pytest.mark.parametrize("name", ["hashed_text", "photo_descriptors"])
+@pytest.mark.parametrize("name", [name for name in encoder_types() if not encoder_class(name).network])
 def test_only_the_cpu_is_a_device_of_encoders_without_weights(name: str, device: str) -> None:
     """A device that they cannot compute on is refused, not passed over."""
     with pytest.raises(InputError, match=rf"runs on the CPU\ncame: {device}\nto do: set encoders.device=cpu"):
-        load(encoder_spec({"type": name}), device)
+        load(encoder_class(name).examples(str)[0], device)
 
 
 def test_a_spec_survives_pickling_and_yaml(spec: EncoderSpec) -> None:
@@ -241,23 +231,24 @@ def test_a_spec_survives_pickling_and_yaml(spec: EncoderSpec) -> None:
     assert back.identity == spec.identity
 
 
-def _another(name: str, value: Any) -> Any:
-    return OTHERS.get(name) or (value + 0.125 if isinstance(value, float) else value + 8)
+def another(spec: EncoderSpec, name: str, value: Any) -> Any:
+    """Another value of a field: the next of its choices, or a little more."""
+    choices = get_args(type(spec).model_fields[name].annotation)
+    if choices:
+        return choices[choices.index(value) - 1]
+    return f"{value}query: " if isinstance(value, str) else value + (0.125 if isinstance(value, float) else 8)
 
 
 def test_every_field_is_part_of_the_identity(spec: EncoderSpec, modality: Modality) -> None:
     """Changing any field but a place changes identity and, as the fields are there for that, the vectors."""
     rows = inputs(modality)
-    changed = 0
+    roles: tuple[Role, ...] = ("item", "query") if modality == "text" else ("item",)
+    before = [encode(spec, modality, rows, role=role) for role in roles]
     for name, value in spec.model_dump().items():
         if name != "type" and name not in spec.places:
-            other = encoder_spec({**spec.model_dump(), name: _another(name, value)})
+            other = encoder_spec({**spec.model_dump(), name: another(spec, name, value)})
             assert other.identity != spec.identity, name
-            role: Role = "query" if name == "query_prefix" else "item"
-            before, after = (encode(one, modality, rows, role=role) for one in (spec, other))
-            assert not np.array_equal(before, after), name
-            changed += 1
-    assert changed >= 1
+            assert not np.array_equal(before, [encode(other, modality, rows, role=role) for role in roles]), name
 
 
 def test_the_decoder_is_part_of_a_photo_encoder_s_identity(spec: EncoderSpec, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -245,6 +245,17 @@ def timm_model(folder: Path, architecture: str = "resnet10t", num_classes: int =
     return folder
 
 
+def tiny_model(folder: Path, family: str) -> Path:
+    """A small model of a family that examples of encoders name: one of `DUALS` or `TEXTS`, `open_clip`, or else an
+    architecture of timm.
+    """
+    if family in DUALS:
+        return DUALS[family](folder)
+    if family in TEXTS:
+        return text_model(folder, family)
+    return open_clip_model(folder) if family == "open_clip" else timm_model(folder, family, input_size=[3, 64, 64])
+
+
 def _saved(folder: Path, model: Any, tokenizer: Any, processor: Any = None) -> Path:
     _drawn(model, 3).save_pretrained(folder)
     tokenizer.save_pretrained(folder)

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, ClassVar
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, ClassVar, Self
 
 import numpy as np
 from pydantic import Field
 
 from encoders.base import Modality
-from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_class, fusion_types
 from encoders.fusion.learned.folder import FusionFolder, Scales, Sizes
 from encoders.fusion.learned.inputs import Inputs, Rows
 from encoders.networks.device import device_of
@@ -35,6 +36,11 @@ class LearnedSpec(FusionSpec):
     model: str | None = Field(
         None, description="the folder that `vitrine train fusion` wrote; null until it is trained"
     )
+
+    @classmethod
+    def examples(cls, dim: int, trained: Callable[[str], str]) -> Sequence[Self]:
+        """See FusionSpec.examples."""
+        return [cls.model_validate({"model": trained(cls.model_fields["type"].default)})]
 
     @staticmethod
     @abstractmethod
@@ -178,9 +184,10 @@ def _given(states: States | None) -> States:
 def learned_of(spec: FusionSpec) -> LearnedSpec:
     """`spec` if it is learned; InputError for one that has nothing to learn."""
     if not isinstance(spec, LearnedSpec):
+        known = sorted((name for name in fusion_types() if fusion_class(name).learned), reverse=True)
         raise InputError(
-            "a fusion that is learned: transformer or cross_attention",
+            f"a fusion that is learned: {' or '.join(known)}",
             f"fusion.type: {spec.type}",
-            "set fusion.type=transformer; the others are used as they are",
+            f"set fusion.type={known[0]}; the others are used as they are",
         )
     return spec
