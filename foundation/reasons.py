@@ -12,6 +12,7 @@ class Reason(StrEnum):
     MISSING_ID = "missing_id"
     DUPLICATE_ID = "duplicate_id"
     INVALID_TEXT = "invalid_text"
+    INVALID_NUMBER = "invalid_number"
     NO_MODALITY = "no_modality"
     ROW_TOO_LARGE = "row_too_large"
     IMAGE_NOT_FOUND = "image_not_found"
@@ -33,6 +34,7 @@ _FIXES = {
     Reason.MISSING_ID: "give each product an id in the export, or name its column: catalog.columns.id=...",
     Reason.DUPLICATE_ID: "export each product once; of rows with one id the first is kept",
     Reason.INVALID_TEXT: "write the export in UTF-8",
+    Reason.INVALID_NUMBER: "write ids and categories as text or as integers",
     Reason.NO_MODALITY: "give the row a text or a photo, or name their columns: catalog.text, catalog.image",
     Reason.ROW_TOO_LARGE: "shorten its texts, give photos as files, or raise catalog.max_row_bytes",
     Reason.IMAGE_NOT_FOUND: "copy the photos to where their paths lead, or correct catalog.image_root",

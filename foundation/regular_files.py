@@ -12,6 +12,8 @@ import stat
 from pathlib import Path
 from typing import BinaryIO
 
+from foundation.errors import InputError
+
 _KINDS = {
     stat.S_IFDIR: "a folder",
     stat.S_IFIFO: "a pipe",
@@ -42,6 +44,18 @@ class OversizedFileError(OSError):
 
     def __str__(self) -> str:
         return f"{self.filename}: {self.strerror}"
+
+
+def spelled(path: str) -> str:
+    """`path` as it can be written: bytes that are not UTF-8 as escapes."""
+    return os.fsencode(path).decode("utf-8", "backslashreplace")
+
+
+def utf8_path(path: str) -> str:
+    """`path`; InputError where it is not UTF-8: plans, records and Parquet's writers name files as text."""
+    if spelled(path) != path:
+        raise InputError("a path in UTF-8", spelled(path), "rename the file, and the folders that it lies in")
+    return path
 
 
 def open_regular(path: str | Path, follow_links: bool = True) -> BinaryIO:

@@ -6,6 +6,20 @@ from urllib.parse import unquote, urlsplit
 
 from encoders.photos.limits import PhotoError
 
+# What the names of photos end in, by the format that is read; others are photos too, and not read.
+ENDINGS = {
+    "JPEG": ("jpg", "jpeg", "jpe", "jfif"),
+    "PNG": ("png",),
+    "WEBP": ("webp",),
+    "GIF": ("gif",),
+    "AVIF": ("avif",),
+    "BMP": ("bmp",),
+    "TIFF": ("tif", "tiff"),
+    "": ("heic", "heif", "svg"),
+}
+# A path that ends as a photo's, in lower or upper case; an address may have a query behind it.
+PHOTO_NAME = rf".*\.(?:{'|'.join(one for endings in ENDINGS.values() for one in endings)})(?:\?.*)?"
+
 
 def spellings(path: str) -> list[str]:
     """The paths that `path` may mean, the likeliest first: the first that is there counts.

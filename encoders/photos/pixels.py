@@ -18,12 +18,13 @@ from PIL.JpegImagePlugin import JpegImageFile
 
 from encoders.photos.faults import fault_of
 from encoders.photos.limits import PhotoError, PhotoLimits
+from encoders.photos.paths import ENDINGS
 from foundation.arrays import Photo
 from foundation.machine import machine_fault
 
 JpegDecoder = Callable[[bytearray], Photo]  # (h, w, 3) RGB of a JPEG file, as stored
 
-FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "AVIF", "BMP", "TIFF")
+FORMATS = tuple(filter(None, ENDINGS))
 
 # Pillow 12.3 raised the first four for 32,000 damaged files (2,000 each of 16 variants of the formats); the others
 # guard header fields that chance did not reach. They hide no fault of ours: `guarded` wraps calls of Pillow, `_rgb`

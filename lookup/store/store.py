@@ -17,6 +17,7 @@ from pathlib import Path
 from foundation.errors import InputError, IntegrityError, LockedError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
+from foundation.regular_files import utf8_path
 from lookup.store import manifest as manifests
 from lookup.store.backend import Backend
 from lookup.store.digests import differs, digest_file
@@ -46,7 +47,7 @@ class Store:
             from lookup.store.bucket import BucketBackend  # fsspec takes long to load, and folders need none
 
             return Store(BucketBackend(path))
-        return Store(FolderBackend(str(Path(path).absolute())))
+        return Store(FolderBackend(utf8_path(str(Path(path).absolute()))))
 
     @staticmethod
     def open(path: str) -> Store:

@@ -11,16 +11,14 @@ import numpy.typing as npt
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from encoders.photos.paths import PHOTO_NAME
 from encoders.text import ONLY_NFKC, clean_texts
 
 Sizes = npt.NDArray[np.int64]
 _ITEM_BYTES = 8
 
 _PATH_BYTES = 65_536  # of a list of paths; what is longer is a photo
-_PATH = re.compile(
-    r"\s*(?:(?:file:/|[a-z][a-z0-9+.-]*://).*|.*\.(?:jpe?g|jfif|png|webp|gif|avif|bmp|tiff?|hei[cf]|svg)(?:\?.*)?)\s*",
-    re.IGNORECASE,
-)
+_PATH = re.compile(rf"\s*(?:(?:file:/|[a-z][a-z0-9+.-]*://).*|{PHOTO_NAME})\s*", re.IGNORECASE)
 PHOTO = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
 
 _STRINGS = (pa.types.is_string, pa.types.is_large_string, pa.types.is_string_view, pa.types.is_null)

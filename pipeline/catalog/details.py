@@ -4,7 +4,8 @@ row's own.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -12,24 +13,31 @@ import pyarrow.compute as pc
 from foundation.reasons import Reason
 
 
-def reject_details(reject: pa.Array, ids: pa.Array, not_utf8: Mapping[str, pa.Array]) -> pa.Array:
+def reject_details(
+    reject: pa.Array,
+    ids: pa.Array,
+    too_large: pa.Array,
+    not_utf8: Mapping[str, pa.Array],
+    numbers: Mapping[str, pa.Array],
+) -> pa.Array:
     """The detail of each row of `reject`, string; null where that is.
 
-    `not_utf8` has a mask of the rows by column.
+    `too_large` has the bytes of too large rows; by column, `not_utf8` has masks of rows, and `numbers` what names
+    nothing.
     """
+
+    def of(row: int, columns: Mapping[str, pa.Array]) -> dict[str, Any]:
+        return {name: value for name, column in columns.items() if (value := column[row].as_py())}
+
+    words: dict[Reason, Callable[[int], str]] = {
+        Reason.ROW_TOO_LARGE: lambda row: f"more than catalog.max_row_bytes: {too_large[row].as_py():,} bytes",
+        Reason.INVALID_TEXT: lambda row: f"bytes that are not UTF-8 in {', '.join(of(row, not_utf8))}",
+        Reason.INVALID_NUMBER: lambda row: "; ".join(of(row, numbers).values()),
+        Reason.MISSING_ID: lambda row: "the id is null or blank",
+        Reason.DUPLICATE_ID: lambda row: f"the id came before: {(ids[row].as_py() or '')[:200]}",
+        Reason.NO_MODALITY: lambda row: "neither text nor photo in the row",
+    }
     details: list[str | None] = [None] * len(reject)
     for row in pc.indices_nonzero(pc.is_valid(reject)).to_pylist():
-        details[row] = _detail(
-            reject[row].as_py(), ids[row].as_py(), [name for name in not_utf8 if not_utf8[name][row].as_py()]
-        )
+        details[row] = words[Reason(reject[row].as_py())](row)
     return pa.array(details, pa.string())
-
-
-def _detail(reason: str, row_id: str | None, not_utf8: list[str]) -> str:
-    if reason == Reason.INVALID_TEXT:
-        return f"bytes that are not UTF-8 in {', '.join(not_utf8)}"
-    if reason == Reason.MISSING_ID:
-        return "the id is null or blank"
-    if reason == Reason.DUPLICATE_ID:
-        return f"the id came before: {(row_id or '')[:200]}"
-    return "neither text nor photo in the row"

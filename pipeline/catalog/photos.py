@@ -21,7 +21,7 @@ from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.paths import spellings
 from foundation.errors import InputError
 from foundation.reasons import Reason
-from foundation.regular_files import IrregularFileError, OversizedFileError, read_with_facts
+from foundation.regular_files import IrregularFileError, OversizedFileError, read_with_facts, utf8_path
 from pipeline.files.storage import filesystem, is_local
 
 # What opening a path says of that one file. Other errors (a failing disk, too many open files) must stop the run.
@@ -57,7 +57,7 @@ def existing_root(configured: str | None, catalog_path: str) -> str:
     if "://" not in root and not os.path.isdir(root):
         fix = "correct catalog.image_root; photo paths are relative to it"
         raise InputError("a folder of photos", f"catalog.image_root={root}, which is none", fix)
-    return root if "://" in root else os.path.abspath(root)
+    return root if "://" in root else utf8_path(os.path.abspath(root))
 
 
 def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:

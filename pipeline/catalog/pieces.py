@@ -49,7 +49,7 @@ class Decoded(NamedTuple):
     """Some columns of at most PIECE_ROWS rows, and which rows were too large: of these only short values are left."""
 
     table: pa.Table
-    too_large: pa.Array  # bool
+    too_large: pa.Array  # int64: the bytes of such a row; null for the others
 
 
 def unit_rows(
@@ -59,7 +59,7 @@ def unit_rows(
     pieces = pieces_of(path, file, chunks_of(path, file.metadata, groups, names), names, bounds)
     found = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
     if found is None:
-        return Decoded(_empty(path, file, names), pa.array([], pa.bool_()))
+        return Decoded(_empty(path, file, names), pa.array([], pa.int64()))
     return found
 
 
@@ -74,6 +74,7 @@ def pieces_of(
     for batch in _batches(path, file, groups, names, limit):
         sizes = _row_bytes(batch)
         too_large = sizes > bounds.row
+        large = pa.array(sizes.copy(), mask=~too_large)
         sizes[too_large] = 0
         start = 0
         while start < batch.num_rows:
@@ -82,7 +83,7 @@ def pieces_of(
             if size > limit:
                 raise _too_much(path, groups, (done, done + PIECE_ROWS - room + end - start - 1), size, limit)
             held.append(_spelled_out(batch.slice(start, end - start), too_large[start:end]))
-            masks.append(pa.array(too_large[start:end]))
+            masks.append(large[start:end])
             room, start = room - (end - start), end
             if not room:
                 yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
@@ -126,17 +127,17 @@ def picked(
         start += batch.num_rows
         if len(inside):
             chosen = batch.take(pa.array(inside))
-            too_large = _row_bytes(chosen) > bounds.row
-            found.append(_spelled_out(chosen, too_large))
-            masks.append(pa.array(too_large))
+            sizes = _row_bytes(chosen)
+            found.append(_spelled_out(chosen, sizes > bounds.row))
+            masks.append(pa.array(sizes, mask=sizes <= bounds.row))
     return Decoded(pa.Table.from_batches(found), pa.concat_arrays(masks))
 
 
 def first_rows(path: str, file: pq.ParquetFile, group: int, names: Sequence[str], rows: int, most: int) -> pa.Table:
-    """The first `rows` of a row group, or as many as have at most `most` bytes."""
+    """The first `rows` of a row group, or as many as have at most `most` bytes; nothing is decoded for none."""
     held: list[pa.RecordBatch] = []
     left = rows
-    for batch in _batches(path, file, chunks_of(path, file.metadata, [group], names), names, most):
+    for batch in () if not rows else _batches(path, file, chunks_of(path, file.metadata, [group], names), names, most):
         sizes = np.cumsum(_row_bytes(batch.slice(0, left)))
         fits = int(np.searchsorted(sizes, most, side="right"))
         held.append(_spelled_out(batch.slice(0, fits), np.zeros(fits, np.bool_)))

@@ -20,7 +20,7 @@ from foundation.reasons import Reason
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
-from pipeline.catalog.names import clean_ids, name_strings
+from pipeline.catalog.names import clean_ids, names_of
 from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
@@ -123,6 +123,7 @@ class Piece(NamedTuple):
     categories: pa.Array | None  # strings, as they are written; None: the catalog is one partition
     cleaned: int  # ids that are not as they are written
     nothing: Counter[str]  # ids that are words for nothing, as they are written -> rows
+    numbers: dict[str, pa.Array]  # column of ids or categories -> its numbers that name nothing: see Names
 
 
 def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
@@ -145,18 +146,20 @@ def _name_columns(names: dict[str, str], settings: CatalogConfig) -> list[str]:
 
 def _names(
     table: pa.Table, names: dict[str, str], settings: CatalogConfig
-) -> tuple[pa.Array, pa.Array | None, int, Counter[str]]:
-    """(ids, categories as they are written, ids that are not as they are written, ids that are words for nothing) of
-    `table`, strings.
+) -> tuple[pa.Array, pa.Array | None, int, Counter[str], dict[str, pa.Array]]:
+    """(ids, categories as they are written, ids that are not as they are written, ids that are words for nothing,
+    numbers that name nothing) of `table`, strings.
     """
-    written = name_strings(as_meant(table.column(names["id"]), "id", settings), "id")[0]
-    ids = clean_ids(written)
-    changed = pc.sum(pc.not_equal(written, ids)).as_py() or 0
-    nothing = spellings_of_nothing(ids)
-    if not settings.partition:
-        return ids, None, changed, nothing
-    categories = as_meant(table.column(names[settings.partition]), settings.partition, settings)
-    return ids, name_strings(categories, settings.partition)[0], changed, nothing
+    found = {
+        name: names_of(as_meant(table.column(names[name]), name, settings), name)
+        for name in ("id", settings.partition)
+        if name
+    }
+    ids = clean_ids(found["id"].values)
+    changed = pc.sum(pc.not_equal(found["id"].values, ids)).as_py() or 0
+    categories = found[settings.partition].values if settings.partition else None
+    numbers = {name: one.numbers.drop_null() for name, one in found.items()}
+    return ids, categories, changed, spellings_of_nothing(ids), numbers
 
 
 def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, spellings: Mapping[str, str]) -> pa.Array:
@@ -172,12 +175,13 @@ class _Columns:
         table = found.table
         self.rows, self.too_large = table.num_rows, found.too_large
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
+        self.numbers: dict[str, pa.Array] = {}  # by column, numbers that name nothing
         self._written = {name: as_meant(table.column(column), name, settings) for name, column in names.items()}
         self.plain = {name: columns.plain(column) for name, column in self._written.items()}
 
     def names(self, name: str) -> pa.Array:
         """The column as ids or categories."""
-        values, self.wrong[name] = name_strings(self._written[name], name)
+        values, self.wrong[name], self.numbers[name] = names_of(self._written[name], name)
         return values
 
     def strings(self, name: str) -> pa.Array:
@@ -190,6 +194,11 @@ class _Columns:
     def not_utf8(self) -> pa.Array:
         """Mask of the rows in which a string that counts was not UTF-8."""
         return functools.reduce(pc.or_, self.wrong.values(), columns.repeat(False, self.rows))
+
+    @property
+    def odd_numbers(self) -> pa.Array:
+        """Mask of the rows whose id or category is a number that names nothing."""
+        return functools.reduce(pc.or_, map(pc.is_valid, self.numbers.values()), columns.repeat(False, self.rows))
 
     def attribute(self, name: str) -> pa.Array:
         """The column as hits carry it."""
@@ -213,8 +222,9 @@ def _clean(
     categories = unit.names(settings.partition) if settings.partition else None
     rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
-        Reason.ROW_TOO_LARGE: unit.too_large,
+        Reason.ROW_TOO_LARGE: pc.is_valid(unit.too_large),
         Reason.INVALID_TEXT: unit.not_utf8,
+        Reason.INVALID_NUMBER: unit.odd_numbers,
         Reason.MISSING_ID: pc.is_null(ids),
         Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
         Reason.NO_MODALITY: pc.and_(pc.is_null(texts), pc.is_null(photos)),
@@ -230,7 +240,7 @@ def _clean(
             VERSION: version,
             ATTRIBUTES: _struct(carried, n),
             REJECT: reject,
-            DETAIL: reject_details(reject, ids, unit.wrong),
+            DETAIL: reject_details(reject, ids, unit.too_large, unit.wrong, unit.numbers),
         }
     )
 

@@ -36,7 +36,7 @@ def user_table(path: Path, option: str, wanted: Sequence[str]) -> tuple[pa.Table
             groups = chunks_of(str(path), file.metadata, range(file.num_row_groups), present)
             for piece in pieces_of(str(path), file, groups, present, Bounds(_MOST_BYTES, _MOST_BYTES)):
                 size += sum(int(columns.row_bytes(chunk).sum()) for one in piece.table.columns for chunk in one.chunks)
-                if size > _MOST_BYTES or pc.any(piece.too_large).as_py():
+                if size > _MOST_BYTES or piece.too_large.null_count < len(piece.too_large):
                     raise _too_large(path, option, "more bytes")
                 tables.append(piece.table)
     except VitrineError as err:

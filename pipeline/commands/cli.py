@@ -21,6 +21,7 @@ from foundation.errors import InputError
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.options import (
     COUNT,
+    Folder,
     category_option,
     config_option,
     example,
@@ -53,7 +54,7 @@ def cli() -> None:
     "demo-catalog",
     epilog=example("vitrine demo-catalog demo --products 2000", "vitrine demo-catalog dirty --products 500 --dirty"),
 )
-@click.argument("folder", type=click.Path(path_type=Path))
+@click.argument("folder", type=Folder())
 @click.option("--products", type=COUNT, default=2000, show_default=True, help="How many good products.")
 @click.option("--seed", default=7, show_default=True, help="Same seed, same catalog, byte for byte.")
 @click.option(
@@ -165,7 +166,7 @@ def run(
 )
 @config_option
 @click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained model.")
+@click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
 @overrides_argument
 @json_option
 def train(config: str | None, model: str, out: Path, overrides: Sequence[str], as_json: bool) -> None:
@@ -196,7 +197,7 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     ),
 )
 @config_option
-@click.option("--out", required=True, type=click.Path(path_type=Path), help="New folder for the trained fusion.")
+@click.option("--out", required=True, type=Folder(), help="New folder for the trained fusion.")
 @overrides_argument
 @json_option
 def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_json: bool) -> None:
@@ -267,7 +268,7 @@ def models() -> None:
 )
 @click.argument("name")
 @click.option("--revision", help="Commit of the hub's repository, 40 hex digits; without it the locked or newest one.")
-@click.option("--folder", type=click.Path(path_type=Path), help="Models folder, instead of VITRINE_MODELS or models/.")
+@click.option("--folder", type=Folder(), help="Models folder, instead of VITRINE_MODELS or models/.")
 @json_option
 def models_pull(name: str, revision: str | None, folder: Path | None, as_json: bool) -> None:
     """Fetch a model into the models folder and pin it in models.lock: its commit, and a digest of every file."""
@@ -287,9 +288,7 @@ def models_pull(name: str, revision: str | None, folder: Path | None, as_json: b
     ),
 )
 @store_argument
-@click.option(
-    "--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text and / or image."
-)
+@click.option("--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text, image.")
 @click.option("--qrels", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
 @click.option("--category", help="Only the queries of this category, asked in it.")
 @click.option("-k", "--k", "k", type=COUNT, default=10, show_default=True, help="The k of precision, recall and F1.")

@@ -197,6 +197,10 @@ class GatesConfig(Section):
         "tower alone; likewise of those without text, by photo",
     )
 
+    def enough(self, part: float, whole: float) -> bool:
+        """Whether `part` of `whole` may stop a run: one of three is an accident, most of them are not, however few."""
+        return part >= self.least_rows or part > 0.5 * whole
+
 
 class StoreConfig(Section):
     """Where snapshots are published."""

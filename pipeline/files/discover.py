@@ -18,16 +18,21 @@ import fsspec
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from foundation.errors import InputError
+from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
-from foundation.regular_files import IrregularFileError, open_regular
+from foundation.regular_files import IrregularFileError, open_regular, spelled, utf8_path
 from pipeline.files.contents import HEAD_BYTES, MARK_BYTES, Content, content
 from pipeline.files.pinned import pin_of, remote_pin
-from pipeline.files.storage import filesystem, is_local
+from pipeline.files.storage import filesystem, is_local, objects_below
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
 _BUFFER = 2**18  # bytes of a column of a local file that are read at once
 _NAMED = 5  # files that a message names
+_ODD_NAME = Content(
+    "a name that is not UTF-8",
+    problem=True,
+    fix="rename it in UTF-8, or leave it out: names that begin with _ or . are",
+)
 # A folder with one of these is a table of another system: its own log says which of its files count.
 _TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table"}
 
@@ -94,7 +99,7 @@ def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: 
     try:
         if not is_local(fs):
             return pq.ParquetFile(fs.open(name), **options)
-        open_regular(name).close()  # a pipe would wait for ever
+        open_regular(utf8_path(name)).close()  # a pipe would wait for ever
         return pq.ParquetFile(name, **options)
     except (*UNREADABLE, UnicodeDecodeError) as err:  # the latter: names of columns
         raise machine_fault(err) or InputError(
@@ -137,7 +142,7 @@ class _Finding:
             for name in self._walked(root):
                 self.file(name)
             return
-        names = self.fs.find(root, detail=True)
+        names = objects_below(self.fs, root)
         _refuse_tables(root, {part for name in names for part in PurePosixPath(name[len(root) :]).parts[:-1]})
         wanted = {n: one for n, one in names.items() if not _is_hidden(n[len(root) :]) and not n.endswith("/")}
         self._remote(wanted)
@@ -173,7 +178,7 @@ class _Finding:
                 f"none under catalog.path={path}" + (f", which has {_listed(self.left_out)}" if self.left_out else ""),
                 texts[0] if texts else "correct catalog.path",
             )
-        left_out = sorted((name, one.what) for name, one in self.left_out)
+        left_out = sorted((spelled(name), spelled(one.what)) for name, one in self.left_out)
         return Found(tuple(self.files[name] for name in sorted(self.files)), tuple(left_out))
 
     def _walked(self, folder: str) -> Iterator[str]:
@@ -202,8 +207,8 @@ class _Finding:
         """Objects of a bucket: the two ends of all of them are asked for together."""
         sized = {name: int(str(one["size"] or 0)) for name, one in facts.items() if one["type"] == "file"}
         names = [name for name in sized if sized[name]]
-        heads = self.fs.cat_ranges(names, [0] * len(names), [min(HEAD_BYTES, sized[name]) for name in names])
-        tails = self.fs.cat_ranges(
+        heads = self._ranges(names, [0] * len(names), [min(HEAD_BYTES, sized[name]) for name in names])
+        tails = self._ranges(
             names, [max(0, sized[name] - MARK_BYTES) for name in names], [sized[name] for name in names]
         )
         ends = dict(zip(names, zip(heads, tails, strict=True), strict=True))
@@ -213,14 +218,38 @@ class _Finding:
             file = CatalogFile(self.fs.unstrip_protocol(name), size, stamp, remote_pin(size, stamp))
             self._add(file, head, tail)
 
+    def _ranges(self, names: list[str], starts: list[int], ends: list[int]) -> list[bytes]:
+        """A part of each object; VitrineError that names the first which cannot be had."""
+        found = self.fs.cat_ranges(names, starts, ends, on_error="return")  # raised, many would not name the object
+        for name, one in zip(names, found, strict=True):
+            if isinstance(one, BaseException):
+                raise _unanswered(self.fs.unstrip_protocol(name), one) from one
+        return list(found)
+
     def _add(self, file: CatalogFile, head: bytes, tail: bytes) -> None:
         found = content(file.path, file.size, head, tail)
-        if found.parquet:
+        if (found.parquet or found.problem) and spelled(file.path) != file.path:
+            self.problems.append((file.path, _ODD_NAME))
+        elif found.parquet:
             self.files[file.path] = file
         elif found.problem:
             self.problems.append((file.path, found))
         else:
             self.left_out.append((file.path, found))
+
+
+def _unanswered(path: str, err: BaseException) -> VitrineError:
+    """What a bucket's driver raised for an object that it listed, in three parts."""
+    came = f"{path}: {type(err).__name__}: {first_line(err)}"
+    if isinstance(err, PermissionError):
+        fix = "give these credentials the right to read objects, or leave it out of catalog.path"
+        return InputError("an object that may be read", came, fix)
+    if isinstance(err, FileNotFoundError):
+        fix = "wait until the export is done, then start again"
+        return VitrineError("an object that is there as long as it is listed", came, fix)
+    return machine_fault(err) or VitrineError(
+        "a bucket that gives what it lists", came, "see whether it can be reached, then start again"
+    )
 
 
 def _refuse_tables(folder: str, names: set[str]) -> None:
@@ -239,4 +268,4 @@ def _is_hidden(name: str) -> bool:
 
 def _listed(found: Sequence[tuple[str, Content]]) -> str:
     more = f"; and {len(found) - _NAMED:,} more" if len(found) > _NAMED else ""
-    return "; ".join(f"{name}: {one.what}" for name, one in found[:_NAMED]) + more
+    return "; ".join(f"{spelled(name)}: {spelled(one.what)}" for name, one in found[:_NAMED]) + more

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import fsspec
+from fsspec.asyn import AsyncFileSystem
 from fsspec.implementations.local import LocalFileSystem
 
 from foundation.errors import InputError
@@ -19,6 +22,26 @@ def filesystem(url: str, key: str) -> tuple[fsspec.AbstractFileSystem, str]:
             f"install the driver beside vitrine (s3fs for s3://, gcsfs for gs://), or correct {key}",
         ) from err
     return fs, path
+
+
+def objects_below(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, dict[str, Any]]:
+    """Name -> facts of everything at any depth; OSError for a folder that cannot be listed.
+
+    fsspec's own walk leaves such a folder out without a word, so where a driver has no listing of its own (s3fs and
+    gcsfs have, in one flat request), folders are listed here.
+    """
+    base, name = (AsyncFileSystem, "_find") if isinstance(fs, AsyncFileSystem) else (fsspec.AbstractFileSystem, "find")
+    if getattr(type(fs), name) is not getattr(base, name):
+        return dict(fs.find(root, detail=True))
+    found, folders = dict[str, dict[str, Any]](), [root]
+    while folders:
+        folder = folders.pop()
+        for one in fs.ls(folder, detail=True):
+            if one["type"] != "directory":
+                found[one["name"]] = one
+            elif one["name"].rstrip("/") != folder.rstrip("/"):
+                folders.append(one["name"])
+    return found
 
 
 def is_local(fs: fsspec.AbstractFileSystem) -> bool:

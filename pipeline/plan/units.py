@@ -20,7 +20,7 @@ from foundation.errors import InputError
 from foundation.identity import identity_of
 from pipeline.catalog.attribute_types import Types, attribute_types, named, one_type, valued
 from pipeline.catalog.categories import Categories, nearest_category
-from pipeline.catalog.names import id_hashes
+from pipeline.catalog.names import OddNumbers, id_hashes
 from pipeline.catalog.null_words import null_words_notice
 from pipeline.catalog.photos import existing_root
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
@@ -99,6 +99,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
         called = seen.categories.called(before, always=category is not None)
         groups = [_called(group, called) for group in seen.groups]
         partitions = _partitions(groups, config)
+        seen.numbers.refuse(config.gates)
         seen.refuse_no_ids(config)
         if category is not None:
             category = _meant(category, partitions, config)
@@ -145,6 +146,7 @@ class _Seen:
     missing: dict[str, list[str]] = field(default_factory=dict)  # column -> files that lack it
     cleaned: int = 0  # ids that are not as they are written
     nothing: Counter[str] = field(default_factory=Counter)  # ids that are words for nothing -> rows
+    numbers: OddNumbers = field(default_factory=OddNumbers)
 
     def read(self, files: list[CatalogFile], config: Config) -> None:
         """See all of the files."""
@@ -156,6 +158,7 @@ class _Seen:
                 self.hashes.append(id_hashes(piece.ids))
                 self.cleaned += piece.cleaned
                 self.nothing += piece.nothing
+                self.numbers.add(file.path, len(piece.ids), piece.numbers)
 
     def refuse_no_ids(self, config: Config) -> None:
         """InputError where no row of any file has an id."""

@@ -10,6 +10,7 @@ from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from foundation.errors import InputError
+from pipeline.catalog.schema import path_values
 from pipeline.config.load import Config
 from pipeline.config.yaml_files import Problem
 from pipeline.files.discover import list_files, open_file
@@ -112,7 +113,7 @@ def _named(config: Config, plan: Plan | None) -> Iterator[Finding]:
     try:
         path = plan.units[0].path if plan else list_files(config.catalog.path)[0].path
         with open_file(path) as file:
-            columns = file.schema_arrow.names
+            columns = [*file.schema_arrow.names, *path_values(path)]
     except InputError:
         return
     yield from name_findings(config.catalog, columns)

@@ -9,7 +9,7 @@ from pipeline.preflight.findings import Finding
 
 
 def name_findings(settings: CatalogConfig, columns: Sequence[str]) -> Iterator[Finding]:
-    """What `catalog.columns` and the roles of columns say, against the `columns` that a file has."""
+    """What `catalog.columns` and the roles of columns say, against the `columns` that a file or its path has."""
     yield from _renames(settings, set(columns))
     renamed = {name: settings.columns.get(name, name) for name in ("id", settings.partition) if name}
     if settings.partition and renamed[settings.partition] == renamed["id"]:

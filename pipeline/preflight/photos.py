@@ -1,4 +1,4 @@
-"""Photos that are not where the catalog says: which of them can be found, and from where they could be."""
+"""Photos that are not where the catalog says, from where they could be had, and those that cannot be decoded."""
 
 from __future__ import annotations
 
@@ -8,27 +8,35 @@ from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import Any
 
-from encoders.photos.decode import PhotoError, PhotoLimits
+import numpy as np
+
+from encoders.photos.decode import PhotoError, PhotoLimits, decode
+from encoders.photos.foreign import heard
+from encoders.photos.paths import PHOTO_NAME
 from foundation.errors import InputError
-from foundation.reasons import Reason
+from foundation.reasons import Reason, fix_of
 from pipeline.catalog.photos import fetch
-from pipeline.config.encoding import fusion_of
+from pipeline.config.encoding import fusion_of, photo_limits
+from pipeline.embed.photo_batches import placed
 from pipeline.preflight.findings import Finding, Subject
 from pipeline.report.notices import Notice
 
 _MOST = 200  # photos that are looked for
-_TRIED = 20  # of them, from each folder that might have been meant
+_TRIED = 20  # of them, from each folder that might have been meant; and so many are decoded
+_DECODED_AT_ONCE = 2  # each may have all the pixels that are allowed
+_SLOW = 3  # photos at most that take all their seconds: one more, and no other is tried
 _FOLDERS = 200  # that are tried
 _LEAST = 20  # photos that must be looked for, where these are not all: fewer say nothing
 _THREADS = 8
 _SIZE_FIRST = PhotoLimits(max_bytes=-1, max_pixels=0)  # whatever is there is too large: nothing is read of it
 _URL = re.compile(r"https?://", re.IGNORECASE)
-_NAME = re.compile(r".*\.(jpe?g|png|webp|gif|avif|bmp|tiff?)(\?.*)?", re.IGNORECASE | re.DOTALL)
+_NAME = re.compile(PHOTO_NAME, re.IGNORECASE | re.DOTALL)
 
 
 def photo_findings(subject: Subject) -> Iterator[Finding]:
-    """Whether the photos of the sampled rows are there."""
+    """Whether the photos of the sampled rows are there, and whether some of them can be decoded."""
     config, sample = subject.config, subject.sample
     if (config.encoders.image is None and subject.purpose != "train") or config.catalog.image is None:
         return
@@ -41,9 +49,13 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
     reasons = _missing(paths, subject.plan.image_root)
     if paths and len(reasons) == len(paths) and not held:
         yield _all_missing(subject, paths, reasons)
-    elif reasons:
-        share = len(reasons) / len(paths) * (len(each) - held) / len(each)
+        return
+    share = len(reasons) / max(1, len(paths)) * (len(each) - held) / len(each)
+    if reasons:
         yield from _some_missing(subject, paths, reasons, share)
+    had = {*paths} - {*reasons}
+    there = {photo["bytes"] or photo["path"]: photo for photo in each if photo["bytes"] or photo["path"] in had}
+    yield from _unusable(subject, list(there.values()), share)
 
 
 def photo_notices(subject: Subject) -> list[Notice]:
@@ -80,6 +92,48 @@ def _missing(paths: Sequence[str], root: str) -> dict[str, str]:
         return {path: code for path, code in found if code is not None}
 
 
+def _unusable(subject: Subject, photos: Sequence[dict[str, Any]], missing: float) -> Iterator[Finding]:
+    """Photos that are there, and no decoder takes: some of them are tried as a run does it. A run is stopped where all
+    of these are lost; `missing` is the share of photos that cannot be had.
+    """
+    drawn = np.random.default_rng(0).permutation(len(photos))[:_TRIED]
+    chosen = [photos[number] for number in sorted(drawn.tolist())]
+    faults, tried = _faults(chosen, subject)
+    counts, bad = Counter(one.code for one in faults.values()), len(faults) / max(1, tried)
+    lost = missing + (1 - missing) * bad
+    if not faults or not _lost(subject, lost):
+        return
+    enough = tried >= _LEAST or tried < len(chosen) or (subject.sample.whole and tried == len(photos))
+    for code, count in counts.most_common():
+        said = next(placed(str(one), chosen[at]["path"]) for at, one in faults.items() if one.code == code)
+        came = f"{count:,} of {tried:,} sampled photos cannot be used ({code}), such as: {said}"
+        yield Finding("catalog.image", came, _bounds(subject), fix_of(code), stops=enough and len(faults) == tried)
+
+
+def _faults(photos: Sequence[dict[str, Any]], subject: Subject) -> tuple[dict[int, PhotoError], int]:
+    """(place among `photos` -> why it cannot be used, how many were tried): a few at once, and no more where each takes
+    all the time that a photo may.
+    """
+    limits, root = photo_limits(subject.config.catalog), subject.plan.image_root
+
+    def fault(photo: dict[str, Any]) -> PhotoError | None:
+        try:
+            with heard():  # a run that reads the photo tells of it
+                decode(fetch(photo, root, limits), limits)
+        except PhotoError as err:
+            return err
+        return None
+
+    found: dict[int, PhotoError] = {}
+    with ThreadPoolExecutor(_DECODED_AT_ONCE) as pool:
+        for start in range(0, len(photos), _DECODED_AT_ONCE):
+            few = pool.map(fault, photos[start : start + _DECODED_AT_ONCE])
+            found |= {start + at: err for at, err in enumerate(few) if err is not None}
+            if sum(one.code == Reason.IMAGE_TOO_SLOW for one in found.values()) > _SLOW:
+                return found, min(len(photos), start + _DECODED_AT_ONCE)
+    return found, len(photos)
+
+
 def _lost(subject: Subject, share: float) -> bool:
     """Whether a gate refuses a run that loses `share` of the photos of every row."""
     if subject.purpose != "run":
@@ -99,7 +153,12 @@ def _lost(subject: Subject, share: float) -> bool:
     lost = share * degraded * subject.plan.rows / max(1, sample.rows)
     if share > gates.max_photos_lost_share and lost >= gates.least_rows:
         return True
-    return share * rejected > gates.max_reject_share * sample.rows or share * degraded > gates.max_degraded_share * kept
+    each = subject.plan.rows / max(1, sample.rows)
+    figures = (
+        (share * rejected, sample.rows, gates.max_reject_share),
+        (share * degraded, kept, gates.max_degraded_share),
+    )
+    return any(part > most * whole and gates.enough(part * each, whole * each) for part, whole, most in figures)
 
 
 def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> Finding:
@@ -115,13 +174,16 @@ def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str
         return
     first, code = next(iter(reasons.items()))
     came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first!r} ({code})"
+    yield Finding("catalog.image", came, _bounds(subject), "see where these photos are, or raise the gate", stops=False)
+
+
+def _bounds(subject: Subject) -> str:
     bounds = subject.config.gates
-    expected = (
+    return (
         f"photos for all but gates.max_degraded_share={bounds.max_degraded_share:g} of the products, "
         f"texts for those without, but for gates.max_reject_share={bounds.max_reject_share:g}, "
         f"and at most gates.max_photos_lost_share={bounds.max_photos_lost_share:g} of the photos lost"
     )
-    yield Finding("catalog.image", came, expected, "see where these photos are, or raise the gate", stops=False)
 
 
 def _none(subject: Subject) -> Iterator[Finding]:

@@ -1,14 +1,12 @@
-"""Ids that are none, categories that are ids or written with another separator, versions that never change."""
+"""Ids that are none, categories that are ids, text that is not UTF-8, versions that never change."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from pipeline.config.sections import CatalogConfig
+from foundation.reasons import Reason
 from pipeline.preflight.findings import Finding, Subject
-from pipeline.publish.gates.base import enough
 
-_SEPARATORS = ("|", "/", "::", "\\", "»", "→")
 _FEW = 2.0  # products of a partition on average, below which its column tells products apart
 _LEAST = 20  # rows that must be seen
 
@@ -17,6 +15,7 @@ def row_findings(subject: Subject) -> Iterator[Finding]:
     """What ids, partitions and versions say of their columns."""
     yield from _ids(subject)
     yield from _sizes(subject)
+    yield from _encodings(subject)
     if subject.purpose == "run":
         yield from _partitions(subject)
         yield from _versions(subject)
@@ -32,7 +31,7 @@ def _ids(subject: Subject) -> Iterator[Finding]:
         return
     share, bound = plan.duplicates / plan.rows, config.gates.max_reject_share
     column = config.catalog.columns.get("id", "id")
-    if share > bound and enough(plan.duplicates, plan.rows, config.gates.least_rows) and subject.purpose == "run":
+    if share > bound and config.gates.enough(plan.duplicates, plan.rows) and subject.purpose == "run":
         came = f"{plan.duplicates:,} of {plan.rows:,} rows have an id, in the column {column}, that came before"
         fix = "name the column of the ids: catalog.columns.id=..."
         if share <= 0.5:
@@ -51,6 +50,25 @@ def _sizes(subject: Subject) -> Iterator[Finding]:
         yield Finding("catalog.max_row_bytes", came, f"rows of at most {most:,} bytes in the columns in use", fix)
 
 
+def _encodings(subject: Subject) -> Iterator[Finding]:
+    """Rows whose names or texts are not UTF-8 are rejects. Where the gate would refuse them it is certain of a sample
+    that has all rows, and as good as certain where it is most of them; else it is a warning.
+    """
+    settings, sample, gates = subject.config.catalog, subject.sample, subject.config.gates
+    names = [name for name in ("id", settings.partition, settings.version_column, *settings.text) if name]
+    by_column = {name: sample.not_utf8([name]) for name in dict.fromkeys(names)}
+    wrong = sum(map(any, zip(*by_column.values(), strict=True)))
+    bound = gates.max_reject_share if subject.purpose == "run" else 0.5
+    if wrong > bound * sample.rows and gates.enough(wrong * subject.plan.rows / sample.rows, subject.plan.rows):
+        first = max(by_column, key=lambda name: sum(by_column[name]))
+        came = (
+            f"bytes that are not UTF-8 in {wrong:,} of {sample.rows:,} sampled rows, most of them in the column {first}"
+        )
+        expected = f"text in UTF-8, but for gates.max_reject_share={gates.max_reject_share:g} of the rows"
+        stops = sample.whole or (sample.rows >= _LEAST and 2 * wrong > sample.rows)
+        yield Finding("catalog.path", came, expected, Reason.INVALID_TEXT.fix, stops=stops)
+
+
 def _partitions(subject: Subject) -> Iterator[Finding]:
     settings, plan = subject.config.catalog, subject.plan
     if not settings.partition:
@@ -60,22 +78,6 @@ def _partitions(subject: Subject) -> Iterator[Finding]:
         came = f"{len(plan.partitions):,} partitions of {rows:,} rows in the column {settings.partition}"
         fix = "name a column of categories, use fewer levels, or set catalog.partition=null: one partition"
         yield Finding("catalog.partition", came, "a column whose values many products share", fix, stops=False)
-    yield from _separators(subject.sample.words(settings.partition), settings)
-
-
-def _separators(values: list[str | None], settings: CatalogConfig) -> Iterator[Finding]:
-    words = [value for value in values if value]
-    set_ones = settings.partition_separator
-    if len(words) < _LEAST or any(one.strip() in word for word in words for one in set_ones):
-        return
-    for other in _SEPARATORS:
-        found = [word for word in words if other in word.strip(other)]
-        if len(found) > 0.5 * len(words):
-            came = f"{found[0]!r}, and {other!r} in {len(found):,} of {len(words):,} values of {settings.partition}"
-            fix = f"set catalog.partition_separator={other!r}"
-            expected = f"levels apart by {' or '.join(map(repr, set_ones))}"
-            yield Finding("catalog.partition", came, expected, fix, stops=False)
-            return
 
 
 def _versions(subject: Subject) -> Iterator[Finding]:

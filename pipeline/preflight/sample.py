@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,7 +15,7 @@ from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
 from pipeline.catalog import columns
 from pipeline.catalog.categories import partition_names, renamed
-from pipeline.catalog.names import name_strings
+from pipeline.catalog.names import names_of
 from pipeline.catalog.pieces import first_rows
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig
@@ -28,7 +28,7 @@ _MOST_BYTES = 2**24  # of the rows of one row group
 
 @dataclass(frozen=True)
 class Rows:
-    """The first rows of one row group: its file's columns by canonical name, as they are in the file."""
+    """The first rows of one row group: its columns by canonical name, as a run reads them from file and path."""
 
     path: str
     group: int
@@ -63,12 +63,12 @@ class Sample:
 
     def words(self, name: str) -> list[str | None]:
         """The strings of a column, row by row; None where there is none, or where the column is no text."""
-        found: list[str | None] = []
-        for place in self.places:
-            column = self._plain(place, name)
-            fits = column is not None and not (pa.types.is_nested(column.type) or pa.types.is_binary(column.type))
-            found += columns.strings(column)[0].to_pylist() if fits else [None] * place.table.num_rows
-        return found
+        return [word for place in self.places for word in self._strings(place, name)[0].to_pylist()]
+
+    def not_utf8(self, names: Iterable[str]) -> list[bool]:
+        """Row by row, whether one of some columns has text that is not UTF-8."""
+        found = [[self._strings(place, name)[1] for place in self.places] for name in names]
+        return [any(row) for row in zip(*(pa.chunked_array(one, pa.bool_()).to_pylist() for one in found), strict=True)]
 
     @cached_property
     def photos(self) -> list[list[dict[str, Any]]]:
@@ -83,7 +83,7 @@ class Sample:
 
     def paths_in_bytes(self, name: str) -> list[str]:
         """The paths among the values of a column of bytes."""
-        plain = [column for place in self.places if (column := self._plain(place, name)) is not None]
+        plain = [self._plain(place, name) for place in self.places]
         given = [column.flatten() if pa.types.is_list(column.type) else column for column in plain]
         raw = [values for values in given if pa.types.is_binary(values.type)]
         return [path for values in raw for path in columns.paths_in(values).drop_null().to_pylist()]
@@ -102,10 +102,15 @@ class Sample:
             for name in names
         }
 
-    def _plain(self, place: Rows, name: str) -> pa.Array | None:
-        column = place.names.get(name)
-        there = column in place.table.column_names
-        return columns.plain(as_meant(place.table.column(column), name, self.settings)) if there else None
+    def _strings(self, place: Rows, name: str) -> tuple[pa.Array, pa.Array]:
+        """(strings, mask of those that are not UTF-8) of a column; null where it is no text."""
+        column = self._plain(place, name)
+        if pa.types.is_nested(column.type) or pa.types.is_binary(column.type):
+            column = pa.nulls(len(column), pa.string())
+        return columns.strings(column)
+
+    def _plain(self, place: Rows, name: str) -> pa.Array:
+        return columns.plain(as_meant(place.table.column(place.names[name]), name, self.settings))
 
 
 def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
@@ -119,8 +124,7 @@ def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
     for path, group in chosen:
         with open_file(path) as file:
             names = file_columns(file.schema_arrow, settings, path)
-            present = sorted({name for name in names.values() if name in file.schema_arrow.names})
-            table = _first_rows(file, path, group, present, _ROWS // len(chosen))
+            table = _first_rows(file, path, group, sorted({*names.values()}), _ROWS // len(chosen))
         places.append(Rows(path, group, _only(table, names, settings, categories, spellings), names))
     return Sample(tuple(places), settings, plan.rows)
 
@@ -136,10 +140,10 @@ def _only(
     spellings: Mapping[str, str],
 ) -> pa.Table:
     """The rows of a category, where the run has one."""
-    column = names.get(settings.partition or "")
-    if not categories or settings.partition is None or column not in table.column_names:
+    if not categories or settings.partition is None:
         return table
-    values = name_strings(as_meant(table.column(column), settings.partition, settings), settings.partition)[0]
+    column = table.column(names[settings.partition])
+    values = names_of(as_meant(column, settings.partition, settings), settings.partition).values
     found = renamed(partition_names(values, settings), spellings)
     return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
 
@@ -154,4 +158,4 @@ def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str
         if err.__cause__ is not None and machine_fault(err.__cause__) is not None:
             raise
         # damaged: the step that needs all of it says so, and what stands beside it is not lost
-        return pa.schema([file.schema_arrow.field(name) for name in names]).empty_table()
+        return first_rows(path, file, group, names, 0, 0)

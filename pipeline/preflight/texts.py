@@ -34,7 +34,7 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
     for name in settings.text:
         values = [value for value in sample.words(name) if value and value.strip()]
         words = [value for value in values if not stands_for_nothing(value)]
-        if not words:
+        if not words and not any(sample.not_utf8([name])):
             empty.append((name, values))
         elif len(words) >= _LEAST:
             yield from _held(name, words)

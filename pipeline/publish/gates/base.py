@@ -144,11 +144,6 @@ def listed(names: Iterable[str], limit: int = 5) -> str:
     return ", ".join(shown[:limit]) + (f" and {len(shown) - limit} more" if len(shown) > limit else "")
 
 
-def enough(part: int, whole: int, least: int) -> bool:
-    """Whether `part` of `whole` may stop a run: one of three is an accident, most of them are not, however few."""
-    return part >= least or part > 0.5 * whole
-
-
 def few(beyond: bool, rows: int, least: int) -> str:
     """That a figure `beyond` its bound is of too few rows to stop a run; empty where it is not."""
     return (

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from foundation.reasons import fix_of_most
-from pipeline.publish.gates.base import Comparison, SnapshotGate, enough, few, most, share
+from pipeline.publish.gates.base import Comparison, SnapshotGate, few, most, share
 from pipeline.report.run_report import GateResult
 
 
@@ -18,7 +18,7 @@ class Gate(SnapshotGate):
         """See SnapshotGate."""
         rejects = comparison.new.rejects(comparison.scope)
         bounds, rows = comparison.bounds, rejects.total() + comparison.new.rows_in(comparison.scope)
-        value, stops = share(rejects.total(), rows), enough(rejects.total(), rows, comparison.bounds.least_rows)
+        value, stops = share(rejects.total(), rows), bounds.enough(rejects.total(), rows)
         fix = f"{fix_of_most(rejects)}; if it is right to leave these rows out, raise gates.max_reject_share"
         where = most(rejects, "rejected") + few(
             value > bounds.max_reject_share and not stops, rejects.total(), bounds.least_rows

@@ -15,7 +15,7 @@ import pytest
 from PIL import Image
 
 from pipeline.catalog import columns
-from tests.support.command import TITLES_ONLY, run_titles, told, vitrine
+from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
 from tests.support.stores import last_log, manifest_of
 
 TITLES = ["red dress", "blue shoe", "green hat"]
@@ -120,24 +120,52 @@ def test_whole_numbers_are_ids(kind: str, tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("ids", "shown"),
     [
-        (pa.array([1.5, 2.0, 3.0]), "1 others of type double, such as 1.5"),
-        (pa.array([1.0, 2.0**53, 3.0]), "1 others of type double, such as 9007199254740992.0"),
-        (pa.array([Decimal("1.50"), Decimal(2), Decimal(3)], pa.decimal128(9, 2)), "such as 1.50"),
+        (pa.array([1.5, 2.0, 3.0]), "no whole number in id: 1.5"),
+        (pa.array([1.0, 2.0**53, 3.0]), "a number too large to be exact in id: 9007199254740992.0"),
+        (pa.array([Decimal("1.50"), Decimal(2), Decimal(3)], pa.decimal128(9, 2)), "no whole number in id: 1.50"),
         (
             pa.array([Decimal("1e-10"), Decimal(0), Decimal(3)], pa.decimal128(38, 10)),
-            "1 others of type decimal128(38, 10)",
+            "no whole number in id: 0.0000000001",
         ),
     ],
     ids=["float", "too large", "decimal", "small decimal"],
 )
 def test_other_numbers_are_no_ids(ids: pa.Array, shown: str, tmp_path: Path) -> None:
-    """A number that is not whole, or too large for its type to be exact, is refused with what to write instead."""
+    """A number that is not whole, or too large for its type to be exact, is a reject that says so; where there are
+    more than may be rejected, the catalog is refused with the file and what to write instead.
+    """
     pq.write_table(pa.table({"id": ids, "title": TITLES}), tmp_path / "c.parquet")
-    done = run_titles(tmp_path / "c.parquet", tmp_path / "store")
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store", "gates.least_rows=1")
     assert done.exit_code == 2
     _, came, fix = told(done.stderr)
-    assert shown in came
+    assert f"others in 1 of 3 rows, 1 of 3 of {tmp_path / 'c.parquet'}: {shown}" in came
     assert "write id as text or as an integer" in fix
+    done = run_titles(tmp_path / "c.parquet", tmp_path / "store")
+    assert done.exit_code == 0, done.stderr
+    report = json.loads(last_log(tmp_path / "store", "run.json"))
+    assert (report["rows_embedded"], report["rejects"]) == (2, {"invalid_number": 1})
+    (lost,) = report["details"]
+    assert (lost["detail"], lost["example"]) == (shown.partition(": ")[0], f"no id: {shown.partition(': ')[2]}")
+
+
+def test_other_numbers_are_no_categories(tmp_path: Path) -> None:
+    """One row of a fraction is a reject of the partition of those that have none; a file of nothing else is refused,
+    however small its share.
+    """
+    rows = 80
+    kind = pa.array([1.5, *(float(number % 2) for number in range(rows - 1))])
+    write_titles(tmp_path / "c" / "a.parquet", ["red dress"] * rows, kind=kind)
+    more = ("catalog.partition=kind", "gates.least_rows=5")
+    done = run_titles(tmp_path / "c", tmp_path / "store", *more)
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(last_log(tmp_path / "store", "run.json"))["rejects"] == {"invalid_number": 1}
+    write_titles(tmp_path / "c" / "b.parquet", ["tea"] * 5, id=[f"B{n}" for n in range(5)], kind=pa.array([0.5] * 5))
+    for command in ("plan", "run"):
+        where = (f"catalog.path={tmp_path / 'c'}", f"store.path={tmp_path / 'store'}")
+        done = vitrine(
+            command, "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more, "gates.max_reject_share=0.5"
+        )
+        assert (done.exit_code, f"5 of 5 of {tmp_path / 'c' / 'b.parquet'}" in told(done.stderr)[1]) == (2, True)
 
 
 def test_bytes_of_one_length_are_no_text(tmp_path: Path) -> None:

@@ -297,7 +297,7 @@ def test_doctor_exits_1_when_something_is_wrong(monkeypatch: pytest.MonkeyPatch)
 def test_exit_codes(tmp_path: Path) -> None:
     """0 done, 1 failed, 2 wrong input, 3 refused by a gate, 4 cannot be trusted, 5 held by another run."""
     catalog, store = write_titles(tmp_path / "c.parquet", ["red dress", "blue shoe", None]), tmp_path / "store"
-    assert run_titles(catalog, store).exit_code == 3  # one of three rows is rejected
+    assert run_titles(catalog, store, "gates.least_rows=1").exit_code == 3  # one of three rows is rejected
     assert run_titles(catalog, store, "gates.max_reject_share=0.5").exit_code == 0
     assert run_titles(catalog, store, "catalog.text=[titel]").exit_code == 2
     with Store.open(str(store)).lock():

@@ -161,6 +161,58 @@ def test_objects_of_a_bucket_are_known_by_content_too(tmp_path: Path) -> None:
     fs.rm("/feed", recursive=True)
 
 
+@pytest.mark.parametrize(
+    ("error", "words"),
+    [
+        (PermissionError("Access Denied"), ["an object that may be read", "PermissionError: Access Denied"]),
+        (FileNotFoundError("no key"), ["as long as it is listed", "FileNotFoundError: no key"]),
+        (TimeoutError(), ["that gives what it lists", "TimeoutError", "see whether it can be reached"]),
+    ],
+)
+def test_an_object_that_a_bucket_does_not_give_is_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, words: list[str]
+) -> None:
+    """What a bucket raises for one of the objects that it listed ends plan in three parts with the object's name."""
+    fs = fsspec.filesystem("memory")
+    for name in ("a", "b"):
+        fs.pipe(f"/feed/{name}", write_titles(tmp_path / name, ["tea"]).read_bytes())
+
+    def given(path: str, start: int | None = None, end: int | None = None) -> bytes:
+        if path.endswith("b"):
+            raise error
+        return bytes(fs.store[path].getbuffer()[start:end])
+
+    monkeypatch.setattr(type(fs), "cat_file", lambda _, *arguments: given(*arguments))
+    done = run_titles("memory://feed", tmp_path / "store")
+    fs.rm("/feed", recursive=True)
+    assert done.exit_code == (2 if isinstance(error, PermissionError) else 1)
+    message = "\n".join(told(done.stderr))
+    assert all(word in message for word in ["memory:///feed/b: ", *words]), message
+
+
+def test_a_folder_of_a_bucket_that_cannot_be_listed_is_an_error(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """fsspec's walk would leave it out without a word, and its rows with it."""
+    fs = fsspec.filesystem("memory")
+    for name in ("a/1", "b/1"):
+        fs.pipe(f"/feed/{name}", write_titles(tmp_path / name, ["tea"]).read_bytes())
+    listed = type(fs).ls
+
+    def ls(self: Any, path: str, *more: Any, **named: Any) -> Any:
+        if path.endswith("/b"):
+            raise PermissionError(13, "Access Denied", path)
+        return listed(self, path, *more, **named)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(type(fs), "ls", ls)
+        patched.setattr(type(fs), "find", fsspec.AbstractFileSystem.find)  # as most drivers have it
+        done = run_titles("memory://feed", tmp_path / "store")
+    fs.rm("/feed", recursive=True)
+    assert done.exit_code == 1, done.stderr
+    assert "Access Denied: '/feed/b'" in told(done.stderr)[1]
+
+
 def test_a_category_in_the_path_only(tmp_path: Path) -> None:
     """Folders like `kind=Home%20%26%20Garden` are a column; the name that stands for null is null; it is told."""
     for name in ("Shoes", "Home%20%26%20Garden", "__HIVE_DEFAULT_PARTITION__"):

@@ -116,5 +116,5 @@ def test_columns_share_what_may_be_decoded_at_a_time(tmp_path: Path) -> None:
     )
     with arrow_memory() as pool, pq.ParquetFile(path) as file:
         read = unit_rows(str(path), file, [0], 0, names, Bounds(100_000, 20_000_000))
-    assert read.too_large.to_pylist() == [True] * 64
+    assert min(read.too_large.to_pylist()) > 3_000_000
     assert pool.max_memory() < 40_000_000

@@ -31,6 +31,12 @@ def png() -> bytes:
     return file.getvalue()
 
 
+def jpeg(shade: int) -> bytes:
+    file = io.BytesIO()
+    Image.new("RGB", (64, 64), (shade, 0, 0)).save(file, "JPEG")
+    return file.getvalue()
+
+
 @pytest.fixture(scope="module")
 def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with 40 photos, shop/photos/p0.png and so on. Tests must not change it."""
@@ -38,6 +44,8 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "photos").mkdir(parents=True)
     for number in range(N):
         (folder / "photos" / f"p{number}.png").write_bytes(png())
+        (folder / "pages").mkdir(exist_ok=True)
+        (folder / "pages" / f"{number}.jpg").write_text(f"<html>404 {number}</html>")
     return folder
 
 
@@ -69,6 +77,34 @@ STOPPING = {
     "photos nowhere": Mistake(["none of 40", "correct catalog.image_root"], BOTH, photos("x/{}.jpg")),
     "photos of the web": Mistake(
         ["addresses in the column image_link", "fetch the photos to a folder"], BOTH, photos("https://a.b/{}.jpg")
+    ),
+    "pages for photos": Mistake(
+        ["20 of 20 sampled photos cannot be used (image_undecodable)", "HTML, not a photo: pages/", "save the photo"],
+        BOTH, photos("pages/{}.jpg"),
+    ),
+    "pages for photos, held as bytes": Mistake(
+        ["20 of 20 sampled photos", "(image_undecodable)", "HTML, not a photo"],
+        BOTH, {"image_link": lambda number: b"<html>404 %d</html>" % number},
+    ),
+    "photos larger than may be": Mistake(
+        ["(image_too_large)", "more than 63 pixels: 8 x 8 = 64, photos/p", "raise catalog.max_photo_bytes"],
+        (*BOTH, "catalog.max_photo_pixels=63"), photos("photos/p{}.png"),
+    ),
+    "photos of more bytes than may be": Mistake(
+        ["(image_too_large)", "more than 9 bytes"], (*BOTH, "catalog.max_photo_bytes=9"), photos("photos/p{}.png")
+    ),
+    "photos that take too long": Mistake(
+        ["4 of 4 sampled photos cannot be used (image_too_slow)", "1 scans of 4,096 pixels", "max_photo_seconds"],
+        (*BOTH, "catalog.max_photo_seconds=0.000001"), {"image_link": jpeg},
+    ),
+    "texts in Latin-1": Mistake(
+        ["not UTF-8 in 40 of 40 sampled rows", "the column title", "write the export in UTF-8"],
+        columns={"title": lambda number: b"Caf\xe9 %d" % number},
+    ),
+    "some texts in Latin-1": Mistake(
+        ["not UTF-8 in 4 of 40 sampled rows", "the column kind", "gates.max_reject_share=0.05"],
+        (*TEXTS, "catalog.partition=kind", "gates.least_rows=3"),
+        {"kind": lambda number: b"Caf\xe9" if number % 10 == 0 else b"Tea"},
     ),
     "titles for photos": Mistake(
         ["no paths in the column image_link", "catalog.columns.image_link=picture"],
@@ -167,10 +203,6 @@ def test_plan_finds_what_a_run_would_fail_on(mistake: Mistake, shop: Path, tmp_p
 
 
 WARNED = {
-    "another separator": (
-        ["catalog.partition", "'Home | Kitchen 3'", "'|' in 40 of 40"],
-        Mistake([], (*TEXTS, "catalog.partition=kind"), {"kind": lambda number: f"Home | Kitchen {number % 4 + 3}"}),
-    ),
     "a category for each product": (
         ["catalog.partition", "40 partitions of 40 rows"],
         Mistake([], (*TEXTS, "catalog.partition=title")),
@@ -190,6 +222,12 @@ WARNED = {
     "half of the photos gone": (
         ["20 of 40 sampled photos cannot be had", "image_not_found", "gates.max_degraded_share"],
         Mistake([], BOTH, {"image_link": lambda number: f"photos/p{number}{'' if number % 2 else 'x'}.png"}, code=3),
+    ),
+    "most of the photos damaged": (
+        ["of 20 sampled photos cannot be used (image_undecodable)", "HTML", "save the photo again"],
+        Mistake([], BOTH, code=3, columns={
+            "image_link": lambda number: ("pages/{}.jpg" if number % 4 else "photos/p{}.png").format(number)
+        }),
     ),
     "no photos, and the gates let them go": (
         ["none of 40 sampled photos"],
@@ -228,6 +266,33 @@ def test_texts_that_the_model_does_not_read_to_the_end(shop: Path, tmp_path: Pat
         assert done.exit_code == 0, done.stderr
         assert ("40 of 40 sampled texts have more" in done.stdout) == warned
         assert ("at most 32 tokens" in done.stdout) == warned
+
+
+def test_columns_from_folders_are_seen(shop: Path, tmp_path: Path) -> None:
+    """Texts, photos, versions and categories that stand in the names of folders are what a run reads: no word against
+    them, and a category of them has its rows.
+    """
+    words = written(Mistake([], BOTH), tmp_path, shop)
+    for kind in ("Red tea", "Blue shoe"):
+        folder = tmp_path / "catalog" / f"kind={kind}" / "image_link=photos%2Fp1.png" / "v=2"
+        folder.mkdir(parents=True)
+        pq.write_table(pa.table({"id": [f"{kind} {number}" for number in range(N)]}), folder / "a.parquet")
+    (tmp_path / "catalog" / "a.parquet").unlink()
+    more = ("catalog.text=[kind]", "catalog.partition=kind", "catalog.attributes=[kind]",
+            "catalog.version_column=v", "catalog.image_identity=version")  # fmt: skip
+    for scope in ((), ("--category", "Red tea")):
+        planned, ran = vitrine("plan", *words, *more, *scope, "--json"), vitrine("run", *words, *more, *scope)
+        assert (planned.exit_code, ran.exit_code) == (0, 0), planned.stderr + ran.stderr
+        assert [one["key"] for one in json.loads(planned.stdout)["warnings"]] == ["catalog.version_column"]
+
+
+def test_a_separator_is_told_once(shop: Path, tmp_path: Path) -> None:
+    """Levels apart by `|`: one advice, which is the plan's notice."""
+    kind = {"kind": lambda number: f"Home | Kitchen {number % 4 + 3}"}
+    done = vitrine("plan", *written(Mistake([], (*TEXTS, "catalog.partition=kind"), kind), tmp_path, shop))
+    assert done.exit_code == 0, done.stderr
+    assert done.stdout.count("partition_separator") == 1
+    assert """catalog.partition_separator='[">", " | "]'""" in done.stdout
 
 
 def test_a_good_catalog_has_no_warnings(demo: Path, tmp_path: Path) -> None:
