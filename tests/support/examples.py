@@ -40,3 +40,8 @@ def fusion_examples(dim: int, trained: Callable[[str], str] = str) -> list[Fusio
     without it specs name what is not there.
     """
     return [spec for name in fusion_types() for spec in fusion_class(name).examples(dim, trained)]
+
+
+def learned_types() -> list[str]:
+    """The fusions that `vitrine train fusion` makes."""
+    return [name for name in fusion_types() if fusion_class(name).learned]

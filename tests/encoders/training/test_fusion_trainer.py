@@ -15,14 +15,15 @@ from pydantic import ValidationError
 from encoders.fusion.base import Tower, fusion_spec, load_fusion
 from encoders.training.fusion_lessons import Classroom, asked_of
 from foundation.errors import InputError, LockedError
-from tests.contract.test_fusions import LEARNED, towers
+from tests.contract.test_fusions import towers
+from tests.support.examples import learned_types
 from tests.support.places import ROOT
 from tests.support.tiny_fusions import IMAGE, TEXT, lessons_of, loaded, quick, random_fusion, trained
 from tests.support.tiny_models import clip
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-each_type = pytest.mark.parametrize("kind", LEARNED)
+each_type = pytest.mark.parametrize("kind", learned_types())
 
 
 @each_type
@@ -205,7 +206,7 @@ def test_a_folder_that_is_not_the_trained_one_is_refused(kind: str, tmp_path: Pa
     identity = again.identity
     (moved / "training.json").write_text("{}")  # tells seconds, decides nothing
     assert fusion_spec(again.model_dump()).identity == identity
-    other = next(one for one in LEARNED if one != kind)
+    other = next(one for one in learned_types() if one != kind)
     with pytest.raises(InputError, match=f"of type {other}"):
         fusion_spec({"type": other, "model": str(moved)}).load(32, 32)
     weights = moved / "model.safetensors"

@@ -15,8 +15,8 @@ from foundation.errors import InputError
 from pipeline.config.load import load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from pipeline.train.fusion import train_fusion_on_catalog
-from tests.contract.test_fusions import LEARNED
 from tests.support.command import overrides, told, vitrine
+from tests.support.examples import learned_types
 from tests.support.stores import digests, manifest_of
 from tests.support.tiny_models import clip
 from tests.support.trainings import CONFIG, QUICK_FUSION, WEIGHTLESS
@@ -24,14 +24,14 @@ from tests.support.trainings import CONFIG, QUICK_FUSION, WEIGHTLESS
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image"))
-each_type = pytest.mark.parametrize("kind", LEARNED)
+each_type = pytest.mark.parametrize("kind", learned_types())
 
 
 @pytest.fixture(scope="module")
 def fusions(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     """A folder of each learned fusion, trained by the command. Tests must not change them."""
     root, found = tmp_path_factory.mktemp("fusions"), {}
-    for kind in LEARNED:
+    for kind in learned_types():
         words = ("train", "fusion", "-c", CONFIG, "--out", root / kind, "--json")
         done = vitrine(*words, *overrides(demo, root / "store", f"fusion.type={kind}", *BUILTIN, *QUICK_FUSION))
         assert done.exit_code == 0, done.stderr
