@@ -197,6 +197,15 @@ def test_links_between_documents_resolve() -> None:
     assert broken == []
 
 
+def test_pages_that_code_and_configs_name_are_there() -> None:
+    """A docstring, a message or a config that sends its reader to a page of docs/ names one that exists."""
+    folders = ("pipeline", "encoders", "index_builders", "lookup", "foundation", "configs", "benchmarks")
+    files = [one for folder in folders for one in (ROOT / folder).rglob("*") if one.suffix in {".py", ".yaml"}]
+    named = {page for one in files for page in re.findall(r"\bdocs/[a-z_/-]+\.md", one.read_text())}
+    assert len(named) > 4
+    assert [page for page in sorted(named) if not (ROOT / page).is_file()] == []
+
+
 def test_installs_are_of_this_project() -> None:
     """No message, page or config installs `vitrine`, which on PyPI is another project; extras are installed from the
     clone, and are there; the command tells the version under the project's own name.

@@ -37,7 +37,7 @@ _OPQ_POINTS = 8_192
 _OPQ_FIRST = 10
 _OPQ_SECONDS = 0.035  # of each sub-quantizer, on so many rows
 _PCA_POINTS = 16_384
-_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/indexes.md
+_COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/explanation/indexes.md
 _LEAST_COMPONENTS = 16
 
 
