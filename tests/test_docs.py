@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import importlib
 import io
 import json
 import os
@@ -15,79 +14,45 @@ import sys
 import tomllib
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, Literal, get_args, get_origin
 
 import click
 import pytest
 import yaml
 from click.testing import CliRunner
-from pydantic import BaseModel
-from pydantic.fields import FieldInfo
 
 import pipeline.engine.failures  # noqa: F401  # defines the errors that only the pipeline raises
-from encoders.base import encoder_types
-from encoders.fusion.base import fusion_types
 from foundation.errors import VitrineError
 from foundation.reasons import Reason
-from index_builders.base import BuilderSpec, builder_types
 from pipeline.commands.cli import cli
-from pipeline.config.load import Config, load_config
+from pipeline.config.load import load_config
 from pipeline.publish.gates.check import plan_gates, snapshot_gates
+from tests.support.config_tables import PAGE, TYPES, section_tables, type_tables
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 FENCE = re.compile(r"(?:<!-- (?P<mark>[^\n]*?) -->\n)?```(?P<kind>\w*)\n(?P<body>.*?)```", re.DOTALL)
-SPECS = [("encoders.types", encoder_types), ("encoders.fusion", fusion_types), ("index_builders.types", builder_types)]
 
 
 # --- docs/reference/config.md ---
 
 
-def config_tables() -> str:
-    """Its tables. `python -c 'from tests.test_docs import *; print(config_tables())'` prints them."""
-    parts = []
-    for name, field in Config.model_fields.items():
-        section: Any = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
-            parts.append(f"### {name}\n\n{_table(section, f'{name}.')}")
-        else:
-            parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field, 'required')}")
-    for package, types in SPECS:
-        for name in types():
-            fields = importlib.import_module(f"{package}.{name}").Spec
-            parts.append(f"### type: {name}\n\n{_table(fields, '')}")
-    return "\n\n".join(parts)
-
-
-def _table(section: type[BaseModel], prefix: str) -> str:
-    required = "from the partition's size" if issubclass(section, BuilderSpec) else "required"
-    fields = section.model_fields.items()
-    lines = [_line(prefix + key, field, required) for key, field in fields if prefix or key != "type"]
-    head = "| key | default | meaning |\n|---|---|---|\n"
-    return head + "\n".join(lines) if lines else "No fields."
-
-
-def _line(key: str, field: FieldInfo, required: str) -> str:
-    if field.is_required():
-        default = required
-    else:
-        value = field.get_default(call_default_factory=False)
-        default = f"`{json.dumps(value, ensure_ascii=False)}`"
-    choices = get_args(field.annotation) if get_origin(field.annotation) is Literal else ()
-    said = (field.description or "").replace("|", "\\|")
-    return f"| `{key}` | {default} | {said}{': ' if choices else ''}{', '.join(f'`{one}`' for one in choices)} |"
-
-
 def test_every_config_key_is_documented_with_its_default_and_meaning() -> None:
     """docs/reference/config.md holds the tables that the config itself gives, key by key."""
     page = (ROOT / "docs/reference/config.md").read_text()
-    tables = config_tables()
+    tables = section_tables() + type_tables()
     assert tables.count("| `") > 50
     missing = [line for line in tables.splitlines() if line and line not in page.splitlines()]
     assert not missing, "put these lines into docs/reference/config.md:\n" + "\n".join(missing)
     keys = re.findall(r"^\| `([^`]+)` \|", page, re.MULTILINE)
     unknown = set(keys) - set(re.findall(r"^\| `([^`]+)` \|", tables, re.MULTILINE))
     assert not unknown, f"docs/reference/config.md has keys that no config has: {sorted(unknown)}"
+
+
+def test_the_tables_of_types_are_those_of_the_code() -> None:
+    """Between its marks the page is what `python -m tests.support.config_tables` writes."""
+    found = TYPES.search(PAGE.read_text())
+    assert found is not None
+    assert found.group() == type_tables()
 
 
 # --- docs/reference/commands.md ---

@@ -5,7 +5,6 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
-import faiss
 import numpy as np
 import pytest
 
@@ -65,17 +64,24 @@ def least(index: PartitionIndex, name: str, kept: np.ndarray) -> float:
     return recall(np.pad(order, ((0, 0), (0, K - order.shape[1])), constant_values=-1), kept, true_scores()) - 0.01
 
 
-@pytest.fixture(scope="module")
-def indexes(tmp_path_factory: pytest.TempPathFactory) -> dict[str, PartitionIndex]:
-    """The same rows in an index of every type, tuned."""
-    faiss.omp_set_num_threads(1)
-    folder = tmp_path_factory.mktemp("indexes")
-    rows, found = rows_of(folder), dict[str, PartitionIndex]()
-    for name in SPECS:
-        one = made(name, rows, folder / name)
+class Indexes(dict[str, PartitionIndex]):
+    """The same rows in an index of every type, tuned when it is asked for."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__()
+        self.rows, self.folder = rows_of(folder), folder
+
+    def __missing__(self, name: str) -> PartitionIndex:
+        one = made(name, self.rows, self.folder / name)
         point = one.tuned.point
-        found[name] = replace(one.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
-    return found
+        self[name] = replace(one.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
+        return self[name]
+
+
+@pytest.fixture(scope="module")
+def indexes(tmp_path_factory: pytest.TempPathFactory) -> Indexes:
+    """See Indexes."""
+    return Indexes(tmp_path_factory.mktemp("indexes"))
 
 
 def at_random(share: float, seed: int = 3) -> np.ndarray:
