@@ -92,7 +92,7 @@ def bare(config: Config, store: Store) -> None:
 
 def loop(config: Config, store: Store) -> None:
     """Vitrine's functions, unit by unit."""
-    encoder, fusion, dims = Ready(), config.fusion_spec.load(*tower_dims(config)), tower_dims(config)
+    encoder, fusion, dims = Ready(), config.fusion.load(*tower_dims(config)), tower_dims(config)
     pool, limits = ThreadPoolExecutor(1), photo_limits(config.catalog)
     for unit in make_plan(config).units:
         table = read_fingerprinted(unit, config, "")
@@ -104,7 +104,7 @@ def loop(config: Config, store: Store) -> None:
 
 def beam(config: Config, store: Store) -> None:
     """The embed step of a run."""
-    spec = config.encoders.text_spec
+    spec = config.encoders.text
     assert spec is not None
     encoders.base._loaded[spec.identity, "cpu"] = Ready()
     embed(store, config, make_plan(config), "benchmark", ["--direct_num_workers=1"], None)

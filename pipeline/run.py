@@ -199,7 +199,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
         figures = missing_shares(store, made, state.parent, config, plan)
         state.manifest = made.model_copy(update={"config": asked.model_dump(mode="json"), "missing": figures})
         both = config.encoders.text is not None and config.encoders.image is not None
-        stands_in = both and config.fusion_spec.stands_in
+        stands_in = both and config.fusion.stands_in
         state.gates += check(Comparison(store, state.manifest, state.parent, _scope(state), config.gates, stands_in))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
@@ -211,7 +211,7 @@ def _steps(request: Request, store: Store, state: _State) -> None:
 
 def _measured(request: Request, config: Config, store: Store, state: _State, plan: Plan) -> Config:
     """`config` with what stands in for a missing modality, where neither it nor the parent has it."""
-    if config.fusion_spec.measure_weight is None:
+    if config.fusion.measure_weight is None:
         return config
     with state.steps.step("measure") as counts:
         whole = plan if plan.category is None else make_plan(request.config)  # later runs keep it, of all categories

@@ -64,18 +64,18 @@ def tower_queries_identity(config: Config) -> str | None:
     kinds = _kinds(config)
     if not kinds:
         return None
-    specs = {TEXT: config.encoders.text_spec, PHOTO: config.encoders.image_spec}
+    specs = {TEXT: config.encoders.text, PHOTO: config.encoders.image}
     towers = {kind: spec.identity for kind, spec in specs.items() if spec is not None and kind in kinds}
     queries = {"queries": _file_digest(config), "version": _VERSION}
-    return identity_of({**towers, "fusion": config.fusion_spec.identity, **queries})
+    return identity_of({**towers, "fusion": config.fusion.identity, **queries})
 
 
 def _kinds(config: Config) -> list[str]:
     """By what products are found, and asked."""
     encoders, index, uses = config.encoders, config.index, fusion_of(config).uses
     wanted = (
-        (TEXT, index.text_queries and encoders.text_spec is not None and "text" in uses),
-        (PHOTO, index.photo_queries and encoders.image_spec is not None and "image" in uses),
+        (TEXT, index.text_queries and encoders.text is not None and "text" in uses),
+        (PHOTO, index.photo_queries and encoders.image is not None and "image" in uses),
     )
     return [kind for kind, asked in wanted if asked]
 
@@ -91,18 +91,18 @@ class _Asking:
     def encoder(self) -> QueryEncoder:
         """What a reader asks by."""
         encoders, catalog = self.config.encoders, self.config.catalog
-        towers = (_entry(encoders.text_spec), _entry(encoders.image_spec))
+        towers = (_entry(encoders.text), _entry(encoders.image))
         return QueryEncoder(*towers, self.fusion, catalog.max_text_chars, photo_limits(catalog), encoders.device)
 
     @property
     def _text(self) -> TextEncoder:
-        assert self.config.encoders.text_spec is not None  # _kinds saw to it
-        return load_text(self.config.encoders.text_spec, self.config.encoders.device)
+        assert self.config.encoders.text is not None  # _kinds saw to it
+        return load_text(self.config.encoders.text, self.config.encoders.device)
 
     @property
     def _image(self) -> ImageEncoder:
-        assert self.config.encoders.image_spec is not None
-        return load_image(self.config.encoders.image_spec, self.config.encoders.device)
+        assert self.config.encoders.image is not None
+        return load_image(self.config.encoders.image, self.config.encoders.device)
 
     def by_text(self, segments: Sequence[SegmentRef], positions: Positions) -> Vectors:
         """(m, d) float32 queries by the texts of rows that have one."""

@@ -15,18 +15,18 @@ from pipeline.config.sections import CatalogConfig
 
 def tower_dims(config: Config) -> tuple[int | None, int | None]:
     """Lengths of the text and the image tower's vectors; None for a tower that is absent."""
-    text, image = config.encoders.text_spec, config.encoders.image_spec
+    text, image = config.encoders.text, config.encoders.image
     return text.dim if text else None, image.dim if image else None
 
 
 def towers(config: Config) -> tuple[Tower | None, Tower | None]:
     """What a fusion may know of the text and the image encoder; None for a tower that is absent."""
-    return Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
+    return Tower.of(config.encoders.text, "text"), Tower.of(config.encoders.image, "image")
 
 
 def fusion_of(config: Config) -> Fusion:
     """The live fusion, once per process; InputError when it does not fit the towers."""
-    return load_fusion(config.fusion_spec, *towers(config), config.encoders.device)
+    return load_fusion(config.fusion, *towers(config), config.encoders.device)
 
 
 def photo_limits(settings: CatalogConfig) -> PhotoLimits:
@@ -40,9 +40,9 @@ def encoding_identity(config: Config) -> str:
     return identity_of(
         {
             "format": FORMAT,
-            "text": encoders.text_spec.identity if encoders.text_spec else None,
-            "image": encoders.image_spec.identity if encoders.image_spec else None,
-            "fusion": config.fusion_spec.identity,
+            "text": encoders.text.identity if encoders.text else None,
+            "image": encoders.image.identity if encoders.image else None,
+            "fusion": config.fusion.identity,
             "towers": config.shards.towers,
             "photo_limits": asdict(photo_limits(config.catalog)),
         }

@@ -15,7 +15,7 @@ from typing import Annotated, Any, NamedTuple
 from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
 
-from encoders.fusion.base import FusionSpec, fusion_spec
+from encoders.fusion.base import FusionSpec
 from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
 from index_builders.settings import IndexSettings
@@ -31,7 +31,7 @@ from pipeline.config.sections import (
     ShardsConfig,
     StoreConfig,
 )
-from pipeline.config.specs import SPECS, Fields, checked_fusion, checked_index, fields_of, fusion_problems
+from pipeline.config.specs import AS_FIELDS, SPECS, checked_fusion, checked_index, fields_of, fusion_problems
 from pipeline.config.yaml_files import Problem, shown
 
 
@@ -40,7 +40,7 @@ class Config(Section):
 
     catalog: CatalogConfig
     encoders: EncodersConfig = Field(default_factory=EncodersConfig)
-    fusion: Annotated[Fields, PlainValidator(checked_fusion)] = Field(
+    fusion: Annotated[FusionSpec, PlainValidator(checked_fusion), AS_FIELDS] = Field(
         {"type": "concat"}, validate_default=True, description="how towers become one embedding, by type"
     )
     shards: ShardsConfig = ShardsConfig()
@@ -50,11 +50,6 @@ class Config(Section):
     run: RunConfig = RunConfig()
     train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
     train_fusion: FusionTrainSettings = FusionTrainSettings()  # nor does this, of `vitrine train fusion`
-
-    @property
-    def fusion_spec(self) -> FusionSpec:
-        """The spec that `fusion` describes."""
-        return fusion_spec(self.fusion)
 
 
 @dataclass(frozen=True)
@@ -275,7 +270,8 @@ def _defaults(section: type[BaseModel], required: bool = False) -> Tree:
 
 
 def _is_model(annotation: Any) -> bool:
-    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+    """Whether it is a section, whose keys are known. Those of a spec depend on its type."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel) and annotation is not FusionSpec
 
 
 def _place(origin: str) -> str:

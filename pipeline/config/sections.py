@@ -6,11 +6,11 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
-from encoders.base import EncoderSpec, encoder_spec
+from encoders.base import EncoderSpec
 from encoders.names import clean_separator
 from index_builders.devices import DEVICE
 from pipeline.config.byte_sizes import Bytes
-from pipeline.config.specs import Fields, checked_tower
+from pipeline.config.specs import AS_FIELDS, checked_tower
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
@@ -116,34 +116,24 @@ class CatalogConfig(Section):
 
 
 class EncodersConfig(Section):
-    """The towers; each may be null, not both. A tower is the fields of a spec, completed with its defaults."""
+    """The towers, specs of encoders; each may be null, not both."""
 
     device: str = Field("cpu", pattern=DEVICE, description="where encoders run: cpu, cuda or cuda:N")
-    text: Annotated[Fields | None, PlainValidator(checked_tower("text"))] = Field(
+    text: Annotated[EncoderSpec | None, PlainValidator(checked_tower("text")), AS_FIELDS] = Field(
         {"type": "hashed_text", "dim": 256},
         validate_default=True,
         description="encoder of texts, by type; null: no text tower",
     )
-    image: Annotated[Fields | None, PlainValidator(checked_tower("image"))] = Field(
+    image: Annotated[EncoderSpec | None, PlainValidator(checked_tower("image")), AS_FIELDS] = Field(
         {"type": "photo_descriptors"},
         validate_default=True,
         description="encoder of photos, by type; null: no image tower",
     )
 
     @property
-    def text_spec(self) -> EncoderSpec | None:
-        """The spec that `text` describes."""
-        return None if self.text is None else encoder_spec(self.text)
-
-    @property
-    def image_spec(self) -> EncoderSpec | None:
-        """The spec that `image` describes."""
-        return None if self.image is None else encoder_spec(self.image)
-
-    @property
     def networks_on_cpu(self) -> bool:
         """Whether networks compute on the CPU, where each takes all cores."""
-        specs = (self.text_spec, self.image_spec)
+        specs = (self.text, self.image)
         return self.device == "cpu" and any(spec is not None and spec.network for spec in specs)
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator
 from typing import Any
 
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, PlainSerializer, ValidationError
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from encoders.base import EncoderSpec, Modality, encoder_class, encoder_spec, encoder_types
@@ -27,10 +27,10 @@ SPECS: dict[str, Callable[[Any], type[BaseModel]]] = {  # key of a spec -> its c
 }
 
 
-def checked_tower(modality: Modality) -> Callable[[Any], Fields | None]:
-    """A validator: the fields of an encoder of `modality`, completed with their defaults, or None."""
+def checked_tower(modality: Modality) -> Callable[[Any], EncoderSpec | None]:
+    """A validator: the spec of an encoder of `modality`, or None."""
 
-    def checked(value: Any) -> Fields | None:
+    def checked(value: Any) -> EncoderSpec | None:
         if value is None:
             return None
         spec: EncoderSpec = _spec(value, encoder_spec, encoder_types)
@@ -39,15 +39,22 @@ def checked_tower(modality: Modality) -> Callable[[Any], Fields | None]:
             raise PydanticCustomError(
                 "modality", "an encoder of {wanted}: {able}", {"wanted": modality, "able": ", ".join(able)}
             )
-        return spec.model_dump(mode="json")
+        return spec
 
     return checked
 
 
-def checked_fusion(value: Any) -> Fields:
-    """A validator: the fields of a fusion, completed with their defaults."""
+def checked_fusion(value: Any) -> FusionSpec:
+    """A validator: the spec of a fusion."""
     spec: FusionSpec = _spec(value, fusion_spec, fusion_types)
-    return spec.model_dump(mode="json")
+    return spec
+
+
+def _fields(spec: EncoderSpec | FusionSpec | None) -> Fields | None:
+    return None if spec is None else spec.model_dump(mode="json")
+
+
+AS_FIELDS = PlainSerializer(_fields)  # a spec in a config is written as its fields, completed with their defaults
 
 
 def checked_index(settings: IndexSettings) -> IndexSettings:

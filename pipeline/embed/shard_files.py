@@ -186,7 +186,7 @@ def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ..
     text_dim, image_dim = tower_dims(config) if config.shards.towers else (None, None)
     attributes = pa.schema(list(good.schema.field(ATTRIBUTES).type))
     dim = good.schema.field(EMBEDDING).type.list_size
-    identities = {"text": config.encoders.text_spec, "image": config.encoders.image_spec, "fusion": config.fusion_spec}
+    identities = {"text": config.encoders.text, "image": config.encoders.image, "fusion": config.fusion}
     metadata = {name: spec and spec.identity for name, spec in identities.items()}
     schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
     table = good.select(schema.names).cast(schema).combine_chunks()

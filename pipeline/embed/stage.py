@@ -81,7 +81,7 @@ class Embed(beam.PTransform):  # type: ignore[misc]
             | "Spread" >> beam.Reshuffle()
             | "ReadUnit" >> beam.ParDo(ReadUnit(self.config, self.root))
         )
-        if self.config.fusion_spec.reads_states:
+        if self.config.fusion.reads_states:
             return read | "EncodeFuseAndWrite" >> beam.ParDo(EncodeFuseAndWrite(self.config, self.root, self.run))
         return (
             read

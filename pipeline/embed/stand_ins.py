@@ -80,12 +80,12 @@ def _asked(product: str, texts: tuple[str, ...], number: int) -> str | None:
 
 def adopted(config: Config, parent: Manifest | None) -> Config:
     """`config` with what the parent has measured, where towers and fusion are the same; else as it is."""
-    if parent is None or config.fusion_spec.measure_weight is None:
+    if parent is None or config.fusion.measure_weight is None:
         return config
     encoders = config.encoders
-    towers = (encoders.text_spec, parent.text), (encoders.image_spec, parent.image)
+    towers = (encoders.text, parent.text), (encoders.image, parent.image)
     same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
-    fields = {**config.fusion, "missing": parent.fusion.get("missing")}
+    fields = {**config.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
     if not same or fields["missing"] is None or fields != parent.fusion:
         return config
     return with_fusion(config, fusion_spec(fields))
@@ -100,17 +100,17 @@ def as_published(config: Config) -> Config:
 
 def to_measure(config: Config) -> bool:
     """Whether a run of `config`, as it is, measures first."""
-    return config.fusion_spec.measure_weight is not None
+    return config.fusion.measure_weight is not None
 
 
 def with_fusion(config: Config, spec: FusionSpec) -> Config:
     """`config` with that fusion."""
-    return config.model_copy(update={"fusion": spec.model_dump(mode="json")})
+    return config.model_copy(update={"fusion": spec})
 
 
 def refitted(fit: Fitted, config: Config) -> Fitted:
     """`fit` with the fusion of `config`."""
-    spec = config.fusion_spec
+    spec = config.fusion
     return replace(fit, embedding=with_fusion(fit.embedding, spec), building=with_fusion(fit.building, spec))
 
 
@@ -131,7 +131,7 @@ def measured(
     counts["resumed"] = int(not counts.get("products"))
     note = {"missing": missing.model_dump(mode="json")}
     store.put_bytes(json.dumps(note).encode(), f"runs/{run[1]}/stand_ins.json")
-    return with_fusion(config, config.fusion_spec.model_copy(update={"missing": missing}))
+    return with_fusion(config, config.fusion.model_copy(update={"missing": missing}))
 
 
 def aside(work: Callable[[], Result]) -> Result:
@@ -163,10 +163,10 @@ class _Seen:
 
 
 def _measured(config: Config, plan: Plan, progress: Progress | None, counts: dict[str, int]) -> Missing:
-    spec, encoders = config.fusion_spec, config.encoders
-    if encoders.text_spec is None or encoders.image_spec is None or spec.measure_weight is None:
+    spec, encoders = config.fusion, config.encoders
+    if encoders.text is None or encoders.image is None or spec.measure_weight is None:
         raise TypeError("expected two encoders, and a fusion that has to be measured")
-    text, image = load_text(encoders.text_spec, encoders.device), load_image(encoders.image_spec, encoders.device)
+    text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
     seen = _encoded(config, plan, (text, image), progress)
     has_text, has_image = np.concatenate(seen.has_text), np.concatenate(seen.has_image)
     both = np.flatnonzero(has_text & has_image)

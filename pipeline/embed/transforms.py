@@ -88,7 +88,7 @@ class EncodeTexts(UnitDoFn):
 
     def __init__(self, config: Config) -> None:
         self.config, self.encoding = config, encoding_identity(config)
-        self.spec, self.device = config.encoders.text_spec, config.encoders.device
+        self.spec, self.device = config.encoders.text, config.encoders.device
         self.networks = config.encoders.networks_on_cpu
 
     def setup(self) -> None:
@@ -113,7 +113,7 @@ class EncodePhotos(UnitDoFn):
 
     def __init__(self, config: Config, root: str) -> None:
         self.config, self.encoding = config, encoding_identity(config)
-        self.spec, self.device, self.root = config.encoders.image_spec, config.encoders.device, root
+        self.spec, self.device, self.root = config.encoders.image, config.encoders.device, root
         self.limits = photo_limits(config.catalog)
         self.threads = config.run.photo_threads
         self.networks = config.encoders.networks_on_cpu
@@ -188,11 +188,11 @@ class EncodeFuseAndWrite(FuseAndWrite):
         """Open the store, load fusion and encoders, and start the decoding threads."""
         super().setup()
         encoders, catalog = self.config.encoders, self.config.catalog
-        if encoders.text_spec is None or encoders.image_spec is None:  # the config was refused
+        if encoders.text is None or encoders.image is None:  # the config was refused
             raise TypeError("a fusion that reads states needs both encoders")
         self.path = StatesPath(
-            load_text(encoders.text_spec, encoders.device),
-            load_image(encoders.image_spec, encoders.device),
+            load_text(encoders.text, encoders.device),
+            load_image(encoders.image, encoders.device),
             self.fusion,
             self.root,
             photo_limits(catalog),

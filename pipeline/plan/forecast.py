@@ -252,7 +252,7 @@ def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
 
 
 def _process_bytes(config: Config) -> float:
-    specs = [one for one in (config.encoders.text_spec, config.encoders.image_spec) if one is not None]
+    specs = [one for one in (config.encoders.text, config.encoders.image) if one is not None]
     models = {folder for spec in specs for folder in _model_folders(spec)}
     weights = sum(file.stat().st_size for folder in models for file in folder.rglob("*.safetensors"))
     return _PROCESS_BYTES + (_TORCH_BYTES + 2.0 * weights if models else 0)

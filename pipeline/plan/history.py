@@ -49,6 +49,6 @@ def _alike(store: Store, report: RunReport, config: Config) -> bool:
         return False
     if manifest is None:
         return False
-    specs = (config.encoders.text_spec, config.encoders.image_spec)
+    specs = (config.encoders.text, config.encoders.image)
     made_by = [None if entry is None else entry.identity for entry in (manifest.text, manifest.image)]
     return made_by == [None if spec is None else spec.identity for spec in specs]

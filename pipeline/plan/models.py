@@ -15,9 +15,9 @@ from pipeline.config.load import Config
 
 def compared_models(config: Config, parent: Manifest) -> dict[str, tuple[Any, Any]]:
     """Encoders and fusion of both, as `_comparable` has them."""
-    encoders, fusion = config.encoders, config.fusion_spec
+    encoders, fusion = config.encoders, config.fusion
     fused = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
-    models = _models(encoder_entry(encoders.text_spec), encoder_entry(encoders.image_spec), fused)
+    models = _models(encoder_entry(encoders.text), encoder_entry(encoders.image), fused)
     published = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
     return {name: _comparable(models[name], published[name]) for name in models}
 

@@ -89,7 +89,7 @@ def make_plan(config: Config, category: str | None = None, before: Collection[st
     """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
     lists what makes it impossible. `before` are the partitions of the snapshot that is replaced.
     """
-    config.fusion_spec.refuse_towers(*towers(config))
+    config.fusion.refuse_towers(*towers(config))
     found = find_files(config.catalog.path)
     files = list(found.files)
     root = existing_root(config.catalog.image_root, config.catalog.path)

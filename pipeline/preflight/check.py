@@ -9,6 +9,7 @@ import logging
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 
+from encoders.fusion.base import fusion_spec
 from foundation.errors import InputError
 from pipeline.catalog.schema import path_values
 from pipeline.config.load import Config
@@ -60,7 +61,7 @@ def preflight(
     """
     found = list(machine_findings(config, purpose, model))
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
-        config = config.model_copy(update={"fusion": {"type": "concat"}})
+        config = config.model_copy(update={"fusion": fusion_spec({"type": "concat"})})
     plan = _planned(config, category, before, found)
     category = plan.category
     with all_unchanged(plan.files):

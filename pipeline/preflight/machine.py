@@ -131,7 +131,7 @@ def _nearest(path: Path) -> Path:
 
 
 def _specs(config: Config) -> list[tuple[str, EncoderSpec]]:
-    specs = (("encoders.text", config.encoders.text_spec), ("encoders.image", config.encoders.image_spec))
+    specs = (("encoders.text", config.encoders.text), ("encoders.image", config.encoders.image))
     return [(key, spec) for key, spec in specs if spec is not None]
 
 

@@ -73,7 +73,7 @@ def _held(name: str, words: Sequence[str]) -> Iterator[Finding]:
 
 def _cut(subject: Subject) -> Iterator[Finding]:
     """Texts of which the model reads the beginning only."""
-    spec, settings = subject.config.encoders.text_spec, subject.config.catalog
+    spec, settings = subject.config.encoders.text, subject.config.catalog
     try:
         reads = spec.reads_tokens() if spec is not None else None
         if reads is None:

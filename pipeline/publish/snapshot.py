@@ -134,7 +134,7 @@ def assemble(
         attribute_types=dict(attribute_types),
         shards=tuple(shards),
         partitions=tuple(partitions),
-        fusion_parts=config.fusion_spec.parts,
+        fusion_parts=config.fusion.parts,
         **encoding,
     )
 
@@ -173,10 +173,10 @@ def _content(
 def _encoding(config: Config) -> dict[str, Any]:
     """What all partitions of a snapshot share."""
     return {
-        "text": encoder_entry(config.encoders.text_spec),
-        "image": encoder_entry(config.encoders.image_spec),
-        "fusion": config.fusion_spec.model_dump(mode="json"),
-        "fusion_identity": config.fusion_spec.identity,
+        "text": encoder_entry(config.encoders.text),
+        "image": encoder_entry(config.encoders.image),
+        "fusion": config.fusion.model_dump(mode="json"),
+        "fusion_identity": config.fusion.identity,
         "attributes": config.catalog.attributes,
     }
 

@@ -82,8 +82,8 @@ def train_fusion_on_catalog(
     The other value counts by reason the rows that nothing was learned from; none where `out` was already there.
     """
     keep_memory()  # before torch is imported
-    spec = learned_of(config.fusion_spec)
-    text, image = Tower.of(config.encoders.text_spec, "text"), Tower.of(config.encoders.image_spec, "image")
+    spec = learned_of(config.fusion)
+    text, image = Tower.of(config.encoders.text, "text"), Tower.of(config.encoders.image, "image")
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     left_out: Counter[str] = Counter()
@@ -124,13 +124,13 @@ def _lessons(
     config: Config, plan: Plan, stamps: Stamps, left_out: Counter[str], progress: Progress | None
 ) -> FusionLessons:
     encoders, settings = config.encoders, config.train_fusion
-    if encoders.text_spec is None or encoders.image_spec is None:
+    if encoders.text is None or encoders.image is None:
         raise TypeError("expected both encoders")
     lessons, done = FusionLessons(settings.variants), 0
     with ThreadPoolExecutor(config.run.photo_threads) as pool:
         with computing():
-            text = load_text(encoders.text_spec, encoders.device)
-            image = load_image(encoders.image_spec, encoders.device)
+            text = load_text(encoders.text, encoders.device)
+            image = load_image(encoders.image, encoders.device)
         reading = _Reading(
             text,
             image,
@@ -138,7 +138,7 @@ def _lessons(
             photo_limits(config.catalog),
             pool,
             settings,
-            config.fusion_spec.reads_states,
+            config.fusion.reads_states,
             lessons,
             left_out,
         )

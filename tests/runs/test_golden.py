@@ -72,11 +72,11 @@ def identities() -> dict[str, dict[str, str | None]]:
     found = {}
     for name, (path, more) in MODELS.items():
         config = load_config(path, ["catalog.path=c", "catalog.image_root=p", "store.path=s", *more], {}).config
-        text, image = config.encoders.text_spec, config.encoders.image_spec
+        text, image = config.encoders.text, config.encoders.image
         found[name] = {
             "text": text.identity if text else None,
             "image": image.identity if image else None,
-            "fusion": config.fusion_spec.identity,
+            "fusion": config.fusion.identity,
             "shards": encoding_identity(config),
         }
     return found

@@ -31,12 +31,12 @@ def write_catalog(path: Path, table: pa.Table, row_group_rows: int = 100) -> Pat
 def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit, pa.Table]]:
     """Every unit of the plan with its rows read, encoded and fused, as a run does it, without Beam and files."""
     encoders = config.encoders
-    text = encoders.text_spec.load("cpu") if encoders.text_spec else None
-    image = encoders.image_spec.load("cpu") if encoders.image_spec else None
+    text = encoders.text.load("cpu") if encoders.text else None
+    image = encoders.image.load("cpu") if encoders.image else None
     root = image_root(config.catalog.image_root, config.catalog.path)
     limits = photo_limits(config.catalog)
     dims = tower_dims(config)
-    fusion = config.fusion_spec.load(*dims)
+    fusion = config.fusion.load(*dims)
     units = []
     with ThreadPoolExecutor(2) as pool:
         for unit in make_plan(config, category).units:

@@ -76,7 +76,7 @@ def missing_shares(
     same files is kept.
     """
     encoders = config.encoders
-    if not config.fusion_spec.stands_in or encoders.text_spec is None or encoders.image_spec is None:
+    if not config.fusion.stands_in or encoders.text is None or encoders.image is None:
         return None
     if not manifest.rows:
         return ()
@@ -86,7 +86,7 @@ def missing_shares(
         return None
     fusion, rows = fusion_of(config), _rows(store, manifest)
     asked = [(name, query) for one in drawn(config, plan, _QUERIES) for name, query in _named(one)]
-    text = load_text(encoders.text_spec, encoders.device)
+    text = load_text(encoders.text, encoders.device)
     vectors, fused = aside(lambda: _asked_by_text(fusion, text, [query for _, query in asked]))
     by_text = _Queries(vectors, [name for name, _ in asked])
     of_text = _figures(TEXT, fused, by_text, rows.text, rows.has_text, ~rows.has_image, rows)
