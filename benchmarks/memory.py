@@ -56,12 +56,12 @@ def settings(demo: Path, store: str, dim: int, parted: bool) -> list[str]:
 def bounded(given: list[str], share: float) -> tuple[Config, float]:
     """The config with its bound, and what the plan says that the run takes within it, in bytes."""
     free = load_config(None, given, {}).config
-    plan = make_plan(free)
-    bound = round(share * expected(free, plan).memory)
+    plan = make_plan(free.settings.embedding, free.gates)
+    bound = round(share * expected(free.settings.indexing, free.run, plan).memory)
     while True:
         config = load_config(None, [*given, f"run.memory={bound}"], {}).config
         try:
-            return config, expected(config, plan).memory
+            return config, expected(config.settings.indexing, config.run, plan).memory
         except InputError:
             bound = round(1.02 * bound)
 

@@ -39,6 +39,7 @@ from pipeline.embed.shard_files import write_unit
 from pipeline.embed.stage import embed
 from pipeline.embed.transforms import Store, read_fingerprinted
 from pipeline.embed.tries import add_photo_states
+from pipeline.plan.forecast import unbounded
 from pipeline.plan.units import make_plan
 
 DIM = 64
@@ -78,7 +79,7 @@ def config_of(catalog: Path, store: Path) -> Config:
 def bare(config: Config, store: Store) -> None:
     """Read and write, nothing else."""
     vectors = np.zeros((20_000, DIM), dtype=np.float32) + 0.125
-    for unit in make_plan(config).units:
+    for unit in make_plan(config.settings.embedding, config.gates).units:
         with pq.ParquetFile(unit.path) as file:
             groups = list(range(unit.first_group, unit.end_group))
             table = file.read_row_groups(groups, columns=COLUMNS, use_threads=False)
@@ -92,14 +93,15 @@ def bare(config: Config, store: Store) -> None:
 
 def loop(config: Config, store: Store) -> None:
     """Vitrine's functions, unit by unit."""
-    encoder, fusion, dims = Ready(), config.fusion.load(*tower_dims(config)), tower_dims(config)
+    embedding = config.settings.embedding
+    encoder, fusion, dims = Ready(), config.fusion.load(*tower_dims(embedding)), tower_dims(embedding)
     pool, limits = ThreadPoolExecutor(1), photo_limits(config.catalog)
-    for unit in make_plan(config).units:
-        table = read_fingerprinted(unit, config, "")
-        name = shard_name(encoding_identity(config), table.select(NAMED))
-        table = fill_vectors(stamp_photos(add_photo_states(table, config, "")), *dims)
+    for unit in make_plan(config.settings.embedding, config.gates).units:
+        table = read_fingerprinted(unit, embedding, "")
+        name = shard_name(encoding_identity(embedding), table.select(NAMED))
+        table = fill_vectors(stamp_photos(add_photo_states(table, embedding, "")), *dims)
         table = encode_photos(encode_texts(table, encoder).table, None, "", limits, pool).table
-        write_unit(store, name, fuse(table, fusion, *dims), config)
+        write_unit(store, name, fuse(table, fusion, *dims), embedding)
 
 
 def beam(config: Config, store: Store) -> None:
@@ -107,7 +109,9 @@ def beam(config: Config, store: Store) -> None:
     spec = config.encoders.text
     assert spec is not None
     encoders.base._loaded[spec.identity, "cpu"] = Ready()
-    embed(store, config, make_plan(config), "benchmark", ["--direct_num_workers=1"], None)
+    embedding = config.settings.embedding
+    execution = unbounded("benchmark", config.settings, ["--direct_num_workers=1"])
+    embed(store, embedding, make_plan(embedding, config.gates), execution)
 
 
 def one(variant: str, catalog: Path) -> None:

@@ -23,20 +23,22 @@ from foundation.errors import GateError, InputError, VitrineError
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.build.stage import build_indexes
-from pipeline.config.encoding import encoding_identity, refuse_other_models
+from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
+from pipeline.config.sections import RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.shard_files import note_key
 from pipeline.embed.stage import embed
-from pipeline.embed.stand_ins import adopted, measured, refitted, refuse_anew
+from pipeline.embed.stand_ins import adopted, measured, refuse_anew, to_measure
 from pipeline.engine.allocator import give_back, prepare_memory
+from pipeline.engine.execution import Execution
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.files.discover import find_files
 from pipeline.files.pinned import another_catalog, refuse_other_files
-from pipeline.plan.forecast import fitted
+from pipeline.plan.forecast import bounded, unbounded
 from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared
@@ -93,29 +95,25 @@ def run(request: Request) -> RunReport:
             f"--category {request.category}: the other categories would be gone",
             "leave out --category; or point CURRENT at the snapshot to start from",
         )
-    if request.config.run.memory is not None:
+    settings = request.config.settings
+    encoders = settings.embedding.encoders
+    if settings.limits.memory is not None:
         refuse_own_workers(request.beam_arguments)
     if request.measure:
         refuse_anew(request.category)
-    runner_of(options_of(request.beam_arguments, request.config.run.workers))  # refused, if so, before any work
-    prepare_memory(request.config.encoders.networks_on_cpu)  # before torch is imported
-    refuse_store(request.config.store.path)
-    store = Store.create(request.config.store.path)
+    runner_of(options_of(request.beam_arguments, settings.limits.workers))  # refused, if so, before any work
+    prepare_memory(encoders.networks_on_cpu)  # before torch is imported
+    refuse_store(settings.store)
+    store = Store.create(settings.store)
     with store.lock():
         store.sweep()
-        state, minutes = _State(_run_id(), datetime.now(UTC)), request.config.run.stall_minutes
+        state = _State(_run_id(), datetime.now(UTC))
+        execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
         with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
+            log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
             try:
-                with (
-                    translate_failures(),
-                    watchdog(
-                        minutes,
-                        store.backend.sign,
-                        folder / "log.txt",
-                        partial(_give_up, request, store, state, folder),
-                    ),
-                ):
-                    _steps(request, store, state)
+                with translate_failures(), watchdog(execution.stall_minutes, store.backend.sign, log, give_up):
+                    _steps(request, store, state, execution)
             except VitrineError as err:
                 state.error = err
                 raise
@@ -158,28 +156,34 @@ def _leave(folder: Path, report: RunReport) -> None:
         _log.error("no report of this run: %s", err)
 
 
-def _steps(request: Request, store: Store, state: _State) -> None:
-    asked, steps = request.config, state.steps
+def _steps(request: Request, store: Store, state: _State, execution: Execution) -> None:
+    settings, steps = request.config.settings, state.steps
     with steps.step("plan") as counts:
         state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
-        config = asked if request.measure else adopted(asked, state.parent)
+        embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
         before = [entry.name for entry in state.parent.partitions] if state.parent else ()
-        checked = preflight(asked, category=request.category, before=before)
+        checked = preflight(settings, category=request.category, before=before)
         plan, state.warnings = checked.plan, checked.warnings
-        state.plan, fit, category = plan, fitted(config, checked.forecast), plan.category
-        _refuse_types(config, store, state, plan)
+        state.plan, execution, category = plan, bounded(execution, checked.forecast), plan.category
+        _refuse_types(settings.embedded_by(embedding), store, state, plan)
         store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
         note_key(store, state.run, plan.key)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
         for line in (line for one in plan.notices for line in one.lines()):
             _log.warning("%s", line)
-    config = _measured(request, config, store, state, plan)
-    refuse_other_models(asked, plan.encoding)  # what the plan saw, before what was measured is put in its place
-    plan = state.plan = replace(plan, encoding=encoding_identity(config))
-    fit = refitted(fit, config)
+    if to_measure(embedding):
+        with steps.step("measure") as counts:
+            whole = (
+                plan if category is None else make_plan(settings.embedding, settings.gates)
+            )  # later runs keep it, of all categories
+            embedding, seen = measured(store, embedding, whole, plan.key, execution)
+            counts.update(seen)
+    refuse_other_models(settings.embedding, plan.encoding)  # what the plan saw, without what was measured
+    plan = state.plan = replace(plan, encoding=encoding_identity(embedding))
+    indexing = settings.embedded_by(embedding).indexing
     with steps.step("embed") as counts:
-        embedded = embed(store, fit.embedding, plan, state.run, request.beam_arguments, request.progress)
+        embedded = embed(store, embedding, plan, execution)
         state.units_reused = embedded.reused
         counts.update(
             units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
@@ -188,52 +192,41 @@ def _steps(request: Request, store: Store, state: _State) -> None:
     kept = state.parent if category is not None else None  # all of it but the category
     shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
     with steps.step("build") as counts:
-        how = state.run, request.beam_arguments, request.progress, fit.build_threads
-        built = build_indexes(store, fit.building, embedded.shards, state.parent, *how)
+        built = build_indexes(store, indexing, embedded.shards, state.parent, execution)
         partitions = merge_partitions(kept.partitions if kept else (), built.partitions, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with steps.step("gate") as counts:
-        types = all_types(plan, kept)
-        made = assemble(config, plan, state.run, state.parent_id, shards, partitions, types)
-        figures = missing_shares(store, made, state.parent, config, plan)
-        state.manifest = made.model_copy(update={"config": asked.model_dump(mode="json"), "missing": figures})
-        both = config.encoders.text is not None and config.encoders.image is not None
-        stands_in = both and config.fusion.stands_in
-        state.gates += check(Comparison(store, state.manifest, state.parent, _scope(state), config.gates, stands_in))
+        types, asked = all_types(plan, kept), request.config.model_dump(mode="json")
+        manifest = assemble(indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
+        figures = missing_shares(store, manifest, state.parent, embedding, plan)
+        state.manifest = manifest.model_copy(update={"missing": figures})
+        stands_in = None not in towers(embedding) and embedding.fusion.stands_in
+        state.gates += check(Comparison(store, state.manifest, state.parent, _scope(state), settings.gates, stands_in))
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
-        _refuse_another_catalog(config, plan)
-        refuse_other_models(config, plan.encoding)
+        _refuse_another_catalog(plan, embedding.catalog.path)
+        refuse_other_models(embedding, plan.encoding)
         _publish(store, state, state.manifest, request.no_parent)
 
 
-def _measured(request: Request, config: Config, store: Store, state: _State, plan: Plan) -> Config:
-    """`config` with what stands in for a missing modality, where neither it nor the parent has it."""
-    if config.fusion.measure_weight is None:
-        return config
-    with state.steps.step("measure") as counts:
-        whole = plan if plan.category is None else make_plan(request.config)  # later runs keep it, of all categories
-        return measured(store, config, whole, (plan.key, state.run), request.progress, counts)
-
-
-def _refuse_another_catalog(config: Config, plan: Plan) -> None:
+def _refuse_another_catalog(plan: Plan, path: str) -> None:
     """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
     try:
-        now = find_files(config.catalog.path).files
+        now = find_files(path).files
     except InputError as err:
-        raise another_catalog(f"the files under {config.catalog.path}", err.came) from err
+        raise another_catalog(f"the files under {path}", err.came) from err
     refuse_other_files(plan.files, now)
 
 
-def _refuse_types(config: Config, store: Store, state: _State, plan: Plan) -> None:
+def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:
     """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
     if state.parent is None:
         return
     if plan.category is not None:
         state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
-    state.gates = compared(config, plan, store, state.parent, plan.category)
+    state.gates = compared(settings, plan, store, state.parent, plan.category)
     _refuse(state, f"{store.root}/runs/{state.run}/report.html")
 
 

@@ -31,7 +31,6 @@ from lookup.store.records import read_record, write_record
 from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import commit, read_rows, read_task, reusable_index, write_index
 from pipeline.build.offers import Offer, earlier, training
-from pipeline.config.load import Config
 
 
 class _Learned(NamedRecord):
@@ -87,13 +86,15 @@ class Filled(NamedTuple):
     seconds: float
 
 
-def started(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> IndexRecord | list[Part]:
+def started(
+    store: Store, task: Task, settings: IndexSettings, part_rows: int, dim: int, embed: Embed | None
+) -> IndexRecord | list[Part]:
     """Build the index of a task, or where it is large only learn it: the parts to fill."""
     began = time.perf_counter()
-    partition, _ = _partition(store, task, config, dim, embed)
-    parts = parts_of(partition, config.run.part_rows)
+    partition, _ = _partition(store, task, settings, dim, embed)
+    parts = parts_of(partition, part_rows)
     if not parts:
-        return write_index(store, task.name, task.path, config.index, dim, embed)
+        return write_index(store, task.name, task.path, settings, dim, embed)
     so_far, before = _so_far(store, task)
     with store.scratch() as folder:
         learning, empty = learn(partition, so_far, folder)
@@ -124,7 +125,7 @@ def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
 
 
 def merged(
-    store: Store, task: Task, parts: Iterable[Filled], config: Config, dim: int, embed: Embed | None
+    store: Store, task: Task, parts: Iterable[Filled], settings: IndexSettings, dim: int, embed: Embed | None
 ) -> IndexRecord | None:
     """Make the index of a task of all its parts; None where it falls short and another round is needed.
 
@@ -134,7 +135,7 @@ def merged(
     if needs_round(store, task._replace(round=task.round + 1)):
         return None
     began, parts = time.perf_counter(), sorted(parts, key=lambda one: one.part)
-    partition, offer = _partition(store, task, config, dim, embed)
+    partition, offer = _partition(store, task, settings, dim, embed)
     record = reusable_index(store, task.name)
     if record is None:
         learning, empty, before = _learned(store, task)
@@ -147,7 +148,7 @@ def merged(
                 write_record(store, path, _Short(name=path, so_far=found.fields(), seconds=seconds))
             else:
                 found = replace(found, build_seconds=seconds)
-                trained = training(task.name, offer, found, config.index)
+                trained = training(task.name, offer, found, settings)
                 record = commit(store, task.name, folder, found, trained, partition.segments)
     store.remove(_folder(task))
     return record
@@ -158,9 +159,11 @@ def needs_round(store: Store, task: Task) -> bool:
     return store.exists(_so_far_path(task))
 
 
-def _partition(store: Store, task: Task, config: Config, dim: int, embed: Embed | None) -> tuple[Partition, Offer]:
+def _partition(
+    store: Store, task: Task, settings: IndexSettings, dim: int, embed: Embed | None
+) -> tuple[Partition, Offer]:
     segments, offer = read_task(store, task.path, task.name)
-    return Partition(segments, dim, config.index, embed, earlier(store, offer)), offer
+    return Partition(segments, dim, settings, embed, earlier(store, offer)), offer
 
 
 def _so_far(store: Store, task: Task) -> tuple[SoFar, float]:

@@ -20,10 +20,11 @@ from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import Located, index_record, index_stands, write_task
 from pipeline.build.part_files import Filled, Task, needs_round
 from pipeline.build.training_reuse import Retraining
-from pipeline.build.transforms import OF_LARGE, BuildIndex, FillPart, MergeParts
+from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, FillPart, MergeParts
 from pipeline.config.encoding import fusion_of
-from pipeline.config.load import Config
-from pipeline.engine.progress import Progress, watched
+from pipeline.config.sections import Indexing
+from pipeline.engine.execution import Execution
+from pipeline.engine.progress import watched
 from pipeline.engine.runners import run_pipeline
 from pipeline.report.index_page import describe_training
 
@@ -44,21 +45,14 @@ class Built:
 
 
 def build_indexes(
-    store: Store,
-    config: Config,
-    shards: Sequence[ShardEntry],
-    parent: Manifest | None,
-    run: str,
-    beam_arguments: Sequence[str],
-    progress: Progress | None,
-    most_threads: int | None = None,
+    store: Store, indexing: Indexing, shards: Sequence[ShardEntry], parent: Manifest | None, execution: Execution
 ) -> Built:
-    """Build the index of every partition of `shards` that does not stand whole already, see retraining.py.
+    """Build the index of every partition of `shards` that does not stand whole already, see training_reuse.py.
 
-    Each on its share of the cores, and on at most `most_threads`.
+    Each on its share of the cores, and on at most `build_threads`.
     """
-    dim = fusion_of(config).dim
-    retraining = Retraining(store, config, dim, parent)
+    dim = fusion_of(indexing.embedding).dim
+    retraining = Retraining(store, indexing, dim, parent)
     names: dict[str, str] = {}
     tasks: list[Task] = []
     parts = 0
@@ -66,15 +60,16 @@ def build_indexes(
         wanted = retraining.wanted(partition, located)
         names[partition] = wanted.name
         if wanted.offer is not None:
-            path = f"runs/{run}/indexes/{number:06d}.json"
+            path = f"runs/{execution.run}/indexes/{number:06d}.json"
             write_task(store, path, wanted.name, located, wanted.offer)
             tasks.append(Task(number, partition, wanted.name, path, 0))
             rows = sum(segment.rows for _, segment, *_ in located)
-            parts += part_count(rows, config.run.part_rows)
+            parts += part_count(rows, execution.part_rows)
     if tasks:
-        with watched(progress, "build", len(tasks), lambda: sum(index_stands(store, task.name) for task in tasks)):
-            workers = min(config.run.workers, parts)
-            _build(store, config, dim, tasks, (beam_arguments, workers), most_threads)
+        job = BuildJob(indexing, dim, store.root, execution.part_rows, execution.build_threads)
+        built = partial(_standing, store, tuple(tasks))
+        with watched(execution.progress, "build", len(tasks), built):
+            _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))
     records = {partition: index_record(store, name) for partition, name in names.items()}
     for task in tasks:
         if note := records[task.partition].note:
@@ -85,22 +80,17 @@ def build_indexes(
     return Built(partitions, set(names) - {task.partition for task in tasks})
 
 
-def _build(
-    store: Store,
-    config: Config,
-    dim: int,
-    tasks: Sequence[Task],
-    runner: tuple[Sequence[str], int],
-    most_threads: int | None,
-) -> None:
-    """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left;
-    `runner` are Beam's arguments and the threads of the local one.
-    """
+def _standing(store: Store, tasks: Sequence[Task]) -> int:
+    return sum(index_stands(store, task.name) for task in tasks)
+
+
+def _build(store: Store, job: BuildJob, tasks: Sequence[Task], beam_arguments: Sequence[str], workers: int) -> None:
+    """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left."""
     try:
         while tasks:
-            stage = BuildIndexes(config, dim, tasks, most_threads)
+            stage = BuildIndexes(job, tasks)
             with store.scratch() as scratch:
-                run_pipeline(*runner, partial(_staged, stage), scratch)
+                run_pipeline(beam_arguments, workers, partial(_staged, stage), scratch)
             following = [task._replace(round=task.round + 1) for task in tasks]
             tasks = [task for task in following if needs_round(store, task)]
     finally:
@@ -114,14 +104,14 @@ def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection
 class BuildIndexes(beam.PTransform):  # type: ignore[misc]
     """Tasks -> references to indexes; large partitions by way of parts."""
 
-    def __init__(self, config: Config, dim: int, tasks: Sequence[Task], most_threads: int | None) -> None:
+    def __init__(self, job: BuildJob, tasks: Sequence[Task]) -> None:
         super().__init__()
-        self.config, self.dim, self.tasks, self.most_threads = config, dim, tasks, most_threads
+        self.job, self.tasks = job, tasks
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Build the stage."""
         at_once = min(begin.pipeline.options.view_as(DirectOptions).direct_num_workers, len(self.tasks))
-        given = self.config, self.dim, at_once, self.most_threads
+        given = self.job, at_once
         built = (
             begin
             | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)

@@ -36,7 +36,7 @@ from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.questions import Question, read_questions
 from pipeline.catalog.rows import read_some
 from pipeline.config.encoding import fusion_of, photo_limits
-from pipeline.config.load import Config
+from pipeline.config.sections import Indexing
 from pipeline.embed.encode import encode_each
 from pipeline.embed.pixel_room import PIXELS
 
@@ -46,33 +46,33 @@ _PHOTOS = 200  # of a partition: each is decoded, changed and encoded, up to 0.1
 _AT_ONCE = 256  # texts encoded at a time
 
 
-def tower_queries(config: Config) -> Embed | None:
+def tower_queries(indexing: Indexing) -> Embed | None:
     """What makes queries of products; None where the config wants none."""
-    kinds = _kinds(config)
+    kinds = _kinds(indexing)
     if not kinds:
         return None
-    asking = _Asking(config, fusion_of(config))
-    if config.index.queries is not None:
-        listed = _listed(config, kinds)
+    asking = _Asking(indexing, fusion_of(indexing.embedding))
+    if indexing.index.queries is not None:
+        listed = _listed(indexing, kinds)
         return {kind: _Listed(asking, tuple(some)).vectors for kind, some in listed.items()}
     made = {TEXT: asking.by_text, PHOTO: asking.by_photo}
     return {kind: made[kind] for kind in kinds}
 
 
-def tower_queries_identity(config: Config) -> str | None:
+def tower_queries_identity(indexing: Indexing) -> str | None:
     """64 hex digits of what the queries of `tower_queries` are made by; None where it makes none."""
-    kinds = _kinds(config)
+    kinds = _kinds(indexing)
     if not kinds:
         return None
-    specs = {TEXT: config.encoders.text, PHOTO: config.encoders.image}
+    specs = {TEXT: indexing.embedding.encoders.text, PHOTO: indexing.embedding.encoders.image}
     towers = {kind: spec.identity for kind, spec in specs.items() if spec is not None and kind in kinds}
-    queries = {"queries": _file_digest(config), "version": _VERSION}
-    return identity_of({**towers, "fusion": config.fusion.identity, **queries})
+    queries = {"queries": _file_digest(indexing), "version": _VERSION}
+    return identity_of({**towers, "fusion": indexing.embedding.fusion.identity, **queries})
 
 
-def _kinds(config: Config) -> list[str]:
+def _kinds(indexing: Indexing) -> list[str]:
     """By what products are found, and asked."""
-    encoders, index, uses = config.encoders, config.index, fusion_of(config).uses
+    encoders, index, uses = indexing.embedding.encoders, indexing.index, fusion_of(indexing.embedding).uses
     wanted = (
         (TEXT, index.text_queries and encoders.text is not None and "text" in uses),
         (PHOTO, index.photo_queries and encoders.image is not None and "image" in uses),
@@ -82,27 +82,27 @@ def _kinds(config: Config) -> list[str]:
 
 @dataclass(frozen=True)
 class _Asking:
-    """The encoders and the fusion of a config, on the side of queries."""
+    """The encoders and the fusion of a indexing, on the side of queries."""
 
-    config: Config
+    indexing: Indexing
     fusion: Fusion
 
     @property
     def encoder(self) -> QueryEncoder:
         """What a reader asks by."""
-        encoders, catalog = self.config.encoders, self.config.catalog
+        encoders, catalog = self.indexing.embedding.encoders, self.indexing.embedding.catalog
         towers = (_entry(encoders.text), _entry(encoders.image))
         return QueryEncoder(*towers, self.fusion, catalog.max_text_chars, photo_limits(catalog), encoders.device)
 
     @property
     def _text(self) -> TextEncoder:
-        assert self.config.encoders.text is not None  # _kinds saw to it
-        return load_text(self.config.encoders.text, self.config.encoders.device)
+        assert self.indexing.embedding.encoders.text is not None  # _kinds saw to it
+        return load_text(self.indexing.embedding.encoders.text, self.indexing.embedding.encoders.device)
 
     @property
     def _image(self) -> ImageEncoder:
-        assert self.config.encoders.image is not None
-        return load_image(self.config.encoders.image, self.config.encoders.device)
+        assert self.indexing.embedding.encoders.image is not None
+        return load_image(self.indexing.embedding.encoders.image, self.indexing.embedding.encoders.device)
 
     def by_text(self, segments: Sequence[SegmentRef], positions: Positions) -> Vectors:
         """(m, d) float32 queries by the texts of rows that have one."""
@@ -131,7 +131,7 @@ class _Asking:
 
     def prepared(self, raw: bytes, change: Callable[[Any], Any]) -> Any:
         """What the image tower is given of a photo's bytes once decoded and changed; None where it is no photo."""
-        limits = photo_limits(self.config.catalog)
+        limits = photo_limits(self.indexing.embedding.catalog)
         try:
             # What its reader warns of was told when it was encoded.
             with heard(), PIXELS.hold(claimed_pixels(raw, limits), limits.max_pixels):
@@ -140,12 +140,12 @@ class _Asking:
             return None
 
     def _view(self, photo: dict[str, Any], number: int) -> Any:
-        catalog = self.config.catalog
+        catalog = self.indexing.embedding.catalog
         try:
             raw = fetch(photo, image_root(catalog.image_root, catalog.path), photo_limits(catalog))
         except PhotoError:
             return None
-        rng = np.random.default_rng((self.config.index.seed, 4, number))
+        rng = np.random.default_rng((self.indexing.index.seed, 4, number))
         return self.prepared(raw, lambda pixels: as_taken(pixels, rng))
 
     def _fused_texts(self, texts: Sequence[str]) -> Vectors:
@@ -163,7 +163,7 @@ class _Asking:
         column, found = {TEXT: unit_columns.TEXT, PHOTO: unit_columns.PHOTOS}[what], []
         for ref, rows in inside(segments, positions):
             ids, at = read_places(ref, rows)
-            table = read_some(ref.source, range(*ref.groups), at, [what], self.config.catalog)
+            table = read_some(ref.source, range(*ref.groups), at, [what], self.indexing.embedding.catalog)
             if table.column(unit_columns.ID).to_pylist() != ids:
                 came = "other ids: the file is another one"
                 fix = "the catalog changed during the run: run again"
@@ -188,11 +188,11 @@ def _entry(spec: EncoderSpec | None) -> EncoderEntry | None:
 # --- queries of a file ---
 
 
-def _listed(config: Config, kinds: Sequence[str]) -> dict[str, list[Question]]:
+def _listed(indexing: Indexing, kinds: Sequence[str]) -> dict[str, list[Question]]:
     """The queries of `index.queries` by kind: at most `index.held_out_queries`, evenly spread, of those that products
     can be asked by; InputError where there are none.
     """
-    path = Path(config.index.queries or "")
+    path = Path(indexing.index.queries or "")
     questions = [
         one
         for one in read_questions(path, "index.queries")
@@ -202,27 +202,27 @@ def _listed(config: Config, kinds: Sequence[str]) -> dict[str, list[Question]]:
         fix = "correct index.queries, or drop it: products' own texts and photos are asked then"
         asked = f"index.queries with queries by {' or '.join(kinds)}, which products are found by"
         raise InputError(asked, f"none in {path}", fix)
-    spread = np.unique(np.linspace(0, len(questions) - 1, min(config.index.held_out_queries, len(questions))))
+    spread = np.unique(np.linspace(0, len(questions) - 1, min(indexing.index.held_out_queries, len(questions))))
     found: dict[str, list[Question]] = {}
     for one in (questions[number] for number in spread.astype(np.int64).tolist()):
         found.setdefault(BOTH if one.text and one.image else TEXT if one.text else PHOTO, []).append(one)
     return found
 
 
-def _file_digest(config: Config) -> str | None:
+def _file_digest(indexing: Indexing) -> str | None:
     """64 hex digits of the queries of a file and of the photos that it names; None without a file."""
-    if config.index.queries is None:
+    if indexing.index.queries is None:
         return None
     digest = blake3()
-    for one in read_questions(Path(config.index.queries), "index.queries"):
-        photo = None if one.image is None else _bytes_of(one.image, config)
+    for one in read_questions(Path(indexing.index.queries), "index.queries"):
+        photo = None if one.image is None else _bytes_of(one.image, indexing)
         digest.update(repr((one.text, photo and blake3(photo).hexdigest())).encode())
     return str(digest.hexdigest())
 
 
-def _bytes_of(path: str, config: Config) -> bytes | None:
+def _bytes_of(path: str, indexing: Indexing) -> bytes | None:
     try:
-        return read_photo(path, config.catalog.max_photo_bytes)
+        return read_photo(path, indexing.embedding.catalog.max_photo_bytes)
     except InputError:
         return None
 
@@ -236,7 +236,7 @@ class _Listed:
 
     def vectors(self, segments: Sequence[SegmentRef], positions: Positions) -> Vectors:
         """(m, d) float32 queries, as a reader of the snapshot embeds them; whichever rows are held out."""
-        key = (tower_queries_identity(self.asking.config), self.questions)
+        key = (tower_queries_identity(self.asking.indexing), self.questions)
         with _encoding:
             if key not in _encoded:
                 _encoded[key] = self._embedded()
@@ -245,7 +245,7 @@ class _Listed:
     def _embedded(self) -> Vectors:
         found, lost, encoder = [np.empty((0, self.asking.fusion.dim), np.float32)], 0, self.asking.encoder
         for one in self.questions:
-            photo = None if one.image is None else _bytes_of(one.image, self.asking.config)
+            photo = None if one.image is None else _bytes_of(one.image, self.asking.indexing)
             try:
                 if one.image is None or photo is not None:
                     found.append(encoder.embed(one.text, photo))

@@ -18,7 +18,7 @@ from lookup.store.store import Store
 from pipeline.build.index_files import Located, reusable_index
 from pipeline.build.offers import Offer
 from pipeline.build.tower_queries import tower_queries_identity
-from pipeline.config.load import Config
+from pipeline.config.sections import Indexing
 from pipeline.plan.models import same_models
 
 
@@ -33,11 +33,11 @@ class Wanted:
 class Retraining:
     """What a run knows of the parent snapshot's indexes."""
 
-    def __init__(self, store: Store, config: Config, dim: int, parent: Manifest | None) -> None:
-        self.store, self.settings, self.dim = store, config.index, dim
-        self.texts = tower_queries_identity(config)
+    def __init__(self, store: Store, indexing: Indexing, dim: int, parent: Manifest | None) -> None:
+        self.store, self.settings, self.dim = store, indexing.index, dim
+        self.texts = tower_queries_identity(indexing)
         self.parents = {entry.name: entry.index for entry in parent.partitions} if parent else {}
-        self.comparable = parent is not None and same_models(config, parent)
+        self.comparable = parent is not None and same_models(indexing.embedding, parent)
 
     def wanted(self, partition: str, located: Sequence[Located]) -> Wanted:
         """The index of a partition of these segments."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import Literal
 
 import apache_beam as beam
@@ -15,7 +16,7 @@ from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build.part_files import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.build.tower_queries import tower_queries
-from pipeline.config.load import Config
+from pipeline.config.sections import Indexing
 from pipeline.engine.allocator import give_back
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
@@ -26,18 +27,28 @@ for element in (Task, Part, Filled):
     coders.registry.register_coder(element, coders.RowCoder)
 
 
+@dataclass(frozen=True)
+class BuildJob:
+    """What every step of the build is told."""
+
+    indexing: Indexing
+    dim: int  # of the embeddings
+    store: str  # its path
+    part_rows: int
+    most_threads: int | None  # of a build; None: its share of the cores
+
+
 class StoreDoFn(beam.DoFn):  # type: ignore[misc]
     """What the steps of the build share: the store, and what asks for rows by their texts."""
 
-    def __init__(self, config: Config, dim: int, at_once: int, most_threads: int | None) -> None:
-        self.config, self.dim = config, dim
-        self.at_once, self.most_threads = at_once, most_threads  # builds that share this machine
+    def __init__(self, job: BuildJob, at_once: int) -> None:
+        self.job, self.at_once = job, at_once  # builds that share this machine
 
     def setup(self) -> None:
         """Open the store, and load the fusion where texts are asked."""
-        self.store = Store.at(self.config.store.path)
+        self.store = Store.at(self.job.store)
         attach(self.store.backend.sign)
-        self.embed = tower_queries(self.config)
+        self.embed = tower_queries(self.job.indexing)
 
 
 class BuildIndex(StoreDoFn):
@@ -45,8 +56,9 @@ class BuildIndex(StoreDoFn):
 
     def process(self, task: Task) -> Iterator[Done | TaggedOutput[Literal["parts"], Part]]:
         """Build one partition's index, or begin to."""
-        with translate_failures(), computing(), threads(fair_share(self.at_once, self.most_threads)):
-            found = started(self.store, task, self.config, self.dim, self.embed)
+        with translate_failures(), computing(), threads(fair_share(self.at_once, self.job.most_threads)):
+            settings, part_rows = self.job.indexing.index, self.job.part_rows
+            found = started(self.store, task, settings, part_rows, self.job.dim, self.embed)
         give_back()
         if isinstance(found, IndexRecord):
             yield Done(task.number, found.name, found.rows, False)
@@ -60,7 +72,7 @@ class FillPart(StoreDoFn):
     def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
         """Fill one part."""
         with translate_failures(), computing(), threads(1):
-            yield task_of(part), filled_part(self.store, part, self.config.index)
+            yield task_of(part), filled_part(self.store, part, self.job.indexing.index)
 
 
 class MergeParts(StoreDoFn):
@@ -69,8 +81,8 @@ class MergeParts(StoreDoFn):
     def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
         """Merge, tune, check and measure one partition's index."""
         task, parts = filled
-        with translate_failures(), computing(), threads(fair_share(self.at_once, self.most_threads)):
-            record = merged(self.store, task, parts, self.config, self.dim, self.embed)
+        with translate_failures(), computing(), threads(fair_share(self.at_once, self.job.most_threads)):
+            record = merged(self.store, task, parts, self.job.indexing.index, self.job.dim, self.embed)
         give_back()
         if record is not None:
             yield Done(task.number, record.name, record.rows, False)

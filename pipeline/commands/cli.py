@@ -102,11 +102,11 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     from pipeline.preflight.check import preflight
     from pipeline.preflight.parent import names_before, refuse_unlike
 
-    loaded = _load(config, overrides, memory)
-    before = names_before(loaded.config)
-    checked = preflight(loaded.config, category=category, before=before)
-    refuse_unlike(as_run := as_published(loaded.config), checked.plan)
-    console.plan(checked, encode_seconds(as_run, checked.plan.rows), to_measure(as_run), as_json)
+    settings = _load(config, overrides, memory).config.settings
+    checked = preflight(settings, category=category, before=names_before(settings.store))
+    refuse_unlike(as_run := as_published(settings), checked.plan)
+    seconds = encode_seconds(settings.store, settings.embedding.encoders, checked.plan.rows)
+    console.plan(checked, seconds, to_measure(as_run.embedding), as_json)
 
 
 @cli.command(
@@ -185,7 +185,7 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     from pipeline.train.towers import train_on_catalog
 
     with meters.progress() as progress:
-        trained, left_out = train_on_catalog(loaded.config, loaded.config.train, model, out, progress)
+        trained, left_out = train_on_catalog(loaded.config.settings, loaded.config.train, model, out, progress)
     console.trained(trained, left_out, as_json)
 
 
@@ -216,7 +216,7 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     from pipeline.train.fusion import train_fusion_on_catalog
 
     with meters.progress() as progress:
-        trained, left_out = train_fusion_on_catalog(loaded.config, out, progress)
+        trained, left_out = train_fusion_on_catalog(loaded.config.settings, loaded.config.train_fusion, out, progress)
     console.trained_fusion(trained, left_out, as_json)
 
 

@@ -24,9 +24,12 @@ from pipeline.config.layers import Tree
 from pipeline.config.paths import path_problems, unwritable_problems
 from pipeline.config.sections import (
     CatalogConfig,
+    Embedding,
     EncodersConfig,
     GatesConfig,
+    Indexing,
     RunConfig,
+    RunSettings,
     Section,
     ShardsConfig,
     StoreConfig,
@@ -50,6 +53,12 @@ class Config(Section):
     run: RunConfig = RunConfig()
     train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
     train_fusion: FusionTrainSettings = FusionTrainSettings()  # nor does this, of `vitrine train fusion`
+
+    @property
+    def settings(self) -> RunSettings:
+        """What a run goes by, for those below the commands."""
+        embedding = Embedding(self.catalog, self.encoders, self.fusion, self.shards)
+        return RunSettings(Indexing(embedding, self.index), self.gates, self.run, self.store.path)
 
 
 @dataclass(frozen=True)

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass, replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
 
 from encoders.base import EncoderSpec
+from encoders.fusion.base import FusionSpec
 from encoders.names import clean_separator
 from index_builders.devices import DEVICE
+from index_builders.settings import IndexSettings
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.specs import AS_FIELDS, checked_tower
 
@@ -226,3 +229,43 @@ class RunConfig(Section):
         "run or a training is ended, its stacks in the log; null: never",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+
+
+# --- sections that go together: below the commands nobody takes the whole config ---
+
+
+@dataclass(frozen=True)
+class Embedding:
+    """What decides embeddings: the catalog as it is read, the towers, how these are fused, and how units are cut."""
+
+    catalog: CatalogConfig
+    encoders: EncodersConfig
+    fusion: FusionSpec
+    shards: ShardsConfig
+
+
+@dataclass(frozen=True)
+class Indexing:
+    """What decides indexes: the embeddings, and what is made of them."""
+
+    embedding: Embedding
+    index: IndexSettings
+
+
+@dataclass(frozen=True)
+class RunSettings:
+    """What a run goes by: what decides indexes, when they may be published, how the machine is used, and the store."""
+
+    indexing: Indexing
+    gates: GatesConfig
+    limits: RunConfig
+    store: str  # its path
+
+    @property
+    def embedding(self) -> Embedding:
+        """What decides embeddings."""
+        return self.indexing.embedding
+
+    def embedded_by(self, embedding: Embedding) -> RunSettings:
+        """The same, of other embeddings."""
+        return replace(self, indexing=replace(self.indexing, embedding=embedding))

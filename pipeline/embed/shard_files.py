@@ -33,7 +33,7 @@ from pipeline.catalog.unit_columns import (
     ROW,
 )
 from pipeline.config.encoding import tower_dims
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 from pipeline.embed.fuse import count_pairs, split
 from pipeline.embed.loss_details import detail_counts
 
@@ -66,7 +66,7 @@ def shard_record(store: Store, name: str) -> ShardRecord:
 
 
 def write_unit(
-    store: Store, name: str, fused: pa.Table, config: Config, photo_state: str = "", before: str = ""
+    store: Store, name: str, fused: pa.Table, embedding: Embedding, photo_state: str = "", before: str = ""
 ) -> ShardRecord:
     """Write a fused unit as shard `name`: rows that are good, rows that are not, and then the record.
 
@@ -74,7 +74,7 @@ def write_unit(
     """
     good, bad = split(fused)
     with store.scratch() as folder:
-        segments = _write_good(good, config, folder / "shard.parquet") if good.num_rows else ()
+        segments = _write_good(good, embedding, folder / "shard.parquet") if good.num_rows else ()
         if bad.num_rows:
             _write_rejects(bad, folder / "rejects.parquet")
         same = _same_as(store, before, folder, photo_state) if before else None
@@ -182,11 +182,11 @@ def _put(store: Store, source: Path, name: str, rows: int) -> FileRef | None:
     return store.put(source, name, rows) if rows else None
 
 
-def _write_good(good: pa.Table, config: Config, path: Path) -> tuple[Segment, ...]:
-    text_dim, image_dim = tower_dims(config) if config.shards.towers else (None, None)
+def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segment, ...]:
+    text_dim, image_dim = tower_dims(embedding) if embedding.shards.towers else (None, None)
     attributes = pa.schema(list(good.schema.field(ATTRIBUTES).type))
     dim = good.schema.field(EMBEDDING).type.list_size
-    identities = {"text": config.encoders.text, "image": config.encoders.image, "fusion": config.fusion}
+    identities = {"text": embedding.encoders.text, "image": embedding.encoders.image, "fusion": embedding.fusion}
     metadata = {name: spec and spec.identity for name, spec in identities.items()}
     schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
     table = good.select(schema.names).cast(schema).combine_chunks()

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import apache_beam as beam
 
@@ -12,11 +13,12 @@ from foundation.errors import VitrineError
 from lookup.store.manifest import ShardEntry
 from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 from pipeline.embed.shard_files import finished_units, mark_unit, marked_units, reusable_shard, shard_record, unfinished
-from pipeline.embed.transforms import EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
+from pipeline.embed.transforms import EmbedJob, EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 from pipeline.embed.tries import failed_rows
-from pipeline.engine.progress import Progress, begin, rows_under_way, watched
+from pipeline.engine.execution import Execution
+from pipeline.engine.progress import begin, rows_under_way, watched
 from pipeline.engine.runners import run_pipeline
 from pipeline.plan.units import Plan, Unit
 
@@ -31,22 +33,23 @@ class Embedded:
     reused: int
 
 
-def embed(
-    store: Store, config: Config, plan: Plan, run: str, beam_arguments: Sequence[str], progress: Progress | None
-) -> Embedded:
+def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution) -> Embedded:
     """Make the shards of all units of `plan`."""
-    resumed = _resume(store, config, plan, run)
+    run = execution.run
+    resumed = _resume(store, embedding, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
         begin()
-        stage = Embed(config, run, plan.image_root, todo)
+        job = EmbedJob(embedding, plan.encoding, store.root, plan.image_root, run, execution.photo_threads)
+        stage = Embed(job, todo)
 
         def build(pipeline: beam.Pipeline) -> None:
             _ = pipeline | "Units" >> stage
-            refuse_other_models(config, plan.encoding)
+            refuse_other_models(embedding, plan.encoding)
 
-        with watched(progress, "embed", plan.rows, lambda: _rows_done(store, run, plan)), store.scratch() as scratch:
-            run_pipeline(beam_arguments, min(config.run.workers, len(todo)), build, scratch)
+        rows_done = partial(_rows_done, store, run, plan)
+        with watched(execution.progress, "embed", plan.rows, rows_done), store.scratch() as scratch:
+            run_pipeline(execution.beam_arguments, min(execution.workers, len(todo)), build, scratch)
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]
     if missing:
@@ -69,9 +72,9 @@ def embed(
 class Embed(beam.PTransform):  # type: ignore[misc]
     """Units -> references to shards. From ReadUnit to FuseAndWrite is one fused stage; only units are shuffled."""
 
-    def __init__(self, config: Config, run: str, root: str, units: Sequence[Unit]) -> None:
+    def __init__(self, job: EmbedJob, units: Sequence[Unit]) -> None:
         super().__init__()
-        self.config, self.run, self.root, self.units = config, run, root, units
+        self.job, self.units = job, units
 
     def expand(self, pipeline: beam.Pipeline) -> beam.PCollection:
         """Build the stage."""
@@ -79,15 +82,15 @@ class Embed(beam.PTransform):  # type: ignore[misc]
             pipeline
             | "Plan" >> beam.Create(self.units).with_output_types(Unit)
             | "Spread" >> beam.Reshuffle()
-            | "ReadUnit" >> beam.ParDo(ReadUnit(self.config, self.root))
+            | "ReadUnit" >> beam.ParDo(ReadUnit(self.job))
         )
-        if self.config.fusion.reads_states:
-            return read | "EncodeFuseAndWrite" >> beam.ParDo(EncodeFuseAndWrite(self.config, self.root, self.run))
+        if self.job.embedding.fusion.reads_states:
+            return read | "EncodeFuseAndWrite" >> beam.ParDo(EncodeFuseAndWrite(self.job))
         return (
             read
-            | "EncodeTexts" >> beam.ParDo(EncodeTexts(self.config))
-            | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.config, self.root))
-            | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.config, self.run))
+            | "EncodeTexts" >> beam.ParDo(EncodeTexts(self.job))
+            | "EncodePhotos" >> beam.ParDo(EncodePhotos(self.job))
+            | "FuseAndWrite" >> beam.ParDo(FuseAndWrite(self.job))
         )
 
 
@@ -96,13 +99,13 @@ def _rows_done(store: Store, run: str, plan: Plan) -> int:
     return sum(unit.rows for unit in plan.units if unit.number in finished) + rows_under_way(finished)
 
 
-def _resume(store: Store, config: Config, plan: Plan, run: str) -> dict[int, str]:
+def _resume(store: Store, embedding: Embedding, plan: Plan, run: str) -> dict[int, str]:
     """Units that an unfinished run of the same plan has done: unit -> shard, marked as done in this run too.
 
     They are not even read again, where the catalog's files alone decide what a photo is. Where a photo may change
     under an unchanged path, every unit is fingerprinted again, and a shard that stands is still not encoded again.
     """
-    catalog_decides = config.encoders.image is None or config.catalog.image_identity == "version"
+    catalog_decides = embedding.encoders.image is None or embedding.catalog.image_identity == "version"
     previous = unfinished(store, plan.key, run) if catalog_decides else None
     resumed: dict[int, str] = {}
     for number, mark in marked_units(store, previous).items() if previous else ():

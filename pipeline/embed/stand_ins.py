@@ -18,7 +18,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
-from encoders.fusion.base import FusionSpec, fusion_spec
+from encoders.fusion.base import fusion_spec
 from encoders.fusion.missing import FEWEST, Missing, Sample, measured_missing
 from encoders.training.fusion_lessons import asked_of
 from foundation.arrays import Mask, Vectors
@@ -27,13 +27,12 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.catalog.unit_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding, RunSettings
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
 from pipeline.embed.vectors import vectors_of
-from pipeline.engine.progress import Progress
-from pipeline.plan.forecast import Fitted
+from pipeline.engine.execution import Execution
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan
 
@@ -53,13 +52,16 @@ class Drawn:
     asked: list[str | None]
 
 
-def drawn(config: Config, plan: Plan, most: int) -> Iterator[Drawn]:
+def drawn(embedding: Embedding, plan: Plan, most: int) -> Iterator[Drawn]:
     """About `most` rows that are no rejects, at random over units of the whole plan; the same for the same plan."""
     draw = np.random.default_rng(0)
     units = [plan.units[number] for number in sorted(draw.permutation(len(plan.units))[:_MOST_UNITS].tolist())]
     total = sum(unit.rows for unit in units)
     for unit in units:
-        table, texts = rows_of(unit, config.catalog, config, duplicates_of(unit)), texts_of(unit, config)
+        table, texts = (
+            rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit)),
+            texts_of(unit, embedding),
+        )
         good = pc.is_null(table.column(REJECT))
         if unit.category:
             good = pc.and_(good, pc.equal(table.column(PARTITION), unit.category))
@@ -78,60 +80,46 @@ def _asked(product: str, texts: tuple[str, ...], number: int) -> str | None:
     return asked_of(product, texts[:1], 1, _DROPPED[number % len(_DROPPED)], 0)[0]
 
 
-def adopted(config: Config, parent: Manifest | None) -> Config:
-    """`config` with what the parent has measured, where towers and fusion are the same; else as it is."""
-    if parent is None or config.fusion.measure_weight is None:
-        return config
-    encoders = config.encoders
+def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:
+    """`embedding` with what the parent has measured, where towers and fusion are the same; else as it is."""
+    if parent is None or embedding.fusion.measure_weight is None:
+        return embedding
+    encoders = embedding.encoders
     towers = (encoders.text, parent.text), (encoders.image, parent.image)
     same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
-    fields = {**config.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
+    fields = {**embedding.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
     if not same or fields["missing"] is None or fields != parent.fusion:
-        return config
-    return with_fusion(config, fusion_spec(fields))
+        return embedding
+    return replace(embedding, fusion=fusion_spec(fields))
 
 
-def as_published(config: Config) -> Config:
-    """`adopted` of what the store at `store.path` publishes."""
-    store = Store.at(config.store.path)
+def as_published(settings: RunSettings) -> RunSettings:
+    """`settings` with what the store publishes `adopted`."""
+    store = Store.at(settings.store)
     current = store.current()
-    return adopted(config, store.manifest(current) if current else None)
+    return settings.embedded_by(adopted(settings.embedding, store.manifest(current) if current else None))
 
 
-def to_measure(config: Config) -> bool:
-    """Whether a run of `config`, as it is, measures first."""
-    return config.fusion.measure_weight is not None
-
-
-def with_fusion(config: Config, spec: FusionSpec) -> Config:
-    """`config` with that fusion."""
-    return config.model_copy(update={"fusion": spec})
-
-
-def refitted(fit: Fitted, config: Config) -> Fitted:
-    """`fit` with the fusion of `config`."""
-    spec = config.fusion
-    return replace(fit, embedding=with_fusion(fit.embedding, spec), building=with_fusion(fit.building, spec))
+def to_measure(embedding: Embedding) -> bool:
+    """Whether a run of `embedding`, as it is, measures first."""
+    return embedding.fusion.measure_weight is not None
 
 
 def measured(
-    store: Store,
-    config: Config,
-    plan: Plan,
-    run: tuple[str, str],
-    progress: Progress | None,
-    counts: dict[str, int],
-) -> Config:
-    """`config` with what stands in measured on `plan`'s products, and noted in the run's folder: the run that resumes
-    this one goes on with it. `run` is the key of its plan, and its name.
+    store: Store, embedding: Embedding, plan: Plan, key: str, execution: Execution
+) -> tuple[Embedding, dict[str, int]]:
+    """`embedding` with what stands in measured on `plan`'s products, and what it was measured on, counted.
+
+    It is noted in the run's folder: the run that resumes this one goes on with it. `key` is that of the run's plan.
     """
-    missing = _noted_before(store, *run)
+    missing, counts = _noted_before(store, key, execution.run), dict[str, int]()
+    resumed = missing is not None
     if missing is None:
-        missing = aside(lambda: _measured(config, plan, progress, counts))
-    counts["resumed"] = int(not counts.get("products"))
+        missing, counts = aside(lambda: _measured(embedding, plan, execution))
     note = {"missing": missing.model_dump(mode="json")}
-    store.put_bytes(json.dumps(note).encode(), f"runs/{run[1]}/stand_ins.json")
-    return with_fusion(config, config.fusion.model_copy(update={"missing": missing}))
+    store.put_bytes(json.dumps(note).encode(), f"runs/{execution.run}/stand_ins.json")
+    fusion = embedding.fusion.model_copy(update={"missing": missing})
+    return replace(embedding, fusion=fusion), {**counts, "resumed": int(resumed)}
 
 
 def aside(work: Callable[[], Result]) -> Result:
@@ -162,12 +150,12 @@ class _Seen:
     asked: list[str | None] = field(default_factory=list)
 
 
-def _measured(config: Config, plan: Plan, progress: Progress | None, counts: dict[str, int]) -> Missing:
-    spec, encoders = config.fusion, config.encoders
+def _measured(embedding: Embedding, plan: Plan, execution: Execution) -> tuple[Missing, dict[str, int]]:
+    spec, encoders = embedding.fusion, embedding.encoders
     if encoders.text is None or encoders.image is None or spec.measure_weight is None:
         raise TypeError("expected two encoders, and a fusion that has to be measured")
     text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
-    seen = _encoded(config, plan, (text, image), progress)
+    seen = _encoded(embedding, plan, (text, image), execution)
     has_text, has_image = np.concatenate(seen.has_text), np.concatenate(seen.has_image)
     both = np.flatnonzero(has_text & has_image)
     numbers = {int(row): number for number, row in enumerate(both)}
@@ -177,25 +165,25 @@ def _measured(config: Config, plan: Plan, progress: Progress | None, counts: dic
     finite = np.isfinite(queries).all(axis=1)
     sample = Sample(np.concatenate(seen.text)[both], np.concatenate(seen.image)[both], queries[finite], of[finite])
     lacking = _share(~has_image[has_text]), _share(~has_text[has_image])
-    counts.update(products=len(both), queries=int(finite.sum()), rows=len(has_text))
+    counts = {"products": len(both), "queries": int(finite.sum()), "rows": len(has_text)}
     if len(both) < FEWEST:
         _log.warning(
             "what stands in for a missing photo or text is measured on %d products that have both, of %d rows drawn: "
             "expected %d or more; fewer give one constant for all queries, and the gate on missing shares judges it",
             len(both), len(has_text), FEWEST,
         )  # fmt: skip
-    return measured_missing(sample, spec.measure_weight, lacking)
+    return measured_missing(sample, spec.measure_weight, lacking), counts
 
 
 def _share(lacking: Mask) -> float:
     return float(np.clip(lacking.mean() if len(lacking) else 0, _LEAST, _MOST))
 
 
-def _encoded(config: Config, plan: Plan, towers: tuple[TextEncoder, ImageEncoder], progress: Progress | None) -> _Seen:
+def _encoded(embedding: Embedding, plan: Plan, towers: tuple[TextEncoder, ImageEncoder], execution: Execution) -> _Seen:
     seen, done, (text, image) = _Seen(), 0, towers
-    limits = photo_limits(config.catalog)
-    with ThreadPoolExecutor(config.run.photo_threads, thread_name_prefix="photos") as pool:
-        for one in drawn(config, plan, _MOST_ROWS):
+    limits = photo_limits(embedding.catalog)
+    with ThreadPoolExecutor(execution.photo_threads, thread_name_prefix="photos") as pool:
+        for one in drawn(embedding, plan, _MOST_ROWS):
             table = encode_texts(fill_vectors(one.rows, text.dim, image.dim), text).table
             table = encode_photos(table, image, plan.image_root, limits, pool).table
             texts, has_text = vectors_of(table, TEXT_VECTOR, text.dim)
@@ -206,8 +194,8 @@ def _encoded(config: Config, plan: Plan, towers: tuple[TextEncoder, ImageEncoder
             seen.has_image.append(has_image)
             seen.asked += one.asked
             done += len(one.asked)
-            if progress is not None:
-                progress("measure", done, min(plan.rows, _MOST_ROWS))
+            if execution.progress is not None:
+                execution.progress("measure", done, min(plan.rows, _MOST_ROWS))
     return seen
 
 

@@ -7,6 +7,7 @@ Beam reads batch types off the annotations, so this module must not postpone the
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 import apache_beam as beam
@@ -20,8 +21,8 @@ from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
 from pipeline.catalog.unit_columns import IMAGE_VECTOR, NAMED, PARTITION, TEXT_VECTOR
-from pipeline.config.encoding import encoding_identity, fusion_of, photo_limits, refuse_other_models, tower_dims
-from pipeline.config.load import Config
+from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
+from pipeline.config.sections import Embedding, EncodersConfig
 from pipeline.embed.element import Row, UnitKey, UnitRows
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos
@@ -41,8 +42,23 @@ for element in (Unit, Done):
     coders.registry.register_coder(element, coders.RowCoder)
 
 
+@dataclass(frozen=True)
+class EmbedJob:
+    """What every step of the stage is told."""
+
+    embedding: Embedding
+    encoding: str  # the identity that the embedding had in the plan: models that are others by now are refused
+    store: str  # its path
+    root: str  # of photos
+    run: str
+    photo_threads: int
+
+
 class UnitDoFn(beam.DoFn):  # type: ignore[misc]
     """A step of the fused stage that gives batches."""
+
+    def __init__(self, job: EmbedJob) -> None:
+        self.job = job
 
     def infer_output_type(self, input_type: Any) -> Any:
         """Row: see the class Row."""
@@ -52,20 +68,17 @@ class UnitDoFn(beam.DoFn):  # type: ignore[misc]
 class ReadUnit(UnitDoFn):
     """Unit -> its rows, clean and fingerprinted, and whether its shard stands already."""
 
-    def __init__(self, config: Config, root: str) -> None:
-        self.config, self.root = config, root
-        self.encoding = encoding_identity(config)
-
     def setup(self) -> None:
         """Open the store."""
-        self.store, self.dims = Store.at(self.config.store.path), tower_dims(self.config)
+        self.store, self.dims = Store.at(self.job.store), tower_dims(self.job.embedding)
         attach(self.store.backend.sign)
 
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
     def process(self, unit: Unit) -> Iterator[UnitRows]:
         """Read, clean, fingerprint, and look whether the shard exists and validates."""
+        embedding, root = self.job.embedding, self.job.root
         with translate_failures():
-            table = read_fingerprinted(unit, self.config, self.root)
+            table = read_fingerprinted(unit, embedding, root)
             if table.num_rows != unit.rows:
                 groups = f"row groups {unit.first_group} to {unit.end_group - 1} from row {unit.first_row:,} on"
                 raise VitrineError(
@@ -73,12 +86,12 @@ class ReadUnit(UnitDoFn):
                     f"{table.num_rows}",
                     "the catalog changed during the run: run again",
                 )
-            name = shard_name(self.encoding, table.select(NAMED))
-            found = standing(self.store, name, table, self.config, self.root)
+            name = shard_name(self.job.encoding, table.select(NAMED))
+            found = standing(self.store, name, table, embedding, root)
             if found.stands:
                 Metrics.counter("vitrine", "units_reused").inc()
             else:
-                table = stamp_photos(add_photo_states(table, self.config, self.root))
+                table = stamp_photos(add_photo_states(table, embedding, root))
                 table = fill_vectors(table, *self.dims)
         yield UnitRows(UnitKey(unit.number, unit.rows), found, table)
 
@@ -86,17 +99,13 @@ class ReadUnit(UnitDoFn):
 class EncodeTexts(UnitDoFn):
     """Rows -> rows with text vectors, of a unit whose shard does not stand."""
 
-    def __init__(self, config: Config) -> None:
-        self.config, self.encoding = config, encoding_identity(config)
-        self.spec, self.device = config.encoders.text, config.encoders.device
-        self.networks = config.encoders.networks_on_cpu
-
     def setup(self) -> None:
         """Load the encoder; threads of one process share it."""
-        _keep_memory_for(self.networks)
+        encoders = self.job.embedding.encoders
+        _keep_memory_for(encoders)
         with computing():
-            self.encoder = load_text(self.spec, self.device) if self.spec else None
-        refuse_other_models(self.config, self.encoding)
+            self.encoder = load_text(encoders.text, encoders.device) if encoders.text else None
+        refuse_other_models(self.job.embedding, self.job.encoding)
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Encode the whole unit in micro-batches inside this call."""
@@ -111,20 +120,15 @@ class EncodeTexts(UnitDoFn):
 class EncodePhotos(UnitDoFn):
     """Rows -> rows with photo vectors, of a unit whose shard does not stand. Pixels live inside this call only."""
 
-    def __init__(self, config: Config, root: str) -> None:
-        self.config, self.encoding = config, encoding_identity(config)
-        self.spec, self.device, self.root = config.encoders.image, config.encoders.device, root
-        self.limits = photo_limits(config.catalog)
-        self.threads = config.run.photo_threads
-        self.networks = config.encoders.networks_on_cpu
-
     def setup(self) -> None:
         """Load the encoder and start the decoding threads."""
-        _keep_memory_for(self.networks)
+        encoders = self.job.embedding.encoders
+        _keep_memory_for(encoders)
         with computing():
-            self.encoder = load_image(self.spec, self.device) if self.spec else None
-        refuse_other_models(self.config, self.encoding)
-        self.pool = ThreadPoolExecutor(self.threads, thread_name_prefix="photos")
+            self.encoder = load_image(encoders.image, encoders.device) if encoders.image else None
+        refuse_other_models(self.job.embedding, self.job.encoding)
+        self.limits = photo_limits(self.job.embedding.catalog)
+        self.pool = ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos")
 
     def teardown(self) -> None:
         """Stop the decoding threads, and the processes that they had started."""
@@ -135,7 +139,7 @@ class EncodePhotos(UnitDoFn):
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
         if not rows.shard.stands:
             with translate_failures(), at_unit(*rows.unit):
-                table = encode_photos(rows.table, self.encoder, self.root, self.limits, self.pool).table
+                table = encode_photos(rows.table, self.encoder, self.job.root, self.limits, self.pool).table
             _count_encoded("photos_encoded", IMAGE_VECTOR, rows.table, table)
             rows = rows.having(table)
         yield rows
@@ -144,17 +148,17 @@ class EncodePhotos(UnitDoFn):
 class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
     """Rows -> shard in the store, and a reference to it."""
 
-    def __init__(self, config: Config, run: str) -> None:
-        self.config, self.run = config, run
-        self.encoding = encoding_identity(config)
+    def __init__(self, job: EmbedJob) -> None:
+        self.job = job
 
     def setup(self) -> None:
         """Open the store and load the fusion."""
-        _keep_memory_for(self.config.encoders.networks_on_cpu)
-        self.store = Store.at(self.config.store.path)
-        self.dims = tower_dims(self.config)
-        self.fusion = fusion_of(self.config)
-        refuse_other_models(self.config, self.encoding)
+        embedding = self.job.embedding
+        _keep_memory_for(embedding.encoders)
+        self.store = Store.at(self.job.store)
+        self.dims = tower_dims(embedding)
+        self.fusion = fusion_of(embedding)
+        refuse_other_models(embedding, self.job.encoding)
 
     @beam.DoFn.yields_elements  # type: ignore[untyped-decorator]
     def process_batch(self, rows: UnitRows) -> Iterator[Done]:
@@ -164,8 +168,9 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         with translate_failures():
             if not shard.stands:
                 table = self.fuse(rows.table)
-                name = write_unit(self.store, name, table, self.config, state_of(table), shard.before).name
-            mark_unit(self.store, self.run, unit.number, name, shard.stands)
+                embedding, state = self.job.embedding, state_of(table)
+                name = write_unit(self.store, name, table, embedding, state, shard.before).name
+            mark_unit(self.store, self.job.run, unit.number, name, shard.stands)
         yield Done(unit.number, name, unit.rows, shard.stands)
 
     def fuse(self, table: pa.Table) -> pa.Table:
@@ -180,25 +185,21 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 class EncodeFuseAndWrite(FuseAndWrite):
     """Rows -> shard, for a fusion that reads states: these are too large to travel, so all is done in one place."""
 
-    def __init__(self, config: Config, root: str, run: str) -> None:
-        super().__init__(config, run)
-        self.root = root
-
     def setup(self) -> None:
         """Open the store, load fusion and encoders, and start the decoding threads."""
         super().setup()
-        encoders, catalog = self.config.encoders, self.config.catalog
+        encoders, catalog = self.job.embedding.encoders, self.job.embedding.catalog
         if encoders.text is None or encoders.image is None:  # the config was refused
             raise TypeError("a fusion that reads states needs both encoders")
         self.path = StatesPath(
             load_text(encoders.text, encoders.device),
             load_image(encoders.image, encoders.device),
             self.fusion,
-            self.root,
+            self.job.root,
             photo_limits(catalog),
-            ThreadPoolExecutor(self.config.run.photo_threads, thread_name_prefix="photos"),
+            ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos"),
         )
-        refuse_other_models(self.config, self.encoding)
+        refuse_other_models(self.job.embedding, self.job.encoding)
 
     def teardown(self) -> None:
         """Stop the decoding threads, and the processes that they had started."""
@@ -217,17 +218,17 @@ def _count_encoded(counter: str, column: str, before: pa.Table, after: pa.Table)
     Metrics.counter("vitrine", counter).inc(before.column(column).null_count - after.column(column).null_count)
 
 
-def _keep_memory_for(networks: bool) -> None:
+def _keep_memory_for(encoders: EncodersConfig) -> None:
     """In a worker's own process nothing was said yet, and any of the encoding steps may be the first to import
     torch.
     """
-    if networks:
+    if encoders.networks_on_cpu:
         keep_memory()
 
 
-def read_fingerprinted(unit: Unit, config: Config, root: str) -> pa.Table:
+def read_fingerprinted(unit: Unit, embedding: Embedding, root: str) -> pa.Table:
     """One unit: clean rows of its category, fingerprinted."""
-    table = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    table = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
     if unit.category:
         table = table.filter(pa.compute.equal(table.column(PARTITION), unit.category))
-    return fingerprint_rows(table, config.catalog, root)
+    return fingerprint_rows(table, embedding.catalog, root)

@@ -33,7 +33,7 @@ from pipeline.catalog.unit_columns import (
     row_function,
     with_columns,
 )
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import own_record, reusable_shard
@@ -42,7 +42,7 @@ _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswi
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
 
 
-def standing(store: Store, name: str, unit: pa.Table, config: Config, root: str) -> Standing:
+def standing(store: Store, name: str, unit: pa.Table, embedding: Embedding, root: str) -> Standing:
     """What stands of the unit whose inputs give `name`."""
     last, following = "", name
     for number in count(1):
@@ -54,7 +54,7 @@ def standing(store: Store, name: str, unit: pa.Table, config: Config, root: str)
     record = reusable_shard(store, last)
     if record is None:
         return Standing(last, False)
-    if _may_have_passed(record, unit, config, root):
+    if _may_have_passed(record, unit, embedding, root):
         return Standing(following, False, last)
     return Standing(last, True)
 
@@ -72,11 +72,11 @@ def failed_rows(record: ShardRecord) -> dict[str, int]:
 
 
 @row_function(needs=(PHOTOS, VERSION), adds=(PHOTO_STATE,), drops=(VERSION,))
-def add_photo_states(unit: pa.Table, config: Config, root: str) -> pa.Table:
+def add_photo_states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Table:
     """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say;
     null elsewhere.
     """
-    states = _states(unit, config, root) if _looks(config) else pa.nulls(unit.num_rows, FINGERPRINT)
+    states = _states(unit, embedding, root) if _looks(embedding) else pa.nulls(unit.num_rows, FINGERPRINT)
     return with_columns(unit, **{PHOTO_STATE: states}).drop_columns([VERSION])
 
 
@@ -95,22 +95,22 @@ def state_of(fused: pa.Table) -> str:
     return _digest(fused.column(ROW), states) if looked_at and pc.any(lost).as_py() else ""
 
 
-def _may_have_passed(record: ShardRecord, unit: pa.Table, config: Config, root: str) -> bool:
+def _may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: str) -> bool:
     failed = failed_rows(record)
     if Reason.ENCODER_FAILED.value in failed or record.photo_state == _CHANGED:
         return True
-    if not failed or not _looks(config):
+    if not failed or not _looks(embedding):
         return False
-    return _digest(unit.column(ROW), _states(unit, config, root)) != record.photo_state
+    return _digest(unit.column(ROW), _states(unit, embedding, root)) != record.photo_state
 
 
-def _looks(config: Config) -> bool:
+def _looks(embedding: Embedding) -> bool:
     """Whether files have to be looked at, because fingerprints do not change with them."""
-    return config.encoders.image is not None and config.catalog.image_identity == "version"
+    return embedding.encoders.image is not None and embedding.catalog.image_identity == "version"
 
 
-def _states(unit: pa.Table, config: Config, root: str) -> pa.Array:
-    by_stat = config.catalog.model_copy(update={"image_identity": "stat"})
+def _states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Array:
+    by_stat = embedding.catalog.model_copy(update={"image_identity": "stat"})
     return photo_fingerprints(unit.column(PHOTOS), unit.column(VERSION), by_stat, root)
 
 

@@ -23,7 +23,9 @@ from index_builders.rows.vectors_file import part_count, whole_blocks
 from pipeline.catalog.rows import read_names
 from pipeline.catalog.schema import file_columns
 from pipeline.config.encoding import fusion_of, tower_dims
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding, EncodersConfig, Indexing, RunConfig, RunSettings
+from pipeline.engine.execution import Execution
+from pipeline.engine.progress import Progress
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
 from pipeline.plan.units import Plan, Unit
@@ -91,75 +93,100 @@ class Forecast:
         return max(sum(each) / lanes, max(each) / self.at_once.build_threads)
 
 
-def usual(config: Config, units: int, partitions: Sequence[int]) -> AtOnce:
-    """How much a run of so many units, and of partitions of so many rows, does at once that nothing bounds."""
-    share = max(1, _cores() // min(config.run.workers, len(partitions)))
-    part_rows = whole_blocks(config.run.part_rows)
-    builds = min(config.run.workers, sum(part_count(rows, part_rows) for rows in partitions))
-    return AtOnce(min(_embed_workers(config), units), builds, share, part_rows)
+@dataclass(frozen=True)
+class _Work:
+    """What a forecast is of: all that a run would embed and index, when it can use nothing of an earlier one."""
+
+    indexing: Indexing
+    limits: RunConfig
+    plan: Plan
+
+    @property
+    def embedding(self) -> Embedding:
+        return self.indexing.embedding
 
 
-def _embed_workers(config: Config) -> int:
+def _usual(work: _Work, partitions: Sequence[int]) -> AtOnce:
+    """How much a run of partitions of so many rows does at once that nothing bounds."""
+    limits = work.limits
+    share = max(1, _cores() // min(limits.workers, len(partitions)))
+    part_rows = whole_blocks(limits.part_rows)
+    builds = min(limits.workers, sum(part_count(rows, part_rows) for rows in partitions))
+    workers = min(_embed_workers(limits, work.embedding.encoders), len(work.plan.units))
+    return AtOnce(workers, builds, share, part_rows)
+
+
+def _embed_workers(limits: RunConfig, encoders: EncodersConfig) -> int:
     # Two and three that share a network on a CPU were no faster than one, and each holds 350 to 550 MB.
-    return 1 if config.encoders.networks_on_cpu else config.run.workers
+    return 1 if encoders.networks_on_cpu else limits.workers
 
 
-def expected(config: Config, plan: Plan, category: str | None = None) -> Forecast:
+def expected(indexing: Indexing, limits: RunConfig, plan: Plan, category: str | None = None) -> Forecast:
     """The forecast of a run of `plan`, within `run.memory` where that is set; InputError where it cannot be."""
-    bound = config.run.memory
+    bound, work = limits.memory, _Work(indexing, limits, plan)
     rows = list(plan.partitions.values()) if category is None else [plan.partitions[category]]
-    first = _forecast(config, plan, usual(config, len(plan.units), rows), category)
+    first = _forecast(work, _usual(work, rows), category)
     if bound is None or first.memory <= bound:
         return first
-    embedding = next((one for one in _embedding(config, plan, first) if one.embed_memory <= bound), None)
-    building = _building(config, plan, first, bound)
+    embedding = next((one for one in _embedding(work, first) if one.embed_memory <= bound), None)
+    building = _building(work, first, bound)
     if embedding is not None and building is not None:
         at_once = replace(building.at_once, embed_workers=embedding.at_once.embed_workers)
         return replace(building, at_once=at_once, embed_memory=embedding.embed_memory)
-    raise _refusal(config, plan, first)
+    raise _refusal(work, first)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """The config of each step, so that together they keep within `run.memory`; and the threads of a build at most."""
+def unbounded(
+    run: str, settings: RunSettings, beam_arguments: Sequence[str] = (), progress: Progress | None = None
+) -> Execution:
+    """How `run`, a run's id, is carried out as its settings say, whatever memory that takes."""
+    limits = settings.limits
+    return Execution(
+        run=run,
+        beam_arguments=tuple(beam_arguments),
+        progress=progress,
+        workers=_embed_workers(limits, settings.embedding.encoders),
+        photo_threads=limits.photo_threads,
+        builds=limits.workers,
+        build_threads=None,
+        part_rows=limits.part_rows,
+        memory=limits.memory,
+        stall_minutes=limits.stall_minutes,
+    )
 
-    embedding: Config
-    building: Config
-    build_threads: int | None  # None: its share of the cores
 
-
-def fitted(config: Config, forecast: Forecast | None) -> Fitted:
-    """How a run that takes what `forecast` says keeps within `run.memory`; as the config says where that is null."""
-    if config.run.memory is None or forecast is None:
-        return Fitted(_with(config, {"workers": _embed_workers(config)}), config, None)
+def bounded(execution: Execution, forecast: Forecast | None) -> Execution:
+    """`execution` so that a run that takes what `forecast` says keeps within its memory; as it is where that is any."""
+    if execution.memory is None or forecast is None:
+        return execution
     at_once = forecast.at_once
-    embedding = {"workers": at_once.embed_workers}
-    building = {"workers": at_once.builds, "part_rows": at_once.part_rows}
-    return Fitted(_with(config, embedding), _with(config, building), at_once.build_threads)
+    return replace(
+        execution,
+        workers=at_once.embed_workers,
+        builds=at_once.builds,
+        build_threads=at_once.build_threads,
+        part_rows=at_once.part_rows,
+    )
 
 
-def _with(config: Config, run: dict[str, int]) -> Config:
-    return config.model_copy(update={"run": config.run.model_copy(update=run)})
-
-
-def _forecast(config: Config, plan: Plan, at_once: AtOnce, category: str | None) -> Forecast:
-    dim = fusion_of(config).dim
-    wanted = plan.partitions if category is None else {category: plan.partitions[category]}
-    built = _built(config, wanted, at_once.build_threads, at_once.part_rows)
+def _forecast(work: _Work, at_once: AtOnce, category: str | None) -> Forecast:
+    dim = fusion_of(work.embedding).dim
+    wanted = work.plan.partitions if category is None else {category: work.plan.partitions[category]}
+    built = _built(work, wanted, at_once.build_threads, at_once.part_rows)
     return Forecast(
         at_once=at_once,
-        embed_memory=_embed_memory(config, plan, at_once.embed_workers),
-        build_memory=round(_everywhere(config, plan) + _held(built, at_once.builds)),
-        shard_bytes=round(plan.rows * _shard_row_bytes(config, plan, dim)),
-        ids=_ids_bytes(config, plan, wanted),
+        embed_memory=_embed_memory(work, at_once.embed_workers),
+        build_memory=round(_everywhere(work) + _held(built, at_once.builds)),
+        shard_bytes=round(work.plan.rows * _shard_row_bytes(work, dim)),
+        ids=_ids_bytes(work, wanted),
         partitions=built,
     )
 
 
-def _built(config: Config, partitions: Mapping[str, int], threads: int, part_rows: int) -> dict[str, IndexForecast]:
+def _built(work: _Work, partitions: Mapping[str, int], threads: int, part_rows: int) -> dict[str, IndexForecast]:
     """What the partitions, rows by name, will be and take."""
-    dim = fusion_of(config).dim
-    return {name: forecast(config.index, rows, dim, threads, part_rows) for name, rows in partitions.items()}
+    dim = fusion_of(work.embedding).dim
+    return {name: forecast(work.indexing.index, rows, dim, threads, part_rows) for name, rows in partitions.items()}
 
 
 def _held(built: Mapping[str, IndexForecast], builds: int) -> float:
@@ -168,42 +195,42 @@ def _held(built: Mapping[str, IndexForecast], builds: int) -> float:
     return sum(largest) + max(one.part_bytes for one in built.values()) * (builds - len(largest))
 
 
-def _everywhere(config: Config, plan: Plan) -> float:
+def _everywhere(work: _Work) -> float:
     """Bytes of the process and of what is known of each row of the catalog, at every step."""
-    return _process_bytes(config) + _PLAN_BYTES * sum(plan.partitions.values())
+    return _process_bytes(work) + _PLAN_BYTES * sum(work.plan.partitions.values())
 
 
-def _embed_memory(config: Config, plan: Plan, workers: int) -> int:
-    numbers = fusion_of(config).dim + sum(dim for dim in tower_dims(config) if dim)
-    units = sorted((_unit_bytes(unit, numbers) for unit in plan.units), reverse=True)[:workers]
+def _embed_memory(work: _Work, workers: int) -> int:
+    numbers = fusion_of(work.embedding).dim + sum(dim for dim in tower_dims(work.embedding) if dim)
+    units = sorted((_unit_bytes(unit, numbers) for unit in work.plan.units), reverse=True)[:workers]
     # as many pixels as one photo may have are decoded at a time, see pixel_room.py
-    photos = 0 if config.encoders.image is None else config.catalog.max_photo_pixels * _PIXEL_BYTES
-    return round(_everywhere(config, plan) + sum(units) + photos)
+    photos = 0 if work.embedding.encoders.image is None else work.embedding.catalog.max_photo_pixels * _PIXEL_BYTES
+    return round(_everywhere(work) + sum(units) + photos)
 
 
 def _unit_bytes(unit: Unit, numbers: int) -> float:
     return _UNIT_BYTES + unit.rows * (_ROW_BYTES + _NUMBER_BYTES * numbers) + 5.0 * unit.size
 
 
-def _embedding(config: Config, plan: Plan, first: Forecast) -> Iterator[Forecast]:
+def _embedding(work: _Work, first: Forecast) -> Iterator[Forecast]:
     """Forecasts of embedding with less and less at once, the fastest first."""
     for workers in range(first.at_once.embed_workers, 0, -1):
         at_once = replace(first.at_once, embed_workers=workers)
-        yield replace(first, at_once=at_once, embed_memory=_embed_memory(config, plan, workers))
+        yield replace(first, at_once=at_once, embed_memory=_embed_memory(work, workers))
 
 
-def _building(config: Config, plan: Plan, first: Forecast, bound: int) -> Forecast | None:
+def _building(work: _Work, first: Forecast, bound: int) -> Forecast | None:
     """The fastest way to build the partitions of `first` within `bound`: with less and less at once. None: there is
     none.
     """
-    everywhere, sizes = _everywhere(config, plan), _part_sizes(first.at_once.part_rows)
-    least = _least(config, first)
+    everywhere, sizes = _everywhere(work), _part_sizes(first.at_once.part_rows)
+    least = _least(work, first)
     for builds in range(first.at_once.builds, 0, -1):
         if everywhere + _held(least, builds) > bound:  # nothing takes less: no other way needs a look
             continue
         for threads in _halves(max(1, _cores() // min(builds, len(least)))):
             for part in sizes:
-                built = _built(config, _rows(first), threads, part)
+                built = _built(work, _rows(first), threads, part)
                 memory = round(everywhere + _held(built, builds))
                 if memory <= bound:
                     at_once = replace(first.at_once, builds=builds, build_threads=threads, part_rows=part)
@@ -211,9 +238,9 @@ def _building(config: Config, plan: Plan, first: Forecast, bound: int) -> Foreca
     return None
 
 
-def _least(config: Config, first: Forecast) -> dict[str, IndexForecast]:
+def _least(work: _Work, first: Forecast) -> dict[str, IndexForecast]:
     """The partitions of `first`, each built on one thread in the smallest parts."""
-    return _built(config, _rows(first), 1, _part_sizes(first.at_once.part_rows)[-1])
+    return _built(work, _rows(first), 1, _part_sizes(first.at_once.part_rows)[-1])
 
 
 def _rows(found: Forecast) -> dict[str, int]:
@@ -230,13 +257,13 @@ def _part_sizes(most: int) -> list[int]:
     return [most, *(most >> n for n in range(1, 32) if most >> n >= _LEAST_PART)]
 
 
-def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
-    built = _least(config, first)
-    *_, slowest = _embedding(config, plan, first)
-    embed, build = slowest.embed_memory, round(_everywhere(config, plan) + _held(built, 1))
+def _refusal(work: _Work, first: Forecast) -> InputError:
+    built = _least(work, first)
+    *_, slowest = _embedding(work, first)
+    embed, build = slowest.embed_memory, round(_everywhere(work) + _held(built, 1))
     name, worst = max(built.items(), key=lambda one: one[1].memory_bytes)
     if embed >= build:
-        photos = config.encoders.image is not None
+        photos = work.embedding.encoders.image is not None
         why = "one unit at a time" + (", and the largest photo that is allowed" if photos else "")
         fix = "lower catalog.max_photo_pixels" if photos else "write the catalog in smaller row groups"
     else:
@@ -246,13 +273,13 @@ def _refusal(config: Config, plan: Plan, first: Forecast) -> InputError:
     needed = math.ceil(max(embed, build) / 1e7) / 100  # upwards, so that who sets what is named is let through
     return InputError(
         f"run.memory of at least {needed:.2f} GB, for {why}",
-        f"{config.run.memory or 0:,} bytes",
+        f"{work.limits.memory or 0:,} bytes",
         "raise it" + (fix and f", or {fix}"),
     )
 
 
-def _process_bytes(config: Config) -> float:
-    specs = [one for one in (config.encoders.text, config.encoders.image) if one is not None]
+def _process_bytes(work: _Work) -> float:
+    specs = [one for one in (work.embedding.encoders.text, work.embedding.encoders.image) if one is not None]
     models = {folder for spec in specs for folder in _model_folders(spec)}
     weights = sum(file.stat().st_size for folder in models for file in folder.rglob("*.safetensors"))
     return _PROCESS_BYTES + (_TORCH_BYTES + 2.0 * weights if models else 0)
@@ -267,20 +294,22 @@ def _model_folders(spec: EncoderSpec) -> Sequence[Path]:
     return [located(named)]
 
 
-def _shard_row_bytes(config: Config, plan: Plan, dim: int) -> float:
+def _shard_row_bytes(work: _Work, dim: int) -> float:
     """Bytes of a shard's row: vectors, and what is carried of the catalog, as the first file has it compressed."""
-    vectors = _EMBEDDING * dim + (_TOWER * sum(one for one in tower_dims(config) if one) if config.shards.towers else 0)
-    path = plan.units[0].path
+    vectors = _EMBEDDING * dim + (
+        _TOWER * sum(one for one in tower_dims(work.embedding) if one) if work.embedding.shards.towers else 0
+    )
+    path = work.plan.units[0].path
     with open_file(path) as opened:
-        columns = file_columns(opened.schema_arrow, config.catalog, path)
-        photo = [config.catalog.image] if config.catalog.image else []
-        carried = {columns[name] for name in ("id", *config.catalog.attributes, *photo) if name in columns}
-        [group] = chunks_of(path, opened.metadata, [plan.units[0].first_group], carried)
+        columns = file_columns(opened.schema_arrow, work.embedding.catalog, path)
+        photo = [work.embedding.catalog.image] if work.embedding.catalog.image else []
+        carried = {columns[name] for name in ("id", *work.embedding.catalog.attributes, *photo) if name in columns}
+        [group] = chunks_of(path, opened.metadata, [work.plan.units[0].first_group], carried)
         size = sum(chunk.total_compressed_size for _, chunk in group.pairs)
     return float(vectors + _SHARD_ROW + size / max(1, group.rows))
 
 
-def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dict[str, int]:
+def _ids_bytes(work: _Work, partitions: Mapping[str, int]) -> dict[str, int]:
     """Bytes of ids.parquet beside the index of each of `partitions`, rows by name.
 
     Ids of up to 16 units, at equal distances in the catalog, are written as an index has them, a row group for each
@@ -288,11 +317,11 @@ def _ids_bytes(config: Config, plan: Plan, partitions: Mapping[str, int]) -> dic
     partitions where few of its rows were among them. Parquet's statistics say less: how many bytes ids have as the
     catalog is compressed, of all partitions together.
     """
-    apart = max(math.ceil(plan.rows / _ID_ROWS), math.ceil(len(plan.units) / _ID_UNITS))
+    apart = max(math.ceil(work.plan.rows / _ID_ROWS), math.ceil(len(work.plan.units) / _ID_UNITS))
     segments: dict[str, list[pa.Array]] = {}
-    for unit in plan.units[::apart]:
-        groups, limit = range(unit.first_group, unit.end_group), config.shards.max_unit_bytes
-        ids, names = read_names(unit.path, groups, unit.first_row, config.catalog, limit, unit.spellings)
+    for unit in work.plan.units[::apart]:
+        groups, limit = range(unit.first_group, unit.end_group), work.embedding.shards.max_unit_bytes
+        ids, names = read_names(unit.path, groups, unit.first_row, work.embedding.catalog, limit, unit.spellings)
         for name in partitions.keys() & set(names.unique().to_pylist()):
             segments.setdefault(name, []).append(ids.filter(pc.equal(names, name)).drop_null())
     tried = {name: (ids_bytes(several), sum(map(len, several))) for name, several in segments.items()}

@@ -10,12 +10,12 @@ from lookup.store.manifest import (
     EncoderEntry,
     Manifest,
 )
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 
 
-def compared_models(config: Config, parent: Manifest) -> dict[str, tuple[Any, Any]]:
+def compared_models(embedding: Embedding, parent: Manifest) -> dict[str, tuple[Any, Any]]:
     """Encoders and fusion of both, as `_comparable` has them."""
-    encoders, fusion = config.encoders, config.fusion
+    encoders, fusion = embedding.encoders, embedding.fusion
     fused = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
     models = _models(encoder_entry(encoders.text), encoder_entry(encoders.image), fused)
     published = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
@@ -61,6 +61,6 @@ def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
     return EncoderEntry(fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about())
 
 
-def same_models(config: Config, parent: Manifest) -> bool:
-    """Whether `config` embeds a product as the parent's were embedded."""
-    return all(mine == theirs for mine, theirs in compared_models(config, parent).values())
+def same_models(embedding: Embedding, parent: Manifest) -> bool:
+    """Whether `embedding` embeds a product as the parent's were embedded."""
+    return all(mine == theirs for mine, theirs in compared_models(embedding, parent).values())

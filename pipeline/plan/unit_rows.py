@@ -9,30 +9,29 @@ import pyarrow as pa
 
 from pipeline.catalog.rows import read_unit
 from pipeline.catalog.unit_columns import TEXT
-from pipeline.config.load import Config
-from pipeline.config.sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig, Embedding, ShardsConfig
 from pipeline.files.pinned import unchanged
 from pipeline.plan.units import Unit
 
 
-def rows_of(unit: Unit, catalog: CatalogConfig, config: Config, duplicates: list[int]) -> pa.Table:
+def rows_of(unit: Unit, catalog: CatalogConfig, shards: ShardsConfig, duplicates: list[int]) -> pa.Table:
     """The rows of a unit with the columns that `catalog` names, as a run reads them."""
     groups = range(unit.first_group, unit.end_group)
-    limit = config.shards.max_unit_bytes
+    limit = shards.max_unit_bytes
     with unchanged(unit.path, unit.pin):
         return read_unit(unit.path, groups, unit.first_row, duplicates, catalog, limit, unit.spellings)
 
 
-def texts_of(unit: Unit, config: Config) -> list[tuple[str, ...]]:
+def texts_of(unit: Unit, embedding: Embedding) -> list[tuple[str, ...]]:
     """For each row, what its text columns say, without repetitions."""
-    columns = list(_text_columns(unit, config))
+    columns = list(_text_columns(unit, embedding))
     return [tuple(dict.fromkeys(text for text in row if text)) for row in zip(*columns, strict=True)]
 
 
-def _text_columns(unit: Unit, config: Config) -> Iterator[list[str | None]]:
-    for name in config.catalog.text:
+def _text_columns(unit: Unit, embedding: Embedding) -> Iterator[list[str | None]]:
+    for name in embedding.catalog.text:
         only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": ()}
-        table = rows_of(unit, config.catalog.model_copy(update=only), config, [])
+        table = rows_of(unit, embedding.catalog.model_copy(update=only), embedding.shards, [])
         yield table.column(TEXT).to_pylist()
 
 

@@ -28,8 +28,7 @@ from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
 from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing, unmarked_columns
 from pipeline.config.encoding import encoding_identity, towers
-from pipeline.config.load import Config
-from pipeline.config.sections import ShardsConfig
+from pipeline.config.sections import Embedding, GatesConfig, ShardsConfig
 from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged
@@ -85,45 +84,48 @@ class Plan:
         return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
-def make_plan(config: Config, category: str | None = None, before: Collection[str] = ()) -> Plan:
+def make_plan(
+    embedding: Embedding, gates: GatesConfig, category: str | None = None, before: Collection[str] = ()
+) -> Plan:
     """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
-    lists what makes it impossible. `before` are the partitions of the snapshot that is replaced.
+    lists what makes it impossible. `before` are the partitions of the snapshot that is replaced; `gates` bound what of
+    ids and categories may be refused.
     """
-    config.fusion.refuse_towers(*towers(config))
-    found = find_files(config.catalog.path)
+    embedding.fusion.refuse_towers(*towers(embedding))
+    found = find_files(embedding.catalog.path)
     files = list(found.files)
-    root = existing_root(config.catalog.image_root, config.catalog.path)
-    seen = _Seen(Categories(config.catalog))
+    root = existing_root(embedding.catalog.image_root, embedding.catalog.path)
+    seen = _Seen(Categories(embedding.catalog))
     with all_unchanged(files):
-        seen.read(files, config)
+        seen.read(files, embedding)
         called = seen.categories.called(before, always=category is not None)
         groups = [_called(group, called) for group in seen.groups]
-        partitions = _partitions(groups, config)
-        seen.numbers.refuse(config.gates)
-        seen.refuse_no_ids(config)
+        partitions = _partitions(groups, embedding)
+        seen.numbers.refuse(gates)
+        seen.refuse_no_ids(embedding)
         if category is not None:
-            category = _meant(category, partitions, config)
-        repeated = _duplicates(files, groups, seen.hashes, config)
-        units = _units(groups, repeated, config.shards, category)
-        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, config)
+            category = _meant(category, partitions, embedding)
+        repeated = _duplicates(files, groups, seen.hashes, embedding)
+        units = _units(groups, repeated, embedding.shards, category)
+        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, embedding)
         notices = [
             *_left_out(found),
             *_lacking(seen.missing),
-            *path_notices(files, config.catalog),
-            *_unmarked(files, config),
+            *path_notices(files, embedding.catalog),
+            *_unmarked(files, embedding),
             *_cleaned(seen.cleaned),
-            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, config.catalog),
+            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, embedding.catalog),
             *seen.categories.notices(called),
         ]
-        notices += sampled(units, config.catalog, config.shards.max_unit_bytes)
-    encoding = encoding_identity(config)
+        notices += sampled(units, embedding.catalog, embedding.shards.max_unit_bytes)
+    encoding = encoding_identity(embedding)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
         {
             "catalog": catalog,
             "category": category,
             "encoding": encoding,
-            "reading": config.catalog.model_dump(mode="json"),
+            "reading": embedding.catalog.model_dump(mode="json"),
             "called": called,
             # A run that resumes another finds what is done by the number of the unit.
             "units": [[unit.path, unit.first_group, unit.end_group, unit.first_row] for unit in units],
@@ -148,22 +150,22 @@ class _Seen:
     nothing: Counter[str] = field(default_factory=Counter)  # ids that are words for nothing -> rows
     numbers: OddNumbers = field(default_factory=OddNumbers)
 
-    def read(self, files: list[CatalogFile], config: Config) -> None:
+    def read(self, files: list[CatalogFile], embedding: Embedding) -> None:
         """See all of the files."""
-        self.missing = _missing(files, config)
+        self.missing = _missing(files, embedding)
         for file in files:
-            sizes, self.types[file.path] = _seen(file, config)
-            for piece in plan_pieces(file.path, config.catalog, config.shards):
+            sizes, self.types[file.path] = _seen(file, embedding)
+            for piece in plan_pieces(file.path, embedding.catalog, embedding.shards):
                 self.groups.append(_group(file, piece, sizes[piece.group], self.categories))
                 self.hashes.append(id_hashes(piece.ids))
                 self.cleaned += piece.cleaned
                 self.nothing += piece.nothing
                 self.numbers.add(file.path, len(piece.ids), piece.numbers)
 
-    def refuse_no_ids(self, config: Config) -> None:
+    def refuse_no_ids(self, embedding: Embedding) -> None:
         """InputError where no row of any file has an id."""
         if not any(map(len, self.hashes)):
-            rows, column = sum(group.rows for group in self.groups), config.catalog.columns.get("id", "id")
+            rows, column = sum(group.rows for group in self.groups), embedding.catalog.columns.get("id", "id")
             raise InputError(
                 "an id for each product",
                 f"the column {column}: null, blank or not UTF-8 in each of {rows:,} rows",
@@ -176,17 +178,17 @@ def _left_out(found: Found) -> list[Notice]:
     return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
 
 
-def _missing(files: list[CatalogFile], config: Config) -> dict[str, list[str]]:
+def _missing(files: list[CatalogFile], embedding: Embedding) -> dict[str, list[str]]:
     """Column in use -> the files that lack it; InputError for one that all of them lack."""
     found: dict[str, list[str]] = {}
     for file in files:
         with open_file(file.path) as opened:
-            for name in sorted(missing_columns(opened.schema_arrow, config.catalog, file.path)):
+            for name in sorted(missing_columns(opened.schema_arrow, embedding.catalog, file.path)):
                 found.setdefault(name, []).append(file.path)
     everywhere = [name for name, lacking in found.items() if len(lacking) == len(files)]
     if everywhere:
         with open_file(files[0].path) as opened:
-            refuse_missing(opened.schema_arrow, config.catalog, files[0].path, everywhere)
+            refuse_missing(opened.schema_arrow, embedding.catalog, files[0].path, everywhere)
     return found
 
 
@@ -195,11 +197,11 @@ def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
     return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
 
 
-def _unmarked(files: list[CatalogFile], config: Config) -> list[Notice]:
+def _unmarked(files: list[CatalogFile], embedding: Embedding) -> list[Notice]:
     found: dict[str, int] = {}
     for file in files:
         with open_file(file.path) as opened:
-            for name in unmarked_columns(opened.schema_arrow, config.catalog):
+            for name in unmarked_columns(opened.schema_arrow, embedding.catalog):
                 found[name] = found.get(name, 0) + 1
     named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
     return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
@@ -243,14 +245,14 @@ def _called(group: _Group, called: Mapping[str, str]) -> _Group:
     return replace(group, partitions=counts, spellings=spellings)
 
 
-def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
+def _seen(file: CatalogFile, embedding: Embedding) -> tuple[list[float], Types]:
     """Bytes of a row of each row group, as the footer has them, and the types of attributes; InputError for a file
     whose columns or whose row groups do not fit.
     """
-    limit = config.shards.max_unit_bytes
+    limit = embedding.shards.max_unit_bytes
     with open_file(file.path) as opened:
-        names = file_columns(opened.schema_arrow, config.catalog, file.path)
-        types = attribute_types(opened.schema_arrow, file.path, names, config.catalog)
+        names = file_columns(opened.schema_arrow, embedding.catalog, file.path)
+        types = attribute_types(opened.schema_arrow, file.path, names, embedding.catalog)
         groups = chunks_of(file.path, opened.metadata, range(opened.num_row_groups), {*names.values()})
         sizes = [sum(chunk.total_uncompressed_size for _, chunk in one.pairs) / max(1, one.rows) for one in groups]
         for group, size in zip(groups, sizes, strict=True):
@@ -267,35 +269,37 @@ def _seen(file: CatalogFile, config: Config) -> tuple[list[float], Types]:
     return sizes, types
 
 
-def _one_type(types: Mapping[str, Types], config: Config) -> Types:
+def _one_type(types: Mapping[str, Types], embedding: Embedding) -> Types:
     """The types of the attributes of some files, file -> types; each column is looked into once."""
-    has_value = functools.cache(lambda path, name: valued(path, name, config.catalog, config.shards.max_unit_bytes))
-    return one_type(types, config.catalog, has_value)
+    has_value = functools.cache(
+        lambda path, name: valued(path, name, embedding.catalog, embedding.shards.max_unit_bytes)
+    )
+    return one_type(types, embedding.catalog, has_value)
 
 
-def _meant(category: str, partitions: Mapping[str, int], config: Config) -> str:
+def _meant(category: str, partitions: Mapping[str, int], embedding: Embedding) -> str:
     """The partition that `category` means."""
-    found = same_category(category, partitions, config.catalog.partition_separator)
+    found = same_category(category, partitions, embedding.catalog.partition_separator)
     if not found:
         raise nearest_category(category, list(partitions))
     return found[0]
 
 
-def _partitions(groups: list[_Group], config: Config) -> dict[str, int]:
+def _partitions(groups: list[_Group], embedding: Embedding) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for group in groups:
         counts.update(group.partitions)
     if not counts:
         raise InputError(
             "at least one row",
-            f"none in catalog.path={config.catalog.path}",
+            f"none in catalog.path={embedding.catalog.path}",
             "check the export that writes the catalog",
         )
     return dict(sorted(counts.items()))
 
 
 def _duplicates(
-    files: list[CatalogFile], groups: list[_Group], hashes: list[np.ndarray[Any, Any]], config: Config
+    files: list[CatalogFile], groups: list[_Group], hashes: list[np.ndarray[Any, Any]], embedding: Embedding
 ) -> dict[int, list[int]]:
     """Group index -> rows whose id came before. Hashes find the suspects in 8 bytes an id; only those are compared."""
     every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
@@ -307,7 +311,7 @@ def _duplicates(
     repeated: dict[int, list[int]] = {}
     position = -1
     for file in files:
-        for piece in plan_pieces(file.path, config.catalog, config.shards):
+        for piece in plan_pieces(file.path, embedding.catalog, embedding.shards):
             position, ids = position + 1, piece.ids
             valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
             rows = valid[np.isin(hashes[position], suspects)]

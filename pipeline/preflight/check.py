@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from encoders.fusion.base import fusion_spec
 from foundation.errors import InputError
 from pipeline.catalog.schema import path_values
-from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.files.discover import list_files, open_file
 from pipeline.files.pinned import all_unchanged
@@ -48,7 +48,7 @@ class Checked:
 
 
 def preflight(
-    config: Config,
+    settings: RunSettings,
     purpose: Purpose = "run",
     category: str | None = None,
     model: str | None = None,
@@ -59,13 +59,13 @@ def preflight(
 
     VitrineError where the ids or categories are damaged; other damage is told by the unit that meets it.
     """
-    found = list(machine_findings(config, purpose, model))
+    found = list(machine_findings(settings.embedding.encoders, settings.store, purpose, model))
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
-        config = config.model_copy(update={"fusion": fusion_spec({"type": "concat"})})
-    plan = _planned(config, category, before, found)
+        settings = settings.embedded_by(replace(settings.embedding, fusion=fusion_spec({"type": "concat"})))
+    plan = _planned(settings.embedding, settings.gates, category, before, found)
     category = plan.category
     with all_unchanged(plan.files):
-        subject = Subject(config, purpose, category, plan, sampled(plan, config.catalog))
+        subject = Subject(settings, purpose, category, plan, sampled(plan, settings.embedding.catalog))
         found += [one for check in _CHECKS for one in check(subject)]
         forecast = _forecast(subject, found) if purpose == "run" else None
     _refuse(found)
@@ -92,32 +92,34 @@ def _refuse(found: Sequence[Finding]) -> None:
         raise refusal(stopping)
 
 
-def _planned(config: Config, category: str | None, before: Collection[str], found: list[Finding]) -> Plan:
+def _planned(
+    embedding: Embedding, gates: GatesConfig, category: str | None, before: Collection[str], found: list[Finding]
+) -> Plan:
     """The plan. What it refuses is told beside what was found before, each thing once; what is wrong with the names of
     columns instead, since that is why they are not there.
     """
     try:
-        plan = make_plan(config, category, before)
+        plan = make_plan(embedding, gates, category, before)
     except InputError as err:
-        found += _named(config, None)
+        found += _named(embedding.catalog, None)
         named = any(one.stops and one.key.startswith("catalog.") for one in found)
         other = [one for one in found if one.stops and (one.expected, one.came) != (err.expected, err.came)]
         if not other:
             raise
         raise refusal(other if named else [*other, Finding.of("catalog", err)]) from err
-    found += _named(config, plan)
+    found += _named(embedding.catalog, plan)
     return plan
 
 
-def _named(config: Config, plan: Plan | None) -> Iterator[Finding]:
+def _named(catalog: CatalogConfig, plan: Plan | None) -> Iterator[Finding]:
     """What the names of columns tell. Files that cannot be read are told by the plan."""
     try:
-        path = plan.units[0].path if plan else list_files(config.catalog.path)[0].path
+        path = plan.units[0].path if plan else list_files(catalog.path)[0].path
         with open_file(path) as file:
             columns = [*file.schema_arrow.names, *path_values(path)]
     except InputError:
         return
-    yield from name_findings(config.catalog, columns)
+    yield from name_findings(catalog, columns)
 
 
 def _forecast(subject: Subject, found: list[Finding]) -> Forecast | None:
@@ -126,9 +128,9 @@ def _forecast(subject: Subject, found: list[Finding]) -> Forecast | None:
         return None
     try:
         found += index_findings(subject)
-        forecast = expected(subject.config, subject.plan, subject.category)
+        forecast = expected(subject.settings.indexing, subject.settings.limits, subject.plan, subject.category)
     except InputError as err:
         found.append(Finding.of("run.memory", err))
         return None
-    found += disk_findings(subject.config, forecast)
+    found += disk_findings(subject.settings.store, forecast)
     return forecast

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Literal
 
 from foundation.errors import InputError
-from pipeline.config.load import Config
+from pipeline.config.sections import CatalogConfig, EncodersConfig, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.plan.units import Plan
 from pipeline.preflight.sample import Sample
@@ -31,11 +31,21 @@ class Finding(Problem):
 class Subject:
     """What is looked at once the catalog is planned."""
 
-    config: Config
+    settings: RunSettings
     purpose: Purpose
     category: str | None
     plan: Plan
     sample: Sample
+
+    @property
+    def catalog(self) -> CatalogConfig:
+        """How the catalog is read."""
+        return self.settings.embedding.catalog
+
+    @property
+    def encoders(self) -> EncodersConfig:
+        """The towers."""
+        return self.settings.embedding.encoders
 
 
 def refusal(found: Sequence[Finding]) -> InputError:

@@ -13,8 +13,8 @@ from pipeline.preflight.findings import Finding, Subject
 
 def index_findings(subject: Subject) -> Iterator[Finding]:
     """What a build would refuse, for the partitions that would meet it; rejects can only make them smaller."""
-    settings, plan = subject.config.index, subject.plan
-    dim = fusion_of(subject.config).dim
+    settings, plan = subject.settings.indexing.index, subject.plan
+    dim = fusion_of(subject.settings.embedding).dim
     sizes = [plan.rows] if subject.category is not None else plan.partitions.values()
     large = sorted({rows for rows in sizes if rows >= settings.exact_below})
     if large and settings.device != "cpu":
@@ -35,9 +35,9 @@ def index_findings(subject: Subject) -> Iterator[Finding]:
 
 def query_findings(subject: Subject) -> Iterator[Finding]:
     """Whether the queries of `index.queries` can be asked."""
-    if subject.purpose != "run" or subject.config.index.queries is None:
+    if subject.purpose != "run" or subject.settings.indexing.index.queries is None:
         return
     try:
-        tower_queries(subject.config)
+        tower_queries(subject.settings.indexing)
     except InputError as err:
         yield Finding.of("index.queries", err)

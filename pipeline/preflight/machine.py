@@ -12,32 +12,34 @@ from pathlib import Path
 from encoders.base import EncoderSpec
 from encoders.models.folders import located, open_model, refuse_damaged_settings
 from foundation.errors import InputError
-from pipeline.config.load import Config
+from pipeline.config.sections import EncodersConfig
 from pipeline.engine.failures import too_long
 from pipeline.plan.forecast import Forecast
 from pipeline.preflight.address_space import refuse_few_addresses
 from pipeline.preflight.findings import Finding, Purpose
 
 
-def machine_findings(config: Config, purpose: Purpose, model: str | None) -> Iterator[Finding]:
-    """What is missing before the catalog is even looked at. `model` is the one that `vitrine train` starts from."""
-    yield from _models(config, purpose, model)
-    yield from _device(config, purpose)
+def machine_findings(encoders: EncodersConfig, store: str, purpose: Purpose, model: str | None) -> Iterator[Finding]:
+    """What is missing before the catalog is even looked at. `store` is the path of the store, `model` the one that
+    `vitrine train` starts from.
+    """
+    yield from _models(encoders, purpose, model)
+    yield from _device(encoders, purpose)
     yield from _temporary_files()
     if purpose == "run":
-        yield from _addresses(config)
-        yield from store_findings(config.store.path)
+        yield from _addresses(encoders)
+        yield from store_findings(store)
 
 
-def disk_findings(config: Config, found: Forecast) -> Iterator[Finding]:
+def disk_findings(store: str, found: Forecast) -> Iterator[Finding]:
     """Whether the disk of the store has room for the least that a run that finds nothing done would write."""
-    if "://" in config.store.path.removeprefix("file://"):
+    if "://" in store.removeprefix("file://"):
         return
-    path = Path(config.store.path.removeprefix("file://"))
+    path = Path(store.removeprefix("file://"))
     place = _nearest(path)
     free, least = shutil.disk_usage(place).free, found.disk[0]
     if free < least:
-        expected = f"room for the {_gb(least)} of shards and indexes, at least, in store.path={config.store.path}"
+        expected = f"room for the {_gb(least)} of shards and indexes, at least, in store.path={store}"
         fresh = not (path / "CURRENT").exists()  # a store that has snapshots may need none of it anew
         fix = "free some, or put the store elsewhere: store.path=..."
         yield Finding("store.path", f"{_gb(free)} free in {place}", expected, fix, stops=fresh)
@@ -70,14 +72,14 @@ def store_findings(path: str) -> Iterator[Finding]:
 # --- inside ---
 
 
-def _models(config: Config, purpose: Purpose, model: str | None) -> Iterator[Finding]:
+def _models(encoders: EncodersConfig, purpose: Purpose, model: str | None) -> Iterator[Finding]:
     if purpose == "train" and model is not None:
         try:
             refuse_damaged_settings(open_model(model).path)
         except InputError as err:
             yield Finding.of("--from", err)
         return
-    for key, spec in _specs(config):
+    for key, spec in _specs(encoders):
         try:
             _ = spec.identity, spec.dim
             for name in spec.places:
@@ -86,11 +88,11 @@ def _models(config: Config, purpose: Purpose, model: str | None) -> Iterator[Fin
             yield Finding.of(key, err)
 
 
-def _device(config: Config, purpose: Purpose) -> Iterator[Finding]:
-    device = config.encoders.device
+def _device(encoders: EncodersConfig, purpose: Purpose) -> Iterator[Finding]:
+    device = encoders.device
     if device == "cpu":
         return
-    specs = _specs(config) if purpose != "train" else []
+    specs = _specs(encoders) if purpose != "train" else []
     bound = [spec.type for _, spec in specs if spec.cpu_only]
     if bound:
         came = f"encoders.device={device}"
@@ -104,9 +106,9 @@ def _device(config: Config, purpose: Purpose) -> Iterator[Finding]:
         yield Finding.of("encoders.device", err)
 
 
-def _addresses(config: Config) -> Iterator[Finding]:
+def _addresses(encoders: EncodersConfig) -> Iterator[Finding]:
     try:
-        refuse_few_addresses(config.encoders.networks_on_cpu)
+        refuse_few_addresses(encoders.networks_on_cpu)
     except InputError as err:
         yield Finding.of("ulimit -v", err)
 
@@ -130,8 +132,8 @@ def _nearest(path: Path) -> Path:
     return next(parent for parent in (path.absolute(), *path.absolute().parents) if parent.exists())
 
 
-def _specs(config: Config) -> list[tuple[str, EncoderSpec]]:
-    specs = (("encoders.text", config.encoders.text), ("encoders.image", config.encoders.image))
+def _specs(encoders: EncodersConfig) -> list[tuple[str, EncoderSpec]]:
+    specs = (("encoders.text", encoders.text), ("encoders.image", encoders.image))
     return [(key, spec) for key, spec in specs if spec is not None]
 
 

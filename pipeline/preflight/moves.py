@@ -21,7 +21,7 @@ from lookup.store.store import Store
 from pipeline.catalog.categories import partition_names
 from pipeline.catalog.names import id_hashes
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 from pipeline.files.pinned import unchanged
 from pipeline.plan.units import Plan
 from pipeline.publish.gates.base import listed
@@ -49,7 +49,7 @@ class Moves:
         )
 
 
-def find_moves(store: Store, parent: Manifest, config: Config, plan: Plan, category: str) -> Moves:
+def find_moves(store: Store, parent: Manifest, embedding: Embedding, plan: Plan, category: str) -> Moves:
     """Where the products that `parent` has in `category` are in the catalog. By hashes of 8 bytes an id."""
     entry = next((one for one in parent.partitions if one.name == category), None)
     if entry is None:
@@ -58,8 +58,8 @@ def find_moves(store: Store, parent: Manifest, config: Config, plan: Plan, categ
     found: dict[str, Hashes] = {}
     for file in plan.files:
         with unchanged(file.path, file.pin):
-            for piece in plan_pieces(file.path, config.catalog, config.shards):
-                for name, hashes in _met(piece, before, config, plan):
+            for piece in plan_pieces(file.path, embedding.catalog, embedding.shards):
+                for name, hashes in _met(piece, before, embedding, plan):
                     found[name] = np.union1d(found.get(name, _NONE), hashes)
     seen = found.pop(category, _NONE)  # who stands there too has not moved: of rows with one id the first is kept
     moved: Counter[str] = Counter()
@@ -69,15 +69,15 @@ def find_moves(store: Store, parent: Manifest, config: Config, plan: Plan, categ
     return Moves(category, len(before), +moved, len(before) - len(seen))
 
 
-def _met(piece: Piece, before: Hashes, config: Config, plan: Plan) -> Iterator[tuple[str, Hashes]]:
+def _met(piece: Piece, before: Hashes, embedding: Embedding, plan: Plan) -> Iterator[tuple[str, Hashes]]:
     """(partition, hashes) of the products of a piece that are among `before`."""
     if piece.categories is None:
         yield ONE_PARTITION, np.intersect1d(id_hashes(piece.ids), before)
         return
-    known, separators = pc.is_valid(piece.ids), config.catalog.partition_separator
+    known, separators = pc.is_valid(piece.ids), embedding.catalog.partition_separator
     hashes = id_hashes(piece.ids)
     met = np.isin(hashes, before)
-    names = partition_names(piece.categories.filter(known).filter(pa.array(met)), config.catalog)
+    names = partition_names(piece.categories.filter(known).filter(pa.array(met)), embedding.catalog)
     for name in pc.unique(names).to_pylist():
         meant = [name] if name in plan.partitions else same_category(name, plan.partitions, separators)
         yield meant[0] if meant else name, hashes[met][pc.equal(names, name).to_numpy(zero_copy_only=False)]

@@ -37,8 +37,8 @@ _NAME = re.compile(PHOTO_NAME, re.IGNORECASE | re.DOTALL)
 
 def photo_findings(subject: Subject) -> Iterator[Finding]:
     """Whether the photos of the sampled rows are there, and whether some of them can be decoded."""
-    config, sample = subject.config, subject.sample
-    if (config.encoders.image is None and subject.purpose != "train") or config.catalog.image is None:
+    sample = subject.sample
+    if (subject.encoders.image is None and subject.purpose != "train") or subject.catalog.image is None:
         return
     if not any(sample.photos):
         yield from _none(subject)
@@ -60,7 +60,7 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
 
 def photo_notices(subject: Subject) -> list[Notice]:
     """Columns of bytes whose values are no photos but their paths."""
-    settings = subject.config.catalog
+    settings = subject.catalog
     found: list[Notice] = []
     for name in (settings.image, settings.more_images):
         paths = subject.sample.paths_in_bytes(name) if name else []
@@ -114,7 +114,7 @@ def _faults(photos: Sequence[dict[str, Any]], subject: Subject) -> tuple[dict[in
     """(place among `photos` -> why it cannot be used, how many were tried): a few at once, and no more where each takes
     all the time that a photo may.
     """
-    limits, root = photo_limits(subject.config.catalog), subject.plan.image_root
+    limits, root = photo_limits(subject.catalog), subject.plan.image_root
 
     def fault(photo: dict[str, Any]) -> PhotoError | None:
         try:
@@ -139,13 +139,13 @@ def _lost(subject: Subject, share: float) -> bool:
     if subject.purpose != "run":
         return share == 1
     try:
-        used = "image" in fusion_of(subject.config).uses
+        used = "image" in fusion_of(subject.settings.embedding).uses
     except InputError:  # found elsewhere
         used = True
     if not used:
         return False
-    sample, gates = subject.sample, subject.config.gates
-    texts = [sample.words(name) for name in subject.config.catalog.text] if subject.config.encoders.text else []
+    sample, gates = subject.sample, subject.settings.gates
+    texts = [sample.words(name) for name in subject.catalog.text] if subject.encoders.text else []
     told = [any(one[row] for one in texts) for row in range(sample.rows)]
     degraded = sum(has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
     rejected = sum(not has_text and bool(photos) for has_text, photos in zip(told, sample.photos, strict=True))
@@ -178,7 +178,7 @@ def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str
 
 
 def _bounds(subject: Subject) -> str:
-    bounds = subject.config.gates
+    bounds = subject.settings.gates
     return (
         f"photos for all but gates.max_degraded_share={bounds.max_degraded_share:g} of the products, "
         f"texts for those without, but for gates.max_reject_share={bounds.max_reject_share:g}, "
@@ -187,7 +187,7 @@ def _bounds(subject: Subject) -> str:
 
 
 def _none(subject: Subject) -> Iterator[Finding]:
-    name, rows = str(subject.config.catalog.image), subject.sample.rows
+    name, rows = str(subject.catalog.image), subject.sample.rows
     if rows < _LEAST:
         return
     came = f"null or blank in each of {rows:,} rows of the column {name}"
@@ -199,11 +199,11 @@ def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> tup
     """(key, what came, what to do) where none of `paths` can be had."""
     root, n = subject.plan.image_root, len(paths)
     if 2 * sum(bool(_URL.match(path)) for path in paths) > n:
-        came = f"addresses in the column {subject.config.catalog.image}, such as {paths[0]!r}: {_of(n)}"
+        came = f"addresses in the column {subject.catalog.image}, such as {paths[0]!r}: {_of(n)}"
         fix = "fetch the photos to a folder first and name their paths there: addresses are not fetched"
         return "catalog.image", came, fix
     if 2 * sum(bool(_NAME.fullmatch(path)) for path in paths) < n and (meant := _meant(subject)):
-        came = f"no paths in the column {subject.config.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
+        came = f"no paths in the column {subject.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
         return "catalog.image", came, meant
     place = os.path.join(root, paths[0]) if "://" not in root else f"{root.rstrip('/')}/{paths[0].lstrip('/')}"
     most = Counter(reasons.values()).most_common(1)[0][0]
@@ -216,7 +216,7 @@ def _meant(subject: Subject) -> str:
     """A column of the file that holds photos, as far as its values look it."""
     for column, values in subject.sample.other_columns().items():
         if values and 2 * sum(bool(_NAME.fullmatch(value)) for value in values) > len(values):
-            return f"the column {column} looks like photos: catalog.columns.{subject.config.catalog.image}={column}"
+            return f"the column {column} looks like photos: catalog.columns.{subject.catalog.image}={column}"
     return ""
 
 

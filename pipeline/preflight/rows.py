@@ -26,12 +26,12 @@ def row_findings(subject: Subject) -> Iterator[Finding]:
 
 def _ids(subject: Subject) -> Iterator[Finding]:
     """Repeated ids are rejects, all but the first: their share is known exactly."""
-    plan, config = subject.plan, subject.config
+    plan = subject.plan
     if subject.category is not None or not plan.duplicates:
         return
-    share, bound = plan.duplicates / plan.rows, config.gates.max_reject_share
-    column = config.catalog.columns.get("id", "id")
-    if share > bound and config.gates.enough(plan.duplicates, plan.rows) and subject.purpose == "run":
+    share, bound = plan.duplicates / plan.rows, subject.settings.gates.max_reject_share
+    column = subject.catalog.columns.get("id", "id")
+    if share > bound and subject.settings.gates.enough(plan.duplicates, plan.rows) and subject.purpose == "run":
         came = f"{plan.duplicates:,} of {plan.rows:,} rows have an id, in the column {column}, that came before"
         fix = "name the column of the ids: catalog.columns.id=..."
         if share <= 0.5:
@@ -42,7 +42,7 @@ def _ids(subject: Subject) -> Iterator[Finding]:
 
 def _sizes(subject: Subject) -> Iterator[Finding]:
     """Rows that are too large are rejects: where all are, nothing would be left."""
-    sample, most = subject.sample, subject.config.catalog.max_row_bytes
+    sample, most = subject.sample, subject.catalog.max_row_bytes
     sizes = sample.row_bytes()
     if sizes and (sample.whole or len(sizes) >= _LEAST) and min(sizes) > most:
         came = f"{min(sizes):,} to {max(sizes):,} bytes in each of {len(sizes):,} sampled rows, so that all are rejects"
@@ -54,7 +54,7 @@ def _encodings(subject: Subject) -> Iterator[Finding]:
     """Rows whose names or texts are not UTF-8 are rejects. Where the gate would refuse them it is certain of a sample
     that has all rows, and as good as certain where it is most of them; else it is a warning.
     """
-    settings, sample, gates = subject.config.catalog, subject.sample, subject.config.gates
+    settings, sample, gates = subject.catalog, subject.sample, subject.settings.gates
     names = [name for name in ("id", settings.partition, settings.version_column, *settings.text) if name]
     by_column = {name: sample.not_utf8([name]) for name in dict.fromkeys(names)}
     wrong = sum(map(any, zip(*by_column.values(), strict=True)))
@@ -70,7 +70,7 @@ def _encodings(subject: Subject) -> Iterator[Finding]:
 
 
 def _partitions(subject: Subject) -> Iterator[Finding]:
-    settings, plan = subject.config.catalog, subject.plan
+    settings, plan = subject.catalog, subject.plan
     if not settings.partition:
         return
     rows = sum(plan.partitions.values())
@@ -81,7 +81,7 @@ def _partitions(subject: Subject) -> Iterator[Finding]:
 
 
 def _versions(subject: Subject) -> Iterator[Finding]:
-    settings = subject.config.catalog
+    settings = subject.catalog
     if settings.image_identity != "version" or settings.version_column is None:
         return
     values = subject.sample.words(settings.version_column)

@@ -27,8 +27,8 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
     """What the columns of `catalog.text` hold; one that holds nothing stops a run only where no product has a photo
     either.
     """
-    settings, sample = subject.config.catalog, subject.sample
-    if subject.config.encoders.text is None or not sample.rows:
+    settings, sample = subject.catalog, subject.sample
+    if subject.encoders.text is None or not sample.rows:
         return
     empty = []
     for name in settings.text:
@@ -48,7 +48,7 @@ def text_findings(subject: Subject) -> Iterator[Finding]:
 
 def text_notices(subject: Subject) -> list[Notice]:
     """Words for nothing among the sampled texts, attributes and photos. Ids and categories are known of all rows."""
-    settings, sample = subject.config.catalog, subject.sample
+    settings, sample = subject.catalog, subject.sample
     names = [*settings.text, *settings.attributes, settings.image, settings.more_images]
     found: Counter[str] = Counter()
     named = []
@@ -73,7 +73,7 @@ def _held(name: str, words: Sequence[str]) -> Iterator[Finding]:
 
 def _cut(subject: Subject) -> Iterator[Finding]:
     """Texts of which the model reads the beginning only."""
-    spec, settings = subject.config.encoders.text, subject.config.catalog
+    spec, settings = subject.encoders.text, subject.catalog
     try:
         reads = spec.reads_tokens() if spec is not None else None
         if reads is None:

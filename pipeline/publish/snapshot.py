@@ -18,7 +18,7 @@ from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, Partitio
 from lookup.store.store import Store
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding, Indexing
 from pipeline.plan.models import compared_models, encoder_entry
 from pipeline.plan.units import Plan
 
@@ -33,17 +33,18 @@ READING = (
 _ADDED: dict[str, Any] = {"partition_separator": [">"], "prices": [], "null_words": []}
 
 
-def refuse_mixing(config: Config, plan: Plan, parent: Manifest) -> None:
-    """InputError when one category, read and encoded as `config` says, could not stand beside the parent's others."""
+def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:
+    """InputError when one category, read, encoded and indexed by these settings, could not stand beside the others."""
     _refuse_old_names(parent)
-    mine: dict[str, Any] = _reading(config.model_dump(mode="json"), plan.image_root)
-    theirs: dict[str, Any] = _reading(parent.config, parent.catalog.image_root)
-    for name, (model, published) in compared_models(config, parent).items():
+    catalog = indexing.embedding.catalog
+    mine: dict[str, Any] = _reading(catalog.model_dump(mode="json"), plan.image_root)
+    theirs: dict[str, Any] = _reading(parent.config.get("catalog", {}), parent.catalog.image_root)
+    for name, (model, published) in compared_models(indexing.embedding, parent).items():
         mine[name], theirs[name] = model, published
-    mine["attributes"], theirs["attributes"] = config.catalog.attributes, parent.attributes
+    mine["attributes"], theirs["attributes"] = catalog.attributes, parent.attributes
     for name, types in changed(plan.attribute_types, parent.attribute_types).items():
         theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
-    mine["index.metric"], theirs["index.metric"] = config.index.metric.value, parent.metric  # merged hits need one
+    mine["index.metric"], theirs["index.metric"] = indexing.index.metric.value, parent.metric  # merged hits need one
     differing = [name for name in mine if mine[name] != theirs[name]]
     if differing:
         raise InputError(
@@ -103,7 +104,8 @@ def merge_partitions(
 
 
 def assemble(
-    config: Config,
+    indexing: Indexing,
+    settings: Mapping[str, Any],
     plan: Plan,
     run: str,
     parent: str | None,
@@ -111,30 +113,29 @@ def assemble(
     partitions: Sequence[PartitionEntry],
     attribute_types: Mapping[str, str],
 ) -> Manifest:
-    """The manifest of these shards and partitions."""
-    encoding = _encoding(config)
-    image_column = (
-        config.catalog.columns.get(config.catalog.image, config.catalog.image) if config.catalog.image else None
-    )
+    """The manifest of these shards and partitions; `settings` are the config that was asked for, dumped."""
+    embedding, catalog = indexing.embedding, indexing.embedding.catalog
+    encoding = _encoding(embedding)
+    image_column = catalog.columns.get(catalog.image, catalog.image) if catalog.image else None
     return Manifest(
         parent=parent,
         run=run,
         created_at=datetime.now(UTC),
         content=_content(encoding, plan.image_root, shards, partitions),
         catalog=CatalogEntry(
-            path=config.catalog.path,
+            path=catalog.path,
             image_root=plan.image_root,
             image_column=image_column,
             identity=plan.catalog,
             rows=sum(plan.partitions.values()),
         ),
-        config=config.model_dump(mode="json"),
-        dim=fusion_of(config).dim,
-        metric=config.index.metric.value,
+        config=dict(settings),
+        dim=fusion_of(embedding).dim,
+        metric=indexing.index.metric.value,
         attribute_types=dict(attribute_types),
         shards=tuple(shards),
         partitions=tuple(partitions),
-        fusion_parts=config.fusion.parts,
+        fusion_parts=embedding.fusion.parts,
         **encoding,
     )
 
@@ -170,20 +171,19 @@ def _content(
     )
 
 
-def _encoding(config: Config) -> dict[str, Any]:
+def _encoding(embedding: Embedding) -> dict[str, Any]:
     """What all partitions of a snapshot share."""
     return {
-        "text": encoder_entry(config.encoders.text),
-        "image": encoder_entry(config.encoders.image),
-        "fusion": config.fusion.model_dump(mode="json"),
-        "fusion_identity": config.fusion.identity,
-        "attributes": config.catalog.attributes,
+        "text": encoder_entry(embedding.encoders.text),
+        "image": encoder_entry(embedding.encoders.image),
+        "fusion": embedding.fusion.model_dump(mode="json"),
+        "fusion_identity": embedding.fusion.identity,
+        "attributes": embedding.catalog.attributes,
     }
 
 
-def _reading(config: dict[str, Any], root: str | None) -> dict[str, Any]:
-    """The values of `READING` in a dumped config, by dotted key, and where photos are looked for, if they are."""
-    catalog = config.get("catalog", {})
+def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:
+    """The values of `READING` in a dumped section, by dotted key, and where photos are looked for, if they are."""
     reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in READING}
     return reading | {"catalog.image_root": root if catalog.get("image") else None}
 

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
-from encoders.fusion.base import Tower
 from encoders.fusion.learned.network import learned_of
 from encoders.photos.decode import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
@@ -41,8 +40,8 @@ from pipeline.catalog.unit_columns import (
     TEXT_VECTOR,
     with_columns,
 )
-from pipeline.config.encoding import photo_limits
-from pipeline.config.load import Config
+from pipeline.config.encoding import photo_limits, towers
+from pipeline.config.sections import Embedding, RunSettings
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos, text_fingerprints
 from pipeline.embed.reuse import fill_vectors
@@ -63,6 +62,7 @@ Stamps = dict[int, pa.ChunkedArray]  # number of a unit -> the stamps of its row
 class _Reading:
     """What reading a catalog goes through: both encoders, where photos are, and what came of it so far."""
 
+    embedding: Embedding
     text: TextEncoder
     image: ImageEncoder
     root: str
@@ -75,41 +75,47 @@ class _Reading:
 
 
 def train_fusion_on_catalog(
-    config: Config, out: Path, progress: Progress | None = None
+    settings: RunSettings, training: FusionTrainSettings, out: Path, progress: Progress | None = None
 ) -> tuple[TrainedFusion, dict[str, int]]:
-    """Train a fusion of the type that `fusion` names for the encoders of `config`, on its catalog, into `out`.
+    """Train a fusion of the type that `fusion` names for the encoders of `settings`, on their catalog, into `out`.
 
     The other value counts by reason the rows that nothing was learned from; none where `out` was already there.
     """
     keep_memory()  # before torch is imported
-    spec = learned_of(config.fusion)
-    text, image = Tower.of(config.encoders.text, "text"), Tower.of(config.encoders.image, "image")
+    embedding, limits = settings.embedding, settings.limits
+    spec = learned_of(embedding.fusion)
+    text, image = towers(embedding)
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     left_out: Counter[str] = Counter()
-    with training_watchdog(config.run.stall_minutes, out):
-        plan = preflight(config, "train fusion").plan
-        source, stamps = _source(config, plan, progress)
-        task = FusionTask(spec, text, image, source, config.train_fusion, config.encoders.device)
-        trained = train_fusion(task, lambda: _lessons(config, plan, stamps, left_out, progress), out, progress)
+    with training_watchdog(limits.stall_minutes, out):
+        plan = preflight(settings, "train fusion").plan
+        source, stamps = _source(embedding, plan, progress)
+        task = FusionTask(spec, text, image, source, training, embedding.encoders.device)
+
+        def lessons() -> FusionLessons:
+            with ThreadPoolExecutor(limits.photo_threads) as pool:
+                return _lessons(_reading(embedding, training, plan, pool, left_out), plan, stamps, progress)
+
+        trained = train_fusion(task, lessons, out, progress)
     return trained, dict(sorted(left_out.items()))
 
 
-def _source(config: Config, plan: Plan, progress: Progress | None) -> tuple[str, Stamps]:
+def _source(embedding: Embedding, plan: Plan, progress: Progress | None) -> tuple[str, Stamps]:
     """64 hex digits of the ids, texts and photos that are learned from, in order, wherever and however they are stored;
     and which files the photos were.
 
     A photo is told by its fingerprint, which `catalog.image_identity` defines, as in the names of shards.
     """
-    catalog, parts, stamps, done = config.catalog, [], Stamps(), 0
+    catalog, parts, stamps, done = embedding.catalog, [], Stamps(), 0
     for unit in plan.units:
-        rows = fingerprint_rows(rows_of(unit, catalog, config, duplicates_of(unit)), catalog, plan.image_root)
+        rows = fingerprint_rows(rows_of(unit, catalog, embedding.shards, duplicates_of(unit)), catalog, plan.image_root)
         stamps[unit.number] = rows.column(STAMPS)
         named = {
             "id": rows.column(ID),
             "reject": rows.column(REJECT),
             "text": rows.column(TEXT_FINGERPRINT),
-            "texts": text_fingerprints(pa.array(map(repr, texts_of(unit, config)), pa.string())),
+            "texts": text_fingerprints(pa.array(map(repr, texts_of(unit, embedding)), pa.string())),
             "photos": rows.column(PHOTO_FINGERPRINT),
         }
         parts.append(pa.table(named))
@@ -120,42 +126,36 @@ def _source(config: Config, plan: Plan, progress: Progress | None) -> tuple[str,
     return identity_of({"rows": shard_name("", pa.concat_tables(parts)), "photo_limits": limits}), stamps
 
 
-def _lessons(
-    config: Config, plan: Plan, stamps: Stamps, left_out: Counter[str], progress: Progress | None
-) -> FusionLessons:
-    encoders, settings = config.encoders, config.train_fusion
+def _reading(
+    embedding: Embedding, training: FusionTrainSettings, plan: Plan, pool: ThreadPoolExecutor, left_out: Counter[str]
+) -> _Reading:
+    encoders = embedding.encoders
     if encoders.text is None or encoders.image is None:
         raise TypeError("expected both encoders")
-    lessons, done = FusionLessons(settings.variants), 0
-    with ThreadPoolExecutor(config.run.photo_threads) as pool:
-        with computing():
-            text = load_text(encoders.text, encoders.device)
-            image = load_image(encoders.image, encoders.device)
-        reading = _Reading(
-            text,
-            image,
-            plan.image_root,
-            photo_limits(config.catalog),
-            pool,
-            settings,
-            config.fusion.reads_states,
-            lessons,
-            left_out,
-        )
-        for unit in plan.units:
-            _read(unit, config, stamps[unit.number], reading)
-            done += unit.rows
-            if progress is not None:
-                progress("read", done, plan.rows)
-    return lessons
+    with computing():
+        text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
+    limits, states = photo_limits(embedding.catalog), embedding.fusion.reads_states
+    lessons = FusionLessons(training.variants)
+    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, left_out)
 
 
-def _read(unit: Unit, config: Config, stamps: pa.ChunkedArray, reading: _Reading) -> None:
+def _lessons(reading: _Reading, plan: Plan, stamps: Stamps, progress: Progress | None) -> FusionLessons:
+    done = 0
+    for unit in plan.units:
+        _read(unit, stamps[unit.number], reading)
+        done += unit.rows
+        if progress is not None:
+            progress("read", done, plan.rows)
+    return reading.lessons
+
+
+def _read(unit: Unit, stamps: pa.ChunkedArray, reading: _Reading) -> None:
     """Add the products of a unit, chunk by chunk."""
-    table = rows_of(unit, config.catalog, config, duplicates_of(unit))
+    embedding = reading.embedding
+    table = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
     table = stamp_photos(with_columns(table, **{STAMPS: stamps}))
     table = fill_vectors(table, reading.text.dim, reading.image.dim)
-    texts = texts_of(unit, config)
+    texts = texts_of(unit, embedding)
     for start, rows in chunks(table, CHUNK):
         _add(table.slice(start, rows), texts[start : start + rows], reading)
         lessons = reading.lessons

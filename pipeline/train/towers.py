@@ -27,8 +27,7 @@ from foundation.liveness import beat
 from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.unit_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
-from pipeline.config.load import Config
-from pipeline.config.sections import CatalogConfig
+from pipeline.config.sections import CatalogConfig, Embedding, RunSettings
 from pipeline.engine.allocator import keep_memory
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
@@ -51,22 +50,25 @@ class Lessons:
 
 
 def train_on_catalog(
-    config: Config, settings: TrainSettings, model: str, out: Path, progress: Progress | None = None
+    settings: RunSettings, training: TrainSettings, model: str, out: Path, progress: Progress | None = None
 ) -> tuple[Trained, dict[str, int]]:
-    """Train `model` (a folder, or a name that `vitrine models pull` made) on the catalog of `config` into `out`.
+    """Train `model` (a folder, or a name that `vitrine models pull` made) on the catalog of `settings` into `out`.
 
     The other value counts by reason what the catalog has that nothing was learned from.
     """
     keep_memory()  # before torch is imported
-    _refuse_roles(config.catalog)
-    with training_watchdog(config.run.stall_minutes, out):
-        plan = preflight(config, "train", model=model).plan
-        lessons = catalog_lessons(config, plan, photo_side(model), progress)
-        trained = train(lessons.pairs, model, out, settings, config.encoders.device, progress)
+    embedding, limits = settings.embedding, settings.limits
+    _refuse_roles(embedding.catalog)
+    with training_watchdog(limits.stall_minutes, out):
+        plan = preflight(settings, "train", model=model).plan
+        lessons = catalog_lessons(embedding, plan, photo_side(model), limits.photo_threads, progress)
+        trained = train(lessons.pairs, model, out, training, embedding.encoders.device, progress)
     return trained, dict(sorted(lessons.left_out.items()))
 
 
-def catalog_lessons(config: Config, plan: Plan, photo_side: int, progress: Progress | None = None) -> Lessons:
+def catalog_lessons(
+    embedding: Embedding, plan: Plan, photo_side: int, photo_threads: int, progress: Progress | None = None
+) -> Lessons:
     """Every photo of a product with each of its texts: the columns of `catalog.text`, one by one.
 
     `photo_side` is the shorter side, in pixels, that the model takes. InputError when the photos exceed the memory that
@@ -74,9 +76,9 @@ def catalog_lessons(config: Config, plan: Plan, photo_side: int, progress: Progr
     """
     lessons, done = Lessons(), 0
     kept_side = round(photo_side * _ROOM)
-    with ThreadPoolExecutor(config.run.photo_threads) as pool:
+    with ThreadPoolExecutor(photo_threads) as pool:
         for unit in plan.units:
-            _read(unit, config, kept_side, pool, lessons)
+            _read(unit, embedding, kept_side, pool, lessons)
             if lessons.bytes > _MOST_BYTES:
                 came = f"{lessons.bytes:,} bytes after {done + unit.rows:,} of {plan.rows:,} rows"
                 fix = "train on some of the files (catalog.path=...), a few ten thousand products are plenty"
@@ -93,11 +95,11 @@ def _refuse_roles(catalog: CatalogConfig) -> None:
         raise InputError("columns of texts and of photos", came, "name both: training learns which belong together")
 
 
-def _read(unit: Unit, config: Config, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
-    rows = rows_of(unit, config.catalog, config, duplicates_of(unit))
-    texts = texts_of(unit, config)
-    root = image_root(config.catalog.image_root, config.catalog.path)
-    limits = photo_limits(config.catalog)
+def _read(unit: Unit, embedding: Embedding, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
+    rows = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
+    texts = texts_of(unit, embedding)
+    root = image_root(embedding.catalog.image_root, embedding.catalog.path)
+    limits = photo_limits(embedding.catalog)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
     for row, words in zip(rows.select([ID, PHOTOS, REJECT]).to_pylist(), texts, strict=True):
         if row[REJECT] or not words or not row[PHOTOS]:

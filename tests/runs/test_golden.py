@@ -77,7 +77,7 @@ def identities() -> dict[str, dict[str, str | None]]:
             "text": text.identity if text else None,
             "image": image.identity if image else None,
             "fusion": config.fusion.identity,
-            "shards": encoding_identity(config),
+            "shards": encoding_identity(config.settings.embedding),
         }
     return found
 

@@ -30,18 +30,18 @@ def write_catalog(path: Path, table: pa.Table, row_group_rows: int = 100) -> Pat
 
 def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit, pa.Table]]:
     """Every unit of the plan with its rows read, encoded and fused, as a run does it, without Beam and files."""
-    encoders = config.encoders
+    embedding, encoders = config.settings.embedding, config.encoders
     text = encoders.text.load("cpu") if encoders.text else None
     image = encoders.image.load("cpu") if encoders.image else None
     root = image_root(config.catalog.image_root, config.catalog.path)
     limits = photo_limits(config.catalog)
-    dims = tower_dims(config)
+    dims = tower_dims(embedding)
     fusion = config.fusion.load(*dims)
     units = []
     with ThreadPoolExecutor(2) as pool:
-        for unit in make_plan(config, category).units:
-            table = read_fingerprinted(unit, config, root)
-            table = fill_vectors(stamp_photos(add_photo_states(table, config, root)), *dims)
+        for unit in make_plan(embedding, config.gates, category).units:
+            table = read_fingerprinted(unit, embedding, root)
+            table = fill_vectors(stamp_photos(add_photo_states(table, embedding, root)), *dims)
             table = encode_texts(table, text if isinstance(text, TextEncoder) else None).table
             tower = image if isinstance(image, ImageEncoder) else None
             table = encode_photos(table, tower, root, limits, pool).table

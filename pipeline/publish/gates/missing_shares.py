@@ -18,7 +18,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.missing_share import MissingShare
 from lookup.store.store import Store
 from pipeline.config.encoding import fusion_of
-from pipeline.config.load import Config
+from pipeline.config.sections import Embedding
 from pipeline.embed.stand_ins import Drawn, aside, drawn
 from pipeline.embed.states import CHUNK
 from pipeline.plan.units import Plan
@@ -67,7 +67,7 @@ class Gate(SnapshotGate):
 
 
 def missing_shares(
-    store: Store, manifest: Manifest, parent: Manifest | None, config: Config, plan: Plan
+    store: Store, manifest: Manifest, parent: Manifest | None, embedding: Embedding, plan: Plan
 ) -> tuple[MissingShare, ...] | None:
     """By text and by photo, how many of the hits are products that lack the other; None where it is not measured.
 
@@ -75,17 +75,17 @@ def missing_shares(
     photos, where the fusion reads no states. A product is no hit of its own query. What the parent measured of the
     same files is kept.
     """
-    encoders = config.encoders
-    if not config.fusion.stands_in or encoders.text is None or encoders.image is None:
+    encoders = embedding.encoders
+    if not embedding.fusion.stands_in or encoders.text is None or encoders.image is None:
         return None
     if not manifest.rows:
         return ()
     if parent is not None and parent.content == manifest.content and parent.missing is not None:
         return parent.missing
-    if not config.shards.towers:
+    if not embedding.shards.towers:
         return None
-    fusion, rows = fusion_of(config), _rows(store, manifest)
-    asked = [(name, query) for one in drawn(config, plan, _QUERIES) for name, query in _named(one)]
+    fusion, rows = fusion_of(embedding), _rows(store, manifest)
+    asked = [(name, query) for one in drawn(embedding, plan, _QUERIES) for name, query in _named(one)]
     text = load_text(encoders.text, encoders.device)
     vectors, fused = aside(lambda: _asked_by_text(fusion, text, [query for _, query in asked]))
     by_text = _Queries(vectors, [name for name, _ in asked])

@@ -288,14 +288,14 @@ def test_bytes_are_tokens(fresh: str) -> None:
 def test_a_catalog_is_pairs_of_texts_and_photos(demo: Path, dirty: Path, tmp_path: Path) -> None:
     """Each good product gives its photo with each of its text columns; the others are counted by their reasons."""
     config = config_for(demo, tmp_path / "store", "catalog.text=[title, title_zh]")
-    lessons = catalog_lessons(config, make_plan(config), 16)
+    lessons = catalog_lessons(config.settings.embedding, make_plan(config.settings.embedding, config.gates), 16, 2)
     assert len(lessons.pairs) == 120
     assert not lessons.left_out
     assert {len(pair.texts) for pair in lessons.pairs} == {2}
     assert {pair.photo().shape for pair in lessons.pairs} == {(20, 20, 3)}
     assert len({pair.group for pair in lessons.pairs}) == 120
     config = config_for(dirty, tmp_path / "store", "catalog.text=[title, title_zh]")
-    found = catalog_lessons(config, make_plan(config), 16)
+    found = catalog_lessons(config.settings.embedding, make_plan(config.settings.embedding, config.gates), 16, 2)
     assert 60 <= len(found.pairs) < 120
     assert {"duplicate_id", "image_undecodable", "image_not_found"} <= found.left_out.keys()
 

@@ -135,18 +135,23 @@ def test_the_switch_is_part_of_the_name(catalog: Path, store: Path, tmp_path: Pa
         for switch in ("false", "true")
     )
     texts, photos = (config_for(catalog, tmp_path, *OPTIONS, f"index.{one}_queries=false") for one in ("photo", "text"))
-    assert list(making.tower_queries(texts) or ()) == [TEXT]
-    assert list(making.tower_queries(photos) or ()) == [PHOTO]
-    assert len({making.tower_queries_identity(config) for config in (off, on, texts, photos)}) == 4
-    assert making.tower_queries_identity(off) is None
+    assert list(making.tower_queries(texts.settings.indexing) or ()) == [TEXT]
+    assert list(making.tower_queries(photos.settings.indexing) or ()) == [PHOTO]
+    assert len({making.tower_queries_identity(config.settings.indexing) for config in (off, on, texts, photos)}) == 4
+    assert making.tower_queries_identity(off.settings.indexing) is None
     rows, dim = index_of(store).rows, index_of(store).dim
     plain = off.index.identity(rows, dim)
     assert on.index.identity(rows, dim, None) == plain
-    assert on.index.identity(rows, dim, making.tower_queries_identity(on)) != plain
+    assert on.index.identity(rows, dim, making.tower_queries_identity(on.settings.indexing)) != plain
     seeded = config_for(catalog, tmp_path, *OPTIONS, "encoders.text.dim=512")
-    assert making.tower_queries_identity(seeded) not in (None, making.tower_queries_identity(on))
+    assert making.tower_queries_identity(seeded.settings.indexing) not in (
+        None,
+        making.tower_queries_identity(on.settings.indexing),
+    )
     # A partition whose every row is compared is not asked, whatever there is.
-    assert on.index.identity(100, dim, making.tower_queries_identity(on)) == on.index.identity(100, dim)
+    assert on.index.identity(100, dim, making.tower_queries_identity(on.settings.indexing)) == on.index.identity(
+        100, dim
+    )
 
 
 @pytest.mark.parametrize(
@@ -165,8 +170,8 @@ def test_what_products_are_found_by_is_asked(
 ) -> None:
     """One tower or two, vectors of towers kept or not: every kind that a user can ask by, and no other."""
     config = config_for(catalog, tmp_path, *OPTIONS, *more)
-    assert list(making.tower_queries(config) or ()) == kinds
-    assert (making.tower_queries_identity(config) is None) == (not kinds)
+    assert list(making.tower_queries(config.settings.indexing) or ()) == kinds
+    assert (making.tower_queries_identity(config.settings.indexing) is None) == (not kinds)
 
 
 def test_texts_are_encoded_as_queries(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

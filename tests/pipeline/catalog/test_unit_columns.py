@@ -61,12 +61,13 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
         ],
         {},
     ).config
-    unit = make_plan(config).units[0]
-    read = rows_of(unit, config.catalog, config, duplicates_of(unit))
-    fingerprinted = read_fingerprinted(unit, config, str(folder))
+    embedding = config.settings.embedding
+    unit = make_plan(embedding, config.gates).units[0]
+    read = rows_of(unit, config.catalog, config.shards, duplicates_of(unit))
+    fingerprinted = read_fingerprinted(unit, embedding, str(folder))
     pool = ThreadPoolExecutor(1)
     known: dict[str, Any] = {
-        "config": config, "settings": config.catalog, "root": str(folder), "limits": LIMITS, "pool": pool,
+        "embedding": embedding, "settings": config.catalog, "root": str(folder), "limits": LIMITS, "pool": pool,
         "text_dim": DIM, "image_dim": DIM, "fusion": Concat(type="concat").load(DIM, DIM), "with_states": False,
         "states": None, "read": read, "fingerprinted": fingerprinted,
     }  # fmt: skip

@@ -79,7 +79,7 @@ def test_words_mean_what_they_say(number: int, unit: str, case: Any) -> None:
 def test_words_change_no_fingerprint() -> None:
     """A limit of photos decides what is encoded: written otherwise it is the same limit."""
     identities = {
-        encoding_identity(load_config(None, [*NEEDED, f"catalog.max_photo_bytes={text}"], {}).config)
+        encoding_identity(load_config(None, [*NEEDED, f"catalog.max_photo_bytes={text}"], {}).config.settings.embedding)
         for text in ("20000000", "20MB", "0.02GB")
     }
     assert len(identities) == 1

@@ -212,7 +212,7 @@ def test_everything_that_decides_a_vector_is_in_the_encoding(tmp_path: Path) -> 
     """Encoders, fusion, kept towers and photo limits change it; how the machine is used does not."""
 
     def identity(*more: str) -> str:
-        return encoding_identity(config_for(tmp_path, tmp_path / "store", *more))
+        return encoding_identity(config_for(tmp_path, tmp_path / "store", *more).settings.embedding)
 
     changes = [
         "encoders.text.dim=64", "encoders.image.dim=64", "fusion.text_weight=0.4", "shards.towers=false",

@@ -19,11 +19,14 @@ from apache_beam.runners.portability.fn_api_runner import translations
 
 import lookup
 from foundation.errors import InputError, IntegrityError, VitrineError
+from pipeline.config.encoding import encoding_identity
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
 from pipeline.embed.element import Row, Standing, UnitKey, UnitRows, UnitRowsConverter
 from pipeline.embed.stage import Embed
+from pipeline.embed.transforms import EmbedJob
 from pipeline.engine import failures, runners
+from pipeline.plan.forecast import unbounded
 from pipeline.plan.units import Unit, make_plan
 from tests.support.command import config_for, run
 from tests.support.stores import manifest_of, products
@@ -67,6 +70,12 @@ def text_config(catalog: Path, store: Path, *more: str) -> Config:
     return load_config(None, [f"catalog.path={catalog}", f"store.path={store}", *fixed, *more], {}).config
 
 
+def job_of(config: Config, run: str, root: Path) -> EmbedJob:
+    """What the steps of the embed stage are told in a run by `config`."""
+    embedding = config.settings.embedding
+    return EmbedJob(embedding, encoding_identity(embedding), config.store.path, str(root), run, 2)
+
+
 def fused_stages(transform: beam.PTransform) -> list[list[str]]:
     """The stages that Beam's own translations make of a pipeline: of each, the names of its transforms."""
     pipeline = beam.Pipeline()
@@ -82,8 +91,8 @@ def fused_stages(transform: beam.PTransform) -> list[list[str]]:
 def test_embedding_is_one_fused_stage_that_only_units_reach(demo: Path, tmp_path: Path) -> None:
     """From ReadUnit to FuseAndWrite nothing is shuffled, and what is shuffled before it is a Unit."""
     config = config_for(demo, tmp_path / "store")
-    units = make_plan(config).units
-    stages = fused_stages(Embed(config, "run", str(demo), units))
+    units = make_plan(config.settings.embedding, config.gates).units
+    stages = fused_stages(Embed(job_of(config, "run", demo), units))
     steps = ["ReadUnit", "EncodeTexts", "EncodePhotos", "FuseAndWrite"]
     holding = [stage for stage in stages if any(step in stage for step in steps)]
     assert len(holding) == 1
@@ -92,7 +101,7 @@ def test_embedding_is_one_fused_stage_that_only_units_reach(demo: Path, tmp_path
     pipeline = beam.Pipeline()
     spread = pipeline | beam.Create(units).with_output_types(Unit) | beam.Reshuffle()
     assert spread.element_type is Unit
-    graph = Embed(config, "run", str(demo), units).expand(beam.Pipeline())
+    graph = Embed(job_of(config, "run", demo), units).expand(beam.Pipeline())
     assert graph.producer.inputs[0].producer.inputs[0].producer.inputs[0].producer.inputs[0].element_type is Unit
 
 
@@ -183,14 +192,14 @@ def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference
     from lookup.store.store import Store
 
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
-    start = threading.Barrier(2)
+    job, start = job_of(config, "twice", demo), threading.Barrier(2)
 
     def work(unit: Unit) -> list[transforms.Done]:
         do_fns: list[Any] = [
-            transforms.ReadUnit(config, str(demo)),
-            transforms.EncodeTexts(config),
-            transforms.EncodePhotos(config, str(demo)),
-            transforms.FuseAndWrite(config, "twice"),
+            transforms.ReadUnit(job),
+            transforms.EncodeTexts(job),
+            transforms.EncodePhotos(job),
+            transforms.FuseAndWrite(job),
         ]
         for one in do_fns:
             one.setup()
@@ -201,7 +210,7 @@ def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference
         do_fns[2].teardown()
         return list(do_fns[3].process_batch(batch))
 
-    units = make_plan(config).units
+    units = make_plan(config.settings.embedding, config.gates).units
     with ThreadPoolExecutor(2) as pool:
         for unit in units:
             first, second = pool.map(work, [unit, unit])
@@ -220,9 +229,9 @@ def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, t
     from pipeline.embed.stage import embed
 
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
-    plan = make_plan(config)
-    runners.run_pipeline((), 2, lambda p: p | Embed(config, "r1", str(demo), [*plan.units, *plan.units]))
-    result = embed(store, config, plan, "r2", (), None)
+    plan = make_plan(config.settings.embedding, config.gates)
+    runners.run_pipeline((), 2, lambda p: p | Embed(job_of(config, "r1", demo), [*plan.units, *plan.units]))
+    result = embed(store, config.settings.embedding, plan, unbounded("r2", config.settings))
     assert [shard.record.name for shard in result.shards] == [s.record.name for s in manifest_of(reference).shards]
     assert run(config).rows_embedded == 120
     assert products(tmp_path / "store") == products(reference)

@@ -29,6 +29,11 @@ PLAIN = (
 )  # fmt: skip
 
 
+def planned(config: Config, category: str | None = None) -> Plan:
+    """The plan of a run by `config`."""
+    return make_plan(config.settings.embedding, config.gates, category)
+
+
 def config(path: Path, *more: str) -> Config:
     """Titles only, from this path."""
     given = [f"catalog.path={path}", f"store.path={path}-store", *PLAIN, *more]
@@ -101,10 +106,10 @@ def test_duplicates_are_those_of_a_plain_set(
     chosen = config(folder, f"shards.unit_rows={unit}")
     if not seen:
         with pytest.raises(InputError, match="an id for each product" if ids else "at least one row"):
-            make_plan(chosen)
+            planned(chosen)
         return
     with pieces_of(piece):
-        plan = make_plan(chosen)
+        plan = planned(chosen)
         assert plan.rows == len(ids)
         assert plan.duplicates == want.count("duplicate_id")
         assert max(unit.rows for unit in plan.units) <= piece
@@ -157,26 +162,26 @@ def test_units_take_row_groups_up_to_their_limits(tmp_path: Path) -> None:
     write_catalog(tmp_path / "b.parquet", rows([f"b{n}" for n in range(30)]), row_group_rows=30)
 
     def units(*more: str) -> list[tuple[str, int, int, int]]:
-        plan = make_plan(config(tmp_path, *more))
+        plan = planned(config(tmp_path, *more))
         assert [unit.number for unit in plan.units] == list(range(len(plan.units)))
         return [(Path(u.path).name[0], u.first_group, u.end_group, u.rows) for u in plan.units]
 
     assert units("shards.unit_rows=25") == [("a", 0, 2, 20), ("a", 2, 4, 20), ("a", 4, 5, 10), ("b", 0, 1, 30)]
     assert units() == [("a", 0, 5, 50), ("b", 0, 1, 30)]
-    one = make_plan(config(tmp_path, "shards.unit_rows=1")).units
+    one = planned(config(tmp_path, "shards.unit_rows=1")).units
     assert [unit.end_group - unit.first_group for unit in one] == [1] * 6
     limit = max(unit.size for unit in one)
     assert len(units(f"shards.max_unit_bytes={limit}")) > 2
-    assert all(unit.size <= limit for unit in make_plan(config(tmp_path, f"shards.max_unit_bytes={limit}")).units)
+    assert all(unit.size <= limit for unit in planned(config(tmp_path, f"shards.max_unit_bytes={limit}")).units)
 
 
 def test_a_row_group_over_the_limit_is_refused(tmp_path: Path) -> None:
     """A row group that no worker can hold is named with its bytes and two ways out; unused columns do not count."""
     table = rows(["a", "b"], titles=["tea" * 1000, "jam" * 1000]).append_column("unused", pa.array(["x" * 10**6, "y"]))
     path = write_catalog(tmp_path / "a.parquet", table)
-    make_plan(config(path, "shards.max_unit_bytes=20000"))
+    planned(config(path, "shards.max_unit_bytes=20000"))
     with pytest.raises(InputError) as caught:
-        make_plan(config(path, "shards.max_unit_bytes=5000"))
+        planned(config(path, "shards.max_unit_bytes=5000"))
     for said in ("at most 5,000 bytes", "a.parquet: row group 0 has", "row_group_size", "shards.max_unit_bytes"):
         assert said in str(caught.value)
 
@@ -188,7 +193,7 @@ def test_a_large_row_group_is_cut_into_pieces(tmp_path: Path) -> None:
     )
     chosen = config(path)
     with pieces_of(8):
-        units, made = fused_units(chosen), make_plan(chosen)
+        units, made = fused_units(chosen), planned(chosen)
         tea = fused_units(chosen, "y")
     assert [(u.first_group, u.end_group, u.first_row, u.rows) for u, _ in units] == [
         (0, 1, 0, 8),
@@ -201,7 +206,7 @@ def test_a_large_row_group_is_cut_into_pieces(tmp_path: Path) -> None:
     for unit, table in (*units, *tea):
         for row in table.to_pylist():
             assert row["id"] == str((20 * unit.first_group + row["row"]) % 23)
-    assert made.key != make_plan(chosen).key
+    assert made.key != planned(chosen).key
 
 
 def test_pieces_count_by_their_own_bytes(tmp_path: Path) -> None:
@@ -210,7 +215,7 @@ def test_pieces_count_by_their_own_bytes(tmp_path: Path) -> None:
     path = write_catalog(tmp_path / "a.parquet", rows([str(n) for n in range(100)], titles=titles))
     chosen = config(path, "shards.max_unit_bytes=20000")
     with pytest.raises(InputError, match="row group 0 has"):
-        make_plan(chosen)
+        planned(chosen)
     with pieces_of(10):
         assert [unit.rows for unit, _ in fused_units(chosen)] == [10] * 10
 
@@ -220,17 +225,17 @@ def test_an_empty_file_beside_a_full_one(tmp_path: Path) -> None:
     write_catalog(tmp_path / "a.parquet", rows([]))
     write_catalog(tmp_path / "b.parquet", rows(["x", "y"], ["Tea", "Tea"]))
     write_catalog(tmp_path / "c.parquet", rows([]))
-    plan = make_plan(config(tmp_path))
+    plan = planned(config(tmp_path))
     assert (plan.rows, plan.partitions, len(plan.units)) == (2, {"Tea": 2}, 1)
     with pytest.raises(InputError, match="at least one row"):
-        make_plan(config(tmp_path / "a.parquet"))
+        planned(config(tmp_path / "a.parquet"))
 
 
 def test_files_of_different_encodings_are_one_catalog(tmp_path: Path) -> None:
     """int64 ids of one file repeat the string ids of another."""
     write_catalog(tmp_path / "a.parquet", rows([1, 2, 3]))
     write_catalog(tmp_path / "b.parquet", rows(["2", "x", "3"]))
-    assert found_duplicates(make_plan(config(tmp_path))) == {"b.parquet/0": [0, 2]}
+    assert found_duplicates(planned(config(tmp_path))) == {"b.parquet/0": [0, 2]}
 
 
 def test_a_category_is_a_part_of_the_same_units(tmp_path: Path) -> None:
@@ -240,7 +245,7 @@ def test_a_category_is_a_part_of_the_same_units(tmp_path: Path) -> None:
         tmp_path / "a.parquet", rows(["a", "b", "c", "b", "d", "e", "a"], categories), row_group_rows=2
     )
     chosen = config(path, "shards.unit_rows=2")
-    plan = make_plan(chosen, "Tea")
+    plan = planned(chosen, "Tea")
     assert plan.partitions == {"Jam": 3, "Tea": 3, "_none": 1}
     assert [(unit.first_group, unit.rows, unit.category) for unit in plan.units] == [
         (0, 1, "Tea"),
@@ -261,37 +266,37 @@ def test_a_category_is_a_part_of_the_same_units(tmp_path: Path) -> None:
     assert read == {key: row for key, row in every.items() if row["partition"] == "Tea"}
     assert [row["id"] for _, table in fused_units(chosen, "_none") for row in table.to_pylist()] == ["c"]
     with pytest.raises(InputError, match=r"'Tea'.*\ncame: 'tee'\nto do: correct --category"):
-        make_plan(chosen, "tee")
+        planned(chosen, "tee")
 
 
 def test_too_many_partitions_are_taken_for_a_mistake(tmp_path: Path) -> None:
     """257 categories are refused with advice, 256 are not, and fewer levels help."""
     categories = [f"All > {n}" for n in range(257)]
     path = write_catalog(tmp_path / "a.parquet", rows([str(n) for n in range(257)], categories))
-    assert make_plan(config(path)).partitions == {"All": 257}
+    assert planned(config(path)).partitions == {"All": 257}
     with pytest.raises(
         InputError, match=r"at most 256 partitions\ncame: 257 or more in .*product_type.*\nto do: .*partition_levels"
     ):
-        make_plan(config(path, "catalog.partition_levels=2"))
+        planned(config(path, "catalog.partition_levels=2"))
     write_catalog(path, rows([str(n) for n in range(256)], categories[:256]))
-    assert len(make_plan(config(path, "catalog.partition_levels=2")).partitions) == 256
+    assert len(planned(config(path, "catalog.partition_levels=2")).partitions) == 256
 
 
 def test_the_key_names_what_a_run_would_do(tmp_path: Path) -> None:
     """Equal for the same run; other for another category, config or unit size, and for a catalog that was touched."""
     path = write_catalog(tmp_path / "a.parquet", rows(["a", "b"], ["x", "y"]), row_group_rows=1)
     changes = ("encoders.text.dim=32", "shards.unit_rows=1", "catalog.max_text_chars=5")
-    keys = [make_plan(config(path)).key, make_plan(config(path), "x").key]
-    keys += [make_plan(config(path, change)).key for change in changes]
-    assert make_plan(config(path, "run.workers=1", "gates.min_recall=0.5")).key == keys[0]
+    keys = [planned(config(path)).key, planned(config(path), "x").key]
+    keys += [planned(config(path, change)).key for change in changes]
+    assert planned(config(path, "run.workers=1", "gates.min_recall=0.5")).key == keys[0]
     path.touch()
-    assert len({*keys, make_plan(config(path)).key}) == 6
+    assert len({*keys, planned(config(path)).key}) == 6
 
 
 def test_the_plan_is_kept_as_json(tmp_path: Path) -> None:
     """What a run's folder keeps has the units, with duplicates as a count, and the totals."""
     path = write_catalog(tmp_path / "a.parquet", rows(["a", "a", "b"]))
-    kept = json.loads(make_plan(config(path)).to_bytes())
+    kept = json.loads(planned(config(path)).to_bytes())
     assert (kept["rows"], kept["duplicates"], kept["partitions"]) == (3, 1, {"_none": 3})
     assert [(unit["rows"], unit["duplicates"], unit["path"]) for unit in kept["units"]] == [(3, 1, str(path))]
 
@@ -300,7 +305,7 @@ def test_a_folder_of_photos_that_is_not_there_is_found_by_the_plan(demo: Path, t
     """A wrong catalog.image_root is told before any work, by its key and value, not row by row."""
     config = config_for(demo, tmp_path / "store", f"catalog.image_root={tmp_path / 'absent'}")
     with pytest.raises(InputError, match=r"catalog\.image_root=.*absent, which is none"):
-        make_plan(config)
+        planned(config)
 
 
 SUMS = ["{type: sum}", "{type: weighted_sum}", "{type: single, shared: true}"]
@@ -311,7 +316,7 @@ def test_towers_that_cannot_be_added_are_found_by_the_plan(demo: Path, tmp_path:
     """A fusion that adds towers refuses unequal lengths, and one tower alone, before any work."""
     unequal = config_for(demo, tmp_path, f"fusion={fusion}", "encoders.text.dim=64")
     with pytest.raises(InputError, match=r"equal length, to add them\ncame: text 64, photo \d+"):
-        make_plan(unequal)
+        planned(unequal)
     with pytest.raises(InputError, match=r"encoders\.image"):
         config_for(demo, tmp_path, f"fusion={fusion}", "encoders.image=null")
 
@@ -319,4 +324,4 @@ def test_towers_that_cannot_be_added_are_found_by_the_plan(demo: Path, tmp_path:
 def test_a_single_tower_may_stand_beside_a_longer_one(demo: Path, tmp_path: Path) -> None:
     """Where nothing is added, lengths need not agree."""
     single = config_for(demo, tmp_path, "fusion={type: single}", "encoders.text.dim=64")
-    assert make_plan(single).rows == 120
+    assert planned(single).rows == 120
