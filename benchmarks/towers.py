@@ -3,7 +3,7 @@
     python benchmarks/towers.py [--photos 192] [--texts 2000] [--threads 2]
 
 Real architectures with random weights, through the encoders that runs use, in a thread as Beam's workers are: each line
-is a process of its own, which is told to keep memory (`engine.allocator.keep_memory`) before torch is imported, or
+is a process of its own, which is told to keep memory (`foundation.allocator.keep_memory`) before torch is imported, or
 not. User and system seconds are those of the encoding alone; the peak is the process's. `benchmarks/encode.py` has this
 table too.
 """
@@ -80,7 +80,7 @@ def made(scratch: Path, architecture: str) -> Path:
 
 def child(folder: str, architecture: str, n: int, threads: int, kept: bool, last: bool, at_once: int) -> None:
     """One measurement, printed as JSON."""
-    from pipeline.engine.allocator import keep_memory, share_heaps
+    from foundation.allocator import keep_memory, share_heaps
 
     (keep_memory if kept else share_heaps)()
     import torch

@@ -8,10 +8,11 @@ are looked at, not the class alone.
 from __future__ import annotations
 
 import errno
+import os
 import re
 from dataclasses import dataclass
 
-from foundation.errors import VitrineError
+from foundation.errors import InputError, VitrineError
 from foundation.extras import absent
 
 _GO_ON = "start again: a run goes on where it stopped"
@@ -156,3 +157,12 @@ def _said(err: BaseException) -> str:
 def _pool(err: BaseException) -> VitrineError | None:
     """A pool of processes that lost one."""
     return _fault(_said(err), _said(err)) if type(err).__name__ == "BrokenProcessPool" else None
+
+
+def too_long(err: OSError) -> InputError:
+    """The error for a path that no file system takes."""
+    return InputError(
+        "a path of at most 4,095 bytes, each name in it of at most 255",
+        f"{os.strerror(errno.ENAMETOOLONG)}: {err.filename}",
+        "give a shorter path, then start again",
+    )

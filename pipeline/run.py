@@ -19,34 +19,33 @@ from pathlib import Path
 from types import TracebackType
 from typing import Literal, Self
 
+from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
+from lookup.store.index_record import describe_training
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
+from pipeline.config.published import adopted, to_measure
 from pipeline.config.sections import RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.shard_files import note_key
 from pipeline.embed.stage import embed
-from pipeline.embed.stand_ins import adopted, measured, refuse_anew, to_measure
-from pipeline.engine.allocator import give_back, prepare_memory
+from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.engine.execution import Execution
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
-from pipeline.files.discover import find_files
-from pipeline.files.pinned import another_catalog, refuse_other_files
 from pipeline.plan.forecast import bounded, unbounded
-from pipeline.plan.units import Plan, make_plan
+from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared
 from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
-from pipeline.report.index_page import describe_training
 from pipeline.report.notices import Notice
 from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
 
@@ -206,18 +205,9 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
         _refuse(state, f"{store.root}/runs/{state.run}/report.html")
     with steps.step("publish"):
-        _refuse_another_catalog(plan, embedding.catalog.path)
+        refuse_another_catalog(plan, embedding.catalog.path)
         refuse_other_models(embedding, plan.encoding)
         _publish(store, state, state.manifest, request.no_parent)
-
-
-def _refuse_another_catalog(plan: Plan, path: str) -> None:
-    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
-    try:
-        now = find_files(path).files
-    except InputError as err:
-        raise another_catalog(f"the files under {path}", err.came) from err
-    refuse_other_files(plan.files, now)
 
 
 def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:

@@ -128,3 +128,11 @@ class IndexRecord(NamedRecord):
 def made_of(segments: Sequence[str]) -> str:
     """64 hex digits of the digests of segments, in order: what an index was made of."""
     return identity_of({"segments": list(segments)})
+
+
+def describe_training(index: IndexRecord) -> str:
+    """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
+    training = index.training
+    if training is None or training.reason in ("", UNDECIDED):
+        return ""
+    return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"

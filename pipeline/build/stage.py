@@ -15,6 +15,7 @@ from apache_beam.options.pipeline_options import DirectOptions
 
 from foundation.errors import VitrineError
 from index_builders.rows.vectors_file import part_count
+from lookup.store.index_record import describe_training
 from lookup.store.manifest import Manifest, PartitionEntry, ShardEntry
 from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import Located, index_record, index_stands, write_task
@@ -26,7 +27,6 @@ from pipeline.config.sections import Indexing
 from pipeline.engine.execution import Execution
 from pipeline.engine.progress import watched
 from pipeline.engine.runners import run_pipeline
-from pipeline.report.index_page import describe_training
 
 _log = logging.getLogger(__name__)
 

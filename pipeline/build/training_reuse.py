@@ -18,8 +18,8 @@ from lookup.store.store import Store
 from pipeline.build.index_files import Located, reusable_index
 from pipeline.build.offers import Offer
 from pipeline.build.tower_queries import tower_queries_identity
+from pipeline.config.published import same_models
 from pipeline.config.sections import Indexing
-from pipeline.plan.models import same_models
 
 
 @dataclass(frozen=True)

@@ -10,6 +10,7 @@ import apache_beam as beam
 from apache_beam import coders
 from apache_beam.pvalue import TaggedOutput
 
+from foundation.allocator import give_back
 from foundation.liveness import attach, computing
 from index_builders.fill.threads import fair_share, threads
 from lookup.store.index_record import IndexRecord
@@ -17,7 +18,6 @@ from lookup.store.store import Store
 from pipeline.build.part_files import Filled, Part, Task, filled_part, merged, started, task_of
 from pipeline.build.tower_queries import tower_queries
 from pipeline.config.sections import Indexing
-from pipeline.engine.allocator import give_back
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 

@@ -97,7 +97,7 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     Memory, disk and time are of a run that can use nothing of an earlier one.
     """
     from pipeline.commands import console
-    from pipeline.embed.stand_ins import as_published, to_measure
+    from pipeline.config.published import as_published, to_measure
     from pipeline.plan.history import encode_seconds
     from pipeline.preflight.check import preflight
     from pipeline.preflight.parent import names_before, refuse_unlike

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from pipeline.report.printing import document, echo, printable, table
+from pipeline.engine.printing import document, echo, printable, table
 
 if TYPE_CHECKING:
     from encoders.training.fusion_trainer import TrainedFusion

@@ -72,7 +72,7 @@ class Commands(click.Group):
 
 
 def _end(err: VitrineError, as_json: bool) -> NoReturn:
-    from pipeline.report import printing
+    from pipeline.engine import printing
 
     printing.error(err, as_json)
     sys.exit(err.exit_code)

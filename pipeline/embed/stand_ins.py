@@ -18,16 +18,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
-from encoders.fusion.base import fusion_spec
 from encoders.fusion.missing import FEWEST, Missing, Sample, measured_missing
 from encoders.training.fusion_lessons import asked_of
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
-from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.catalog.unit_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
-from pipeline.config.sections import Embedding, RunSettings
+from pipeline.config.sections import Embedding
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
@@ -78,31 +76,6 @@ def _asked(product: str, texts: tuple[str, ...], number: int) -> str | None:
     if not texts or not texts[0].split():
         return None
     return asked_of(product, texts[:1], 1, _DROPPED[number % len(_DROPPED)], 0)[0]
-
-
-def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:
-    """`embedding` with what the parent has measured, where towers and fusion are the same; else as it is."""
-    if parent is None or embedding.fusion.measure_weight is None:
-        return embedding
-    encoders = embedding.encoders
-    towers = (encoders.text, parent.text), (encoders.image, parent.image)
-    same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
-    fields = {**embedding.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
-    if not same or fields["missing"] is None or fields != parent.fusion:
-        return embedding
-    return replace(embedding, fusion=fusion_spec(fields))
-
-
-def as_published(settings: RunSettings) -> RunSettings:
-    """`settings` with what the store publishes `adopted`."""
-    store = Store.at(settings.store)
-    current = store.current()
-    return settings.embedded_by(adopted(settings.embedding, store.manifest(current) if current else None))
-
-
-def to_measure(embedding: Embedding) -> bool:
-    """Whether a run of `embedding`, as it is, measures first."""
-    return embedding.fusion.measure_weight is not None
 
 
 def measured(

@@ -17,6 +17,7 @@ from apache_beam.metrics import Metrics
 
 from encoders.base import load_image, load_text
 from encoders.photos.decoder_process import dismiss
+from foundation.allocator import keep_memory
 from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
@@ -31,7 +32,6 @@ from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import mark_unit, write_unit
 from pipeline.embed.states import StatesPath, embed_and_fuse
 from pipeline.embed.tries import add_photo_states, standing, state_of
-from pipeline.engine.allocator import keep_memory
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit

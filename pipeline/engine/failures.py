@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import errno
-import os
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 
 from foundation import errors
-from foundation.errors import InputError, VitrineError
-from foundation.machine import machine_fault, machine_fault_in
+from foundation.errors import VitrineError
+from foundation.machine import machine_fault, machine_fault_in, too_long
 
 _THREE_PARTS = re.compile(r"(\w+Error): expected: (.*?)\ncame: (.*?)\nto do: ([^\n]*)", re.DOTALL)
 _PATH = {errno.ENOENT, errno.EACCES, errno.EPERM, errno.ENOTDIR, errno.EISDIR, errno.EEXIST}
@@ -66,15 +65,6 @@ def explained(err: VitrineError | OSError) -> VitrineError:
         "the disk to take and give what is asked of it",
         str(err),
         "free or mend the disk, then start again; a run goes on where it stopped",
-    )
-
-
-def too_long(err: OSError) -> InputError:
-    """The error for a path that no file system takes."""
-    return InputError(
-        "a path of at most 4,095 bytes, each name in it of at most 255",
-        f"{os.strerror(errno.ENAMETOOLONG)}: {err.filename}",
-        "give a shorter path, then start again",
     )
 
 

@@ -26,10 +26,10 @@ from apache_beam.runners.runner import PipelineRunner, PipelineState
 from apache_beam.runners.worker import sdk_worker
 from apache_beam.utils import thread_pool_executor
 
+from foundation.allocator import give_back
 from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
 from pipeline.engine import failures
-from pipeline.engine.allocator import give_back
 from pipeline.engine.watchdog import died
 
 _LOCAL = (None, "local")

@@ -27,7 +27,7 @@ from types import FrameType
 from foundation import liveness, streams
 from foundation.errors import VitrineError
 from foundation.machine import machine_fault, machine_fault_in
-from pipeline.report import printing
+from pipeline.engine import printing
 
 _SIGNAL = signal.SIGUSR2  # by which the main thread is woken from whatever it waits for
 _LOOK = 5.0  # seconds between two looks, at most

@@ -19,10 +19,10 @@ import numpy as np
 
 from encoders.names import SEPARATOR
 from foundation import ranking_metrics as metrics
+from foundation.allocator import keep_memory
 from foundation.errors import InputError
 from foundation.ranking_metrics import Figures
 from lookup.search import Reader
-from pipeline.engine.allocator import keep_memory
 from pipeline.evaluate.exact_search import Numbers, parts_of
 from pipeline.evaluate.judgments import AnswerableQuery, Counts, answerable, category_of, read_judged_queries
 from pipeline.evaluate.rankings import EXACT, INDEX, PHOTO, TEXT, rankings

@@ -31,7 +31,7 @@ from pipeline.config.encoding import encoding_identity, towers
 from pipeline.config.sections import Embedding, GatesConfig, ShardsConfig
 from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
-from pipeline.files.pinned import all_unchanged
+from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.plan.folders import path_notices
 from pipeline.report.notices import Notice, notice
 
@@ -135,6 +135,15 @@ def make_plan(
     kinds = named(carried)
     told = tuple(notices)
     return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, kinds, category, told, found.files)
+
+
+def refuse_another_catalog(plan: Plan, path: str) -> None:
+    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
+    try:
+        now = find_files(path).files
+    except InputError as err:
+        raise another_catalog(f"the files under {path}", err.came) from err
+    refuse_other_files(plan.files, now)
 
 
 @dataclass

@@ -12,8 +12,8 @@ from pathlib import Path
 from encoders.base import EncoderSpec
 from encoders.models.folders import located, open_model, refuse_damaged_settings
 from foundation.errors import InputError
+from foundation.machine import too_long
 from pipeline.config.sections import EncodersConfig
-from pipeline.engine.failures import too_long
 from pipeline.plan.forecast import Forecast
 from pipeline.preflight.address_space import refuse_few_addresses
 from pipeline.preflight.findings import Finding, Purpose

@@ -18,8 +18,8 @@ from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, Partitio
 from lookup.store.store import Store
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
+from pipeline.config.published import compared_models, encoder_entry
 from pipeline.config.sections import Embedding, Indexing
-from pipeline.plan.models import compared_models, encoder_entry
 from pipeline.plan.units import Plan
 
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these

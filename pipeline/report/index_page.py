@@ -100,14 +100,6 @@ def missing_table(manifest: Manifest) -> Table:
     return ["queries by", "asked", "lack the other", "share of hits", "by the tower alone"], rows
 
 
-def describe_training(index: IndexRecord) -> str:
-    """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
-    training = index.training
-    if training is None or training.reason in ("", UNDECIDED):
-        return ""
-    return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"
-
-
 def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
     """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
     html = render(

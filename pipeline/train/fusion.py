@@ -21,6 +21,7 @@ from encoders.fusion.learned.network import learned_of
 from encoders.photos.decode import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
+from foundation.allocator import keep_memory
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
@@ -47,7 +48,6 @@ from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_phot
 from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.states import CHUNK, chunks
 from pipeline.embed.vectors import vectors_of
-from pipeline.engine.allocator import keep_memory
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of

@@ -21,6 +21,7 @@ from encoders.photos.foreign import naming
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
 from encoders.training.trainer import Trained, TrainSettings, train
+from foundation.allocator import keep_memory
 from foundation.arrays import Photo
 from foundation.errors import InputError
 from foundation.liveness import beat
@@ -28,7 +29,6 @@ from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.unit_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig, Embedding, RunSettings
-from pipeline.engine.allocator import keep_memory
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of

@@ -69,7 +69,7 @@ from index_builders.base import builder_spec
 from index_builders.fill.fill import filled
 from index_builders.rows.training_set import TrainingSet
 from foundation.metric import Metric
-from pipeline.engine.allocator import give_back
+from foundation.allocator import give_back
 
 def held(what):
     return next(int(line.split()[1]) for line in open("/proc/self/status") if line.startswith(what)) / 1000

@@ -10,14 +10,14 @@ from typing import Any
 
 import pytest
 
-from pipeline.engine import allocator
+from foundation import allocator
 from tests.support.command import overrides, vitrine
 
 BUILTIN = tuple(f"encoders.{side}={{type: dual, model: builtin}}" for side in ("text", "image"))
 
 FAULTS = """
 import json, resource, threading
-from pipeline.engine.allocator import give_back, keep_memory, prepare_memory
+from foundation.allocator import give_back, keep_memory, prepare_memory
 
 def layers():
     for _ in range(20):  # activations of 40 MB, freed and taken again, in a worker's thread

@@ -1,16 +1,21 @@
-"""Whether the encoders and the fusion of a config are those of a published snapshot, and what differs."""
+"""How a config stands to a published snapshot: whether encoders and fusion are the same, what differs, and what the
+snapshot has measured that a run goes on with.
+"""
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 from encoders.base import EncoderSpec
+from encoders.fusion.base import fusion_spec
 from lookup.identities import describe_differing
 from lookup.store.manifest import (
     EncoderEntry,
     Manifest,
 )
-from pipeline.config.sections import Embedding
+from lookup.store.store import Store
+from pipeline.config.sections import Embedding, RunSettings
 
 
 def compared_models(embedding: Embedding, parent: Manifest) -> dict[str, tuple[Any, Any]]:
@@ -64,3 +69,28 @@ def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
 def same_models(embedding: Embedding, parent: Manifest) -> bool:
     """Whether `embedding` embeds a product as the parent's were embedded."""
     return all(mine == theirs for mine, theirs in compared_models(embedding, parent).values())
+
+
+def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:
+    """`embedding` with what the parent has measured, where towers and fusion are the same; else as it is."""
+    if parent is None or embedding.fusion.measure_weight is None:
+        return embedding
+    encoders = embedding.encoders
+    towers = (encoders.text, parent.text), (encoders.image, parent.image)
+    same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
+    fields = {**embedding.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
+    if not same or fields["missing"] is None or fields != parent.fusion:
+        return embedding
+    return replace(embedding, fusion=fusion_spec(fields))
+
+
+def as_published(settings: RunSettings) -> RunSettings:
+    """`settings` with what the store publishes `adopted`."""
+    store = Store.at(settings.store)
+    current = store.current()
+    return settings.embedded_by(adopted(settings.embedding, store.manifest(current) if current else None))
+
+
+def to_measure(embedding: Embedding) -> bool:
+    """Whether a run of `embedding`, as it is, measures first."""
+    return embedding.fusion.measure_weight is not None
