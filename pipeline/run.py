@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import logging
 import secrets
-import sys
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -16,19 +15,17 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from types import TracebackType
-from typing import Literal, Self
+from typing import Literal
 
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
-from lookup.store.index_record import describe_training
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, to_measure
-from pipeline.config.sections import RunSettings
+from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.shard_files import note_key
 from pipeline.embed.stage import embed
@@ -38,7 +35,7 @@ from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
-from pipeline.plan.forecast import bounded, unbounded
+from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared
@@ -46,8 +43,17 @@ from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
-from pipeline.report.notices import Notice
-from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Steps, Warned, losses, write_report
+from pipeline.report.run_log import RunLog
+from pipeline.report.run_report import (
+    GateResult,
+    RunReport,
+    Steps,
+    Warned,
+    losses,
+    partition_rows,
+    unread_prices,
+    write_report,
+)
 
 _log = logging.getLogger(__name__)
 Status = Literal["published", "unchanged", "refused", "failed"]
@@ -108,7 +114,7 @@ def run(request: Request) -> RunReport:
         store.sweep()
         state = _State(_run_id(), datetime.now(UTC))
         execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
-        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, _RunLog(folder / "log.txt"):
+        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt"):
             log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
             try:
                 with translate_failures(), watchdog(execution.stall_minutes, store.backend.sign, log, give_up):
@@ -156,58 +162,71 @@ def _leave(folder: Path, report: RunReport) -> None:
 
 
 def _steps(request: Request, store: Store, state: _State, execution: Execution) -> None:
-    settings, steps = request.config.settings, state.steps
-    with steps.step("plan") as counts:
+    """From plan to snapshot: each step takes what the ones before it give, and `state` hears what a report tells."""
+    settings, step = request.config.settings, state.steps.step
+    with step("plan") as counts:
         state.parent_id = None if request.no_parent else store.current()
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
-        before = [entry.name for entry in state.parent.partitions] if state.parent else ()
-        checked = preflight(settings, category=request.category, before=before)
-        plan, state.warnings = checked.plan, checked.warnings
-        state.plan, execution, category = plan, bounded(execution, checked.forecast), plan.category
-        _refuse_types(settings.embedded_by(embedding), store, state, plan)
-        store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
-        note_key(store, state.run, plan.key)
+        plan, forecast = _plan(request, embedding, store, state)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
-        for line in (line for one in plan.notices for line in one.lines()):
-            _log.warning("%s", line)
+    execution, category = bounded(execution, forecast), plan.category
     if to_measure(embedding):
-        with steps.step("measure") as counts:
-            whole = (
-                plan if category is None else make_plan(settings.embedding, settings.gates)
-            )  # later runs keep it, of all categories
+        with step("measure") as counts:
+            # of all categories: later runs keep it
+            whole = plan if category is None else make_plan(settings.embedding, settings.gates)
             embedding, seen = measured(store, embedding, whole, plan.key, execution)
             counts.update(seen)
     refuse_other_models(settings.embedding, plan.encoding)  # what the plan saw, without what was measured
     plan = state.plan = replace(plan, encoding=encoding_identity(embedding))
-    indexing = settings.embedded_by(embedding).indexing
-    with steps.step("embed") as counts:
+    settings = settings.embedded_by(embedding)
+    with step("embed") as counts:
         embedded = embed(store, embedding, plan, execution)
-        state.units_reused = embedded.reused
-        counts.update(
-            units=len(plan.units), reused=embedded.reused, rows=sum(shard.record.rows_in for shard in embedded.shards)
-        )
+        state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
+        counts.update(units=len(plan.units), reused=embedded.reused, rows=rows)
     give_back()  # also where nothing was left to encode
     kept = state.parent if category is not None else None  # all of it but the category
-    shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
-    with steps.step("build") as counts:
-        built = build_indexes(store, indexing, embedded.shards, state.parent, execution)
+    with step("build") as counts:
+        built = build_indexes(store, settings.indexing, embedded.shards, state.parent, execution)
         partitions = merge_partitions(kept.partitions if kept else (), built.partitions, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
-    with steps.step("gate") as counts:
+    with step("gate") as counts:
+        shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
         types, asked = all_types(plan, kept), request.config.model_dump(mode="json")
-        manifest = assemble(indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
-        figures = missing_shares(store, manifest, state.parent, embedding, plan)
-        state.manifest = manifest.model_copy(update={"missing": figures})
-        stands_in = None not in towers(embedding) and embedding.fusion.stands_in
-        state.gates += check(Comparison(store, state.manifest, state.parent, _scope(state), settings.gates, stands_in))
+        manifest = assemble(settings.indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
+        state.manifest = manifest = _gate(settings, store, state, manifest, plan)
         counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
-        _refuse(state, f"{store.root}/runs/{state.run}/report.html")
-    with steps.step("publish"):
+        _refuse(store, state)
+    with step("publish"):
         refuse_another_catalog(plan, embedding.catalog.path)
         refuse_other_models(embedding, plan.encoding)
-        _publish(store, state, state.manifest, request.no_parent)
+        _publish(store, state, manifest, request.no_parent)
+
+
+def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -> tuple[Plan, Forecast | None]:
+    """The plan that nothing was found against, and what it takes; as it stands in the run's folder."""
+    settings = request.config.settings
+    before = [entry.name for entry in state.parent.partitions] if state.parent else ()
+    checked = preflight(settings, category=request.category, before=before)
+    plan = state.plan = checked.plan
+    state.warnings = checked.warnings
+    _refuse_types(settings.embedded_by(embedding), store, state, plan)
+    store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
+    note_key(store, state.run, plan.key)
+    for line in (line for one in plan.notices for line in one.lines()):
+        _log.warning("%s", line)
+    return plan, checked.forecast
+
+
+def _gate(settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan) -> Manifest:
+    """`manifest` with how products fare that lack a modality; and what the gates say of it."""
+    embedding = settings.embedding
+    figures = missing_shares(store, manifest, state.parent, embedding, plan)
+    manifest = manifest.model_copy(update={"missing": figures})
+    stands_in = None not in towers(embedding) and embedding.fusion.stands_in
+    state.gates += check(Comparison(store, manifest, state.parent, _scope(state), settings.gates, stands_in))
+    return manifest
 
 
 def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:
@@ -217,10 +236,11 @@ def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan
     if plan.category is not None:
         state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
     state.gates = compared(settings, plan, store, state.parent, plan.category)
-    _refuse(state, f"{store.root}/runs/{state.run}/report.html")
+    _refuse(store, state)
 
 
-def _refuse(state: _State, report: str) -> None:
+def _refuse(store: Store, state: _State) -> None:
+    report = f"{store.root}/runs/{state.run}/report.html"
     failed = [gate for gate in state.gates if not gate.passed]
     if failed:
         state.status = "refused"
@@ -280,76 +300,13 @@ def _report(request: Request, state: _State) -> RunReport:
         degraded=dict(sorted(degraded.items())),
         details=losses(manifest.details(scope)) if manifest else (),
         warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
-        partitions=tuple(_partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=(*(plan.notices if plan else ()), *(_unread(manifest, scope) if manifest else ())),
+        partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
+        notices=(*(plan.notices if plan else ()), *(unread_prices(manifest, scope) if manifest else ())),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
-
-
-def _unread(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
-    """What of declared prices could not be read, for each of them."""
-    for name, rows in sorted(manifest.unread(scope).items()):
-        told = (
-            f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is no price: filters take it for null"
-        )
-        yield Notice(what="prices_unread", count=rows, told=told)
-
-
-def _partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:
-    for partition in manifest.partitions:
-        index = partition.index
-        yield PartitionRow(
-            name=partition.name,
-            rows=partition.rows,
-            index_type=index.type,
-            parameters=index.parameters,
-            nprobe=index.nprobe,
-            refine_factor=index.refine_factor,
-            recall=index.recall,
-            k=index.k,
-            p50_ms=index.p50_ms,
-            p99_ms=index.p99_ms,
-            bytes=sum(file.bytes for file in index.files.values()),
-            build_seconds=index.build_seconds,
-            reused=partition.name in reused,
-            note=index.note,
-            training=describe_training(index) if partition.name not in reused else "",
-        )
 
 
 def _run_id() -> str:
     """Sorts by time, to the microsecond; the random end keeps two that start together apart."""
     now = datetime.now(UTC)
     return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"
-
-
-class _RunLog(logging.FileHandler):
-    """Keeps this process's log in a file too, while the body runs, and the traceback of what ended it."""
-
-    def __init__(self, path: Path) -> None:
-        super().__init__(path, encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        self.told = False
-
-    def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
-        """Say once that the disk does not take the log: by default each line would cost a traceback."""
-        if not self.told:
-            self.told = True
-            _log.warning("%s is not complete: %s", self.baseFilename, sys.exc_info()[1])
-
-    def __enter__(self) -> Self:
-        logging.getLogger().addHandler(self)
-        return self
-
-    def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
-        if kind is not None and err is not None:
-            # into the file only: to the user it is told by whoever called
-            self.handle(
-                logging.LogRecord(__name__, logging.ERROR, __file__, 0, "the run ended early", None, (kind, err, at))
-            )
-        logging.getLogger().removeHandler(self)
-        try:
-            self.close()
-        except OSError:  # what the disk did not take; see handleError
-            if err is None:
-                raise

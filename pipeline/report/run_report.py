@@ -20,7 +20,8 @@ from foundation.disk import replace_file
 from foundation.reasons import fix_of
 from lookup.page import duration, render
 from lookup.store.fields import Record
-from lookup.store.manifest import DetailCount
+from lookup.store.index_record import describe_training
+from lookup.store.manifest import DetailCount, Manifest
 from pipeline.report.notices import Notice, counted
 
 log = logging.getLogger(__name__)
@@ -275,3 +276,35 @@ def _size(n: int) -> str:
             return f"{size:.3g} {unit}"
         size /= 1000
     return f"{size:.3g} TB"
+
+
+def unread_prices(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
+    """What of declared prices could not be read, for each of them."""
+    for name, rows in sorted(manifest.unread(scope).items()):
+        told = (
+            f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is no price: filters take it for null"
+        )
+        yield Notice(what="prices_unread", count=rows, told=told)
+
+
+def partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:
+    """A row for each partition; `reused` are those whose index stood before."""
+    for partition in manifest.partitions:
+        index = partition.index
+        yield PartitionRow(
+            name=partition.name,
+            rows=partition.rows,
+            index_type=index.type,
+            parameters=index.parameters,
+            nprobe=index.nprobe,
+            refine_factor=index.refine_factor,
+            recall=index.recall,
+            k=index.k,
+            p50_ms=index.p50_ms,
+            p99_ms=index.p99_ms,
+            bytes=sum(file.bytes for file in index.files.values()),
+            build_seconds=index.build_seconds,
+            reused=partition.name in reused,
+            note=index.note,
+            training=describe_training(index) if partition.name not in reused else "",
+        )

@@ -158,7 +158,7 @@ def test_a_run_whose_notes_are_lost_exits_0(
     def full(*_: Any) -> None:
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(stages._RunLog, "close", full)
+    monkeypatch.setattr(stages.RunLog, "close", full)
     monkeypatch.setattr(stages, "write_report", full)
     done = vitrine(*run_words(commands.folder, tmp_path / "store"))
     assert done.exit_code == 0
