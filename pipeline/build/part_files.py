@@ -29,8 +29,16 @@ from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.index_record import IndexRecord
 from lookup.store.records import read_record, write_record
 from lookup.store.store import PARTS, Store
-from pipeline.build.index_files import commit, read_rows, read_task, reusable_index, write_index
-from pipeline.build.offers import Offer, earlier, training
+from pipeline.build.index_files import (
+    Offer,
+    commit,
+    earlier,
+    read_rows,
+    read_task,
+    reusable_index,
+    training,
+    write_index,
+)
 
 
 class _Learned(NamedRecord):
@@ -75,7 +83,7 @@ class Part(NamedTuple):
     end: int
 
 
-class Filled(NamedTuple):
+class PartFile(NamedTuple):
     """A part's file, and the seconds that it took."""
 
     part: int
@@ -111,7 +119,7 @@ def task_of(part: Part) -> Task:
     return Task(part.number, part.partition, part.name, part.path, part.round)
 
 
-def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
+def filled_part(store: Store, part: Part, settings: IndexSettings) -> PartFile:
     """Fill one part, its file in the store."""
     began, task = time.perf_counter(), task_of(part)
     learning, empty, _ = _learned(store, task)
@@ -121,11 +129,11 @@ def filled_part(store: Store, part: Part, settings: IndexSettings) -> Filled:
         path = folder / "part.faiss"
         fill((learning.spec, empty), segments, first, rows, settings, path)
         file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
-    return Filled(part.part, file.path, file.bytes, file.rows, file.blake3, time.perf_counter() - began)
+    return PartFile(part.part, file.path, file.bytes, file.rows, file.blake3, time.perf_counter() - began)
 
 
 def merged(
-    store: Store, task: Task, parts: Iterable[Filled], settings: IndexSettings, dim: int, embed: Embed | None
+    store: Store, task: Task, parts: Iterable[PartFile], settings: IndexSettings, dim: int, embed: Embed | None
 ) -> IndexRecord | None:
     """Make the index of a task of all its parts; None where it falls short and another round is needed.
 

@@ -19,7 +19,7 @@ from lookup.store.index_record import describe_training
 from lookup.store.manifest import Manifest, PartitionEntry, ShardEntry
 from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import Located, index_record, index_stands, write_task
-from pipeline.build.part_files import Filled, Task, needs_round
+from pipeline.build.part_files import PartFile, Task, needs_round
 from pipeline.build.training_reuse import Retraining
 from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, FillPart, MergeParts
 from pipeline.config.encoding import fusion_of
@@ -121,7 +121,7 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
         merged = (
             built[OF_LARGE]
             | "SpreadParts" >> beam.Reshuffle()
-            | "FillPart" >> beam.ParDo(FillPart(*given)).with_output_types(tuple[Task, Filled])
+            | "FillPart" >> beam.ParDo(FillPart(*given)).with_output_types(tuple[Task, PartFile])
             | "ByTask" >> beam.GroupByKey()
             | "MergeParts" >> beam.ParDo(MergeParts(*given))
         )

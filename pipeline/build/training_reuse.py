@@ -15,8 +15,7 @@ from index_builders.choose.training_reuse import offered_name, why_anew
 from lookup.store.index_record import UNDECIDED, IndexRecord
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
-from pipeline.build.index_files import Located, reusable_index
-from pipeline.build.offers import Offer
+from pipeline.build.index_files import Located, Offer, reusable_index
 from pipeline.build.tower_queries import tower_queries_identity
 from pipeline.config.published import same_models
 from pipeline.config.sections import Indexing

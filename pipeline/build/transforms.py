@@ -15,7 +15,7 @@ from foundation.liveness import attach, computing
 from index_builders.fill.threads import fair_share, threads
 from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
-from pipeline.build.part_files import Filled, Part, Task, filled_part, merged, started, task_of
+from pipeline.build.part_files import Part, PartFile, Task, filled_part, merged, started, task_of
 from pipeline.build.tower_queries import tower_queries
 from pipeline.config.sections import Indexing
 from pipeline.engine.elements import Done
@@ -23,7 +23,7 @@ from pipeline.engine.failures import translate_failures
 
 OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
 
-for element in (Task, Part, Filled):
+for element in (Task, Part, PartFile):
     coders.registry.register_coder(element, coders.RowCoder)
 
 
@@ -69,7 +69,7 @@ class BuildIndex(StoreDoFn):
 class FillPart(StoreDoFn):
     """Part -> its file in the store, and a reference to it. On one thread: other parts are filled beside it."""
 
-    def process(self, part: Part) -> Iterator[tuple[Task, Filled]]:
+    def process(self, part: Part) -> Iterator[tuple[Task, PartFile]]:
         """Fill one part."""
         with translate_failures(), computing(), threads(1):
             yield task_of(part), filled_part(self.store, part, self.job.indexing.index)
@@ -78,7 +78,7 @@ class FillPart(StoreDoFn):
 class MergeParts(StoreDoFn):
     """Task and its parts -> index in the store, and a reference to it; nothing where another round is needed."""
 
-    def process(self, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
+    def process(self, filled: tuple[Task, Iterable[PartFile]]) -> Iterator[Done]:
         """Merge, tune, check and measure one partition's index."""
         task, parts = filled
         with translate_failures(), computing(), threads(fair_share(self.at_once, self.job.most_threads)):

@@ -137,10 +137,10 @@ def row_bytes(values: pa.Array) -> Sizes:
         return sum((row_bytes(field) for field in values.flatten()), np.zeros(n, np.int64))
     if _any(_LISTS, kind):
         inner = np.concatenate([[0], np.cumsum(row_bytes(values.flatten()) + _ITEM_BYTES)])
-        ends = np.concatenate([[0], np.cumsum(_filled(pc.list_value_length(values)))])
+        ends = np.concatenate([[0], np.cumsum(_null_as_zero(pc.list_value_length(values)))])
         return np.asarray(inner[ends[1:]] - inner[ends[:-1]], np.int64)
     lengths = _lengths(values)
-    return np.full(n, max(1, kind.bit_width // 8), np.int64) if lengths is None else _filled(lengths)
+    return np.full(n, max(1, kind.bit_width // 8), np.int64) if lengths is None else _null_as_zero(lengths)
 
 
 def spelled_out(values: pa.Array) -> pa.Array:
@@ -295,7 +295,7 @@ def _lengths(values: pa.Array) -> pa.Array | None:
     return pc.binary_length(values) if _any((*_STRINGS[:-1], *_BYTES), kind) else None
 
 
-def _filled(lengths: pa.Array) -> Sizes:
+def _null_as_zero(lengths: pa.Array) -> Sizes:
     """Null as 0."""
     return np.asarray(pc.fill_null(lengths, 0).to_numpy(zero_copy_only=False), np.int64)
 

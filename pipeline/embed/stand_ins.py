@@ -68,10 +68,10 @@ def drawn(embedding: Embedding, plan: Plan, most: int) -> Iterator[Drawn]:
         rows: list[int] = np.sort(draw.choice(able, quota, replace=False)).tolist()
         picked = table.take(pa.array(rows, pa.int64()))
         names = picked.column(ID).to_pylist()
-        yield Drawn(picked, [_asked(name, texts[row], row) for name, row in zip(names, rows, strict=True)])
+        yield Drawn(picked, [_query_of(name, texts[row], row) for name, row in zip(names, rows, strict=True)])
 
 
-def _asked(product: str, texts: tuple[str, ...], number: int) -> str | None:
+def _query_of(product: str, texts: tuple[str, ...], number: int) -> str | None:
     """Words of the first text, mostly a title."""
     if not texts or not texts[0].split():
         return None

@@ -125,14 +125,14 @@ def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
         with open_file(path) as file:
             names = file_columns(file.schema_arrow, settings, path)
             table = _first_rows(file, path, group, sorted({*names.values()}), _ROWS // len(chosen))
-        places.append(Rows(path, group, _only(table, names, settings, categories, spellings), names))
+        places.append(Rows(path, group, _of_categories(table, names, settings, categories, spellings), names))
     return Sample(tuple(places), settings, plan.rows)
 
 
 # --- inside ---
 
 
-def _only(
+def _of_categories(
     table: pa.Table,
     names: dict[str, str],
     settings: CatalogConfig,

@@ -19,7 +19,7 @@ from index_builders.rows import vectors_file as kept
 from index_builders.settings import IndexSettings
 from lookup.store.store import Store
 from pipeline.build import transforms
-from pipeline.build.part_files import Filled, Part, Task
+from pipeline.build.part_files import Part, PartFile, Task
 from pipeline.engine.elements import Done
 from tests.support.command import run_titles, told, write_titles
 from tests.support.nights import WORDS, titles
@@ -164,10 +164,10 @@ def test_elements_of_other_types_will_do(catalog: Path, tmp_path: Path, monkeypa
     def begun(self: transforms.BuildIndex, task: Task) -> Iterator[Any]:
         yield from begin(self, foreign(task))
 
-    def filled(self: transforms.FillPart, part: Part) -> Iterator[tuple[Task, Filled]]:
+    def filled(self: transforms.FillPart, part: Part) -> Iterator[tuple[Task, PartFile]]:
         yield from fill_one(self, foreign(part))
 
-    def merged(self: transforms.MergeParts, filled: tuple[Task, Iterable[Filled]]) -> Iterator[Done]:
+    def merged(self: transforms.MergeParts, filled: tuple[Task, Iterable[PartFile]]) -> Iterator[Done]:
         yield from merge_all(self, (foreign(filled[0]), [foreign(one) for one in filled[1]]))
 
     monkeypatch.setattr(transforms.BuildIndex, "process", begun)

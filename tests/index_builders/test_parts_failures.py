@@ -23,7 +23,7 @@ from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build import part_files as index_parts
 from pipeline.build import transforms
-from pipeline.build.part_files import Filled, Part, Task
+from pipeline.build.part_files import Part, PartFile, Task
 from tests.support.command import TITLES_ONLY, run_titles, told
 from tests.support.parted import (
     PARTS,
@@ -58,7 +58,7 @@ def test_a_damaged_part_is_refused(catalog: Path, tmp_path: Path, monkeypatch: p
     check_ended_well(run_titles(catalog, tmp_path / "one", *SMALL, RABITQ), tmp_path / "one")
     real, store = transforms.filled_part, tmp_path / "parts"
 
-    def damaging(into: Store, part: Part, settings: IndexSettings) -> Filled:
+    def damaging(into: Store, part: Part, settings: IndexSettings) -> PartFile:
         done = real(into, part, settings)
         raw = bytearray(into.backend.local(done.path).read_bytes())
         raw[-1] ^= 1
@@ -168,7 +168,7 @@ def test_what_a_runner_repeats_is_not_done_twice(
     twice = list[object]()
     merged: Callable[..., IndexRecord | None] = transforms.merged
 
-    def again(store: Store, task: Task, parts: Iterable[Filled], *more: Any) -> IndexRecord | None:
+    def again(store: Store, task: Task, parts: Iterable[PartFile], *more: Any) -> IndexRecord | None:
         some = list(parts)
         first, second = (merged(store, task, iter(some), *more) for _ in range(2))
         assert first == second

@@ -16,7 +16,7 @@ from index_builders.settings import IndexSettings
 from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build import transforms
-from pipeline.build.part_files import Filled, Part
+from pipeline.build.part_files import Part, PartFile
 from tests.support.command import write_titles
 from tests.support.nights import titles
 from tests.support.stores import manifest_of
@@ -55,7 +55,7 @@ def watched_parts(monkeypatch: pytest.MonkeyPatch) -> list[range]:
     """The rows of each part that gets filled, growing while the test runs."""
     seen, real = list[range](), transforms.filled_part
 
-    def watched(store: Store, part: Part, settings: IndexSettings) -> Filled:
+    def watched(store: Store, part: Part, settings: IndexSettings) -> PartFile:
         seen.append(range(part.first, part.end))
         return real(store, part, settings)
 
