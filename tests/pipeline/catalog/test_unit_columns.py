@@ -30,7 +30,7 @@ from pipeline.config.load import load_config
 from pipeline.embed.transforms import read_fingerprinted
 from pipeline.plan.unit_rows import duplicates_of, rows_of
 from pipeline.plan.units import make_plan
-from tests.pipeline.embed.test_encode import DIM, LIMITS, RED, Colours, Lengths
+from tests.support.odd_towers import DIM, LIMITS, RED, Colours, Lengths
 
 PIPELINE = Path(__file__).parents[3] / "pipeline"
 for path in sorted(PIPELINE.glob("*/*.py")):

@@ -16,7 +16,7 @@ from encoders.fusion.single import Single
 from foundation.arrays import Mask, Vectors
 from pipeline.embed.fuse import fuse
 from pipeline.embed.states import StatesPath, chunks, embed_and_fuse
-from tests.pipeline.embed.test_encode import DIM, LIMITS, PLANS, RED, TEAL, Colours, Lengths, encoded, text_vector, unit
+from tests.support.odd_towers import DIM, LIMITS, PLANS, RED, TEAL, Colours, Lengths, encoded, text_vector, unit
 
 
 class Letters(Lengths):
