@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from foundation.reasons import Reason
 from pipeline.catalog import columns
+from pipeline.catalog import unit_columns as col
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.names import clean_ids, names_of
@@ -25,17 +26,6 @@ from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
 from pipeline.catalog.prices import price_column
 from pipeline.catalog.schema import as_meant, file_columns
-from pipeline.catalog.unit_columns import (
-    ATTRIBUTES,
-    DETAIL,
-    ID,
-    PARTITION,
-    PHOTOS,
-    REJECT,
-    ROW,
-    TEXT,
-    VERSION,
-)
 from pipeline.config.sections import CatalogConfig, ShardsConfig
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
@@ -106,11 +96,11 @@ def read_some(
     masks = [one.too_large for one in found]
     unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted, settings)
     cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
-    made = {ID: clean_ids(unit.names("id"))}
+    made = {col.ID: clean_ids(unit.names("id"))}
     if "text" in what:
-        made[TEXT] = columns.joined(cleaned, unit.rows)
+        made[col.TEXT] = columns.joined(cleaned, unit.rows)
     if "photo" in what:
-        made[PHOTOS] = _photos(unit, settings)
+        made[col.PHOTOS] = _photos(unit, settings)
     return pa.table(made)
 
 
@@ -232,15 +222,15 @@ def _clean(
     reject = _first_fault(faults, n)
     return pa.table(
         {
-            ROW: rows,
-            ID: ids,
-            PARTITION: _partitions(categories, n, settings, spellings),
-            TEXT: texts,
-            PHOTOS: photos,
-            VERSION: version,
-            ATTRIBUTES: _struct(carried, n),
-            REJECT: reject,
-            DETAIL: reject_details(reject, ids, unit.too_large, unit.wrong, unit.numbers),
+            col.ROW: rows,
+            col.ID: ids,
+            col.PARTITION: _partitions(categories, n, settings, spellings),
+            col.TEXT: texts,
+            col.PHOTOS: photos,
+            col.VERSION: version,
+            col.ATTRIBUTES: _struct(carried, n),
+            col.REJECT: reject,
+            col.DETAIL: reject_details(reject, ids, unit.too_large, unit.wrong, unit.numbers),
         }
     )
 

@@ -21,22 +21,8 @@ from encoders.photos.faults import plain_words
 from foundation.arrays import Vectors
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
-from pipeline.catalog.unit_columns import (
-    IMAGE_DETAIL,
-    IMAGE_FAULT,
-    IMAGE_VECTOR,
-    PHOTO,
-    PHOTO_COUNT,
-    PHOTOS,
-    PHOTOS_LOST,
-    REJECT,
-    TEXT,
-    TEXT_DETAIL,
-    TEXT_FAULT,
-    TEXT_VECTOR,
-    row_function,
-    with_columns,
-)
+from pipeline.catalog import unit_columns as col
+from pipeline.catalog.unit_columns import row_function, with_columns
 from pipeline.embed.photo_batches import REFUSALS, photo_keys, placed, prepared
 from pipeline.embed.vectors import with_vectors
 from pipeline.engine.progress import advanced
@@ -59,27 +45,31 @@ class EncodedRows(NamedTuple):
     states: RowStates
 
 
-@row_function(needs=(REJECT, TEXT, TEXT_VECTOR), adds=(TEXT_VECTOR, TEXT_FAULT, TEXT_DETAIL), drops=(TEXT,))
+@row_function(
+    needs=(col.REJECT, col.TEXT, col.TEXT_VECTOR),
+    adds=(col.TEXT_VECTOR, col.TEXT_FAULT, col.TEXT_DETAIL),
+    drops=(col.TEXT,),
+)
 def encode_texts(batch: pa.Table, encoder: TextEncoder | None, with_states: bool = False) -> EncodedRows:
     """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault` and
     its `text_detail`. Without a text tower nothing is encoded.
     """
     faults, states = dict[int, Fault](), dict[int, list[Vectors]]()
     if encoder is not None:
-        wanted = _rows_to_encode(batch, TEXT, TEXT_VECTOR)
+        wanted = _rows_to_encode(batch, col.TEXT, col.TEXT_VECTOR)
         rows: list[int] = wanted.to_pylist()
         encode = encoder.encode_states if with_states else encoder.encode
-        found, failed = encode_each(encode, batch.column(TEXT).take(wanted).to_pylist(), encoder.dim)
+        found, failed = encode_each(encode, batch.column(col.TEXT).take(wanted).to_pylist(), encoder.dim)
         states = {rows[i]: [one] for i, one in enumerate(found.states) if i not in failed}
         faults = {rows[i]: fault for i, fault in failed.items()}
-        batch = _with_vectors(batch, TEXT_VECTOR, rows, found.vectors, failed)
-    return EncodedRows(_with_faults(batch, TEXT_FAULT, TEXT_DETAIL, faults).drop_columns([TEXT]), states)
+        batch = _with_vectors(batch, col.TEXT_VECTOR, rows, found.vectors, failed)
+    return EncodedRows(_with_faults(batch, col.TEXT_FAULT, col.TEXT_DETAIL, faults).drop_columns([col.TEXT]), states)
 
 
 @row_function(
-    needs=(REJECT, PHOTOS, IMAGE_VECTOR),
-    adds=(IMAGE_VECTOR, PHOTO, PHOTO_COUNT, PHOTOS_LOST, IMAGE_FAULT, IMAGE_DETAIL),
-    drops=(PHOTOS,),
+    needs=(col.REJECT, col.PHOTOS, col.IMAGE_VECTOR),
+    adds=(col.IMAGE_VECTOR, col.PHOTO, col.PHOTO_COUNT, col.PHOTOS_LOST, col.IMAGE_FAULT, col.IMAGE_DETAIL),
+    drops=(col.PHOTOS,),
 )
 def encode_photos(
     batch: pa.Table,
@@ -96,11 +86,11 @@ def encode_photos(
     there are any, for these are read again in any case. `photo_count` and `photos_lost` say
     how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded once.
     """
-    photos = batch.column(PHOTOS)
+    photos = batch.column(col.PHOTOS)
     faults, states = dict[int, Fault](), dict[int, list[Vectors]]()
     lost = np.zeros(batch.num_rows, dtype=np.int32)
     if encoder is not None:
-        wanted = _rows_to_encode(batch, PHOTOS, IMAGE_VECTOR)
+        wanted = _rows_to_encode(batch, col.PHOTOS, col.IMAGE_VECTOR)
         rows: list[int] = wanted.to_pylist()
         lists = photos.take(wanted).combine_chunks()
         firsts, inverse = distinct(photo_keys(lists.flatten()))
@@ -122,10 +112,12 @@ def encode_photos(
         lengths = np.linalg.norm(sums, axis=1, keepdims=True).astype(np.float32)
         empty = set(np.flatnonzero(lengths[:, 0] == 0).tolist())
         lengths[lengths == 0] = 1
-        batch = _with_vectors(batch, IMAGE_VECTOR, rows, sums / lengths, empty)
-    counts = {PHOTO_COUNT: _photo_counts(batch), PHOTOS_LOST: pa.array(lost)}
-    batch = with_columns(batch, **counts, **{PHOTO: pc.struct_field(pc.list_element(photos, 0), "path")})
-    return EncodedRows(_with_faults(batch, IMAGE_FAULT, IMAGE_DETAIL, faults).drop_columns([PHOTOS]), states)
+        batch = _with_vectors(batch, col.IMAGE_VECTOR, rows, sums / lengths, empty)
+    counts = {col.PHOTO_COUNT: _photo_counts(batch), col.PHOTOS_LOST: pa.array(lost)}
+    batch = with_columns(batch, **counts, **{col.PHOTO: pc.struct_field(pc.list_element(photos, 0), "path")})
+    return EncodedRows(
+        _with_faults(batch, col.IMAGE_FAULT, col.IMAGE_DETAIL, faults).drop_columns([col.PHOTOS]), states
+    )
 
 
 @dataclass(frozen=True)
@@ -187,15 +179,15 @@ def encode_each(
 
 def _rows_to_encode(batch: pa.Table, column: str, vectors: str) -> pa.Array:
     """int64 positions of the rows that are good so far, have a value in `column`, and no vector yet."""
-    able = pc.and_(pc.is_null(batch.column(REJECT)), pc.is_valid(batch.column(column)))
+    able = pc.and_(pc.is_null(batch.column(col.REJECT)), pc.is_valid(batch.column(column)))
     mask = pc.and_(able, pc.is_null(batch.column(vectors)))
     return pa.array(np.flatnonzero(mask.combine_chunks().to_numpy(zero_copy_only=False)), pa.int64())
 
 
 def _photo_counts(batch: pa.Table) -> pa.Array:
     """int32: how many photos each good row has."""
-    counts = pc.fill_null(pc.list_value_length(batch.column(PHOTOS)), 0)
-    return pc.if_else(pc.is_null(batch.column(REJECT)), counts, pa.scalar(0, pa.int32()))
+    counts = pc.fill_null(pc.list_value_length(batch.column(col.PHOTOS)), 0)
+    return pc.if_else(pc.is_null(batch.column(col.REJECT)), counts, pa.scalar(0, pa.int32()))
 
 
 def _with_vectors(

@@ -13,19 +13,9 @@ from xxhash import xxh3_128_digest
 
 from encoders.photos.decode import PhotoError
 from foundation.liveness import beat
+from pipeline.catalog import unit_columns as col
 from pipeline.catalog.photos import content_stamp, fetch, photo_stamp, stat_stamp
-from pipeline.catalog.unit_columns import (
-    FINGERPRINT,
-    PHOTO_FINGERPRINT,
-    PHOTOS,
-    STAMPED_PHOTO,
-    STAMPS,
-    TEXT,
-    TEXT_FINGERPRINT,
-    VERSION,
-    row_function,
-    with_columns,
-)
+from pipeline.catalog.unit_columns import row_function, with_columns
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig
 
@@ -33,30 +23,34 @@ from pipeline.config.sections import CatalogConfig
 Identify = Callable[[str, str | None], tuple[tuple[bytes, ...], str | None]]
 
 
-@row_function(needs=(TEXT, PHOTOS, VERSION), adds=(TEXT_FINGERPRINT, PHOTO_FINGERPRINT, STAMPS))
+@row_function(needs=(col.TEXT, col.PHOTOS, col.VERSION), adds=(col.TEXT_FINGERPRINT, col.PHOTO_FINGERPRINT, col.STAMPS))
 def fingerprint_rows(table: pa.Table, settings: CatalogConfig, root: str) -> pa.Table:
     """`table` with the fingerprints of texts and photos, and the stamps of these."""
-    photos, stamps = stamped_fingerprints(table.column(PHOTOS), table.column(VERSION), settings, root)
-    found = {TEXT_FINGERPRINT: text_fingerprints(table.column(TEXT)), PHOTO_FINGERPRINT: photos, STAMPS: stamps}
+    photos, stamps = stamped_fingerprints(table.column(col.PHOTOS), table.column(col.VERSION), settings, root)
+    found = {
+        col.TEXT_FINGERPRINT: text_fingerprints(table.column(col.TEXT)),
+        col.PHOTO_FINGERPRINT: photos,
+        col.STAMPS: stamps,
+    }
     return with_columns(table, **found)
 
 
-@row_function(needs=(PHOTOS, STAMPS), adds=(PHOTOS,), drops=(STAMPS,))
+@row_function(needs=(col.PHOTOS, col.STAMPS), adds=(col.PHOTOS,), drops=(col.STAMPS,))
 def stamp_photos(table: pa.Table) -> pa.Table:
     """`table` with the stamp of each photo in it, as `fetch` reads it."""
-    lists = table.column(PHOTOS).combine_chunks()
-    each, flat = lists.flatten(), table.column(STAMPS).combine_chunks().flatten()
-    struct = pa.StructArray.from_arrays([*each.flatten(), flat], fields=[*STAMPED_PHOTO])
+    lists = table.column(col.PHOTOS).combine_chunks()
+    each, flat = lists.flatten(), table.column(col.STAMPS).combine_chunks().flatten()
+    struct = pa.StructArray.from_arrays([*each.flatten(), flat], fields=[*col.STAMPED_PHOTO])
     counts = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     offsets = pa.array(np.concatenate([[0], np.cumsum(counts)]), pa.int32())
     stamped = pa.ListArray.from_arrays(offsets, struct, mask=lists.is_null())
-    return with_columns(table, **{PHOTOS: stamped}).drop_columns([STAMPS])
+    return with_columns(table, **{col.PHOTOS: stamped}).drop_columns([col.STAMPS])
 
 
 def text_fingerprints(texts: pa.Array) -> pa.Array:
     """16 bytes for each text; null where there is none."""
     raw = texts.cast(pa.binary()).to_pylist()
-    return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], FINGERPRINT)
+    return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], col.FINGERPRINT)
 
 
 def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str) -> pa.Array:
@@ -74,14 +68,14 @@ def stamped_fingerprints(
 ) -> tuple[pa.Array, pa.Array]:
     """The same, and lists of the stamps of each row's photos; null where an identity is no matter of files."""
     if photos.null_count == len(photos):
-        return pa.nulls(len(photos), FINGERPRINT), pa.nulls(len(photos), pa.list_(pa.string()))
+        return pa.nulls(len(photos), col.FINGERPRINT), pa.nulls(len(photos), pa.list_(pa.string()))
     identify = _identify(settings, root)
     found: list[tuple[bytes, list[str | None]] | tuple[None, None]] = [
         (None, None) if row is None else _photos_identity(row, version, identify)
         for row, version in zip(photos.to_pylist(), versions.to_pylist(), strict=True)
     ]
     digests = [None if identity is None else xxh3_128_digest(identity) for identity, _ in found]
-    return pa.array(digests, FINGERPRINT), pa.array([stamps for _, stamps in found], pa.list_(pa.string()))
+    return pa.array(digests, col.FINGERPRINT), pa.array([stamps for _, stamps in found], pa.list_(pa.string()))
 
 
 def shard_name(encoding: str, batch: pa.Table) -> str:

@@ -12,34 +12,18 @@ import pyarrow.compute as pc
 from encoders.fusion.base import Fusion, States, StatesFusion
 from foundation.reasons import Reason
 from index_builders.rows.shards import embedding_array
-from pipeline.catalog.unit_columns import (
-    DEGRADED,
-    DETAIL,
-    EMBEDDING,
-    IMAGE_DETAIL,
-    IMAGE_FAULT,
-    IMAGE_VECTOR,
-    PARTITION,
-    PHOTO_COUNT,
-    PHOTOS_LOST,
-    REJECT,
-    ROW,
-    TEXT_DETAIL,
-    TEXT_FAULT,
-    TEXT_VECTOR,
-    row_function,
-    with_columns,
-)
+from pipeline.catalog import unit_columns as col
+from pipeline.catalog.unit_columns import row_function, with_columns
 from pipeline.embed.encode import NONFINITE, RowStates
 from pipeline.embed.vectors import vectors_of
 
-_OF_PHOTOS = (IMAGE_FAULT, IMAGE_DETAIL, PHOTO_COUNT, PHOTOS_LOST)
-_OF_TEXTS = (TEXT_FAULT, TEXT_DETAIL)
+_OF_PHOTOS = (col.IMAGE_FAULT, col.IMAGE_DETAIL, col.PHOTO_COUNT, col.PHOTOS_LOST)
+_OF_TEXTS = (col.TEXT_FAULT, col.TEXT_DETAIL)
 
 
 @row_function(
-    needs=(REJECT, DETAIL, TEXT_VECTOR, IMAGE_VECTOR, *_OF_TEXTS, *_OF_PHOTOS),
-    adds=(REJECT, DETAIL, DEGRADED, EMBEDDING, PHOTO_COUNT, PHOTOS_LOST),
+    needs=(col.REJECT, col.DETAIL, col.TEXT_VECTOR, col.IMAGE_VECTOR, *_OF_TEXTS, *_OF_PHOTOS),
+    adds=(col.REJECT, col.DETAIL, col.DEGRADED, col.EMBEDDING, col.PHOTO_COUNT, col.PHOTOS_LOST),
 )
 def fuse(
     batch: pa.Table,
@@ -56,14 +40,14 @@ def fuse(
     so that every copy of it (shard, index, refine vectors) is the same.
     """
     n = batch.num_rows
-    text, has_text = vectors_of(batch, TEXT_VECTOR, text_dim if "text" in fusion.uses else None)
-    image, has_image = vectors_of(batch, IMAGE_VECTOR, image_dim if "image" in fusion.uses else None)
-    told = _used(batch, fusion)
-    lost_image = pc.if_else(pa.array(has_image), None, told[IMAGE_FAULT])
-    fault = pc.coalesce(lost_image, told[TEXT_FAULT])
+    text, has_text = vectors_of(batch, col.TEXT_VECTOR, text_dim if "text" in fusion.uses else None)
+    image, has_image = vectors_of(batch, col.IMAGE_VECTOR, image_dim if "image" in fusion.uses else None)
+    known = _used(batch, fusion)
+    lost_image = pc.if_else(pa.array(has_image), None, known[col.IMAGE_FAULT])
+    fault = pc.coalesce(lost_image, known[col.TEXT_FAULT])
     lost = pa.array(~(has_text | has_image))
     fallback = pc.if_else(lost, Reason.NO_MODALITY.value, None)
-    reject = pc.coalesce(_array(batch, REJECT), pc.if_else(lost, fault, None), fallback)
+    reject = pc.coalesce(_array(batch, col.REJECT), pc.if_else(lost, fault, None), fallback)
     good = np.flatnonzero(reject.is_null().to_numpy(zero_copy_only=False))
     embedding = np.zeros((n, fusion.dim), dtype=np.float32)
     rows = text[good], image[good], has_text[good], has_image[good]
@@ -74,25 +58,25 @@ def fuse(
     finite = pa.array(np.isfinite(embedding).all(axis=1))
     reject = pc.if_else(finite, reject, Reason.NONFINITE_EMBEDDING.value)
     # beside the reason; where nothing but some photos was lost, of the first of those
-    of_image = pc.if_else(pc.is_valid(lost_image), told[IMAGE_DETAIL], None)
-    detail = pc.coalesce(_array(batch, DETAIL), of_image, told[TEXT_DETAIL], told[IMAGE_DETAIL])
+    of_image = pc.if_else(pc.is_valid(lost_image), known[col.IMAGE_DETAIL], None)
+    detail = pc.coalesce(_array(batch, col.DETAIL), of_image, known[col.TEXT_DETAIL], known[col.IMAGE_DETAIL])
     detail = pc.if_else(finite, detail, NONFINITE)
     detail = pc.if_else(pc.and_(pc.is_valid(reject), pc.is_null(detail)), "neither text nor photo to embed", detail)
     decided = {
-        REJECT: reject,
-        DETAIL: detail,
-        DEGRADED: pc.if_else(reject.is_null(), fault, None),
-        EMBEDDING: embedding_array(embedding),
-        PHOTO_COUNT: told[PHOTO_COUNT],
-        PHOTOS_LOST: told[PHOTOS_LOST],
+        col.REJECT: reject,
+        col.DETAIL: detail,
+        col.DEGRADED: pc.if_else(reject.is_null(), fault, None),
+        col.EMBEDDING: embedding_array(embedding),
+        col.PHOTO_COUNT: known[col.PHOTO_COUNT],
+        col.PHOTOS_LOST: known[col.PHOTOS_LOST],
     }
     return with_columns(batch, **decided)
 
 
 def split(batch: pa.Table) -> tuple[pa.Table, pa.Table]:
     """(good rows sorted by partition and then by row, rejected rows in catalog order)."""
-    bad = pc.is_valid(batch.column(REJECT))
-    order = [(PARTITION, "ascending"), (ROW, "ascending")]
+    bad = pc.is_valid(batch.column(col.REJECT))
+    order = [(col.PARTITION, "ascending"), (col.ROW, "ascending")]
     return batch.filter(pc.invert(bad)).sort_by(order), batch.filter(bad)
 
 
@@ -111,7 +95,7 @@ def _used(batch: pa.Table, fusion: Fusion) -> dict[str, pa.Array]:
 
 
 def _nothing(batch: pa.Table, name: str) -> pa.Array:
-    counts = name in (PHOTO_COUNT, PHOTOS_LOST)
+    counts = name in (col.PHOTO_COUNT, col.PHOTOS_LOST)
     return pa.array(np.zeros(batch.num_rows, np.int32)) if counts else pa.nulls(batch.num_rows, pa.string())
 
 

@@ -19,25 +19,14 @@ from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.manifest import RejectCount, Segment, ShardRecord
 from lookup.store.records import read_record, write_record
 from lookup.store.store import Store
+from pipeline.catalog import unit_columns as col
 from pipeline.catalog.prices import unread
-from pipeline.catalog.unit_columns import (
-    ATTRIBUTES,
-    DEGRADED,
-    DETAIL,
-    EMBEDDING,
-    ID,
-    PARTITION,
-    PHOTO_COUNT,
-    PHOTOS_LOST,
-    REJECT,
-    ROW,
-)
 from pipeline.config.encoding import tower_dims
 from pipeline.config.sections import Embedding
 from pipeline.embed.fuse import count_pairs, split
 from pipeline.embed.loss_details import detail_counts
 
-_REJECT_COLUMNS = {ROW: "row", ID: "id", PARTITION: "partition", REJECT: "reason", DETAIL: "detail"}
+_REJECT_COLUMNS = {col.ROW: "row", col.ID: "id", col.PARTITION: "partition", col.REJECT: "reason", col.DETAIL: "detail"}
 
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
@@ -88,7 +77,9 @@ def write_unit(
         file=file,
         rejects=rejects,
         segments=segments,
-        rejected=tuple(RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, PARTITION, REJECT)),
+        rejected=tuple(
+            RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, col.PARTITION, col.REJECT)
+        ),
         photo_state=photo_state,
         details=detail_counts(good, bad),
     )
@@ -184,21 +175,23 @@ def _put(store: Store, source: Path, name: str, rows: int) -> FileRef | None:
 
 def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segment, ...]:
     text_dim, image_dim = tower_dims(embedding) if embedding.shards.towers else (None, None)
-    attributes = pa.schema(list(good.schema.field(ATTRIBUTES).type))
-    dim = good.schema.field(EMBEDDING).type.list_size
+    attributes = pa.schema(list(good.schema.field(col.ATTRIBUTES).type))
+    dim = good.schema.field(col.EMBEDDING).type.list_size
     identities = {"text": embedding.encoders.text, "image": embedding.encoders.image, "fusion": embedding.fusion}
     metadata = {name: spec and spec.identity for name, spec in identities.items()}
     schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
     table = good.select(schema.names).cast(schema).combine_chunks()
-    names = good.column(PARTITION).combine_chunks().dictionary_encode()
+    names = good.column(col.PARTITION).combine_chunks().dictionary_encode()
     changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
     bounds = [0, *changes.tolist(), good.num_rows]
     digests = write_shard(path, table, bounds)
     degraded: dict[str, list[tuple[str, int]]] = {}
-    for partition, reason, rows in count_pairs(good.filter(good.column(DEGRADED).is_valid()), PARTITION, DEGRADED):
+    for partition, reason, rows in count_pairs(
+        good.filter(good.column(col.DEGRADED).is_valid()), col.PARTITION, col.DEGRADED
+    ):
         degraded.setdefault(partition, []).append((reason, rows))
     not_read = _unread_prices(good)
-    photos, lost = (good.column(name).to_numpy() for name in (PHOTO_COUNT, PHOTOS_LOST))
+    photos, lost = (good.column(name).to_numpy() for name in (col.PHOTO_COUNT, col.PHOTOS_LOST))
     return tuple(
         Segment(
             partition=(partition := names[bounds[group]].as_py()),
@@ -216,7 +209,7 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
 
 def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
     """Declared price -> which rows have a text that is none; only prices that have such."""
-    attributes = good.column(ATTRIBUTES).combine_chunks()
+    attributes = good.column(col.ATTRIBUTES).combine_chunks()
     prices = [field.name for field in attributes.type if field.type == PRICE]
     each = [(name, unread(pc.struct_field(attributes, name))) for name in prices]
     return [(name, rows) for name, rows in each if rows.any()]

@@ -20,19 +20,8 @@ from blake3 import blake3
 from foundation.reasons import Reason
 from lookup.store.manifest import ShardRecord
 from lookup.store.store import Store
-from pipeline.catalog.unit_columns import (
-    DEGRADED,
-    FINGERPRINT,
-    IMAGE_FAULT,
-    PHOTO_STATE,
-    PHOTOS,
-    PHOTOS_LOST,
-    REJECT,
-    ROW,
-    VERSION,
-    row_function,
-    with_columns,
-)
+from pipeline.catalog import unit_columns as col
+from pipeline.catalog.unit_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
 from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints
@@ -67,17 +56,17 @@ def failed_rows(record: ShardRecord) -> dict[str, int]:
         if reason in _OF_PHOTOS or reason == Reason.ENCODER_FAILED:
             found[reason] = found.get(reason, 0) + rows
     if lost_of_several := sum(segment.photos_lost for segment in record.segments):
-        found[PHOTOS_LOST] = lost_of_several
+        found[col.PHOTOS_LOST] = lost_of_several
     return found
 
 
-@row_function(needs=(PHOTOS, VERSION), adds=(PHOTO_STATE,), drops=(VERSION,))
+@row_function(needs=(col.PHOTOS, col.VERSION), adds=(col.PHOTO_STATE,), drops=(col.VERSION,))
 def add_photo_states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Table:
     """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say;
     null elsewhere.
     """
-    states = _states(unit, embedding, root) if _looks(embedding) else pa.nulls(unit.num_rows, FINGERPRINT)
-    return with_columns(unit, **{PHOTO_STATE: states}).drop_columns([VERSION])
+    states = _states(unit, embedding, root) if _looks(embedding) else pa.nulls(unit.num_rows, col.FINGERPRINT)
+    return with_columns(unit, **{col.PHOTO_STATE: states}).drop_columns([col.VERSION])
 
 
 def state_of(fused: pa.Table) -> str:
@@ -85,14 +74,14 @@ def state_of(fused: pa.Table) -> str:
 
     Where a photo changed between its stamp and its reading, that is said in their place.
     """
-    reasons = pc.coalesce(fused.column(REJECT), fused.column(DEGRADED))
-    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column(PHOTOS_LOST), 0))
-    changed = pc.equal(fused.column(IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
+    reasons = pc.coalesce(fused.column(col.REJECT), fused.column(col.DEGRADED))
+    lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column(col.PHOTOS_LOST), 0))
+    changed = pc.equal(fused.column(col.IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
     if pc.any(pc.and_kleene(lost, changed)).as_py():
         return _CHANGED
-    states = fused.column(PHOTO_STATE)
+    states = fused.column(col.PHOTO_STATE)
     looked_at = states.null_count < len(states)  # a row that lost a photo has one
-    return _digest(fused.column(ROW), states) if looked_at and pc.any(lost).as_py() else ""
+    return _digest(fused.column(col.ROW), states) if looked_at and pc.any(lost).as_py() else ""
 
 
 def _may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: str) -> bool:
@@ -101,7 +90,7 @@ def _may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, 
         return True
     if not failed or not _looks(embedding):
         return False
-    return _digest(unit.column(ROW), _states(unit, embedding, root)) != record.photo_state
+    return _digest(unit.column(col.ROW), _states(unit, embedding, root)) != record.photo_state
 
 
 def _looks(embedding: Embedding) -> bool:
@@ -111,7 +100,7 @@ def _looks(embedding: Embedding) -> bool:
 
 def _states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Array:
     by_stat = embedding.catalog.model_copy(update={"image_identity": "stat"})
-    return photo_fingerprints(unit.column(PHOTOS), unit.column(VERSION), by_stat, root)
+    return photo_fingerprints(unit.column(col.PHOTOS), unit.column(col.VERSION), by_stat, root)
 
 
 def _try_name(name: str, number: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import functools
 import json
 from collections import Counter
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -28,7 +28,7 @@ from pipeline.catalog.prices import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
 from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing, unmarked_columns
 from pipeline.config.encoding import encoding_identity, towers
-from pipeline.config.sections import Embedding, GatesConfig, ShardsConfig
+from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, ShardsConfig
 from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
@@ -92,32 +92,32 @@ def make_plan(
     ids and categories may be refused.
     """
     embedding.fusion.refuse_towers(*towers(embedding))
-    found = find_files(embedding.catalog.path)
+    settings, shards = embedding.catalog, embedding.shards
+    found = find_files(settings.path)
     files = list(found.files)
-    root = existing_root(embedding.catalog.image_root, embedding.catalog.path)
-    seen = _Seen(Categories(embedding.catalog))
+    root = existing_root(settings.image_root, settings.path)
+    seen = _Seen(Categories(settings))
     with all_unchanged(files):
-        seen.read(files, embedding)
+        seen.read(files, settings, shards)
         called = seen.categories.called(before, always=category is not None)
         groups = [_called(group, called) for group in seen.groups]
-        partitions = _partitions(groups, embedding)
-        seen.numbers.refuse(gates)
-        seen.refuse_no_ids(embedding)
+        partitions = _partitions(groups, settings.path)
+        seen.refuse(settings, gates)
         if category is not None:
-            category = _meant(category, partitions, embedding)
-        repeated = _duplicates(files, groups, seen.hashes, embedding)
-        units = _units(groups, repeated, embedding.shards, category)
-        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, embedding)
+            category = _meant(category, partitions, settings.partition_separator)
+        repeated = _duplicates(files, groups, seen.hashes, settings, shards)
+        units = _units(groups, repeated, shards, category)
+        carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, settings, shards)
         notices = [
             *_left_out(found),
             *_lacking(seen.missing),
-            *path_notices(files, embedding.catalog),
-            *_unmarked(files, embedding),
+            *path_notices(files, settings),
+            *_unmarked(files, settings),
             *_cleaned(seen.cleaned),
-            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, embedding.catalog),
+            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, settings),
             *seen.categories.notices(called),
         ]
-        notices += sampled(units, embedding.catalog, embedding.shards.max_unit_bytes)
+        notices += sampled(units, settings, shards.max_unit_bytes)
     encoding = encoding_identity(embedding)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
@@ -125,16 +125,15 @@ def make_plan(
             "catalog": catalog,
             "category": category,
             "encoding": encoding,
-            "reading": embedding.catalog.model_dump(mode="json"),
+            "reading": settings.model_dump(mode="json"),
             "called": called,
             # A run that resumes another finds what is done by the number of the unit.
             "units": [[unit.path, unit.first_group, unit.end_group, unit.first_row] for unit in units],
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    kinds = named(carried)
-    told = tuple(notices)
-    return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, kinds, category, told, found.files)
+    known = named(carried), category, tuple(notices), found.files
+    return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, *known)
 
 
 def refuse_another_catalog(plan: Plan, path: str) -> None:
@@ -159,22 +158,23 @@ class _Seen:
     nothing: Counter[str] = field(default_factory=Counter)  # ids that are words for nothing -> rows
     numbers: OddNumbers = field(default_factory=OddNumbers)
 
-    def read(self, files: list[CatalogFile], embedding: Embedding) -> None:
+    def read(self, files: list[CatalogFile], settings: CatalogConfig, shards: ShardsConfig) -> None:
         """See all of the files."""
-        self.missing = _missing(files, embedding)
+        self.missing = _missing(files, settings)
         for file in files:
-            sizes, self.types[file.path] = _seen(file, embedding)
-            for piece in plan_pieces(file.path, embedding.catalog, embedding.shards):
+            sizes, self.types[file.path] = _seen(file, settings, shards.max_unit_bytes)
+            for piece in plan_pieces(file.path, settings, shards):
                 self.groups.append(_group(file, piece, sizes[piece.group], self.categories))
                 self.hashes.append(id_hashes(piece.ids))
                 self.cleaned += piece.cleaned
                 self.nothing += piece.nothing
                 self.numbers.add(file.path, len(piece.ids), piece.numbers)
 
-    def refuse_no_ids(self, embedding: Embedding) -> None:
-        """InputError where no row of any file has an id."""
+    def refuse(self, settings: CatalogConfig, gates: GatesConfig) -> None:
+        """InputError where no row of any file has an id, or where too many ids or categories are odd numbers."""
+        self.numbers.refuse(gates)
         if not any(map(len, self.hashes)):
-            rows, column = sum(group.rows for group in self.groups), embedding.catalog.columns.get("id", "id")
+            rows, column = sum(group.rows for group in self.groups), settings.columns.get("id", "id")
             raise InputError(
                 "an id for each product",
                 f"the column {column}: null, blank or not UTF-8 in each of {rows:,} rows",
@@ -187,17 +187,17 @@ def _left_out(found: Found) -> list[Notice]:
     return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
 
 
-def _missing(files: list[CatalogFile], embedding: Embedding) -> dict[str, list[str]]:
+def _missing(files: list[CatalogFile], settings: CatalogConfig) -> dict[str, list[str]]:
     """Column in use -> the files that lack it; InputError for one that all of them lack."""
     found: dict[str, list[str]] = {}
     for file in files:
         with open_file(file.path) as opened:
-            for name in sorted(missing_columns(opened.schema_arrow, embedding.catalog, file.path)):
+            for name in sorted(missing_columns(opened.schema_arrow, settings, file.path)):
                 found.setdefault(name, []).append(file.path)
     everywhere = [name for name, lacking in found.items() if len(lacking) == len(files)]
     if everywhere:
         with open_file(files[0].path) as opened:
-            refuse_missing(opened.schema_arrow, embedding.catalog, files[0].path, everywhere)
+            refuse_missing(opened.schema_arrow, settings, files[0].path, everywhere)
     return found
 
 
@@ -206,11 +206,11 @@ def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
     return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
 
 
-def _unmarked(files: list[CatalogFile], embedding: Embedding) -> list[Notice]:
+def _unmarked(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
     found: dict[str, int] = {}
     for file in files:
         with open_file(file.path) as opened:
-            for name in unmarked_columns(opened.schema_arrow, embedding.catalog):
+            for name in unmarked_columns(opened.schema_arrow, settings):
                 found[name] = found.get(name, 0) + 1
     named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
     return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
@@ -254,14 +254,13 @@ def _called(group: _Group, called: Mapping[str, str]) -> _Group:
     return replace(group, partitions=counts, spellings=spellings)
 
 
-def _seen(file: CatalogFile, embedding: Embedding) -> tuple[list[float], Types]:
+def _seen(file: CatalogFile, settings: CatalogConfig, limit: int) -> tuple[list[float], Types]:
     """Bytes of a row of each row group, as the footer has them, and the types of attributes; InputError for a file
     whose columns or whose row groups do not fit.
     """
-    limit = embedding.shards.max_unit_bytes
     with open_file(file.path) as opened:
-        names = file_columns(opened.schema_arrow, embedding.catalog, file.path)
-        types = attribute_types(opened.schema_arrow, file.path, names, embedding.catalog)
+        names = file_columns(opened.schema_arrow, settings, file.path)
+        types = attribute_types(opened.schema_arrow, file.path, names, settings)
         groups = chunks_of(file.path, opened.metadata, range(opened.num_row_groups), {*names.values()})
         sizes = [sum(chunk.total_uncompressed_size for _, chunk in one.pairs) / max(1, one.rows) for one in groups]
         for group, size in zip(groups, sizes, strict=True):
@@ -278,37 +277,39 @@ def _seen(file: CatalogFile, embedding: Embedding) -> tuple[list[float], Types]:
     return sizes, types
 
 
-def _one_type(types: Mapping[str, Types], embedding: Embedding) -> Types:
+def _one_type(types: Mapping[str, Types], settings: CatalogConfig, shards: ShardsConfig) -> Types:
     """The types of the attributes of some files, file -> types; each column is looked into once."""
-    has_value = functools.cache(
-        lambda path, name: valued(path, name, embedding.catalog, embedding.shards.max_unit_bytes)
-    )
-    return one_type(types, embedding.catalog, has_value)
+    has_value = functools.cache(lambda path, name: valued(path, name, settings, shards.max_unit_bytes))
+    return one_type(types, settings, has_value)
 
 
-def _meant(category: str, partitions: Mapping[str, int], embedding: Embedding) -> str:
+def _meant(category: str, partitions: Mapping[str, int], separators: Sequence[str]) -> str:
     """The partition that `category` means."""
-    found = same_category(category, partitions, embedding.catalog.partition_separator)
+    found = same_category(category, partitions, separators)
     if not found:
         raise nearest_category(category, list(partitions))
     return found[0]
 
 
-def _partitions(groups: list[_Group], embedding: Embedding) -> dict[str, int]:
+def _partitions(groups: list[_Group], path: str) -> dict[str, int]:
     counts: Counter[str] = Counter()
     for group in groups:
         counts.update(group.partitions)
     if not counts:
         raise InputError(
             "at least one row",
-            f"none in catalog.path={embedding.catalog.path}",
+            f"none in catalog.path={path}",
             "check the export that writes the catalog",
         )
     return dict(sorted(counts.items()))
 
 
 def _duplicates(
-    files: list[CatalogFile], groups: list[_Group], hashes: list[np.ndarray[Any, Any]], embedding: Embedding
+    files: list[CatalogFile],
+    groups: list[_Group],
+    hashes: list[np.ndarray[Any, Any]],
+    settings: CatalogConfig,
+    shards: ShardsConfig,
 ) -> dict[int, list[int]]:
     """Group index -> rows whose id came before. Hashes find the suspects in 8 bytes an id; only those are compared."""
     every = np.concatenate(hashes) if hashes else np.empty(0, np.uint64)
@@ -320,7 +321,7 @@ def _duplicates(
     repeated: dict[int, list[int]] = {}
     position = -1
     for file in files:
-        for piece in plan_pieces(file.path, embedding.catalog, embedding.shards):
+        for piece in plan_pieces(file.path, settings, shards):
             position, ids = position + 1, piece.ids
             valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
             rows = valid[np.isin(hashes[position], suspects)]

@@ -27,20 +27,8 @@ from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from foundation.liveness import computing
 from foundation.reasons import Reason
-from pipeline.catalog.unit_columns import (
-    ID,
-    IMAGE_DETAIL,
-    IMAGE_FAULT,
-    IMAGE_VECTOR,
-    PHOTO_FINGERPRINT,
-    REJECT,
-    STAMPS,
-    TEXT,
-    TEXT_FAULT,
-    TEXT_FINGERPRINT,
-    TEXT_VECTOR,
-    with_columns,
-)
+from pipeline.catalog import unit_columns as col
+from pipeline.catalog.unit_columns import with_columns
 from pipeline.config.encoding import photo_limits, towers
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.embed.encode import encode_photos, encode_texts
@@ -110,13 +98,13 @@ def _source(embedding: Embedding, plan: Plan, progress: Progress | None) -> tupl
     catalog, parts, stamps, done = embedding.catalog, [], Stamps(), 0
     for unit in plan.units:
         rows = fingerprint_rows(rows_of(unit, catalog, embedding.shards, duplicates_of(unit)), catalog, plan.image_root)
-        stamps[unit.number] = rows.column(STAMPS)
+        stamps[unit.number] = rows.column(col.STAMPS)
         named = {
-            "id": rows.column(ID),
-            "reject": rows.column(REJECT),
-            "text": rows.column(TEXT_FINGERPRINT),
+            "id": rows.column(col.ID),
+            "reject": rows.column(col.REJECT),
+            "text": rows.column(col.TEXT_FINGERPRINT),
             "texts": text_fingerprints(pa.array(map(repr, texts_of(unit, embedding)), pa.string())),
-            "photos": rows.column(PHOTO_FINGERPRINT),
+            "photos": rows.column(col.PHOTO_FINGERPRINT),
         }
         parts.append(pa.table(named))
         done += unit.rows
@@ -153,7 +141,7 @@ def _read(unit: Unit, stamps: pa.ChunkedArray, reading: _Reading) -> None:
     """Add the products of a unit, chunk by chunk."""
     embedding = reading.embedding
     table = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
-    table = stamp_photos(with_columns(table, **{STAMPS: stamps}))
+    table = stamp_photos(with_columns(table, **{col.STAMPS: stamps}))
     table = fill_vectors(table, reading.text.dim, reading.image.dim)
     texts = texts_of(unit, embedding)
     for start, rows in chunks(table, CHUNK):
@@ -170,16 +158,16 @@ def _read(unit: Unit, stamps: pa.ChunkedArray, reading: _Reading) -> None:
 
 def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -> None:
     lessons = reading.lessons
-    joined = batch.column(TEXT).to_pylist()
+    joined = batch.column(col.TEXT).to_pylist()
     table, of_texts = encode_texts(batch, reading.text, reading.states)
     photos = reading.root, reading.limits, reading.pool
     table, of_photos = encode_photos(table, reading.image, *photos, reading.states)
-    text, has_text = vectors_of(table, TEXT_VECTOR, reading.text.dim)
-    image, has_image = vectors_of(table, IMAGE_VECTOR, reading.image.dim)
+    text, has_text = vectors_of(table, col.TEXT_VECTOR, reading.text.dim)
+    image, has_image = vectors_of(table, col.IMAGE_VECTOR, reading.image.dim)
     _refuse_changed(table)
     _count(table, has_text, has_image, reading.left_out)
     rows = np.flatnonzero(has_text & has_image)
-    ids = table.column(ID).to_pylist()
+    ids = table.column(col.ID).to_pylist()
     how = reading.settings
     asked = [
         query
@@ -203,8 +191,8 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
 
 def _refuse_changed(table: pa.Table) -> None:
     """VitrineError where a photo is another file than the one that the training's identity was made of."""
-    changed = pc.equal(table.column(IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
-    details = table.filter(pc.fill_null(changed, False)).column(IMAGE_DETAIL).to_pylist()
+    changed = pc.equal(table.column(col.IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
+    details = table.filter(pc.fill_null(changed, False)).column(col.IMAGE_DETAIL).to_pylist()
     if details:
         more = f", and {len(details) - 1:,} more of the next rows" if len(details) > 1 else ""
         raise VitrineError(
@@ -222,7 +210,9 @@ def _halves(states: Sequence[Sequence[Vectors]]) -> list[Halves]:
 
 def _count(table: pa.Table, has_text: Mask, has_image: Mask, left_out: Counter[str]) -> None:
     """Add why rows are left out."""
-    faults = zip(*(table.column(name).to_pylist() for name in (REJECT, TEXT_FAULT, IMAGE_FAULT)), strict=True)
+    faults = zip(
+        *(table.column(name).to_pylist() for name in (col.REJECT, col.TEXT_FAULT, col.IMAGE_FAULT)), strict=True
+    )
     for (reject, text_fault, image_fault), text, image in zip(faults, has_text, has_image, strict=True):
         if not text or not image:
             fault = text_fault or "no_text" if not text else image_fault or "no_photo"

@@ -158,7 +158,7 @@ def test_too_many_states_say_how_many_fit(demo: Path, tmp_path: Path, monkeypatc
         CONFIG, overrides(demo, tmp_path / "s", "fusion.type=cross_attention", *BUILTIN), {}, untrained=True
     )
     with pytest.raises(InputError, match=r"of about [0-9]+ products") as caught:
-        train_fusion_on_catalog(config.config, tmp_path / "out")
+        train_fusion_on_catalog(config.config.settings, config.config.train_fusion, tmp_path / "out")
     fit = int(caught.value.expected.split("about ")[1].split()[0])
     assert 10 < fit < 120
 
