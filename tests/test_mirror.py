@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import ast
+from pathlib import Path
+
+import pytest
+
 from tests.support.places import ROOT
 
 OWN = {"contract", "runs", "support"}  # folders of tests that no folder of the tree has
@@ -15,3 +20,10 @@ def test_each_folder_of_tests_is_one_of_the_tree() -> None:
     assert len(folders) > 20
     missing = {str(one) for one in folders if one.parts and one.parts[0] not in OWN and not (ROOT / one).is_dir()}
     assert not missing
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(TESTS)))
+def test_no_test_file_imports_another(path: Path) -> None:
+    """What several share is in tests/support, where it is looked for."""
+    modules = [node.module or "" for node in ast.walk(ast.parse(path.read_text())) if isinstance(node, ast.ImportFrom)]
+    assert not [one for one in modules if one.startswith("tests.") and one.rsplit(".", 1)[-1].startswith("test_")]

@@ -15,11 +15,11 @@ from pydantic import ValidationError
 from encoders.fusion.base import Tower, fusion_spec, load_fusion
 from encoders.training.fusion_lessons import Classroom, asked_of
 from foundation.errors import InputError, LockedError
-from tests.contract.test_fusions import towers
 from tests.support.examples import learned_types
 from tests.support.places import ROOT
 from tests.support.tiny_fusions import IMAGE, TEXT, lessons_of, loaded, quick, random_fusion, trained
 from tests.support.tiny_models import clip
+from tests.support.two_towers import towers
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -73,7 +73,7 @@ KILLED = """
 import os, signal, sys
 from pathlib import Path
 import torch
-from tests.contract.test_fusions import towers
+from tests.support.two_towers import towers
 from tests.support.tiny_fusions import lessons_of, trained
 torch.set_num_threads(1)
 
