@@ -39,7 +39,7 @@ from pipeline.embed.shard_files import write_unit
 from pipeline.embed.stage import embed
 from pipeline.embed.transforms import Store, read_fingerprinted
 from pipeline.embed.tries import add_photo_states
-from pipeline.plan.forecast import unbounded
+from pipeline.engine.execution import Execution
 from pipeline.plan.units import make_plan
 
 DIM = 64
@@ -110,7 +110,19 @@ def beam(config: Config, store: Store) -> None:
     assert spec is not None
     encoders.base._loaded[spec.identity, "cpu"] = Ready()
     embedding = config.settings.embedding
-    execution = unbounded("benchmark", config.settings, ["--direct_num_workers=1"])
+    limits = config.run  # not by way of the forecast, which imports FAISS
+    execution = Execution(
+        run="benchmark",
+        beam_arguments=("--direct_num_workers=1",),
+        progress=None,
+        workers=1,
+        photo_threads=limits.photo_threads,
+        builds=1,
+        build_threads=None,
+        part_rows=limits.part_rows,
+        memory=None,
+        stall_minutes=None,
+    )
     embed(store, embedding, make_plan(embedding, config.gates), execution)
 
 
