@@ -366,7 +366,7 @@ def test_a_catalog_and_its_photos_in_a_bucket(tmp_path: Path, demo: Path) -> Non
             "shards.unit_rows=30",
         ]
         units = fused_units(load_config("configs/weightless.yaml", more, {}).config)
-        return [table.drop_columns(["photo_fingerprint", "stamps"]).to_pylist() for _, table in units]
+        return [table.drop_columns(["photo_fingerprint"]).to_pylist() for _, table in units]
 
     remote = embedded(f"{url}/catalog", url)
     assert remote == embedded(str(demo / "catalog"), str(demo))
