@@ -11,9 +11,9 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Self
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal, Self
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict, SerializeAsAny
 
 import index_builders.types
 from foundation.identity import identity_of
@@ -192,3 +192,9 @@ def builder_class(name: Any) -> type[BuilderSpec]:
 def builder_spec(fields: Mapping[str, Any]) -> BuilderSpec:
     """The spec that YAML `fields` describe; ValidationError for wrong fields, InputError for an unknown type."""
     return builder_class(fields.get("type")).model_validate(fields)
+
+
+# A spec as a field of a record: of whatever type.
+StoredSpec = Annotated[
+    SerializeAsAny[BuilderSpec], BeforeValidator(lambda one: builder_spec(one) if isinstance(one, Mapping) else one)
+]

@@ -10,17 +10,18 @@ from __future__ import annotations
 
 import shutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
+import faiss
 import numpy as np
 
 from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from foundation.machine import machine_fault
+from index_builders.base import BuilderSpec
 from index_builders.choose.choice import choose, refused, too_slow
 from index_builders.choose.training_reuse import Earlier, Learned, figures, used_again
 from index_builders.fill.compute import compute_of
@@ -35,40 +36,127 @@ from index_builders.rows.shards import SegmentRef, read_ids, verified_blocks
 from index_builders.rows.vectors_file import Kept, keep
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import FORMAT, IDS_FILE, PartitionIndex
-from lookup.store.index_record import Considered, CurvePoint, KindRecall, Proof
+from lookup.store.fields import FileRef
+from lookup.store.index_record import Considered, CurvePoint, IndexRecord, KindRecall, Proof, Training
 
+WORK = "work"  # the folder of scratch files below that of an index in the making
 _TIMED = 100  # queries of an exact index, where its time is bounded
 
-Made = tuple[
-    Trial, dict[str, Any]
-]  # a tuned index, and fields of a BuiltIndex: what was considered, what it learned from
+
+@dataclass(frozen=True)
+class Partition:
+    """What is built: segments of embeddings of length `dim`. See `build` for what the rest is for."""
+
+    segments: Sequence[SegmentRef]
+    dim: int
+    settings: IndexSettings
+    embed: Embed | None = None
+    earlier: Earlier | None = None
+
+    @property
+    def rows(self) -> int:
+        """Of all segments."""
+        return sum(ref.rows for ref in self.segments)
+
+    @property
+    def alone(self) -> Alone | None:
+        """How rows are asked by one tower alone; None where they are not."""
+        asks = self.embed is not None and self.settings.asks_alone(self.rows, self.dim)
+        return Alone(self.segments, self.embed) if asks and self.embed is not None else None
+
+
+@dataclass(frozen=True)
+class Materials:
+    """The rows of a partition, kept in a file, their ids in `ids`; what is made of them in `work` goes to `folder`."""
+
+    partition: Partition
+    kept: Kept
+    folder: Path
+    started: float  # by time.perf_counter()
+
+    @property
+    def work(self) -> Path:
+        """Scratch, which is dropped when the index is measured."""
+        return self.folder / WORK
+
+    @property
+    def ids(self) -> Path:
+        """The file of ids."""
+        return self.work / IDS_FILE
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The tuned index of all rows, what else was weighed, and where its training is from."""
+
+    trial: Trial
+    learned: Learned
+    considered: tuple[Considered, ...] = ()
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What readers get of an index, measured on its files."""
+
+    nprobe: int
+    refine_factor: int
+    recall: float
+    p50_ms: float
+    p99_ms: float
+    proof: Proof
+    recall_queries: int = 0
+    recalls: tuple[KindRecall, ...] = ()
+    curve: tuple[CurvePoint, ...] = ()
 
 
 @dataclass(frozen=True)
 class BuiltIndex:
-    """What became of a partition: all of an IndexRecord but names, and where its files are published."""
+    """What became of a partition."""
 
     files: dict[str, str]  # role (index, ids, refine, refine_range) -> file name in the folder
-    type: str
-    parameters: dict[str, Any]
+    spec: BuilderSpec
     metric: str
     dim: int
     rows: int
-    nprobe: int
-    refine_factor: int
     k: int
-    recall: float
-    recall_queries: int
-    curve: tuple[CurvePoint, ...]
-    p50_ms: float
-    p99_ms: float
     train_rows: int
     build_seconds: float
-    proof: Proof
-    considered: tuple[Considered, ...]
-    recalls: tuple[KindRecall, ...]
-    learned: Learned
     note: str
+    considered: tuple[Considered, ...]
+    learned: Learned
+    measured: Measured
+
+    def record(
+        self, name: str, files: dict[str, FileRef], training: Training | None = None, made_of: str | None = None
+    ) -> IndexRecord:
+        """Its record, as index `name` with these files in the store, by role."""
+        measured = self.measured
+        return IndexRecord(
+            name=name,
+            type=self.spec.type,
+            parameters=self.spec.model_dump(mode="json", exclude={"type"}),
+            metric=self.metric,
+            dim=self.dim,
+            rows=self.rows,
+            files=files,
+            nprobe=measured.nprobe,
+            refine_factor=measured.refine_factor,
+            k=self.k,
+            recall=measured.recall,
+            recall_queries=measured.recall_queries,
+            curve=measured.curve,
+            p50_ms=measured.p50_ms,
+            p99_ms=measured.p99_ms,
+            train_rows=self.train_rows,
+            build_seconds=self.build_seconds,
+            proof=measured.proof,
+            considered=self.considered,
+            recalls=measured.recalls,
+            training=training,
+            made_of=made_of,
+            note=self.note,
+            faiss=str(faiss.__version__),
+        )
 
 
 def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
@@ -94,52 +182,49 @@ def build(
     With a type that the config names, a target recall that no setting reaches is no error here: what was measured is
     returned, and a gate decides.
     """
-
-    def make(kept: Kept, alone: Alone | None, work: Path) -> Made:
-        return _made(kept, settings, work, alone, earlier)
-
-    return finished(segments, dim, settings, folder, embed, make)
-
-
-def finished(
-    segments: Sequence[SegmentRef],
-    dim: int,
-    settings: IndexSettings,
-    folder: Path,
-    embed: Embed | None,
-    make: Callable[[Kept, Alone | None, Path], Made],
-) -> BuiltIndex:
-    """See `build`; `make` gives the tuned index of all rows, made in a folder that has their ids in `IDS_FILE`."""
-    started = time.perf_counter()
-    rows = sum(ref.rows for ref in segments)
-    if not rows:
-        raise InputError("a partition with rows", "none", "leave empty partitions out of the build")
-    work = folder / "work"
-    work.mkdir()
     with written_into(folder):
-        compute = compute_of(settings.device)
-        kept = keep(verified_blocks(segments), rows, dim, settings.metric, work / "vectors.npy", compute)
-        write_ids(map(read_ids, segments), work / IDS_FILE)
-        alone = Alone(segments, embed) if embed is not None and settings.asks_alone(rows, dim) else None
-        made, decided = make(kept, alone, work)
-        paths = {role: folder / path.name for role, path in made.files.items()}
+        rows = keep_rows(Partition(segments, dim, settings, embed, earlier), folder)
+        chosen = _choose(rows)
+    return measure(rows, chosen)
+
+
+def keep_rows(partition: Partition, folder: Path) -> Materials:
+    """The rows of `partition`, verified, and their ids, in files below `folder`; InputError where there are none."""
+    started = time.perf_counter()
+    if not partition.rows:
+        raise InputError("a partition with rows", "none", "leave empty partitions out of the build")
+    work, metric = folder / WORK, partition.settings.metric
+    work.mkdir()
+    compute = compute_of(partition.settings.device)
+    blocks = verified_blocks(partition.segments)
+    kept = keep(blocks, partition.rows, partition.dim, metric, work / "vectors.npy", compute)
+    rows = Materials(partition, kept, folder, started)
+    write_ids(map(read_ids, partition.segments), rows.ids)
+    return rows
+
+
+def measure(rows: Materials, chosen: Chosen) -> BuiltIndex:
+    """The index of all `rows`, its files in their folder: opened as readers open it, checked and measured."""
+    partition, trial = rows.partition, chosen.trial
+    paths = {role: rows.folder / path.name for role, path in trial.files.items()}
+    with written_into(rows.folder):
         for role, path in paths.items():
-            made.files[role].replace(path)
-    found = _figures(made, paths, made.promised.rows, segments, settings)
-    shutil.rmtree(work)
+            trial.files[role].replace(path)
+    measured = _measured(trial, paths, partition)
+    shutil.rmtree(rows.work)
     return BuiltIndex(
         files={role: path.name for role, path in paths.items()},
-        type=made.spec.type,
-        parameters=made.spec.model_dump(mode="json", exclude={"type"}),
-        metric=settings.metric.value,
-        dim=dim,
-        rows=rows,
-        k=settings.k,
-        train_rows=made.train_rows,
-        build_seconds=time.perf_counter() - started,
-        note=made.note,
-        **decided,
-        **found,
+        spec=trial.spec,
+        metric=partition.settings.metric.value,
+        dim=partition.dim,
+        rows=partition.rows,
+        k=partition.settings.k,
+        train_rows=trial.train_rows,
+        build_seconds=time.perf_counter() - rows.started,
+        note=trial.note,
+        considered=chosen.considered,
+        learned=chosen.learned,
+        measured=measured,
     )
 
 
@@ -154,22 +239,10 @@ def written_into(folder: Path) -> Iterator[None]:
         ) from err
 
 
-def _made(kept: Kept, settings: IndexSettings, work: Path, alone: Alone | None, earlier: Earlier | None) -> Made:
-    """The index with the training of `earlier` if that fits, or one trained on its own rows; ids are in `work`."""
-    reason, ids = "", work / IDS_FILE
-    if earlier is not None:
-        again, learned = used_again(earlier, held_out_by(settings, kept, ids, alone), settings, work / "earlier")
-        if again is not None:
-            return again, {"considered": (), "learned": learned}
-        reason = learned.reason
-    made, considered = _trained(kept, settings, work, alone)
-    return anew(made, considered, reason, settings)
-
-
-def anew(made: Trial, considered: tuple[Considered, ...], reason: str, settings: IndexSettings) -> Made:
-    """`made`, trained on its own rows; `reason`: why an earlier training was not used, if one was offered."""
-    found = figures(made, settings.seed)
-    return made, {"considered": considered, "learned": Learned(False, reason, found, found)}
+def trained_anew(trial: Trial, considered: tuple[Considered, ...], reason: str, settings: IndexSettings) -> Chosen:
+    """`trial`, trained on its own rows; `reason`: why an earlier training was not used, if one was offered."""
+    found = figures(trial, settings.seed)
+    return Chosen(trial, Learned(False, reason, found, found), considered)
 
 
 def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
@@ -180,31 +253,42 @@ def within_bytes(made: Trial, settings: IndexSettings) -> Trial:
     return made
 
 
-def _trained(
-    kept: Kept, settings: IndexSettings, work: Path, alone: Alone | None
-) -> tuple[Trial, tuple[Considered, ...]]:
+def _choose(rows: Materials) -> Chosen:
+    """The index with the training of `earlier` if that fits, or one trained on its own rows."""
+    reason, partition = "", rows.partition
+    if partition.earlier is not None:
+        drawn = held_out_by(partition.settings, rows.kept, rows.ids, partition.alone)
+        again, learned = used_again(partition.earlier, drawn, partition.settings, rows.work / "earlier")
+        if again is not None:
+            return Chosen(again, learned)
+        reason = learned.reason
+    trial, considered = _trained(rows)
+    return trained_anew(trial, considered, reason, partition.settings)
+
+
+def _trained(rows: Materials) -> tuple[Trial, tuple[Considered, ...]]:
     """The index of the type that the config names, or the best of the candidates."""
+    kept, settings, alone = rows.kept, rows.partition.settings, rows.partition.alone
     spec = settings.choose(len(kept), kept.dim)
     if spec is None:
-        return choose(kept, work / IDS_FILE, settings, work, alone)
+        return choose(kept, rows.ids, settings, rows.work, alone)
     if spec.exact:
-        return exact(spec, kept, work / IDS_FILE, work), ()
-    made = trial(spec, drawn_by(settings, kept, work / IDS_FILE, alone), settings.target_recall, work)
+        return exact(spec, kept, rows.ids, rows.work), ()
+    made = trial(spec, drawn_by(settings, kept, rows.ids, alone), settings.target_recall, rows.work)
     return within_bytes(made, settings), ()
 
 
-def _figures(
-    made: Trial, paths: dict[str, Path], rows: int, segments: Sequence[SegmentRef], settings: IndexSettings
-) -> dict[str, Any]:
-    """The checks and figures of the files in `paths`, opened as readers open them: fields of a BuiltIndex."""
-    point, folder = made.tuned.point, str(paths["index"].parent)
-    promised = Unmeasured(folder, made.promised.dim, rows, settings.metric.value, point.nprobe, point.refine_factor)
+def _measured(made: Trial, paths: dict[str, Path], partition: Partition) -> Measured:
+    """The checks and figures of the files in `paths`, opened as readers open them."""
+    point, folder, settings = made.tuned.point, str(paths["index"].parent), partition.settings
+    rows, metric = made.promised.rows, settings.metric.value
+    promised = Unmeasured(folder, made.promised.dim, rows, metric, point.nprobe, point.refine_factor)
     index = PartitionIndex.open(paths, promised)
-    check_ids(index, segments)
-    return _exact(made, index, settings) if made.spec.exact else _measured(made, index, settings)
+    check_ids(index, partition.segments)
+    return _of_exact(made, index, settings) if made.spec.exact else _of_tuned(made, index, settings)
 
 
-def _exact(made: Trial, index: PartitionIndex, settings: IndexSettings) -> dict[str, Any]:
+def _of_exact(made: Trial, index: PartitionIndex, settings: IndexSettings) -> Measured:
     """Of an index that compares every row: its recall needs no proof, its rows do. Only where a bound asks for it, the
     time of a query is taken.
     """
@@ -213,20 +297,11 @@ def _exact(made: Trial, index: PartitionIndex, settings: IndexSettings) -> dict[
     p50, p99 = np.percentile(times, (50, 99))
     if bound is not None and p50 > bound:
         raise too_slow(float(p50), (), settings)
-    return {
-        "nprobe": 0,
-        "refine_factor": 0,
-        "recall": 1.0,
-        "recall_queries": 0,
-        "recalls": (),
-        "curve": (),
-        "p50_ms": float(p50),
-        "p99_ms": float(p99),
-        "proof": prove_exact(index, made.kept, (made.memory_bytes, made.disk_bytes)),
-    }
+    proof = prove_exact(index, made.kept, (made.memory_bytes, made.disk_bytes))
+    return Measured(nprobe=0, refine_factor=0, recall=1.0, p50_ms=float(p50), p99_ms=float(p99), proof=proof)
 
 
-def _measured(made: Trial, index: PartitionIndex, settings: IndexSettings) -> dict[str, Any]:
+def _of_tuned(made: Trial, index: PartitionIndex, settings: IndexSettings) -> Measured:
     queries, point, rows = made.queries, made.tuned.point, index.rows
     proof = prove(index, made.spec, queries, (made.memory_bytes, made.disk_bytes))
     curve = clocked(index, queries, made.tuned.curve)
@@ -235,17 +310,17 @@ def _measured(made: Trial, index: PartitionIndex, settings: IndexSettings) -> di
         raise too_slow(float(p50), curve, settings)
     values = recalls(index, queries)
     kinds = recalls_of_kinds(queries, values)
-    return {
-        "nprobe": point.nprobe,
-        "refine_factor": point.refine_factor,
-        "recall": least(queries, values),
-        "recall_queries": kinds[0].queries,
-        "recalls": kinds if len(kinds) > 1 else (),
-        "curve": curve,
-        "p50_ms": float(p50),
-        "p99_ms": float(p99),
-        "proof": proof,
-    }
+    return Measured(
+        nprobe=point.nprobe,
+        refine_factor=point.refine_factor,
+        recall=least(queries, values),
+        recall_queries=kinds[0].queries,
+        recalls=kinds if len(kinds) > 1 else (),
+        curve=curve,
+        p50_ms=float(p50),
+        p99_ms=float(p99),
+        proof=proof,
+    )
 
 
 def _times(index: PartitionIndex, queries: HeldOut) -> list[float]:

@@ -13,90 +13,56 @@ otherwise: by the last bit, in the factors of RaBitQ codes (measured).
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import faiss
 import numpy as np
 
 from foundation.arrays import Vectors
-from index_builders.base import BuilderSpec, builder_spec
-from index_builders.build import BuiltIndex, Made, anew, finished, within_bytes, written_into
+from index_builders.base import BuilderSpec, StoredSpec
+from index_builders.build import (
+    BuiltIndex,
+    Chosen,
+    Materials,
+    Partition,
+    keep_rows,
+    measure,
+    trained_anew,
+    within_bytes,
+    written_into,
+)
 from index_builders.choose import choice as choose
 from index_builders.choose.choice import Choice, of_sample
-from index_builders.choose.training_reuse import Earlier, judged, near_enough, spec_of
+from index_builders.choose.training_reuse import judged, near_enough, spec_of
 from index_builders.fill.compute import compute_of
 from index_builders.fill.fill import filled, finding_lists, write_index
 from index_builders.fill.merge import merge
 from index_builders.measure.equal_rows import instead
-from index_builders.measure.queries import Alone, Embed
 from index_builders.measure.trial import held_out_by, learned_from_by, trial
 from index_builders.rows import vectors_file as kept
 from index_builders.rows.shards import SegmentRef, verified_blocks
-from index_builders.rows.vectors_file import Kept, keep
+from index_builders.rows.vectors_file import keep
 from index_builders.settings import IndexSettings
-from lookup.index.partition_index import IDS_FILE, INDEX_FILE
+from lookup.index.partition_index import INDEX_FILE
+from lookup.store.fields import Record
 
 
-@dataclass(frozen=True)
-class Partition:
-    """What is built: segments of embeddings of length `dim`. See `build` for what the rest is for."""
-
-    segments: Sequence[SegmentRef]
-    dim: int
-    settings: IndexSettings
-    embed: Embed | None
-    earlier: Earlier | None
-
-    @property
-    def rows(self) -> int:
-        """Of all segments."""
-        return sum(ref.rows for ref in self.segments)
-
-    @property
-    def alone(self) -> Alone | None:
-        """How rows are asked by one tower alone; None where they are not."""
-        wanted = self.embed is not None and self.settings.asks_alone(self.rows, self.dim)
-        return Alone(self.segments, self.embed) if wanted and self.embed is not None else None
-
-
-@dataclass(frozen=True)
-class SoFar:
+class EarlierRounds(Record):
     """What rounds before found: why an earlier training is not used (None: open yet), and a choice under way."""
 
     reason: str | None = None
     choice: Choice | None = None
 
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> SoFar:
-        """What `fields` wrote down."""
-        choice = fields["choice"]
-        return cls(fields["reason"], None if choice is None else Choice.of(choice))
 
-    def fields(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        return {"reason": self.reason, "choice": None if self.choice is None else self.choice.fields()}
-
-
-@dataclass(frozen=True)
-class Learning:
+class Trained(Record):
     """What a round builds: the spec, trained on so many rows, with an earlier training or not, and what came before."""
 
-    spec: BuilderSpec
+    spec: StoredSpec
     train_rows: int
     earlier: bool
-    so_far: SoFar
+    before: EarlierRounds
     note: str = ""  # why the spec is not what was asked for
-
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> Learning:
-        """What `fields` wrote down."""
-        return cls(**{**fields, "spec": builder_spec(fields["spec"]), "so_far": SoFar.of(fields["so_far"])})
-
-    def fields(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        return {**vars(self), "spec": self.spec.model_dump(mode="json"), "so_far": self.so_far.fields()}
 
 
 def parts_of(partition: Partition, part_rows: int) -> list[range]:
@@ -112,7 +78,7 @@ def parts_of(partition: Partition, part_rows: int) -> list[range]:
     return [range(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
-def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, faiss.Index]:
+def learn(partition: Partition, before: EarlierRounds, folder: Path) -> tuple[Trained, faiss.Index]:
     """What to build of `partition` next, and its index, trained and without rows; errors are those of `build`.
 
     `folder` takes scratch files, which have to stay while the index is used.
@@ -121,21 +87,22 @@ def learn(partition: Partition, so_far: SoFar, folder: Path) -> tuple[Learning, 
     with written_into(folder):
         compute = compute_of(settings.device)
         whole = keep(verified_blocks(partition.segments), rows, dim, settings.metric, folder / "vectors.npy", compute)
-        if partition.earlier is not None and so_far.reason is None:
+        if partition.earlier is not None and before.reason is None:
             empty, reason = near_enough(partition.earlier, whole, settings)
             if empty is not None:
                 record = partition.earlier.record
-                return Learning(spec_of(record), record.train_rows, True, so_far), empty
-            so_far = replace(so_far, reason=reason)
+                return Trained(spec=spec_of(record), train_rows=record.train_rows, earlier=True, before=before), empty
+            before = before.model_copy(update={"reason": reason})
         spec = settings.choose(rows, dim)
         if spec is None:
-            choice = so_far.choice or of_sample(whole, settings, folder, partition.alone)
-            spec, so_far = choice.next(settings, whole), replace(so_far, choice=choice)
+            choice = before.choice or of_sample(whole, settings, folder, partition.alone)
+            spec, before = choice.next(settings, whole), before.model_copy(update={"choice": choice})
     learned_from = learned_from_by(settings, whole)
     spec, note = instead(spec, whole, learned_from)
     if not spec.trained:  # as a candidate: settings see to a type that is named
         learned_from = learned_from.none()
-    return Learning(spec, len(learned_from), False, so_far, note), spec.empty(learned_from, dim, settings.metric)
+    trained = Trained(spec=spec, train_rows=len(learned_from), earlier=False, before=before, note=note)
+    return trained, spec.empty(learned_from, dim, settings.metric)
 
 
 def fill(
@@ -159,43 +126,34 @@ def fill(
 
 
 def finish(
-    partition: Partition, learning: Learning, empty: faiss.Index, parts: Sequence[Path], folder: Path
-) -> BuiltIndex | SoFar:
+    partition: Partition, trained: Trained, empty: faiss.Index, parts: Sequence[Path], folder: Path
+) -> BuiltIndex | EarlierRounds:
     """The index of `partition`, of all its `parts` in order, its files in `folder`; or what another round must know.
 
-    `learning` and `empty` are those of `learn`; errors are those of `build`.
+    `trained` and `empty` are those of `learn`; errors are those of `build`.
     """
-    settings, so_far = partition.settings, learning.so_far
-
-    def make(whole: Kept, alone: Alone | None, work: Path) -> Made:
-        merge(empty, parts, work / INDEX_FILE)
-        rows = held_out_by(settings, whole, work / IDS_FILE, alone)
-        made = trial(learning.spec, rows, settings.target_recall, work, built=work / INDEX_FILE)
-        made = replace(made, train_rows=learning.train_rows, note=learning.note)
-        if learning.earlier and partition.earlier is not None:
-            learned = judged(partition.earlier, made, settings)
-            if not learned.reused:
-                raise _FellShortError(replace(so_far, reason=learned.reason))
-            return made, {"considered": (), "learned": learned}
-        if so_far.choice is None:
-            return anew(within_bytes(made, settings), (), so_far.reason or "", settings)
-        choice = so_far.choice.after(made, settings)
-        if not choice.found(settings):
-            raise _FellShortError(replace(so_far, choice=choice))
-        return anew(made, choice.considered(settings), so_far.reason or "", settings)
-
-    try:
-        return finished(partition.segments, partition.dim, settings, folder, partition.embed, make)
-    except _FellShortError as short:
-        return short.so_far
+    with written_into(folder):
+        rows = keep_rows(partition, folder)
+        merge(empty, parts, rows.work / INDEX_FILE)
+        found = _decided(rows, trained)
+    return measure(rows, found) if isinstance(found, Chosen) else found
 
 
-class _FellShortError(Exception):
-    """Another round is needed."""
-
-    def __init__(self, so_far: SoFar) -> None:
-        super().__init__(so_far)
-        self.so_far = so_far
+def _decided(rows: Materials, trained: Trained) -> Chosen | EarlierRounds:
+    """The merged index, tuned, where it is good enough; else what another round must know."""
+    settings, earlier, before = rows.partition.settings, rows.partition.earlier, trained.before
+    drawn = held_out_by(settings, rows.kept, rows.ids, rows.partition.alone)
+    made = trial(trained.spec, drawn, settings.target_recall, rows.work, built=rows.work / INDEX_FILE)
+    made = replace(made, train_rows=trained.train_rows, note=trained.note)
+    if trained.earlier and earlier is not None:
+        learned = judged(earlier, made, settings)
+        return Chosen(made, learned) if learned.reused else before.model_copy(update={"reason": learned.reason})
+    if before.choice is None:
+        return trained_anew(within_bytes(made, settings), (), before.reason or "", settings)
+    choice = before.choice.after(made, settings)
+    if not choice.found(settings):
+        return before.model_copy(update={"choice": choice})
+    return trained_anew(made, choice.considered(settings), before.reason or "", settings)
 
 
 def _within(blocks: Iterable[Vectors], first: int, rows: range) -> Iterator[Vectors]:

@@ -1,6 +1,6 @@
 """Late fusion: a text list and a photo list merged by rank, for queries of both. It needs no common scale of scores.
 
-hits = search_late(reader, text="blue", image=photo, k=10)
+hits = search_late(reader, Query(text="blue", image=photo, k=10))
 """
 
 from __future__ import annotations
@@ -8,10 +8,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lookup.filters.where import Where
 from lookup.hit import Hit
 from lookup.index.partition_index import STEADY
-from lookup.query import check_asked
+from lookup.query import Query
 from lookup.search import Reader
 
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 2
@@ -36,26 +35,17 @@ def reciprocal_rank_fusion(lists: Sequence[Sequence[str]]) -> list[tuple[str, fl
     return sorted(scores.items(), key=lambda item: -round(item[1], 12))
 
 
-def search_late(
-    reader: Reader,
-    text: str | None = None,
-    image: bytes | None = None,
-    category: str | None = None,
-    k: int = 10,
-    nprobe: int | None = None,
-    where: Where = (),
-) -> list[Hit]:
+def search_late(reader: Reader, query: Query) -> list[Hit]:
     """The `k` best products by rank in two searches, one by the text and one by the photo; `score` is the rank sum.
 
     A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60, or 260 where k is under
     100, counts as not in it: the first hits are the same for every k up to 100. Of both lists only what meets `where`,
     see `Reader.search`.
     """
-    check_asked(text, image, k)
-    k = int(k)  # an int8 of numpy would not hold the depth
-    depth = 2 * max(k, STEADY) + _DEEPER
-    by_text = reader.search(text, None, category, depth, nprobe, where) if text is not None else []
-    by_photo = reader.search(None, image, category, depth, nprobe, where) if image is not None else []
+    query = query.checked()
+    deep = replace(query, k=2 * max(query.k, STEADY) + _DEEPER)
+    by_text = reader.answer(replace(deep, image=None)) if query.text is not None else []
+    by_photo = reader.answer(replace(deep, text=None)) if query.image is not None else []
     hits = {hit.id: hit for hit in (*by_text, *by_photo)}
     merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in (by_text, by_photo)])
-    return [replace(hits[one], score=score) for one, score in merged[:k]]
+    return [replace(hits[one], score=score) for one, score in merged[: query.k]]

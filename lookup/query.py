@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
@@ -27,10 +27,33 @@ from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.machine import machine_fault
 from foundation.regular_files import OversizedFileError, read_regular
+from lookup.filters.where import Where, parsed
 from lookup.identities import refuse_other_encoder, refuse_other_fusion
 from lookup.store.manifest import EncoderEntry, Manifest
 
 _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
+
+
+@dataclass(frozen=True)
+class Query:
+    """What a search takes, see `Reader.search`: a text, a photo (a file's bytes) or both, and what is searched."""
+
+    text: str | None = None
+    image: bytes | None = None
+    category: str | None = None
+    k: int = 10
+    nprobe: int | None = None
+    where: Where = ()
+
+    def checked(self) -> Query:
+        """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
+        check_asked(self.text, self.image, self.k)
+        return self.parsed()
+
+    def parsed(self) -> Query:
+        """As `checked`, of what is asked by a vector."""
+        nprobe = None if self.nprobe is None else whole(self.nprobe, "nprobe", "leave it out for the tuned one")
+        return replace(self, k=check_k(self.k), nprobe=nprobe, where=parsed(self.where))
 
 
 @dataclass(frozen=True)

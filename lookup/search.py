@@ -16,7 +16,7 @@ from lookup.filters.where import Where, parsed
 from lookup.hit import Hit, value_of
 from lookup.index.partition_index import PartitionIndex
 from lookup.index.subset import search_subset
-from lookup.query import QueryEncoder, check_asked, check_k, whole
+from lookup.query import Query, QueryEncoder
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry, Segment, ShardEntry
@@ -87,9 +87,12 @@ class Reader:
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned.
         """
-        check_asked(text, image, k)
-        conditions = parsed(where)  # before a query is embedded
-        return self.search_vector(self._queries.embed(text=text, image=image), category, k, nprobe, conditions)
+        return self.answer(Query(text, image, category, k, nprobe, where))
+
+    def answer(self, query: Query) -> list[Hit]:
+        """The hits of `query`, as `search` gives them."""
+        query = query.checked()  # before it is embedded
+        return self._best(self._queries.embed(query.text, query.image), query)
 
     def search_vector(
         self,
@@ -100,19 +103,20 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
-        k = check_k(k)
-        nprobe = None if nprobe is None else whole(nprobe, "nprobe", "leave it out for the tuned one")
+        return self._best(xq, Query(category=category, k=k, nprobe=nprobe, where=where).parsed())
+
+    def _best(self, xq: Vectors, query: Query) -> list[Hit]:
         found: list[tuple[float, str, int]] = []
-        for partition, only in self._filters.kept(self._searched(category), parsed(where)):
+        for partition, only in self._filters.kept(self._searched(query.category), parsed(query.where)):
             index = partition.index
-            widest = min(nprobe, index.widest) if nprobe and index.widest else None
-            most = min(k, index.rows)
+            widest = min(query.nprobe, index.widest) if query.nprobe and index.widest else None
+            most = min(query.k, index.rows)
             one = index.search(xq, most, widest) if only is None else search_subset(index, xq, most, widest, only)
             scores, positions = one
             found += [
                 (float(s), partition.name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0
             ]
-        best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[:k]
+        best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[: query.k]
         return [self._hit(score, name, position) for score, name, position in best]
 
     def __reduce__(self) -> NoReturn:

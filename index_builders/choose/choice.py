@@ -18,51 +18,44 @@ from __future__ import annotations
 import math
 import shutil
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+from pydantic import ConfigDict
 
 from foundation.errors import GateError
-from index_builders.base import BuilderSpec, builder_spec
+from index_builders.base import BuilderSpec, StoredSpec
 from index_builders.fill.threads import in_order
 from index_builders.measure.queries import Alone
 from index_builders.measure.trial import Rows, Trial, drawn_by, trial
 from index_builders.rows.vectors_file import Kept
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE
+from lookup.store.fields import Record
 from lookup.store.index_record import Considered, CurvePoint
 
 CHOOSE_ROWS = 65_536  # 0.5% of recall at 500 queries is noise; so many rows take seconds at 256 dimensions
 KNOWN_TO = 1.05  # times a bound: bytes are known to 2% before an index is built
 
 
-@dataclass(frozen=True)
-class Weighed:
+class Weighed(Record):
     """What is known of a built index once its files and rows are let go; `rows` is how many it was built of."""
 
-    spec: BuilderSpec
+    model_config = ConfigDict(ser_json_inf_nan="constants")  # figures that could not be measured are NaN
+
+    spec: StoredSpec
     rows: int
-    point: CurvePoint
+    nprobe: int
+    refine_factor: int
+    recall: float
+    cost_us: float
     memory_bytes: float
     disk_bytes: float
 
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> Weighed:
-        """What `fields` wrote down."""
-        spec, point = builder_spec(fields["spec"]), CurvePoint.model_validate(fields["point"])
-        return cls(**{**fields, "spec": spec, "point": point})
 
-    def fields(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        return {**vars(self), "spec": self.spec.model_dump(mode="json"), "point": self.point.model_dump(mode="json")}
-
-
-@dataclass(frozen=True)
-class Choice:
+class Choice(Record):
     """A choice under way: the candidates' figures on a sample, who is built of all rows in which order, and the figures
     of those that were.
     """
@@ -71,27 +64,13 @@ class Choice:
     order: tuple[int, ...]
     tried: tuple[Weighed, ...] = ()
 
-    @classmethod
-    def of(cls, fields: dict[str, Any]) -> Choice:
-        """The choice that `fields` wrote down."""
-        return cls(
-            sample=tuple(Weighed.of(one) for one in fields["sample"]),
-            order=tuple(fields["order"]),
-            tried=tuple(Weighed.of(one) for one in fields["tried"]),
-        )
-
-    def fields(self) -> dict[str, Any]:
-        """The same as JSON has it."""
-        sample, tried = ([one.fields() for one in some] for some in (self.sample, self.tried))
-        return {"sample": sample, "order": list(self.order), "tried": tried}
-
     def next(self, settings: IndexSettings, kept: Kept) -> BuilderSpec:
         """The candidate to build of all rows."""
         return settings.candidates(len(kept), kept.dim)[self.order[len(self.tried)]]
 
     def after(self, made: Trial, settings: IndexSettings) -> Choice:
         """The choice when `made` is built; GateError where it was the last and falls short like those before it."""
-        more = replace(self, tried=(*self.tried, _figures(made)))
+        more = self.model_copy(update={"tried": (*self.tried, _figures(made))})
         if not more.found(settings) and len(more.tried) == len(more.order):
             raise refusal(more.tried, settings)
         return more
@@ -140,7 +119,7 @@ def choose(
 def of_sample(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | None) -> Choice:
     """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
     figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, alone)
-    return Choice(tuple(figures.values()), tuple(_passing(figures, settings, sampled=True)))
+    return Choice(sample=tuple(figures.values()), order=tuple(_passing(figures, settings, sampled=True)))
 
 
 def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool = False) -> GateError:
@@ -148,14 +127,14 @@ def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool =
     fixes = []
     within = [one for one in figures if not _over(one, settings)]
     if within:
-        best = max(within, key=lambda one: (one.point.recall, -one.disk_bytes))
-        recall = math.floor(1000 * best.point.recall) / 1000
+        best = max(within, key=lambda one: (one.recall, -one.disk_bytes))
+        recall = math.floor(1000 * best.recall) / 1000
         fixes.append(f"lower index.target_recall to {recall:g} ({best.spec.described})")
-    reaching = [one for one in figures if one.point.recall >= settings.target_recall]
+    reaching = [one for one in figures if one.recall >= settings.target_recall]
     if reaching:
         least = min(reaching, key=lambda one: (_excess(one, settings), one.memory_bytes, one.disk_bytes))
         fixes.append(f"raise {' and '.join(_over(least, settings))} ({least.spec.described})")
-    reached = "; ".join(f"{one.spec.described}: recall {one.point.recall:.3f}, {_bytes(one)}" for one in figures)
+    reached = "; ".join(f"{one.spec.described}: recall {one.recall:.3f}, {_bytes(one)}" for one in figures)
     if sampled:
         reached += f" (recall measured on a sample of {figures[0].rows:,} rows; all rows will give less)"
     return GateError(_asked(settings), reached, ", or ".join(fixes) or "drop a bound of the section index")
@@ -245,7 +224,17 @@ def _sampled(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | N
 
 
 def _figures(one: Trial) -> Weighed:
-    return Weighed(one.spec, one.promised.rows, one.tuned.point, one.memory_bytes, one.disk_bytes)
+    point = one.tuned.point
+    return Weighed(
+        spec=one.spec,
+        rows=one.promised.rows,
+        nprobe=point.nprobe,
+        refine_factor=point.refine_factor,
+        recall=point.recall,
+        cost_us=point.cost_us,
+        memory_bytes=one.memory_bytes,
+        disk_bytes=one.disk_bytes,
+    )
 
 
 def _passing(figures: Mapping[int, Weighed], settings: IndexSettings, sampled: bool = False) -> list[int]:
@@ -257,7 +246,7 @@ def _passing(figures: Mapping[int, Weighed], settings: IndexSettings, sampled: b
 
 
 def _price(one: Weighed) -> tuple[float, float, float]:
-    return one.point.cost_us, one.memory_bytes, one.disk_bytes
+    return one.cost_us, one.memory_bytes, one.disk_bytes
 
 
 def _over(one: Weighed, settings: IndexSettings) -> list[str]:
@@ -280,11 +269,11 @@ def _of_all(one: Weighed, spec: BuilderSpec, rows: int, dim: int) -> Weighed:
     centroids, the rotation, and the places that 32 codes at a time leave empty at the end of each list.
     """
     more = spec.shared_bytes(dim) / rows - one.spec.shared_bytes(dim) / one.rows
-    return replace(one, memory_bytes=one.memory_bytes + more, disk_bytes=one.disk_bytes + more)
+    return one.model_copy(update={"memory_bytes": one.memory_bytes + more, "disk_bytes": one.disk_bytes + more})
 
 
 def _shortfalls(one: Weighed, settings: IndexSettings) -> list[str]:
-    short = [] if one.point.recall >= settings.target_recall else [f"recall {one.point.recall:.3f}"]
+    short = [] if one.recall >= settings.target_recall else [f"recall {one.recall:.3f}"]
     return short + [f"would need {over}" for over in _over(one, settings)]
 
 
@@ -298,10 +287,10 @@ def _considered(one: Weighed, verdict: str) -> Considered:
         type=one.spec.type,
         parameters=one.spec.model_dump(mode="json", exclude={"type"}),
         rows=one.rows,
-        nprobe=one.point.nprobe,
-        refine_factor=one.point.refine_factor,
-        recall=one.point.recall,
-        cost_us=one.point.cost_us,
+        nprobe=one.nprobe,
+        refine_factor=one.refine_factor,
+        recall=one.recall,
+        cost_us=one.cost_us,
         memory_bytes=one.memory_bytes,
         disk_bytes=one.disk_bytes,
         verdict=verdict,

@@ -9,10 +9,7 @@ import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
-import faiss
-
 from foundation.errors import IntegrityError
-from index_builders.base import builder_spec
 from index_builders.build import BuiltIndex, build
 from index_builders.choose.training_reuse import Earlier, learned_under
 from index_builders.measure.queries import Embed
@@ -61,7 +58,7 @@ def training(name: str, offer: Offer, built: BuiltIndex, settings: IndexSettings
         trained_by = offer.parent.training.trained_by
     return Training(
         content=offer.content,
-        settings=learned_under(settings, offer.texts, builder_spec({"type": built.type, **built.parameters})),
+        settings=learned_under(settings, offer.texts, built.spec),
         trained_by=trained_by,
         reused=learned.reused,
         reason=learned.reason or offer.reason,
@@ -105,10 +102,7 @@ def commit(
 ) -> IndexRecord:
     """Put the files of `folder` into the store as index `name` of these segments, and its record last."""
     files = {role: store.put(folder / file, f"indexes/{name}/{file}", built.rows) for role, file in built.files.items()}
-    measured = {field: value for field, value in vars(built).items() if field not in ("files", "learned")}
-    made = made_of([segment.digest for segment in segments])
-    version = str(faiss.__version__)
-    record = IndexRecord(name=name, files=files, training=learned, made_of=made, faiss=version, **measured)
+    record = built.record(name, files, learned, made_of([segment.digest for segment in segments]))
     write_record(store, _record_path(name), record)
     return record
 

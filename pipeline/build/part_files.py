@@ -13,17 +13,17 @@ from __future__ import annotations
 import time
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import faiss
 import numpy as np
 from blake3 import blake3
-from pydantic import ConfigDict
 
 from foundation.errors import IntegrityError
+from index_builders.build import Partition
 from index_builders.fill.fill import write_index as write_faiss
 from index_builders.measure.queries import Embed
-from index_builders.parts import Learning, Partition, SoFar, fill, finish, learn, parts_of
+from index_builders.parts import EarlierRounds, Trained, fill, finish, learn, parts_of
 from index_builders.settings import IndexSettings
 from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.index_record import IndexRecord
@@ -44,19 +44,15 @@ from pipeline.build.index_files import (
 class _Learned(NamedRecord):
     """What is built in a round, and its trained index. Its name is its path."""
 
-    model_config = ConfigDict(ser_json_inf_nan="constants")  # figures that could not be measured are NaN
-
     index: FileRef
-    learning: dict[str, Any]
+    trained: Trained
     seconds: float
 
 
 class _Short(NamedRecord):
     """What rounds that fell short found, and took. Its name is its path."""
 
-    model_config = ConfigDict(ser_json_inf_nan="constants")
-
-    so_far: dict[str, Any]
+    rounds: EarlierRounds
     seconds: float
 
 
@@ -103,14 +99,14 @@ def started(
     parts = parts_of(partition, part_rows)
     if not parts:
         return write_index(store, task.name, task.path, settings, dim, embed)
-    so_far, before = _so_far(store, task)
+    rounds, before = _earlier_rounds(store, task)
     with store.scratch() as folder:
-        learning, empty = learn(partition, so_far, folder)
+        trained, empty = learn(partition, rounds, folder)
         write_faiss(empty, folder / "learned.faiss")
         file = store.put(folder / "learned.faiss", f"{_folder(task)}/learned.faiss", rows=0)
     seconds = before + time.perf_counter() - began
     path = _learned_path(task)
-    write_record(store, path, _Learned(name=path, index=file, learning=learning.fields(), seconds=seconds))
+    write_record(store, path, _Learned(name=path, index=file, trained=trained, seconds=seconds))
     return [Part(*task, number, rows.start, rows.stop) for number, rows in enumerate(parts)]
 
 
@@ -122,12 +118,12 @@ def task_of(part: Part) -> Task:
 def filled_part(store: Store, part: Part, settings: IndexSettings) -> PartFile:
     """Fill one part, its file in the store."""
     began, task = time.perf_counter(), task_of(part)
-    learning, empty, _ = _learned(store, task)
+    trained, empty, _ = _learned(store, task)
     rows = range(part.first, part.end)
     first, segments = read_rows(store, part.path, part.name, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
-        fill((learning.spec, empty), segments, first, rows, settings, path)
+        fill((trained.spec, empty), segments, first, rows, settings, path)
         file = store.put(path, f"{_folder(task)}/{part.part:06d}.faiss", len(rows))
     return PartFile(part.part, file.path, file.bytes, file.rows, file.blake3, time.perf_counter() - began)
 
@@ -146,18 +142,18 @@ def merged(
     partition, offer = _partition(store, task, settings, dim, embed)
     record = reusable_index(store, task.name)
     if record is None:
-        learning, empty, before = _learned(store, task)
+        trained, empty, before = _learned(store, task)
         files = [FileRef(path=one.path, bytes=one.bytes, rows=one.rows, blake3=one.blake3) for one in parts]
         with store.scratch() as folder:
-            found = finish(partition, learning, empty, [store.verified(file) for file in files], folder)
+            found = finish(partition, trained, empty, [store.verified(file) for file in files], folder)
             seconds = before + sum(one.seconds for one in parts) + time.perf_counter() - began
-            if isinstance(found, SoFar):
+            if isinstance(found, EarlierRounds):
                 path = _so_far_path(task._replace(round=task.round + 1))
-                write_record(store, path, _Short(name=path, so_far=found.fields(), seconds=seconds))
+                write_record(store, path, _Short(name=path, rounds=found, seconds=seconds))
             else:
                 found = replace(found, build_seconds=seconds)
-                trained = training(task.name, offer, found, settings)
-                record = commit(store, task.name, folder, found, trained, partition.segments)
+                learned = training(task.name, offer, found, settings)
+                record = commit(store, task.name, folder, found, learned, partition.segments)
     store.remove(_folder(task))
     return record
 
@@ -174,17 +170,17 @@ def _partition(
     return Partition(segments, dim, settings, embed, earlier(store, offer)), offer
 
 
-def _so_far(store: Store, task: Task) -> tuple[SoFar, float]:
+def _earlier_rounds(store: Store, task: Task) -> tuple[EarlierRounds, float]:
     """What rounds before found, and the seconds of all their steps."""
     if not task.round:
-        return SoFar(), 0.0
+        return EarlierRounds(), 0.0
     short = read_record(store, _so_far_path(task), _Short)
     if short is None:
         raise _misplaced(_so_far_path(task))
-    return SoFar.of(short.so_far), short.seconds
+    return short.rounds, short.seconds
 
 
-def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index, float]:
+def _learned(store: Store, task: Task) -> tuple[Trained, faiss.Index, float]:
     """What was learned for a task, and the seconds until then; not through the cache of a remote store, where nobody
     would drop it.
     """
@@ -200,7 +196,7 @@ def _learned(store: Store, task: Task) -> tuple[Learning, faiss.Index, float]:
             expected, f"{len(raw)} bytes, blake3 {found}", "run `vitrine run` again: it is learned anew"
         )
     index = faiss.deserialize_index(np.frombuffer(raw, dtype=np.uint8))
-    return Learning.of(learned.learning), index, learned.seconds
+    return learned.trained, index, learned.seconds
 
 
 def _misplaced(path: str) -> IntegrityError:

@@ -247,14 +247,15 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     """Find products by text, by photo, or by both."""
     from lookup.filters.where import parsed
+    from lookup.query import Query
     from pipeline.commands import console
     from pipeline.config.paths import refuse_out
-    from pipeline.evaluate.questions import QueryOptions, ask, questions
+    from pipeline.evaluate.questions import ask, questions
 
     refuse_out("--html", html, store)
-    options = QueryOptions(given["category"], given["k"], given["nprobe"], given["late"], parsed(given["where"]))
-    answered = ask(store, questions(given["text"], given["image"], given["queries"]), options, html)
-    console.answers(answered, options.where, html, as_json, many=given["queries"] is not None)
+    query = Query(category=given["category"], k=given["k"], nprobe=given["nprobe"], where=parsed(given["where"]))
+    answered = ask(store, questions(given["text"], given["image"], given["queries"]), query, given["late"], html)
+    console.answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
 
 
 @cli.group()

@@ -4,31 +4,20 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 
 import click
 
 from foundation.errors import InputError
-from lookup.filters.where import Condition
+from lookup.filters.where import Condition, parsed
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.page import Answer, duration, photo_of, write_page
-from lookup.query import photo_limits, read_photo
+from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
 from pipeline.catalog.questions import Question, read_questions
-
-
-@dataclass(frozen=True)
-class QueryOptions:
-    """How questions are searched; `late` merges a search by text and one by photo by rank, `where` filters products."""
-
-    category: str | None = None
-    k: int = 10
-    nprobe: int | None = None
-    late: bool = False
-    where: tuple[Condition, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -55,15 +44,19 @@ def questions(text: str | None, image: str | None, queries: str | None) -> list[
     return [Question(text or Path(image or "").name, text, image)]
 
 
-def ask(store: str, given: Sequence[Question], options: QueryOptions, html: Path | None) -> list[Answered]:
-    """Answer `given` from the published snapshot of `store`; write the page of hits to `html` when given.
+def ask(
+    store: str, given: Sequence[Question], query: Query, late: bool = False, html: Path | None = None
+) -> list[Answered]:
+    """Answer `given`, each searched as `query` says, from the published snapshot of `store`; write the page of hits to
+    `html` when given. `late` merges a search by text and one by photo by rank.
 
     Within a command, loading counts from its call on: the modules that it imports are part of it.
     """
     context = click.get_current_context(silent=True)
     began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
-    reader = Reader.open(store, None if options.category is None else [options.category])
-    search = partial(search_late, reader) if options.late else reader.search
+    reader = Reader.open(store, None if query.category is None else [query.category])
+    search = partial(search_late, reader) if late else reader.answer
+    where = parsed(query.where)
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
     reader.load(any(one.text is not None for one in given), any(one.image is not None for one in given))
@@ -74,18 +67,18 @@ def ask(store: str, given: Sequence[Question], options: QueryOptions, html: Path
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
         try:
-            hits = search(question.text, photo, options.category, options.k, options.nprobe, options.where)
+            hits = search(replace(query, text=question.text, image=photo))
         except InputError as err:
             raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        why = reader.told(options.where, options.category) if options.where and not hits else ""
+        why = reader.told(where, query.category) if where and not hits else ""
         one = Answered(question, hits, seconds, loaded, why)
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
             page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
     if html is not None:
-        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(options.where)}"
+        note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"
         write_page(html, page, "Vitrine", note, limits)
     return answered

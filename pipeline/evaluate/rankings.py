@@ -13,7 +13,7 @@ from foundation.errors import InputError
 from foundation.metric import Metric
 from lookup.hit import Hit
 from lookup.late import search_late
-from lookup.query import QueryEncoder, photo_limits, read_photo
+from lookup.query import Query, QueryEncoder, photo_limits, read_photo
 from lookup.search import Reader
 from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
 from pipeline.evaluate.judgments import AnswerableQuery
@@ -78,7 +78,7 @@ def _answer(reader: Reader, queries: Sequence[AnswerableQuery], depth: int, late
             answers.photo[i] = image_vector
         answers.index[i] = _numbers(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
         if late and one.query.kind == "both":
-            hits = search_late(reader, question.text, image, one.within, depth)
+            hits = search_late(reader, Query(question.text, image, one.within, depth))
             answers.late[i] = _numbers(hits, numbers, depth)
     return answers
 

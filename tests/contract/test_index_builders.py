@@ -31,7 +31,7 @@ from index_builders.sizes import PartitionSize, nlist_for
 from index_builders.types.ivf_pq import m_for
 from lookup.index.partition_index import PartitionIndex
 from tests.support.examples import index_examples, named
-from tests.support.partitions import DIM, SMALL, built, clustered, record_of, segments_of, true_recall, vectors_file
+from tests.support.partitions import DIM, SMALL, built, clustered, segments_of, true_recall, vectors_file
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
@@ -274,8 +274,8 @@ def test_an_index_of_other_rows_does_not_find_them(tmp_path: Path) -> None:
     xb = clustered(900)
     result, _ = built(tmp_path, xb)
     np.save(tmp_path / "out" / "refine.npy", clustered(900, seed=8).astype(np.float16))
-    paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
-    index = PartitionIndex.open(paths, record_of(result))
+    paths = {role: tmp_path / "out" / file.path for role, file in result.files.items()}
+    index = PartitionIndex.open(paths, result)
     queries = held_out(xb[:50], np.arange(50), vectors_file(xb), 10)
     with pytest.raises(VitrineError, match="find itself", check=lambda err: err.exit_code == 1):  # no damage
         check_finds_itself(index, queries)

@@ -12,9 +12,10 @@ import fsspec
 import pytest
 
 from index_builders import build
-from index_builders.base import builder_class, builder_types
+from index_builders.base import builder_class, builder_spec, builder_types
+from index_builders.build import Partition
 from index_builders.choose import choice as choose
-from index_builders.parts import Partition, SoFar, fill, finish, learn, parts_of
+from index_builders.parts import EarlierRounds, fill, finish, learn, parts_of
 from index_builders.rows import vectors_file as kept
 from index_builders.settings import IndexSettings
 from lookup.store.store import Store
@@ -100,10 +101,10 @@ def test_parts_of_the_real_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     partition = Partition(segments, 16, chosen, None, None)
     rows = parts_of(partition, 20_000)
     assert rows == [range(32_768), range(32_768, 40_000)]
-    learning, empty = learn(partition, SoFar(), tmp_path)
+    learning, empty = learn(partition, EarlierRounds(), tmp_path)
     parts = [tmp_path / f"part{number}" for number in range(2)]
     for part, inside in zip(parts, rows, strict=True):
-        again, other = learn(partition, SoFar(), tmp_path)
+        again, other = learn(partition, EarlierRounds(), tmp_path)
         fill((again.spec, other), segments, 0, inside, chosen, part)
     found = finish(partition, learning, empty, parts, many)
     assert isinstance(found, build.BuiltIndex)
@@ -197,7 +198,7 @@ def test_who_falls_short_of_all_rows_is_followed_by_the_next(
     winners = list[Any]()
     check_ended_well(run_titles(catalog, tmp_path / "first", *SMALL), tmp_path / "first")
     winner = index_of(tmp_path / "first")
-    winners.append(choose.builder_spec({"type": winner.type, **winner.parameters}))
+    winners.append(builder_spec({"type": winner.type, **winner.parameters}))
     for name, rows in (("one", 10**6), ("parts", 700)):
         check_ended_well(run_titles(catalog, tmp_path / name, *SMALL, f"run.part_rows={rows}"), tmp_path / name)
     assert proved(tmp_path / "parts") == proved(tmp_path / "one")

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from fractions import Fraction
-from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +14,7 @@ from hypothesis import strategies as st
 import lookup
 from foundation.errors import InputError
 from lookup.late import reciprocal_rank_fusion, search_late
-from lookup.query import QueryEncoder
+from lookup.query import Query, QueryEncoder
 from lookup.search import Reader
 from tests.support.command import vitrine
 
@@ -59,11 +58,11 @@ def test_late_search_merges_the_two_searches(demo: Path, reader: Reader, categor
     lists = [reader.search("blue", None, category, 1000), reader.search(None, photo, category, 1000)]
     known = {hit.id: hit for listed in lists for hit in listed}
     cut = [[hit.id for hit in listed[: 2 * 5 + 60]] for listed in lists]
-    hits = search_late(reader, "blue", photo, category, k=5)
+    hits = search_late(reader, Query("blue", photo, category, k=5))
     assert [hit.id for hit in hits] == reference(cut)[:5]
     assert [hit.attributes for hit in hits] == [known[hit.id].attributes for hit in hits]
     assert [hit.score for hit in hits] == sorted((hit.score for hit in hits), reverse=True)
-    alone = search_late(reader, "blue", None, category, k=5)
+    alone = search_late(reader, Query("blue", None, category, k=5))
     assert [hit.id for hit in alone] == [hit.id for hit in lists[0][:5]]
 
 
@@ -73,7 +72,7 @@ def test_search_takes_late(demo: Path, published: Path, reader: Reader) -> None:
     done = vitrine("search", published, "--text", "blue", "--image", photo, "-k", 4, "--late", "--json")
     assert done.exit_code == 0, done.stderr
     found = [(hit["id"], hit["score"]) for hit in json.loads(done.stdout)["hits"]]
-    assert found == [(hit.id, hit.score) for hit in search_late(reader, "blue", photo.read_bytes(), k=4)]
+    assert found == [(hit.id, hit.score) for hit in search_late(reader, Query("blue", photo.read_bytes(), k=4))]
     early = vitrine("search", published, "--text", "blue", "--image", photo, "-k", 4, "--json")
     assert [hit["id"] for hit in json.loads(early.stdout)["hits"]] != [one for one, _ in found]
 
@@ -87,7 +86,7 @@ def test_late_refuses_what_search_refuses(
     """Nothing asked and no hit wanted, in the same words, before anything is embedded."""
     monkeypatch.setattr(QueryEncoder, "_encoded", lambda *_: pytest.fail("embedded"))
     told = []
-    for search in (partial(search_late, reader), reader.search):
+    for search in (lambda *args, **keys: search_late(reader, Query(*args, **keys)), reader.search):
         with pytest.raises(InputError) as caught:
             search(**asked)
         told.append(str(caught.value))
@@ -97,4 +96,4 @@ def test_late_refuses_what_search_refuses(
 def test_late_refuses_a_category_that_is_not_there(reader: Reader) -> None:
     """As search does."""
     with pytest.raises(InputError, match="'Clothing'"):
-        search_late(reader, "blue", category="Clothin")
+        search_late(reader, Query("blue", category="Clothin"))

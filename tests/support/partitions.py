@@ -57,18 +57,18 @@ def vectors_file(xb: np.ndarray) -> Kept:
     return Kept(xb.astype(np.float16), Metric.INNER_PRODUCT)
 
 
-def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[BuiltIndex, PartitionIndex]:
+def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[IndexRecord, PartitionIndex]:
+    """The record of an index of `xb`, and the index opened, its files in `folder`/out."""
     out = folder / "out"
     out.mkdir(parents=True)
-    result = build(segments_of(folder / "shards", xb), xb.shape[1], chosen, out)
-    return result, PartitionIndex.open({role: out / name for role, name in result.files.items()}, record_of(result))
+    result = record_of(build(segments_of(folder / "shards", xb), xb.shape[1], chosen, out))
+    return result, PartitionIndex.open({role: out / file.path for role, file in result.files.items()}, result)
 
 
 def record_of(result: BuiltIndex) -> IndexRecord:
-    """The record that a run writes of `result`: every field but name and files is there."""
+    """The record that a run writes of `result`, its files where they lie."""
     files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
-    fields = {name: value for name, value in vars(result).items() if name != "learned"}
-    return IndexRecord(**{**fields, "files": files, "name": "ab" * 32})
+    return result.record("ab" * 32, files)
 
 
 def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:

@@ -16,7 +16,7 @@ from index_builders.measure.recall import held_out
 from index_builders.rows.vectors_file import Kept
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
-from tests.support.partitions import brute_force, built, clustered, record_of, vectors_file
+from tests.support.partitions import brute_force, built, clustered, vectors_file
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
@@ -27,15 +27,15 @@ def test_swapped_refine_codes_are_found_beside_a_constant_dimension(tmp_path: Pa
     xb[:, 3] = 0
     large = {"type": "ivf_pq", "nlist": 8, "refine": "sq8"}
     result, _ = built(tmp_path, xb, IndexSettings(exact_below=512, held_out_queries=60, large=large))
-    paths = {role: tmp_path / "out" / name for role, name in result.files.items()}
+    paths = {role: tmp_path / "out" / file.path for role, file in result.files.items()}
     queries = held_out(xb[:50], np.arange(50), vectors_file(xb), 10)
-    assert check_finds_itself(PartitionIndex.open(paths, record_of(result)), queries) == 50
+    assert check_finds_itself(PartitionIndex.open(paths, result), queries) == 50
     codes = np.load(paths["refine"])
     other = int(np.argsort(-xb @ xb[7])[40])  # not so far that the row would not be among the hits at all
     codes[[7, other]] = codes[[other, 7]]
     np.save(paths["refine"], codes)
     with pytest.raises(VitrineError, match="find itself"):
-        check_finds_itself(PartitionIndex.open(paths, record_of(result)), queries)
+        check_finds_itself(PartitionIndex.open(paths, result), queries)
 
 
 @pytest.mark.parametrize("metric", list(Metric))

@@ -333,7 +333,7 @@ def test_a_sample_is_asked_by_its_texts_too(tmp_path: Path, monkeypatch: pytest.
     chosen = IndexSettings(exact_below=512, held_out_queries=60, max_bytes_per_vector=60)  # too few for whole vectors
     made = build(refs, 16, chosen, tmp_path / "out", {TEXT: watched})
     assert sum(map(len, wanted)) >= 120  # 60 of the sample, 60 of each index of all rows
-    assert {one.kind: one.queries for one in made.recalls} == {"row": 60, "text": 60}
+    assert {one.kind: one.queries for one in made.measured.recalls} == {"row": 60, "text": 60}
     assert [one.rows for one in made.considered][:6] == [800] * 6
 
 

@@ -23,6 +23,7 @@ import lookup
 from foundation.errors import InputError, IntegrityError
 from lookup.filters.where import condition, parse
 from lookup.late import search_late
+from lookup.query import Query
 from lookup.search import Reader
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
@@ -74,8 +75,8 @@ def test_late_search_filters_both_lists(demo: Path, published: Path, reader: Rea
     photo = (demo / "query-photos" / "red-dress.jpg").read_bytes()
     cheap = {row["id"] for row in read_flat(published).rows if row["attributes"]["price"] < 30}
     assert 0 < len(cheap) < 120
-    assert {hit.id for hit in search_late(reader, "blue", photo, k=200, where="price < 30")} == cheap
-    assert {hit.id for hit in search_late(reader, None, photo, k=200, where="price < 30")} == cheap
+    assert {hit.id for hit in search_late(reader, Query("blue", photo, k=200, where="price < 30"))} == cheap
+    assert {hit.id for hit in search_late(reader, Query(None, photo, k=200, where="price < 30"))} == cheap
 
 
 def test_conditions_come_as_text_or_built(reader: Reader) -> None:
@@ -405,7 +406,7 @@ def test_threads_get_what_one_thread_gets(mixed: Path) -> None:
 @pytest.mark.parametrize("k", ["3", 3.0, True, None, [3], np.float32(3), 0, -1, np.int64(0)])
 def test_k_is_a_whole_number(reader: Reader, k: Any) -> None:
     """Else it is said what came, before anything is searched; also by late search, and of nprobe."""
-    for search in (reader.search, lambda *args, **keys: search_late(reader, *args, **keys)):
+    for search in (reader.search, lambda *args, **keys: search_late(reader, Query(*args, **keys))):
         with pytest.raises(InputError, match=r"k (as a whole number|of at least 1)"):
             search("red", k=k)
     if k is not None:
@@ -417,7 +418,7 @@ def test_k_is_a_whole_number(reader: Reader, k: Any) -> None:
 def test_whole_numbers_of_numpy_are_taken(reader: Reader, kind: Any) -> None:
     """As Python's."""
     assert reader.search("red", k=kind(3), nprobe=kind(2)) == reader.search("red", k=3, nprobe=2)
-    assert search_late(reader, "red", k=kind(100)) == search_late(reader, "red", k=100)
+    assert search_late(reader, Query("red", k=kind(100))) == search_late(reader, Query("red", k=100))
 
 
 @pytest.mark.parametrize(

@@ -18,6 +18,7 @@ import lookup
 from foundation.metric import Metric
 from lookup.hit import Hit
 from lookup.late import search_late
+from lookup.query import Query
 from lookup.search import Reader
 from tests.support.command import run_titles, vitrine
 from tests.support.examples import index_examples
@@ -102,7 +103,7 @@ def test_as_many_hits_as_there_are(
 ) -> None:
     """min(k, products that meet it) for any type, k, category, filter and nprobe; k up to 100 begins like k = 100."""
     reader = readers(place)
-    ask = (lambda **named: search_late(reader, **named)) if late else reader.search
+    ask = (lambda **named: search_late(reader, Query(**named))) if late else reader.search
     hits = ask(text=text, category=category, k=k, where=where or (), nprobe=nprobe)
     check(hits, k, meets(category, where))
     if k <= 100 or WAYS[place]["type"] == "flat":
