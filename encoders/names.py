@@ -15,10 +15,9 @@ as `plain_name` has them.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Callable, Iterable, Sequence
 
-from encoders.text import IGNORABLE, plain_name
+from encoders.text import IGNORABLE, normalized, plain_name
 
 SEPARATOR = ">"
 NO_CATEGORY = "_none"  # of products without one
@@ -26,7 +25,7 @@ NO_CATEGORY = "_none"  # of products without one
 # Names of only these are clean; most are. Not &, which may begin an entity.
 _CLEAN = re.compile("[!-%'-~]+(?: [!-%'-~]+)*")
 # Directional marks say how a line is laid out, and belong to no name.
-_DIRECTIONS = re.compile("[\u061c\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069]")
+_DIRECTIONS = "\u061c\u180e\u200e\u200f\u202a-\u202e\u2066-\u2069"  # part of a character class
 # Joiners, fillers, tags and variation selectors change how letters look, not which they are.
 _IGNORED = re.compile(f"[{IGNORABLE}]")
 # At the ends of an id: white space, and what nobody sees. ASCII control characters are kept apart: see clean_id.
@@ -39,7 +38,7 @@ def clean_id(text: str) -> str:
 
     Case counts, and so does everything inside it.
     """
-    return _ID_ENDS.sub("", unicodedata.normalize("NFC", text))
+    return _ID_ENDS.sub("", normalized("NFC", text))
 
 
 def clean_name(text: str) -> str:
@@ -49,8 +48,7 @@ def clean_name(text: str) -> str:
     """
     if _CLEAN.fullmatch(text):
         return text
-    while (cleaned := plain_name(_DIRECTIONS.sub("", text))) != text:
-        text = cleaned
+    text = plain_name(text, _DIRECTIONS)
     return "" if not _IGNORED.sub("", text).strip() else text
 
 
@@ -86,8 +84,8 @@ def clean_separator(text: str) -> str:
 
 def category_key(name: str) -> str:
     """What two names of one category have in common."""
-    folded = unicodedata.normalize("NFKC", _IGNORED.sub("", clean_name(name))).casefold()
-    return " ".join(unicodedata.normalize("NFKC", folded).split())
+    folded = normalized("NFKC", _IGNORED.sub("", clean_name(name))).casefold()
+    return " ".join(normalized("NFKC", folded).split())
 
 
 def same_category(name: str, known: Iterable[str], separators: Sequence[str] = (SEPARATOR,)) -> list[str]:

@@ -2,16 +2,22 @@
 
 Markup and entities go, mojibake is repaired (ftfy), then NFKC (Unicode Annex 15), then control and invisible characters
 go, and white space becomes single spaces. Each step can uncover work for another (`&amp;lt;b&amp;gt;`), so they repeat
-until nothing changes: `clean_text(clean_text(t)) == clean_text(t)`.
+until nothing changes: `clean_text(clean_text(t)) == clean_text(t)`. A text can be made so that each pass finds work for
+the next, `<b<b<b>>>` or `&#5&#54;;`: passes are paid for by the character, see `_Work`.
 """
 
 from __future__ import annotations
 
+import functools
 import html
+import itertools
 import re
 import unicodedata
 from collections.abc import Sequence
 from html.entities import html5
+from typing import Literal
+
+from foundation.liveness import beat
 
 # A text of only these is clean already. ASCII without & and <; ideographs, kana, hangul and their punctuation that NFKC
 # leaves alone and that are no part of any mojibake. Most titles end here, for a third of a microsecond.
@@ -71,25 +77,43 @@ _CODE_PAGE = re.compile("[\x80-\u04ff\u1e00-\u25ff\uf000-\ufb06\ufffd]")
 # 32.
 _RAW_PER_CLEAN = 32
 
+# What passes over a text may cost: so many of all of it, and so many characters besides, which are all that a title of
+# a few hundred can ask for. 320,000 characters end within 2 s, or 5 of mojibake, whatever they are.
+_PASSES = 6
+_CHARS_BESIDES = 300_000
+
+_FEW_CHARS = 1_000  # that `normalized` leaves to unicodedata: 3 ms at the worst
+
+
+_Form = Literal["NFC", "NFD", "NFKC", "NFKD"]
+
+
+class TextError(ValueError):
+    """A text whose markup, entities or mojibake are nested so deep that cleaning it has no end in sight."""
+
 
 def clean_text(text: str, max_chars: int) -> str:
-    """`text` as plain words, at most `max_chars` characters; empty when nothing is left. Idempotent."""
+    """`text` as plain words, at most `max_chars` characters; empty when nothing is left. Idempotent.
+
+    TextError where it is nested too deep.
+    """
     if len(text) <= max_chars and _CLEAN.fullmatch(text):
         return text
     if len(text) <= max_chars and _ONLY_NFKC.fullmatch(text):
         return unicodedata.normalize("NFKC", text)
     text = text[: _RAW_PER_CLEAN * max_chars]
+    work = _Work(text)
     while True:
         # The cut can uncover work too: a repair that the dropped end had prevented.
-        cleaned = _until_stable(text)[:max_chars].rstrip()
+        cleaned = _until_stable(text, work)[:max_chars].rstrip()
         if cleaned == text or _CLEAN.fullmatch(cleaned):
             return cleaned
         text = cleaned
 
 
-def clean_texts(texts: Sequence[str | None], max_chars: int) -> list[str]:
-    """`clean_text` of each; None is the empty text."""
-    return [clean_text(text, max_chars) if text else "" for text in texts]
+def clean_texts(texts: Sequence[str | None], max_chars: int) -> list[str | None]:
+    """`clean_text` of each; None is the empty text, and what comes for one that is nested too deep."""
+    return [_clean_or_none(text, max_chars) if text else "" for text in texts]
 
 
 def without_entities(text: str) -> str:
@@ -97,35 +121,88 @@ def without_entities(text: str) -> str:
     return _ENTITY.sub(_unescaped, _NESTED_AMPERSAND.sub("&amp;", text)) if "&" in text else text
 
 
-def plain_name(text: str) -> str:
+def plain_name(text: str, also_unseen: str = "") -> str:
     """`text` as names are compared: a category, a value of an attribute or of a filter. Idempotent.
 
-    Entities are decoded, letters composed (NFC), invisible characters go, white space is single spaces. Less than
-    `clean_text`: what is written differently for people to see (`Acme™` and `AcmeTM`, full width, case, tags) differs.
+    Entities are decoded, letters composed (NFC), invisible characters go, `also_unseen` (a character class, without
+    brackets) as well, white space is single spaces. Less than `clean_text`: what is written differently for people to
+    see (`Acme™` and `AcmeTM`, full width, case, tags) differs. Where entities are nested too deep, & is white space.
     """
+    if _PLAIN_NAME.fullmatch(text):
+        return text
+    work = _Work(text)
+    unseen = re.compile(f"[{_INVISIBLE.pattern[1:-1]}{also_unseen}]")
     while not _PLAIN_NAME.fullmatch(text):
         plain = without_entities(text)
-        plain = " ".join(_INVISIBLE.sub("", unicodedata.normalize("NFC", plain)).split())
+        plain = " ".join(unseen.sub("", normalized("NFC", plain)).split())
         if plain == text:
             break
-        text = plain
+        text = plain if work.affords(plain) else plain.replace("&", " ")
     return text
 
 
-def _until_stable(text: str) -> str:
+def normalized(form: _Form, text: str) -> str:
+    """`unicodedata.normalize`, in time that grows with the text: that sorts the marks on a letter by insertion, 160,000
+    of one kind before as many of another for minutes.
+    """
+    if len(text) > _FEW_CHARS and not text.isascii():
+        apart: _Form = "NFD" if form == "NFC" else "NFKD"
+        text = _runs_of_marks(apart).sub(lambda run: _sorted_marks(run[0], apart), text)
+    return unicodedata.normalize(form, text)
+
+
+class _Work:
+    """What may still be done for one text, in characters that are looked through."""
+
+    def __init__(self, text: str) -> None:
+        self._left = _PASSES * len(text) + _CHARS_BESIDES
+
+    def affords(self, text: str) -> bool:
+        """Whether one more pass over `text` may be made; it is paid for."""
+        self._left -= len(text)
+        return self._left >= 0
+
+    def pay(self, text: str) -> None:
+        """TextError unless it `affords` a pass over `text`."""
+        if not self.affords(text):
+            raise TextError("markup, entities or mojibake in one another, too deep to be cleaned")
+
+
+def _clean_or_none(text: str, max_chars: int) -> str | None:
+    beat()
+    try:
+        return clean_text(text, max_chars)
+    except TextError:
+        return None
+
+
+@functools.cache
+def _runs_of_marks(form: _Form) -> re.Pattern[str]:
+    """Several of the characters that `form` has as nothing but marks, which it sorts behind a letter."""
+    decomposed = ((one, unicodedata.normalize(form, one)) for one in map(chr, range(0x300, 0x20000)))  # none above
+    return re.compile(f"[{''.join(one for one, parts in decomposed if all(map(unicodedata.combining, parts)))}]{{2,}}")
+
+
+def _sorted_marks(marks: str, form: _Form) -> str:
+    parts = itertools.chain.from_iterable(unicodedata.normalize(form, one) for one in marks)
+    return "".join(sorted(parts, key=unicodedata.combining))
+
+
+def _until_stable(text: str, work: _Work) -> str:
     # Ends: every step shortens the text or, like NFKC, leaves characters that it does not touch again.
-    while (cleaned := _one_pass(text)) != text and not _CLEAN.fullmatch(cleaned):
+    while (cleaned := _one_pass(text, work)) != text and not _CLEAN.fullmatch(cleaned):
+        work.pay(cleaned)
         text = cleaned
     return cleaned
 
 
-def _one_pass(text: str) -> str:
+def _one_pass(text: str, work: _Work) -> str:
     if "<" in text or "&" in text:
         text = _without_markup(text)
     if not text.isascii():
         if _CODE_PAGE.search(text):
-            text = _repaired(text)
-        text = unicodedata.normalize("NFKC", text)
+            text = _repaired(text, work)
+        text = normalized("NFKC", text)
     text = " ".join(_INVISIBLE.sub("", text).split())
     return "" if _NOTHING_VISIBLE.fullmatch(text) else text
 
@@ -141,8 +218,28 @@ def _unescaped(match: re.Match[str]) -> str:
     return html.unescape(entity) if entity[1] == "#" else html5.get(entity[1:], entity)
 
 
-def _repaired(text: str) -> str:
-    """Mojibake undone; the text itself where ftfy sees no sign of it."""
-    import ftfy  # here, because it takes 0.1 s to import and clean catalogs never need it
+def _repaired(text: str, work: _Work) -> str:
+    """Mojibake undone, as `ftfy.fix_encoding` does; the text itself where ftfy sees no sign of it.
 
-    return ftfy.fix_encoding(text)
+    That function peels one layer a step for as long as there are some, and so it does with parts of the text: of `Ã`
+    and 100,000 `ƒ` each `ƒ` is a layer.
+    """
+    import ftfy  # here, because it takes 0.1 s to import and clean catalogs never need it
+    from ftfy.badness import is_bad
+    from ftfy.chardata import UTF8_DETECTOR_RE
+
+    whole = ftfy.TextFixerConfig(decode_inconsistent_utf8=False)
+
+    def part(found: re.Match[str]) -> str:
+        return _repaired(found[0], work) if len(found[0]) < len(text) and is_bad(found[0]) else found[0]
+
+    while is_bad(text):
+        work.pay(text)
+        fixed, steps = ftfy._fix_encoding_one_step_and_explain(text, whole)
+        if not (steps and steps[-1].parameter.startswith("utf-8")):  # parts come after UTF-8, before all else
+            parts = UTF8_DETECTOR_RE.sub(part, text)
+            fixed = fixed if parts == text else parts
+        if fixed == text:
+            break
+        text = fixed
+    return text

@@ -33,7 +33,7 @@ class Reason(StrEnum):
 _FIXES = {
     Reason.MISSING_ID: "give each product an id in the export, or name its column: catalog.columns.id=...",
     Reason.DUPLICATE_ID: "export each product once; of rows with one id the first is kept",
-    Reason.INVALID_TEXT: "write the export in UTF-8",
+    Reason.INVALID_TEXT: "write the export in UTF-8, its texts without markup",
     Reason.INVALID_NUMBER: "write ids and categories as text or as integers",
     Reason.NO_MODALITY: "give the row a text or a photo, or name their columns: catalog.text, catalog.image",
     Reason.ROW_TOO_LARGE: "shorten its texts, give photos as files, or raise catalog.max_row_bytes",

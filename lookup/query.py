@@ -22,7 +22,7 @@ from encoders.base import (
 from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, Tower, fused_queries, fusion_spec, load_fusion
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.foreign import naming
-from encoders.text import clean_text
+from encoders.text import TextError, clean_text
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.machine import machine_fault
@@ -105,7 +105,10 @@ class QueryEncoder:
 
     def _text(self, text: str) -> Encoded:
         encoder = self._text_encoder
-        cleaned = clean_text(text, self.max_chars)
+        try:
+            cleaned = clean_text(text, self.max_chars)
+        except TextError as err:
+            raise InputError("a text", str(err), "ask in plain words") from err
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
         if isinstance(self.fusion, StatesFusion):

@@ -51,7 +51,7 @@ from pipeline.report.run_report import (
     Warned,
     losses,
     partition_rows,
-    unread_prices,
+    unread_attributes,
     write_report,
 )
 
@@ -301,7 +301,7 @@ def _report(request: Request, state: _State) -> RunReport:
         details=losses(manifest.details(scope)) if manifest else (),
         warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
         partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=(*(plan.notices if plan else ()), *(unread_prices(manifest, scope) if manifest else ())),
+        notices=(*(plan.notices if plan else ()), *(unread_attributes(manifest, scope) if manifest else ())),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
 

@@ -38,11 +38,14 @@ _START = "import sys; sys.path[:] = {path!r}; from encoders.photos.decoder_child
 
 
 class _DiedError(Exception):
-    """The process ended, or was ended, before it answered; `signal` says of what, 0 where it ended by itself."""
+    """The process ended, or was ended, before it answered; `signal` says of what, 0 where it ended by itself, and
+    `waited` for how many seconds of wall time, where it was ended for these.
+    """
 
-    def __init__(self, signal: int) -> None:
-        super().__init__(signal)
+    def __init__(self, signal: int, waited: float = 0.0) -> None:
+        super().__init__(signal, waited)
         self.signal = signal
+        self.waited = waited
 
 
 def decode_apart(raw: bytes, limits: PhotoLimits) -> npt.NDArray[np.uint8]:
@@ -84,7 +87,7 @@ def _answered(raw: bytes, limits: PhotoLimits) -> tuple[npt.NDArray[np.uint8], d
                 if not last:
                     continue
                 raise _killed(raw) from None
-            raise _fault(err.signal, raw, limits) from None
+            raise _fault(err, raw, limits) from None
         except BaseException:
             child.end()
             raise
@@ -99,13 +102,15 @@ def _killed(raw: bytes) -> VitrineError:
     return machine_fault(RuntimeError(came)) or VitrineError("processes that live", came, "see who kills them")
 
 
-def _fault(ended_by: int, raw: bytes, limits: PhotoLimits) -> PhotoError:
+def _fault(died: _DiedError, raw: bytes, limits: PhotoLimits) -> PhotoError:
+    """`limits.may_pass` knows what it says."""
+    ended_by, size = died.signal, f"{len(raw):,} bytes in the file"
+    if died.waited:
+        return PhotoError("image_too_slow", f"no answer in {died.waited:g} s of wall time: {size}")
     if ended_by == signal.SIGPROF:
-        return PhotoError(
-            "image_too_slow", f"more than {limits.max_seconds:g} s of CPU: {len(raw):,} bytes in the file"
-        )
+        return PhotoError("image_too_slow", f"more than {limits.max_seconds:g} s of CPU: {size}")
     name = signal.Signals(ended_by).name if ended_by in set(signal.Signals) else str(ended_by)
-    return PhotoError("image_undecodable", f"the decoder crashed: {name}, {len(raw):,} bytes in the file")
+    return PhotoError("image_undecodable", f"the decoder crashed: {name}, {size}")
 
 
 class _Child:
@@ -139,7 +144,8 @@ class _Child:
 
     def ask(self, raw: bytes, limits: PhotoLimits) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         """The pixels of a photo, and what is told beside them; _DiedError when the process did."""
-        until = time.monotonic() + _IDLE_SECONDS + _SLOWDOWN * limits.max_seconds
+        most = _IDLE_SECONDS + _SLOWDOWN * limits.max_seconds
+        until = time.monotonic() + most
         try:
             self._send(REQUEST.pack(len(raw), limits.max_bytes, limits.max_pixels, limits.max_seconds), until)
             self._send(raw, until)
@@ -151,7 +157,7 @@ class _Child:
             self._receive(pixels.reshape(-1), until)
         except TimeoutError:
             self.end()
-            raise _DiedError(signal.SIGPROF) from None
+            raise _DiedError(0, most) from None
         except (OSError, _DiedError, ValueError):
             raise _DiedError(self.end()) from None
         return pixels, told

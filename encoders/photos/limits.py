@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 
@@ -12,6 +13,14 @@ class PhotoLimits:
     max_bytes: int = 20 * 2**20
     max_pixels: int = 50_000_000
     max_seconds: float = 10.0
+
+
+_PASSING = re.compile("the decoder crashed|(more than|no answer in) [0-9.e+-]+ s of (CPU|wall time)")
+
+
+def may_pass(detail: str) -> bool:
+    """Whether a photo with this detail may be read another time: it was given up by the clock, or with its process."""
+    return _PASSING.match(detail) is not None
 
 
 class PhotoError(Exception):

@@ -5,7 +5,7 @@
 A mark is a decimal mark or stands between thousands. Which, a price mostly says itself: of two marks the last is the
 decimal one, one that comes again stands between thousands, and so does one before three digits that come after one to
 three others - or else it is a decimal mark: `1,299` can be read in two ways. The currency decides it where it has no
-cents (JPY) or three digits of them (KWD), else `decimal_mark` does; where that is not given, nothing is guessed.
+cents (JPY), else `decimal_mark`, else the currency where it has three digits of them (KWD): nothing is guessed.
 """
 
 from __future__ import annotations
@@ -27,11 +27,12 @@ PRICE = pa.struct([("written", pa.string()), ("amount", AMOUNT), ("currency", pa
 
 # https://www.iso.org/iso-4217-currency-codes.html: by digits behind the point
 _NO_CENTS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
-_MILLS = "BHD IQD JOD KWD LYD OMR TND"
+_MILLS = "BHD JOD KWD LYD OMR TND"
+# IQD has three digits by the standard and none in trade, `25,000 IQD`: as with cents, its mark is not known by itself.
 _CENTS = (
     "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
     "CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL "
-    "HRK HTG HUF IDR ILS INR IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT "
+    "HRK HTG HUF IDR ILS INR IQD IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT "
     "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR "
     "SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU "
     "UZS VED VES WST XCD YER ZAR ZMW ZWG"
@@ -116,6 +117,8 @@ def fits(amount: Decimal) -> bool:
     digits, exponent = amount.as_tuple().digits, amount.as_tuple().exponent
     if not isinstance(exponent, int):  # an infinity, or no number
         return False
+    if not amount:  # 0E-18, of Spark's decimal(38,18), has no digit to lose
+        return True
     zeros = len(digits) - len("".join(map(str, digits)).rstrip("0"))  # at its end
     return bool(exponent + zeros >= -AMOUNT.scale and len(digits) + exponent <= AMOUNT.precision - AMOUNT.scale)
 
@@ -177,7 +180,7 @@ def _amount(number: str, decimal_mark: str | None, places: int) -> Decimal | Non
     if _TWO_WAYS.fullmatch(number):
         if places == 2 and decimal_mark is None:
             return None
-        if places == 0 or (places == 2 and mark != decimal_mark):
+        if places == 0 or (decimal_mark is not None and mark != decimal_mark):
             mark = None
     whole, fraction = number, ""
     if mark is not None:

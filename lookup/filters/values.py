@@ -344,9 +344,21 @@ def _nearest_float(value: Decimal, kind: pa.DataType) -> tuple[float, float]:
         return float(value), float(value)
     nearest = pa.scalar(str(value), pa.string()).cast(kind).as_py()  # rounded once; by way of a float64 it were twice
     if not np.isinf(nearest):
-        return nearest, nearest
+        return _around(value, nearest, FLOATS[kind.bit_width])
     most = float(np.finfo(np.dtype(FLOATS[kind.bit_width])).max)
     return (most, nearest) if value > 0 else (nearest, -most)
+
+
+def _around(value: Decimal, nearest: float, kind: Any) -> tuple[float, float]:
+    """Twice the `nearest` float of NumPy's type `kind` where `value` is what it is, or how it is written, also as a
+    float64; else it and its neighbour on the other side of `value`.
+    """
+    written = Decimal(str(kind(nearest)))
+    if value in (written, Decimal(nearest), Decimal(repr(nearest))):
+        return nearest, nearest
+    with np.errstate(over="ignore"):
+        other = float(np.nextafter(kind(nearest), kind(np.inf if value > written else -np.inf)))
+    return min(nearest, other), max(nearest, other)
 
 
 def _ends(kind: pa.DataType, raw: pa.DataType) -> tuple[int, int]:

@@ -34,7 +34,7 @@ class Segment(Record):
     rows: int
     digest: str
     degraded: tuple[tuple[str, int], ...] = ()  # (reason, rows) that lost a modality but are indexed by the other
-    unread: tuple[tuple[str, int], ...] = ()  # (declared price, rows) whose text is no price, and null to filters
+    unread: tuple[tuple[str, int], ...] = ()  # (attribute, rows) whose text is no price, or no UTF-8: null to filters
     photos: int = 0  # that its rows name; 0 also where an earlier version did not count
     photos_lost: int = 0  # of these, that could not be read or encoded
 
@@ -47,11 +47,14 @@ class RejectCount(Record):
     rows: int
 
 
+OTHERS = "others, each of them rarer"  # detail of rows of a reason whose details are too many to be told apart
+
+
 class DetailCount(Record):
     """Rows of `partition` that one shard's unit lost something of, for the same reason and of the same kind.
 
     `outcome` is what became of them: `rejected`, `degraded`, or `photos_lost` for those that have others. `detail` is
-    what their details have in common, `example` the id of the first and what its detail says beside.
+    what their details have in common, or OTHERS, `example` the id of the first and what its detail says beside.
     """
 
     partition: str
@@ -74,7 +77,7 @@ class ShardRecord(NamedRecord):
     rejected: tuple[RejectCount, ...]
     # Of rows that lost a photo: what was known of its file (`image_identity: version`), or that it changed meanwhile.
     photo_state: str = ""
-    details: tuple[DetailCount, ...] = ()  # the most frequent
+    details: tuple[DetailCount, ...] = ()  # of the most frequent kinds, and of the others together
 
 
 class ShardEntry(Record):
@@ -169,7 +172,9 @@ class Manifest(Record):
         return counts
 
     def unread(self, scope: frozenset[str] | None = None) -> Counter[str]:
-        """Declared price -> rows whose text is no price, of the partitions in `scope`, by default of all."""
+        """Attribute -> rows whose text is no price, or no UTF-8 if it is none that is declared as one, of the
+        partitions in `scope`, by default of all.
+        """
         counts = Counter[str]()
         for shard in self.shards:
             for segment in shard.segments:

@@ -160,26 +160,36 @@ def strings(values: pa.Array) -> tuple[pa.Array, pa.Array]:
     return texts, repeat(False, len(texts))
 
 
-def attribute(values: pa.Array) -> pa.Array:
-    """Plain `values` as they are carried to hits: null where they have text that is not UTF-8."""
+def attribute(values: pa.Array) -> tuple[pa.Array, pa.Array]:
+    """(plain `values` as they are carried to hits, null where they have text that is not UTF-8; mask of those)."""
     if pa.types.is_string(values.type):
-        return strings(values)[0]
+        return strings(values)
     if not pa.types.is_list(values.type):
-        return values
+        return values, repeat(False, len(values))
     wrong = strings(values.flatten())[1]
     rows = pc.list_parent_indices(values).filter(wrong)
-    return pc.if_else(pc.is_in(pa.array(np.arange(len(values))), rows), pa.scalar(None, values.type), values)
+    mask = pc.is_in(pa.array(np.arange(len(values))), rows)
+    return pc.if_else(mask, pa.scalar(None, values.type), values), mask
+
+
+def readable(values: pa.Array) -> pa.Array:
+    """The string `values`; those that are not UTF-8 have their odd bytes spelled out in ASCII."""
+    texts, wrong = strings(values)
+    if not pc.any(wrong).as_py():
+        return texts
+    raw = values.view(pa.binary()).to_pylist()
+    return pa.array([None if one is None else one.decode("utf-8", "backslashreplace") for one in raw], pa.string())
 
 
 def cleaned(values: pa.Array, max_chars: int) -> pa.Array:
-    """`encoders.text.clean_text` of each of the string `values`, null as the empty text.
+    """`encoders.text.clean_texts` of the string `values`: null as the empty text, null for what cannot be cleaned.
 
     Most texts of a catalog need only NFKC, which Arrow does for a whole column in a fifth of the time; the rest are
     cleaned one by one.
     """
     values = pc.fill_null(values, "")
     easy = pc.and_(pc.match_substring_regex(values, ONLY_NFKC), pc.less_equal(pc.utf8_length(values), max_chars))
-    normal = pc.utf8_normalize(values, "NFKC")
+    normal = pc.utf8_normalize(pc.if_else(easy, values, ""), "NFKC")  # of the rest its time may grow as its square
     if pc.all(easy).as_py():
         return normal
     rest = clean_texts(values.filter(pc.invert(easy)).to_pylist(), max_chars)
@@ -278,12 +288,8 @@ def _photo_path(raw: bytes) -> str | None:
 
 
 def _path(values: pa.Array) -> pa.Array:
-    """Trimmed paths; null for blank ones. One that is not UTF-8 has its odd bytes spelled out, and so names no file."""
-    paths, wrong = strings(values)
-    if pc.any(wrong).as_py():
-        raw = values.view(pa.binary()).to_pylist()
-        paths = pa.array([None if one is None else one.decode("utf-8", "backslashreplace") for one in raw], pa.string())
-    trimmed = pc.utf8_trim_whitespace(paths)
+    """Trimmed paths; null for blank ones. One that is not UTF-8, spelled out, names no file."""
+    trimmed = pc.utf8_trim_whitespace(readable(values))
     return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
 
 

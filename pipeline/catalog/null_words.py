@@ -61,7 +61,7 @@ def null_words_notice(
     )
     most = sorted(found.items(), key=lambda one: (-one[1], one[0]))
     shown = named or [f"{word!r} ({rows:,})" for word, rows in most]
-    return [Notice(what=what, count=count, told=told, examples=tuple(shown[:_SHOWN]))]
+    return [Notice(what=what, count=count, told=told, examples=tuple(shown[:_SHOWN]), kinds=len(shown))]
 
 
 # --- inside ---

@@ -27,7 +27,8 @@ _EXAMPLES = 3
 def price_column(values: pa.Array, decimal_mark: str | None) -> pa.StructArray:
     """`lookup.filters.prices.PRICE` of a plain column of texts or numbers; null where it is null or NaN.
 
-    A number is its own amount; one that does not fit is kept as its text, as one that cannot be read is.
+    A number is its own amount; one that does not fit is kept as its text, as one that cannot be read is. What is not
+    UTF-8 is kept as `columns.readable` spells it.
     """
     encoded = values.dictionary_encode()
     prices = pa.array([_price(one, decimal_mark) for one in _python(encoded.dictionary)], PRICE)
@@ -94,17 +95,13 @@ def _notices(found: Mapping[str, _Sample], settings: CatalogConfig) -> Iterator[
             told = (
                 f"{one.not_read.total():,} {of} are no price: a hit shows them, a filter takes them for null; such as"
             )
-            yield Notice(
-                what="sampled_prices_unread", count=one.not_read.total(), told=told, examples=_some(one.not_read)
-            )
+            yield _counted("sampled_prices_unread", told, one.not_read)
         if one.two_ways:
             told = (
                 f"{one.two_ways.total():,} {of} can be read in two ways, and are not: set catalog.decimal_mark to the "
                 "feed's, '.' or ','; such as"
             )
-            yield Notice(
-                what="sampled_prices_of_two_ways", count=one.two_ways.total(), told=told, examples=_some(one.two_ways)
-            )
+            yield _counted("sampled_prices_of_two_ways", told, one.two_ways)
         if len(one.currencies) > 1:
             most = one.currencies.most_common()
             shown = ", ".join(f"{currency} {count:,}" for currency, count in most)
@@ -115,14 +112,15 @@ def _notices(found: Mapping[str, _Sample], settings: CatalogConfig) -> Iterator[
             yield Notice(what="sampled_prices_of_currencies", count=len(one.currencies), told=told)
 
 
-def _some(texts: Counter[str]) -> tuple[str, ...]:
-    return tuple(repr(text) for text, _ in texts.most_common(_EXAMPLES))
+def _counted(what: str, told: str, texts: Counter[str]) -> Notice:
+    some = tuple(repr(text) for text, _ in texts.most_common(_EXAMPLES))
+    return Notice(what=what, count=texts.total(), told=told, examples=some, kinds=len(texts))
 
 
 def _python(values: pa.Array) -> list[Any]:
     """Texts as str, and numbers as the decimal that they are written as."""
     if pa.types.is_string(values.type):
-        return list(columns.strings(values)[0].to_pylist())
+        return list(columns.readable(values).to_pylist())
     if pa.types.is_floating(values.type):
         numbers = values.to_numpy(zero_copy_only=False)
         return [None if np.isnan(number) else rounded(Decimal(str(number))) for number in numbers]

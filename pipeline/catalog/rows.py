@@ -95,7 +95,7 @@ def read_some(
             start += size
     masks = [one.too_large for one in found]
     unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted, settings)
-    cleaned = [columns.cleaned(unit.strings(name), settings.max_text_chars) for name in texts]
+    cleaned = [unit.cleaned(name) for name in texts]
     made = {col.ID: clean_ids(unit.names("id"))}
     if "text" in what:
         made[col.TEXT] = columns.joined(cleaned, unit.rows)
@@ -159,13 +159,16 @@ def _partitions(categories: pa.Array | None, n: int, settings: CatalogConfig, sp
 
 
 class _Columns:
-    """The plain columns of a unit by canonical name; it notes in which rows a string that counts was not UTF-8."""
+    """The plain columns of a unit by canonical name; it notes in which rows a string that counts is no text."""
 
     def __init__(self, found: Decoded, names: dict[str, str], settings: CatalogConfig) -> None:
         table = found.table
         self.rows, self.too_large = table.num_rows, found.too_large
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
+        self.nested: dict[str, pa.Array] = {}  # by column, masks of the rows that cannot be cleaned
         self.numbers: dict[str, pa.Array] = {}  # by column, numbers that name nothing
+        self.undecoded: dict[str, pa.Array] = {}  # by attribute, masks of the rows that are not UTF-8
+        self._settings = settings
         self._written = {name: as_meant(table.column(column), name, settings) for name, column in names.items()}
         self.plain = {name: columns.plain(column) for name, column in self._written.items()}
 
@@ -180,10 +183,15 @@ class _Columns:
         self.wrong[name] = wrong
         return values
 
-    @property
-    def not_utf8(self) -> pa.Array:
-        """Mask of the rows in which a string that counts was not UTF-8."""
-        return functools.reduce(pc.or_, self.wrong.values(), columns.repeat(False, self.rows))
+    def cleaned(self, name: str) -> pa.Array:
+        """The column as texts that are searched, empty where there is none."""
+        texts = columns.cleaned(self.strings(name), self._settings.max_text_chars)
+        self.nested[name] = pc.is_null(texts)
+        return pc.fill_null(texts, "")
+
+    def any_of(self, faulty: Mapping[str, pa.Array]) -> pa.Array:
+        """Mask of the rows that are in one of the masks."""
+        return functools.reduce(pc.or_, faulty.values(), columns.repeat(False, self.rows))
 
     @property
     def odd_numbers(self) -> pa.Array:
@@ -191,8 +199,20 @@ class _Columns:
         return functools.reduce(pc.or_, map(pc.is_valid, self.numbers.values()), columns.repeat(False, self.rows))
 
     def attribute(self, name: str) -> pa.Array:
-        """The column as hits carry it."""
-        return columns.attribute(self.plain[name])
+        """The column as hits carry it: of prices see `price_column`."""
+        if name in self._settings.prices:
+            return price_column(self.plain[name], self._settings.decimal_mark)
+        values, self.undecoded[name] = columns.attribute(self.plain[name])
+        return values
+
+    def not_utf8(self) -> pa.Array:
+        """Names of the attributes of each row that are null because they are not UTF-8, list<string>; null: none."""
+        found = {name: mask for name, mask in self.undecoded.items() if pc.any(mask).as_py()}
+        if not found:
+            return pa.nulls(self.rows, pa.list_(pa.string()))
+        rows = zip(*(mask.to_pylist() for mask in found.values()), strict=True)
+        names = ([name for name, wrong in zip(found, row, strict=True) if wrong] or None for row in rows)
+        return pa.array(names, pa.list_(pa.string()))
 
 
 def _clean(
@@ -203,17 +223,16 @@ def _clean(
     spellings: Mapping[str, str],
 ) -> pa.Table:
     n, ids = unit.rows, clean_ids(unit.names("id"))
-    cleaned = {name: columns.cleaned(unit.strings(name), settings.max_text_chars) for name in settings.text}
+    cleaned = [unit.cleaned(name) for name in settings.text]
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
-    carried |= {name: price_column(carried[name], settings.decimal_mark) for name in settings.prices}
-    texts = columns.joined(list(cleaned.values()), n)
+    texts = columns.joined(cleaned, n)
     photos = _photos(unit, settings)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
     categories = unit.names(settings.partition) if settings.partition else None
     rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
         Reason.ROW_TOO_LARGE: pc.is_valid(unit.too_large),
-        Reason.INVALID_TEXT: unit.not_utf8,
+        Reason.INVALID_TEXT: pc.or_(unit.any_of(unit.wrong), unit.any_of(unit.nested)),
         Reason.INVALID_NUMBER: unit.odd_numbers,
         Reason.MISSING_ID: pc.is_null(ids),
         Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
@@ -229,8 +248,9 @@ def _clean(
             col.PHOTOS: photos,
             col.VERSION: version,
             col.ATTRIBUTES: _struct(carried, n),
+            col.NOT_UTF8: unit.not_utf8(),
             col.REJECT: reject,
-            col.DETAIL: reject_details(reject, ids, unit.too_large, unit.wrong, unit.numbers),
+            col.DETAIL: reject_details(reject, ids, unit.too_large, unit.wrong, unit.nested, unit.numbers),
         }
     )
 

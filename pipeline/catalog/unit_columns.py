@@ -21,6 +21,7 @@ TEXT = "text"  # cleaned and joined; null: none
 PHOTOS = "photos"  # null: none; once fingerprinted, each with its stamp, see photos.py
 VERSION = "version"  # of `catalog.version_column`
 ATTRIBUTES = "attributes"
+NOT_UTF8 = "not_utf8"  # names of attributes that are null because their text is none; null: no such
 REJECT = "reject"  # a Reason; null: a good row
 DETAIL = "detail"  # in words, why a row is rejected, degraded, or lost a photo
 TEXT_FINGERPRINT = "text_fingerprint"
@@ -36,10 +37,10 @@ PHOTO_COUNT, PHOTOS_LOST = "photo_count", "photos_lost"
 DEGRADED = "degraded"  # a Reason: the row lost all of a modality, and is embedded by the other
 EMBEDDING = "embedding"
 
-READ = (ROW, ID, PARTITION, TEXT, PHOTOS, VERSION, ATTRIBUTES, REJECT, DETAIL)
+READ = (ROW, ID, PARTITION, TEXT, PHOTOS, VERSION, ATTRIBUTES, NOT_UTF8, REJECT, DETAIL)
 FINGERPRINTED = (*READ, TEXT_FINGERPRINT, PHOTO_FINGERPRINT, STAMPS)
-NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS))  # what names a shard, in this order
-FILLED = (*NAMED, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)  # vectors that stand, and nulls for the encoders
+NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NOT_UTF8))  # name a shard, in this order
+FILLED = (*NAMED, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)  # vectors that stand, and nulls for the encoders
 ENCODED = (
     *(name for name in FILLED if name not in (TEXT, PHOTOS)),
     *(PHOTO, PHOTO_COUNT, PHOTOS_LOST, TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL),
@@ -53,7 +54,7 @@ _TYPES = {
     **dict.fromkeys((ID, PARTITION, TEXT, VERSION, REJECT, DETAIL, PHOTO, DEGRADED), pa.string()),
     **dict.fromkeys((TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL), pa.string()),
     **dict.fromkeys((TEXT_FINGERPRINT, PHOTO_FINGERPRINT, PHOTO_STATE), FINGERPRINT),
-    STAMPS: pa.list_(pa.string()),
+    **dict.fromkeys((STAMPS, NOT_UTF8), pa.list_(pa.string())),
 }
 
 

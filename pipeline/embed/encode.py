@@ -18,6 +18,7 @@ from encoders.base import Encoded, ImageEncoder, TextEncoder
 from encoders.networks.device import distinct
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.faults import plain_words
+from encoders.photos.limits import may_pass
 from foundation.arrays import Vectors
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
@@ -83,8 +84,9 @@ def encode_photos(
 
     A row with several photos gets the unit mean of those that could be read. The first that could not leaves its
     reason in `image_fault` and `image_detail`, whether or not the row has others: of those that changed meanwhile, if
-    there are any, for these are read again in any case. `photo_count` and `photos_lost` say
-    how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded once.
+    there are any, then of those that may pass, for these are read again in any case. `photo_count` and `photos_lost`
+    say how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded
+    once.
     """
     photos = batch.column(col.PHOTOS)
     faults, states = dict[int, Fault](), dict[int, list[Vectors]]()
@@ -102,7 +104,7 @@ def encode_photos(
             row = rows[owner]
             if one in found.faults:
                 fault = found.faults[one]
-                if row not in faults or fault.code == Reason.IMAGE_CHANGED != faults[row].code:
+                if row not in faults or _may_pass(fault) > _may_pass(faults[row]):
                     faults[row] = Fault(fault.code, placed(fault.detail, paths[one]))
                 lost[row] += 1
                 continue
@@ -175,6 +177,11 @@ def encode_each(
     encoded = found if isinstance(found, Encoded) else Encoded(found, [])
     broken = np.flatnonzero(~np.isfinite(encoded.vectors).all(axis=1)).tolist()
     return encoded, dict.fromkeys(broken, Fault(Reason.NONFINITE_EMBEDDING.value, NONFINITE))
+
+
+def _may_pass(fault: Fault) -> tuple[bool, bool]:
+    """The greater, the surer a photo is read again."""
+    return fault.code == Reason.IMAGE_CHANGED, may_pass(fault.detail)
 
 
 def _rows_to_encode(batch: pa.Table, column: str, vectors: str) -> pa.Array:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookup.store.manifest import DetailCount
+from lookup.store.manifest import OTHERS, DetailCount
 from pipeline.catalog.unit_columns import DEGRADED, DETAIL, ID, IMAGE_FAULT, PARTITION, PHOTOS_LOST, REJECT
 
-_MOST = 20  # of a unit; its record, and so the manifest, has them all
+_MOST = 20  # kinds of a unit; its record, and so the manifest, has them all, for each partition
 _LONGEST = 300  # characters of an example
 
 
 def detail_counts(good: pa.Table, bad: pa.Table) -> tuple[DetailCount, ...]:
-    """The most frequent losses of a unit: rejected rows, degraded ones, and those that lost some of their photos."""
+    """The losses of a unit: rejected rows, degraded ones, and those that lost some of their photos; what is none of the
+    most frequent kinds is summed by its reason.
+    """
     found: dict[tuple[str, str, str, str], list[str]] = {}
     _add(found, "rejected", bad, REJECT)
     _add(found, "degraded", good.filter(pc.is_valid(good.column(DEGRADED))), DEGRADED)
@@ -23,16 +27,28 @@ def detail_counts(good: pa.Table, bad: pa.Table) -> tuple[DetailCount, ...]:
         DetailCount(
             partition=partition, outcome=outcome, reason=reason, detail=detail, rows=len(examples), example=examples[0]
         )
-        for (partition, outcome, reason, detail), examples in found.items()
+        for (partition, outcome, reason, detail), examples in _summed(found).items()
     ]
-    return tuple(
-        sorted(counts, key=lambda one: (-one.rows, one.partition, one.outcome, one.reason, one.detail))[:_MOST]
-    )
+    return tuple(sorted(counts, key=lambda one: (-one.rows, one.partition, one.outcome, one.reason, one.detail)))
 
 
 def common_part(detail: str) -> str:
     """What a detail has in common with others of its kind: what stands before the first `: `."""
     return detail.partition(": ")[0][:_LONGEST]
+
+
+def _summed(found: dict[tuple[str, str, str, str], list[str]]) -> dict[tuple[str, str, str, str], list[str]]:
+    """`found` with the kinds that are not among the most frequent of all partitions as one for each reason."""
+    rows: Counter[tuple[str, ...]] = Counter()
+    for (_, *kind), examples in found.items():
+        rows[tuple(kind)] += len(examples)
+    most = {kind for kind, _ in sorted(rows.items(), key=lambda one: (-one[1], one[0]))[:_MOST]}
+    summed: dict[tuple[str, str, str, str], list[str]] = {}
+    for (partition, *kind), examples in found.items():
+        outcome, reason, detail = kind
+        shown = detail if tuple(kind) in most else OTHERS
+        summed.setdefault((partition, outcome, reason, shown), []).extend(examples)
+    return summed
 
 
 def _add(found: dict[tuple[str, str, str, str], list[str]], outcome: str, rows: pa.Table, reason: str) -> None:

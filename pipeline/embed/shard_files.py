@@ -190,7 +190,7 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
         good.filter(good.column(col.DEGRADED).is_valid()), col.PARTITION, col.DEGRADED
     ):
         degraded.setdefault(partition, []).append((reason, rows))
-    not_read = _unread_prices(good)
+    not_read = _unread(good)
     photos, lost = (good.column(name).to_numpy() for name in (col.PHOTO_COUNT, col.PHOTOS_LOST))
     return tuple(
         Segment(
@@ -199,7 +199,7 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
             rows=bounds[group + 1] - bounds[group],
             digest=digest,
             degraded=tuple(degraded.get(partition, ())),
-            unread=tuple((price, int(rows[bounds[group] : bounds[group + 1]].sum())) for price, rows in not_read),
+            unread=tuple((name, int(rows[bounds[group] : bounds[group + 1]].sum())) for name, rows in not_read),
             photos=int(photos[bounds[group] : bounds[group + 1]].sum()),
             photos_lost=int(lost[bounds[group] : bounds[group + 1]].sum()),
         )
@@ -207,11 +207,19 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
     )
 
 
-def _unread_prices(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
-    """Declared price -> which rows have a text that is none; only prices that have such."""
+def _unread(good: pa.Table) -> list[tuple[str, npt.NDArray[np.bool_]]]:
+    """Declared price -> which rows have a text that is none, other attribute -> which are not UTF-8; only such as have
+    some.
+    """
     attributes = good.column(col.ATTRIBUTES).combine_chunks()
     prices = [field.name for field in attributes.type if field.type == PRICE]
     each = [(name, unread(pc.struct_field(attributes, name))) for name in prices]
+    lists = good.column(col.NOT_UTF8).combine_chunks()
+    names, rows = lists.flatten(), pc.list_parent_indices(lists).to_numpy()
+    for name in sorted(pc.unique(names).to_pylist()):
+        mask = np.zeros(good.num_rows, np.bool_)
+        mask[rows[pc.equal(names, name).to_numpy(zero_copy_only=False)]] = True
+        each.append((name, mask))
     return [(name, rows) for name, rows in each if rows.any()]
 
 

@@ -5,8 +5,8 @@ not even when the photo arrives. So a unit may be tried again: its shards are th
 those of later tries that came out otherwise. Each is written once; the last one counts.
 
 A unit of which a row lost a photo is tried again when the files of its photos are others than they were, and not
-before. A row at which the encoder failed, or whose photo changed while the run went on, is tried each night, and makes
-a new try only where it comes out otherwise.
+before. A row at which the encoder failed, whose photo changed while the run went on, or was given up by the clock or
+because its decoder crashed, is tried each night, and makes a new try only where it comes out otherwise.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
+from encoders.photos.limits import may_pass
 from foundation.reasons import Reason
 from lookup.store.manifest import ShardRecord
 from lookup.store.store import Store
@@ -72,12 +73,12 @@ def add_photo_states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Tabl
 def state_of(fused: pa.Table) -> str:
     """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty.
 
-    Where a photo changed between its stamp and its reading, that is said in their place.
+    Where a photo changed between its stamp and its reading, or may be read another time, that is said in their place.
     """
     reasons = pc.coalesce(fused.column(col.REJECT), fused.column(col.DEGRADED))
     lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column(col.PHOTOS_LOST), 0))
-    changed = pc.equal(fused.column(col.IMAGE_FAULT), Reason.IMAGE_CHANGED.value)
-    if pc.any(pc.and_kleene(lost, changed)).as_py():
+    rows = fused.filter(lost).select([col.IMAGE_FAULT, col.IMAGE_DETAIL]).to_pylist()
+    if any(row[col.IMAGE_FAULT] == Reason.IMAGE_CHANGED or may_pass(row[col.IMAGE_DETAIL] or "") for row in rows):
         return _CHANGED
     states = fused.column(col.PHOTO_STATE)
     looked_at = states.null_count < len(states)  # a row that lost a photo has one

@@ -19,6 +19,8 @@ from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
 from pipeline.catalog.questions import Question, read_questions
 
+_SHOWN = 200  # characters of a query, in an error
+
 
 @dataclass(frozen=True)
 class Answered:
@@ -69,7 +71,7 @@ def ask(
         try:
             hits = search(replace(query, text=question.text, image=photo))
         except InputError as err:
-            raise InputError(err.expected, f"{question.title}: {err.came}", err.fix) from err
+            raise InputError(err.expected, f"{question.title[:_SHOWN]}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
         why = reader.told(where, query.category) if where and not hits else ""
         one = Answered(question, hits, seconds, loaded, why)

@@ -9,26 +9,31 @@ from collections.abc import Iterable, Sequence
 
 from lookup.store.fields import Record
 
-_EXAMPLES = 20  # that a notice keeps; how many there are is its count
+_EXAMPLES = 20  # that a notice keeps
 
 
 class Notice(Record):
     """One kind of thing, how often it was seen, and what to know of it.
 
     `what` is a word for scripts (docs/reference/outcomes.md lists them), `count` counts what `told` says: files,
-    columns, rows.
+    columns, rows. `kinds` says how many examples there would be where that is something else: words that stand in rows.
     """
 
     what: str
     count: int
     told: str
     examples: tuple[str, ...] = ()
+    kinds: int | None = None
+
+    @property
+    def more(self) -> int:
+        """Examples that are not shown."""
+        return max(0, (self.count if self.kinds is None else self.kinds) - len(self.examples)) if self.examples else 0
 
     def lines(self) -> list[str]:
         """For people: what is told, then the examples."""
-        more = self.count - len(self.examples)
         listed = [f"  {one}" for one in self.examples]
-        return [self.told, *listed, *([f"  and {more:,} more"] if self.examples and more > 0 else [])]
+        return [self.told, *listed, *([f"  and {self.more:,} more"] if self.more else [])]
 
 
 def notice(what: str, told: str, named: Sequence[str]) -> list[Notice]:

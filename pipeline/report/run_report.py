@@ -21,7 +21,7 @@ from foundation.reasons import fix_of
 from lookup.page import duration, render
 from lookup.store.fields import Record
 from lookup.store.index_record import describe_training
-from lookup.store.manifest import DetailCount, Manifest
+from lookup.store.manifest import OTHERS, DetailCount, Manifest
 from pipeline.report.notices import Notice, counted
 
 log = logging.getLogger(__name__)
@@ -135,8 +135,14 @@ class RunReport(Record):
 
 
 def losses(details: Sequence[DetailCount]) -> tuple[Loss, ...]:
-    """The most frequent of them, as a report shows them."""
-    return tuple(Loss(**one.model_dump(exclude={"partition"})) for one in details[:_MOST_LOSSES])
+    """The most frequent of them as a report shows them, then the others, summed by their reason."""
+    named = [one for one in details if one.detail != OTHERS][:_MOST_LOSSES]
+    others: dict[tuple[str, str], DetailCount] = {}
+    for one in details:
+        if one not in named:
+            before = others.setdefault((one.outcome, one.reason), one.model_copy(update={"detail": OTHERS, "rows": 0}))
+            others[one.outcome, one.reason] = before.model_copy(update={"rows": before.rows + one.rows})
+    return tuple(Loss(**one.model_dump(exclude={"partition"})) for one in (*named, *others.values()))
 
 
 class Steps:
@@ -278,13 +284,15 @@ def _size(n: int) -> str:
     return f"{size:.3g} TB"
 
 
-def unread_prices(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
-    """What of declared prices could not be read, for each of them."""
+def unread_attributes(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
+    """What of attributes could not be read, for each of them."""
     for name, rows in sorted(manifest.unread(scope).items()):
-        told = (
-            f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is no price: filters take it for null"
-        )
-        yield Notice(what="prices_unread", count=rows, told=told)
+        have = f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is"
+        if manifest.attribute_types.get(name, "price") == "price":
+            yield Notice(what="prices_unread", count=rows, told=f"{have} no price: filters take it for null")
+        else:
+            told = f"{have} not UTF-8, and null in hits and filters: write the export in UTF-8"
+            yield Notice(what="attributes_not_utf8", count=rows, told=told)
 
 
 def partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRow]:

@@ -12,7 +12,10 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from encoders.text import clean_text, clean_texts
+from encoders import text as cleaning
+from encoders.names import clean_name
+from encoders.text import TextError, clean_text, clean_texts, normalized, plain_name
+from tests.support.bounded import within
 from tests.support.places import ROOT
 
 _TAGS = "<b> </b> <br/> < > <!-- --> <script> </script>"
@@ -106,6 +109,78 @@ def test_a_megabyte_of_one_piece_is_cleaned_at_once(piece: str) -> None:
     """No repeated piece makes cleaning quadratic: a 1 MB title takes milliseconds."""
     title = piece * (2**20 // len(piece))
     assert min(timeit.repeat(lambda: clean_text(title, 2000), number=1, repeat=3)) < 0.5
+
+
+# By what it is nested in: what each pass but the last leaves is work for the next one.
+_DEEP = 80_000
+NESTED = {
+    "full width": "&" + "#65286;" * (_DEEP // 2),
+    "entities": "&#5&#5&#5&#5&#4" * (_DEEP // 5) + "8" + ";" * _DEEP,
+    "inline tags": "<b" * _DEEP + ">" * _DEEP,
+    "other tags": "<p" * _DEEP + ">" * _DEEP,
+    "comments": "<!--" * _DEEP + "-->" * _DEEP,
+    "mojibake": "Ã" + "ƒ" * _DEEP,
+    "mojibake twice": "一" + ("Ã" + "\x83" * _DEEP).encode().decode("latin-1"),
+}
+
+
+@pytest.mark.parametrize("way", NESTED)
+def test_what_is_nested_deep_ends(way: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Passes over a text cost no more than a few times its length, then it is given up; names end all the same."""
+    text, cost, paid = NESTED[way], [0], cleaning._Work.affords
+
+    def counted(work: cleaning._Work, passed: str) -> bool:
+        cost[0] += len(passed)
+        return paid(work, passed)
+
+    monkeypatch.setattr(cleaning._Work, "affords", counted)
+    with within(60):
+        assert clean_texts(["tea", text, None], 10_000)[::2] == ["tea", ""]
+        assert cost[0] <= 8 * len(text) + 300_000
+        for clean in (plain_name, clean_name):
+            assert clean(clean(text)) == clean(text)
+
+
+def test_nested_text_of_a_titles_length_is_cleaned_to_its_end() -> None:
+    """A hundred levels in a title are resolved, as ever; what is given up has an error that says why."""
+    assert (
+        clean_text("<b" * 100 + ">" * 100 + "tea", 1000)
+        == clean_text("&" + "#65286;" * 100 + "amp;lt;b>tea", 1000)
+        == "tea"
+    )
+    with pytest.raises(TextError, match="too deep to be cleaned"):
+        clean_text(NESTED["inline tags"], 10_000)
+
+
+@given(st.text(st.sampled_from("ÃÂƒ\x83³\xa0 é€œ™â“”Ð°а一x?\x1a\ufffd"), max_size=30), st.booleans())
+@settings(max_examples=500, deadline=None)
+def test_mojibake_is_undone_as_ftfy_does_it(text: str, twice: bool) -> None:
+    """Step by step, within what may be done for it, comes to what ftfy makes of a text in one call."""
+    text = text.encode().decode("latin-1") if twice else text
+    assert cleaning._repaired(text, cleaning._Work(text)) == ftfy.fix_encoding(text)
+
+
+@given(
+    st.text(
+        st.characters(min_codepoint=0x300, max_codepoint=0x36F)
+        | st.sampled_from("ae각か\u3099\uff9e\u0f73\u0344\u05b0"),
+        min_size=2,
+    )
+)
+@settings(max_examples=500, deadline=None)
+def test_sorted_marks_are_normalized_as_unicode_says(text: str) -> None:
+    """Marks that are sorted before come out as `unicodedata` has them; 100,000 of them on one letter in no time."""
+    long = "x" * 1_000 + text
+    for form in ("NFC", "NFKC"):
+        assert normalized(form, long) == unicodedata.normalize(form, long)  # type: ignore[arg-type]
+
+
+def test_many_marks_on_a_letter_end() -> None:
+    """50,000 of one kind before as many of another, which `unicodedata` sorts by insertion, are sorted at once."""
+    text = "a" + "\u0301" * 50_000 + "\u0316" * 50_000
+    with within(10):
+        assert normalized("NFC", text) == "\xe1" + "\u0316" * 50_000 + "\u0301" * 49_999
+        assert clean_texts([text], 10_000) == ["\xe1" + "\u0316" * 9_999]
 
 
 def test_clean_titles_never_load_the_repair_library() -> None:

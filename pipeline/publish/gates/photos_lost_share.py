@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lookup.store.manifest import OTHERS
 from pipeline.publish.gates.base import Comparison, SnapshotGate, share
 from pipeline.report.run_report import GateResult
 
@@ -18,6 +19,7 @@ class Gate(SnapshotGate):
         photos, lost = comparison.new.photos(comparison.scope)
         value, least = share(lost, photos), comparison.bounds.least_rows
         kinds = [one for one in comparison.new.details(comparison.scope) if one.outcome != "rejected"]
+        kinds.sort(key=lambda one: one.detail == OTHERS)
         where = f"{lost:,} of {photos:,} photos lost"
         if kinds:
             where += f", most rows for {kinds[0].reason} ({kinds[0].detail})"

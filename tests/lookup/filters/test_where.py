@@ -102,25 +102,36 @@ WRITTEN = SOME(["19.99", "19.990000000000002", "0.3", "1e3", "2.5e-1", "-0", "18
 @pytest.mark.parametrize("name", NUMBERS)
 @given(drawn=st.data())
 def test_numbers_compare_with_any_decimal_exactly(name: str, drawn: st.DataObject) -> None:
-    """Whatever digits are written: a column of whole numbers and decimals as fractions compare, one of floats with the
-    float that is nearest to what is written.
+    """Whatever digits are written: a column of whole numbers and decimals as fractions compare, one of floats as the
+    decimals that its floats are written as, by themselves or as the next wider float, and as those that they are.
     """
     kind, one = NUMBERS[name]
     values = drawn.draw(st.lists(one | st.none(), max_size=8))
     known = [str(value) for value in values if value is not None and value == value]
     text = drawn.draw(WRITTEN | st.decimals(allow_nan=False).map(str) | (SOME(known) if known else WRITTEN))
-    wanted: Any = Decimal(text)
-    if name == "float64":
-        wanted = float(text)
-    if name == "float32":
-        with np.errstate(over="ignore"):
-            wanted = float(np.float32(text))
-    if name.startswith("float") and math.isinf(wanted) and not Decimal(text).is_infinite():
-        wanted = Decimal(text)  # beyond all floats, and so no infinity
-    column = pa.array(values, kind)
+    wanted, column = Decimal(text), pa.array(values, kind)
+    held = column.to_pylist()
+    if name.startswith("float"):
+        held = [_as_asked(value, np.dtype(name).type, wanted) for value in held]
     for how in COMPARED:
-        expected = [matches(value, how, [wanted]) for value in column.to_pylist()]
+        expected = [matches(value, how, [wanted]) for value in held]
         assert Condition("x", Operator(how), (text,)).mask(column, kind).tolist() == expected, how
+
+
+def _as_asked(value: float | None, kind: Any, wanted: Decimal) -> Decimal | float | None:
+    if value is None or math.isnan(value):
+        return value
+    return wanted if wanted in (Decimal(value), Decimal(repr(value))) else Decimal(str(kind(value)))
+
+
+@pytest.mark.parametrize(("kind", "whole"), [(pa.float64(), 2**53), (pa.float32(), 2**24), (pa.float16(), 2**11)])
+def test_a_number_that_no_float_is_finds_none(kind: pa.DataType, whole: int) -> None:
+    """`=` misses both of its neighbours, `<` and `>` have one each; a price is found as it is written."""
+    column = pa.array([np.dtype(f"float{kind.bit_width}").type(one) for one in (whole, whole + 2, 12.99)], kind)
+    for how, expected in (("=", []), ("!=", [0, 1, 2]), ("<", [0, 2]), ("<=", [0, 2]), (">", [1]), (">=", [1])):
+        assert np.flatnonzero(Condition("x", Operator(how), (str(whole + 1),)).mask(column, kind)).tolist() == expected
+    for how, expected in (("=", [2]), ("<", []), ("<=", [2]), (">", [0, 1])):
+        assert np.flatnonzero(Condition("x", Operator(how), ("12.99",)).mask(column, kind)).tolist() == expected
 
 
 def test_every_cent_is_compared_exactly() -> None:

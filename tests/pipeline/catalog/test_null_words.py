@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shlex
 from pathlib import Path
 from typing import Any
@@ -14,7 +15,7 @@ from click.testing import Result
 
 from pipeline.catalog.null_words import nulled
 from pipeline.config.sections import CatalogConfig
-from tests.support.command import run_titles, told, vitrine
+from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import last_log, manifest_of
 
 WORDS = ["nan", "None", "NULL", "N/A", "-", "\\N", "#N/A", "null"]
@@ -72,6 +73,19 @@ def test_words_for_nothing_are_told_and_kept(nights: tuple[Path, Path]) -> None:
     assert (report["rows_embedded"], report["rejects"]) == (GOOD + 3 * len(WORDS), {})
     assert "ids_null_words" in last_log(plain / "store", "metrics.prom")
     assert "8 rows have ids" in last_log(plain / "store", "log.txt")
+
+
+def test_more_examples_are_counted_in_their_own_unit(tmp_path: Path) -> None:
+    """500 ids of one spelling are one example, and none is left to name: on the terminal, in run.json and the page."""
+    catalog = write_titles(tmp_path / "c.parquet", [f"red shoe {n}" for n in range(505)])
+    ids = ["nan"] * 500 + [f"P{n}" for n in range(5)]
+    pq.write_table(pq.read_table(catalog).set_column(0, "id", [ids]), catalog)
+    done = run_titles(catalog, tmp_path / "store", "gates.max_reject_share=1")
+    assert "500 rows have ids" in done.stdout
+    assert not re.search("and [0-9,]+ more", done.stdout)
+    assert "more</li>" not in last_log(tmp_path / "store", "report.html")
+    [notice] = json.loads(last_log(tmp_path / "store", "run.json"))["notices"]
+    assert (notice["count"], notice["kinds"], notice["examples"]) == (500, 1, ["'nan' (500)"])
 
 
 def test_the_words_that_are_set_are_null_in_every_role(nights: tuple[Path, Path]) -> None:

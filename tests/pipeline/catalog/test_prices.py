@@ -53,7 +53,7 @@ FORMS = [
     ("1234,567", "1234.567", None),
     ("1.234.567,89", "1234567.89", None),
     ("1,299 JPY", "1299", "JPY"),
-    ("1.299 KWD", "1.299", "KWD"),
+    ("25000.000 IQD", "25000", "IQD"),
     ("12.99&nbsp;&euro;", "12.99", "EUR"),
     (" 12.99 \u200b", "12.99", None),
     ("0.000000001", "0.000000001", None),
@@ -109,7 +109,7 @@ def test_what_is_no_price_is_not_guessed(text: str) -> None:
     assert [parse_price(text, mark) for mark in (None, ".", ",")] == [None] * 3
 
 
-@pytest.mark.parametrize("text", ["1,299", "1.299", "20.000", "$1,299", "1,299 USD"])
+@pytest.mark.parametrize("text", ["1,299", "1.299", "20.000", "$1,299", "1,299 USD", "25,000 IQD", "25.000 IQD"])
 def test_two_ways_need_the_decimal_mark(text: str) -> None:
     """Three digits behind the only mark are thousands or a fraction: not read, unless the feed's mark is given."""
     mark = "," if "," in text else "."
@@ -121,6 +121,16 @@ def test_two_ways_need_the_decimal_mark(text: str) -> None:
     fraction = parse_price(text, mark)
     assert fraction is not None
     assert fraction.amount == Decimal(digits).scaleb(-3)
+
+
+@pytest.mark.parametrize("currency", ["BHD", "JOD", "KWD", "LYD", "OMR", "TND"])
+def test_three_digits_of_a_currency_give_way_to_the_decimal_mark(currency: str) -> None:
+    """Where there is none they are its thousandths; else the feed's mark is obeyed, as for any other currency."""
+    for text, mark, amount in (
+        *(("25,000", None, 25), ("25,000", ",", 25), ("25,000", ".", 25_000)),
+        *(("1.299", None, Decimal("1.299")), ("1.299", ".", Decimal("1.299")), ("1.299", ",", 1299)),
+    ):
+        assert parse_price(f"{text} {currency}", mark) == Price(Decimal(amount), currency)
 
 
 @given(
@@ -162,6 +172,23 @@ def test_numbers_are_their_own_amounts(values: pa.Array) -> None:
     expected = [None if one is None else Decimal(str(one)) for one in values.to_pylist()]
     assert [one and one["amount"] for one in found.to_pylist()] == expected
     assert found.field("written").null_count == len(values)
+
+
+@pytest.mark.parametrize("scale", range(39))
+def test_amounts_of_every_scale_are_kept(scale: int) -> None:
+    """Zero too, which has no digit to lose: Spark's own decimal(38,18) writes it as 0E-18."""
+    kind = pa.decimal128(38, scale)
+    fit = [one for one in map(Decimal, ("0", "1", "0.01", "12.50")) if _holds(kind, one)]
+    found = price_column(pa.array(fit, kind), None).to_pylist()
+    assert [(one["written"], one["amount"]) for one in found] == [(None, one) for one in fit]
+
+
+def _holds(kind: pa.DataType, amount: Decimal) -> bool:
+    try:
+        pa.array([amount], kind)
+    except pa.ArrowInvalid:
+        return False
+    return True
 
 
 def test_numbers_that_do_not_fit_are_kept_as_text() -> None:
@@ -260,6 +287,15 @@ def prices(store: Path, *where: str) -> list[Any]:
 def test_filters_compare_amounts(feed: Path, where: tuple[str, ...], expected: list[Any]) -> None:
     """Hits show what the feed wrote, filters compare what it means, and what is no price is null to them."""
     assert prices(feed / "store", *where) == expected
+
+
+def test_a_price_of_zero_is_found(tmp_path: Path) -> None:
+    """Of a column as Spark writes decimals, by the command."""
+    column = pa.array([Decimal("0"), Decimal("0.99"), Decimal("12.50")], pa.decimal128(38, 18))
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress"] * 3, price=column)
+    assert run_titles(catalog, tmp_path / "store", *DECLARED).exit_code == 0
+    assert prices(tmp_path / "store", "price < 1") == [0, 0.99]
+    assert prices(tmp_path / "store", "price is null") == []
 
 
 def test_what_is_no_price_is_counted_and_told(feed: Path) -> None:

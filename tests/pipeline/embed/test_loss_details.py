@@ -19,7 +19,10 @@ from PIL import Image
 
 from encoders.photos import foreign
 from encoders.photos.paths import spellings
+from lookup.store.manifest import OTHERS, DetailCount
 from pipeline.catalog.columns import photos_of
+from pipeline.embed.loss_details import detail_counts
+from pipeline.report.run_report import losses
 from tests.support.command import vitrine
 from tests.support.stores import manifest_of
 
@@ -37,7 +40,9 @@ def png(colour: str = "red") -> bytes:
     return out.getvalue()
 
 
-def ran(folder: Path, links: Sequence[Any], more: Sequence[Any], *overrides: str) -> dict[str, Any]:
+def ran(
+    folder: Path, links: Sequence[Any], more: Sequence[Any], *overrides: str, **columns: Sequence[str]
+) -> dict[str, Any]:
     """run.json of a run over products with these photos, ids p0, p1, ..."""
     table = {"id": [f"p{i}" for i in range(len(links))], "title": [f"red dress {i}" for i in range(len(links))]}
     links, more = (pa.array(list(column)) for column in (links, more))
@@ -45,7 +50,7 @@ def ran(folder: Path, links: Sequence[Any], more: Sequence[Any], *overrides: str
         more = more.cast(pa.string())
     (folder / "catalog").mkdir(exist_ok=True)
     path = folder / "catalog" / "a.parquet"
-    pq.write_table(pa.table({**table, "image_link": links, "additional_image_link": more}), path)
+    pq.write_table(pa.table({**table, "image_link": links, "additional_image_link": more, **columns}), path)
     where = (f"catalog.path={path}", f"catalog.image_root={folder}", f"store.path={folder / 'store'}")
     done = vitrine("run", "-c", "configs/weightless.yaml", *where, *CONFIG, *overrides, "--json")
     assert "Traceback" not in done.stderr
@@ -112,6 +117,42 @@ def test_many_lost_photos_refuse_the_night(tmp_path: Path) -> None:
     assert [gate["name"] for gate in failed] == ["photos_lost_share"]
     assert "20 of 40 photos lost, most rows for image_not_found (no such file)" in failed[0]["advice"]
     assert ran(tmp_path, ["red.png"] * 20, ["gone.png"] * 20, "gates.max_photos_lost_share=0.5")["exit_code"] == 0
+
+
+def test_details_add_up_to_the_counts_of_their_reasons(tmp_path: Path) -> None:
+    """However many partitions a kind is spread over, all its rows are counted."""
+    kinds = [f"kind {number:02}" for number in range(30) for _ in range(2)]
+    more = ("catalog.partition=kind", "gates.max_photos_lost_share=1")
+    report = ran(tmp_path, ["gone.png", None] * 30, [None] * 60, *more, kind=kinds)
+    assert (report["exit_code"], report["degraded"]) == (0, {"image_not_found": 30})
+    [kind] = report["details"]
+    assert (kind["reason"], kind["detail"], kind["rows"]) == ("image_not_found", "no such file", 30)
+
+
+def test_the_rarest_kinds_are_counted_as_others() -> None:
+    """Of the 100 kinds of a unit 20 are named, the rest summed for each partition and reason; of 120 of a snapshot 50,
+    the rest with what its units summed.
+    """
+    names = ("partition", "id", "reject", "degraded", "detail", "photos_lost", "image_fault")
+    rows = [(f"p{n % 3}", f"i{n}", f"r{n % 2}", None, f"d{n % 100}: {n}", 0, None) for n in range(250)]
+    bad = pa.table([pa.array(column) for column in zip(*rows, strict=True)], names).cast(
+        pa.schema([(name, pa.int32() if name == "photos_lost" else pa.string()) for name in names])
+    )
+    found = detail_counts(bad.slice(0, 0), bad)
+    assert len({one.detail for one in found} - {OTHERS}) == 20
+    for reason in ("r0", "r1"):
+        for partition in ("p0", "p1", "p2"):
+            counted = sum(one.rows for one in found if (one.partition, one.reason) == (partition, reason))
+            assert counted == sum((row[0], row[2]) == (partition, reason) for row in rows)
+    kinds = [
+        DetailCount(partition="a", outcome="rejected", reason=f"r{n % 2}", detail=f"d{n}", rows=200 - n, example="p")
+        for n in range(120)
+    ]
+    kinds.insert(30, kinds[0].model_copy(update={"detail": OTHERS, "rows": 170}))
+    shown = losses(kinds)
+    assert [one.detail for one in shown] == [*(f"d{n}" for n in range(50)), OTHERS, OTHERS]
+    for reason in ("r0", "r1"):
+        assert sum(k.rows for k in shown if k.reason == reason) == sum(k.rows for k in kinds if k.reason == reason)
 
 
 CAUSES = {

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import os
+import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
+from encoders.photos import decoder_process
 from encoders.types.hashed_text import HashedText
 from encoders.types.photo_descriptors import PhotoDescriptors
 from foundation import regular_files as regular
@@ -39,8 +41,13 @@ def night(tmp_path: Path) -> Callable[..., dict[str, Any]]:
         version=["1"] * ROWS,
     )
 
-    def run(identity: str = "version", store: str = "store", root: str = str(tmp_path / "photos")) -> dict[str, Any]:
-        more = ("catalog.version_column=version",) if identity == "version" else ()
+    def run(
+        identity: str = "version",
+        store: str = "store",
+        root: str = str(tmp_path / "photos"),
+        more: tuple[str, ...] = (),
+    ) -> dict[str, Any]:
+        more += ("catalog.version_column=version",) if identity == "version" else ()
         done = vitrine(
             "run",
             "-c",
@@ -141,6 +148,36 @@ def test_an_encoder_that_failed_is_tried_each_night(
     assert manifest_of(tmp_path / "store").rows == ROWS
     assert night()["status"] == "unchanged"
     assert vitrine("verify", tmp_path / "store", "--all").exit_code == 0
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["the only photo", "the second of two"])
+@pytest.mark.parametrize(
+    ("died", "reason"),
+    [((signal.SIGPROF,), "image_too_slow"), ((0, 260.0), "image_too_slow"), ((signal.SIGSEGV,), "image_undecodable")],
+    ids=["CPU", "wall", "crash"],
+)
+def test_a_photo_that_the_clock_gave_up_is_tried_each_night(
+    night: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died: tuple[Any, ...], reason: str, several: bool
+) -> None:
+    """What a busy machine or a crash cost a product heals when it does not come again, though no file has changed."""
+    photos, more = tmp_path / "photos", ()
+    if several:
+        catalog = pq.read_table(tmp_path / "c.parquet")
+        catalog = catalog.append_column("more", [[["gone.png", "late.png"] if n == 3 else [] for n in range(ROWS)]])
+        pq.write_table(catalog, tmp_path / "c.parquet", row_group_size=10)
+        more = ("catalog.more_images=more",)
+    Image.new("RGB", (40, 40), "red").save(photos / ("late.png" if several else "3.png"), "TIFF")
+
+    def dies(self: object, raw: bytes, limits: object) -> None:
+        raise decoder_process._DiedError(*died)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(decoder_process._Child, "ask", dies)
+        for status in ("published", "unchanged"):
+            report = night(more=more)
+            assert (report["status"], report["photos_lost"]) == (status, 2 if several else 1)
+            assert report["degraded"] == ({} if several else {reason: 1})
+    assert (night(more=more)["photos_lost"], night(more=more)["status"]) == (several, "unchanged")
 
 
 def vectors(store: Path) -> dict[str, Any]:
