@@ -30,7 +30,7 @@ from index_builders.rows.vectors_file import Kept
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE, PartitionIndex
 from lookup.index.ranking import best
-from lookup.index.subset import Only, reach
+from lookup.index.subset import RowSubset, reach
 
 QUERIES, K, TARGET = 200, 10, 0.95
 SHARES = (0.1, 0.01, 0.001)
@@ -65,29 +65,29 @@ def opened(kept: Kept, folder: Path) -> Iterator[tuple[str, PartitionIndex]]:
         yield described(spec), replace(made.index, nprobe=point.nprobe, refine_factor=point.refine_factor)
 
 
-def measured(index: PartitionIndex, only: Only, xq: np.ndarray, least: np.ndarray, x: np.ndarray) -> list[str]:
+def measured(index: PartitionIndex, subset: RowSubset, xq: np.ndarray, least: np.ndarray, x: np.ndarray) -> list[str]:
     """Recall@k, median ms, kept rows looked at, and the recall of FAISS's filter without looking wider."""
-    found = index.search(xq, K, only=only)[1]
+    found = index.search(xq, K, subset=subset)[1]
     times = []
     for one in xq[:, None, :]:
         started = time.process_time()
-        index.search(one, K, only=only)
+        index.search(one, K, subset=subset)
         times.append(1000 * (time.process_time() - started))
-    looked = len(only)
+    looked = len(subset)
     if index.nlist:
-        far = reach(index, only, K, index.nprobe)
-        looked = round(far.lists * len(only) / len(only.lists)) if far.lists else len(only)
-    plain = _recall(_as_tuned(index, only, xq), xq, least, x)
+        far = reach(index, subset, K, index.nprobe)
+        looked = round(far.lists * len(subset) / len(subset.lists)) if far.lists else len(subset)
+    plain = _recall(_as_tuned(index, subset, xq), xq, least, x)
     return [f"{_recall(found, xq, least, x):.3f}", f"{median(times):.2f}", f"{looked:,}", f"{plain:.3f}"]
 
 
-def _as_tuned(index: PartitionIndex, only: Only, xq: np.ndarray) -> np.ndarray:
+def _as_tuned(index: PartitionIndex, subset: RowSubset, xq: np.ndarray) -> np.ndarray:
     """Positions by FAISS's own filter, with nprobe and candidates as they are tuned for rows of all."""
-    params: Any = faiss.SearchParameters(sel=only.by_bit)
+    params: Any = faiss.SearchParameters(sel=subset.by_bit)
     if index.nlist:
-        params = faiss.SearchParametersIVF(nprobe=index.nprobe, sel=only.by_bit)
+        params = faiss.SearchParametersIVF(nprobe=index.nprobe, sel=subset.by_bit)
     elif index.widest:
-        params = faiss.SearchParametersHNSW(efSearch=index.nprobe, sel=only.by_bit)
+        params = faiss.SearchParametersHNSW(efSearch=index.nprobe, sel=subset.by_bit)
     if isinstance(index.faiss_index, faiss.IndexPreTransform):
         params = faiss.SearchParametersPreTransform(index_params=params)
     scores, positions = index.faiss_index.search(xq, index.candidates_for(K, index.refine_factor), params=params)
@@ -117,7 +117,7 @@ def main() -> None:
         _write_ids(given.rows, Path(folder) / IDS_FILE)
         for name, index in opened(Kept(halves, IP), Path(folder)):
             for kept, mask, least in asked:
-                rows.append([name, kept, f"{mask.sum():,}", *measured(index, index.only(mask), x[own], least, x)])
+                rows.append([name, kept, f"{mask.sum():,}", *measured(index, index.subset(mask), x[own], least, x)])
                 print(*rows[-1], sep=" | ", flush=True)
     publish(
         "filters",

@@ -27,7 +27,7 @@ from measure import apart, here, interleaved, publish
 import encoders.base
 from encoders.base import Role, TextEncoder
 from foundation.arrays import Vectors
-from pipeline.catalog.unit_columns import NAMED
+from pipeline.catalog.stage_columns import NAMED
 from pipeline.config.encoding import encoding_identity, photo_limits, tower_dims
 from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog

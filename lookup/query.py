@@ -76,7 +76,7 @@ class QueryEncoder:
 
     def embed(self, text: str | None = None, image: bytes | None = None) -> Vectors:
         """(1, dim) float32 of a text, a photo file's bytes, or both; InputError when neither can be asked for."""
-        check_asked(text, image)
+        check_question(text, image)
         return fused_queries(self.fusion, *self._encoded(text, image))
 
     def towers(self, text: str | None = None, image: bytes | None = None) -> tuple[Vectors | None, Vectors | None]:
@@ -135,7 +135,7 @@ def photo_limits(manifest: Manifest) -> PhotoLimits:
     return PhotoLimits(catalog["max_photo_bytes"], catalog["max_photo_pixels"], seconds)
 
 
-def check_asked(text: str | None, image: bytes | None, k: int = 1) -> None:
+def check_question(text: str | None, image: bytes | None, k: int = 1) -> None:
     """InputError unless a query asks for a text, a photo or both, and for one hit or more."""
     if text is None and image is None:
         raise InputError("a text, a photo or both", "neither", "give --text, --image or both")

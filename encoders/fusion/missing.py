@@ -104,8 +104,8 @@ def measured_missing(sample: Sample, text_weight: float, lacking: tuple[float, f
     """The stand-ins under which products that lack a modality keep the share of hits that they have under the tower
     that knows them. `lacking` are the shares, in 0..1, of products without photo and without text.
     """
-    text = _Asked(sample.queries, sample.of, sample.text, sample.image, text_weight)
-    photo = _Asked(sample.image, np.arange(len(sample.image)), sample.image, sample.text, 1 - text_weight)
+    text = _Queries(sample.queries, sample.of, sample.text, sample.image, text_weight)
+    photo = _Queries(sample.image, np.arange(len(sample.image)), sample.image, sample.text, 1 - text_weight)
     text_slope, of_text = _matched(text, lacking[0])
     photo_slope, of_photo = _matched(photo, lacking[1])
     return Missing(
@@ -114,7 +114,7 @@ def measured_missing(sample: Sample, text_weight: float, lacking: tuple[float, f
     )
 
 
-class _Asked:
+class _Queries:
     """Queries of one kind: their scores of every product by the tower that they ask by, by the other, and by both."""
 
     def __init__(self, queries: Vectors, of: Positions, own: Vectors, other: Vectors, weight: float) -> None:
@@ -125,48 +125,48 @@ class _Asked:
             scores[np.arange(len(of)), of] = -np.inf
 
 
-def _matched(asked: _Asked, lacking: float) -> tuple[float, Line]:
+def _matched(queries: _Queries, lacking: float) -> tuple[float, Line]:
     """The slope and the line that make the best known scores look like the best whole ones."""
-    n = asked.known.shape[1]
-    if n <= _HITS + 1 or not len(asked.of):  # all are hits of everything, or nothing asks
+    n = queries.known.shape[1]
+    if n <= _HITS + 1 or not len(queries.of):  # all are hits of everything, or nothing asks
         return 1.0, Line()
-    kept = min(n - 1, _KEPT)
-    known, whole = _best(asked.known, kept), _best(asked.whole, kept)
+    count = min(n - 1, _KEPT)
+    known, whole = _best(queries.known, count), _best(queries.whole, count)
     ranks = min(n - 1, _RANKS)
     x, y = known[:, :ranks].mean(axis=0), whole[:, :ranks].mean(axis=0)
     spread = float(((x - x.mean()) ** 2).sum())
     slope = round(float(((x - x.mean()) * (y - y.mean())).sum()) / spread, 6) if spread > 1e-12 else 1.0
     offsets = (whole[:, :ranks] - slope * known[:, :ranks]).mean(axis=1)
-    line, held_out = _fitted(asked, offsets)
+    line, held_out = _fitted(queries, offsets)
     extra = _balance(slope * known + held_out[:, None], whole, lacking)
     return slope, Line(constant=round(line.constant + extra, 6), weights=line.weights)
 
 
-def _expected(asked: _Asked, slope: float) -> Line:
+def _expected(queries: _Queries, slope: float) -> Line:
     """Of items of the modality that is not asked by: with `slope` times their cosine, the mean score of the products
     that come as near. Where that cosine says nothing, it is the mean of all, and such items are no hits.
     """
-    n = asked.known.shape[1]
-    if n <= _HITS + 1 or not len(asked.of):
+    n = queries.known.shape[1]
+    if n <= _HITS + 1 or not len(queries.of):
         return Line()
-    best = np.argpartition(-asked.unknown, _HITS - 1, axis=1)[:, :_HITS]
-    scores = (np.take_along_axis(scores, best, axis=1).mean(axis=1) for scores in (asked.whole, asked.unknown))
+    best = np.argpartition(-queries.unknown, _HITS - 1, axis=1)[:, :_HITS]
+    scores = (np.take_along_axis(scores, best, axis=1).mean(axis=1) for scores in (queries.whole, queries.unknown))
     whole, near = scores
-    return _fitted(asked, (whole - slope * near).astype(np.float64))[0]
+    return _fitted(queries, (whole - slope * near).astype(np.float64))[0]
 
 
-def _best(scores: Vectors, kept: int) -> Floats:
-    """The `kept` greatest of each row, falling."""
-    return -np.sort(np.partition(-scores, kept - 1, axis=1)[:, :kept], axis=1).astype(np.float64)
+def _best(scores: Vectors, count: int) -> Floats:
+    """The `count` greatest of each row, falling."""
+    return -np.sort(np.partition(-scores, count - 1, axis=1)[:, :count], axis=1).astype(np.float64)
 
 
-def _fitted(asked: _Asked, offsets: Floats) -> tuple[Line, Floats]:
+def _fitted(asking: _Queries, offsets: Floats) -> tuple[Line, Floats]:
     """The line through (nq,) offsets of queries, by ridge regression, and what it says of each query when it is fitted
     on other products' queries only. Of too few products it is a constant.
     """
-    queries, halves = asked.queries.astype(np.float64), asked.of % 2 == 0
+    queries, halves = asking.queries.astype(np.float64), asking.of % 2 == 0
     mean = float(offsets.mean())
-    if asked.known.shape[1] < FEWEST:
+    if asking.known.shape[1] < FEWEST:
         return Line(constant=round(mean, 6)), np.full(len(offsets), mean)
     found: dict[float, Floats] = {ridge: np.empty(len(offsets)) for ridge in _RIDGES}
     for half in (halves, ~halves):

@@ -158,14 +158,14 @@ class WeightedSum(Fusion):
         """`queries`, those of both asking for the text with `text_weight` and for the photo with the rest."""
         if text is not None and image is not None:
             wt, wi = np.float32(text_weight), np.float32(1 - text_weight)
-            return wt * self._asked(text, by_text=True) + wi * self._asked(image, by_text=False)
+            return wt * self._by_one(text, by_text=True) + wi * self._by_one(image, by_text=False)
         if text is not None:
-            return self._asked(text, by_text=True)
+            return self._by_one(text, by_text=True)
         if image is not None:
-            return self._asked(image, by_text=False)
+            return self._by_one(image, by_text=False)
         raise ValueError("expected text or image vectors, both are None")
 
-    def _asked(self, vectors: Vectors, by_text: bool) -> Vectors:
+    def _by_one(self, vectors: Vectors, by_text: bool) -> Vectors:
         """Queries by one modality."""
         out = np.zeros((len(vectors), self.dim), dtype=np.float32)
         out[:, : self._tower_dim] = vectors / np.float32(self._scale)

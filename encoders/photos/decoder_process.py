@@ -55,13 +55,13 @@ def decode_apart(raw: bytes, limits: PhotoLimits) -> npt.NDArray[np.uint8]:
     VitrineError where the machine is at fault: it has not the memory that such a photo may take, say, or its processes
     are killed, this one twice.
     """
-    pixels, told = _answered(raw, limits)
-    for text in told["notes"]:
+    pixels, answer = _answered(raw, limits)
+    for text in answer["notes"]:
         note(str(text))
-    if told["machine"] is not None:
-        raise VitrineError(*(str(part)[:_MOST_SAID] for part in told["machine"]))
-    if told["error"] is not None:
-        code, message = told["error"]
+    if answer["machine"] is not None:
+        raise VitrineError(*(str(part)[:_MOST_SAID] for part in answer["machine"]))
+    if answer["error"] is not None:
+        code, message = answer["error"]
         raise PhotoError(str(code), str(message))
     return pixels
 
@@ -139,8 +139,8 @@ class _Child:
                 self._receive(bytearray(len(READY)), time.monotonic() + _START_SECONDS)
             except (_DiedError, TimeoutError) as err:
                 self.end()
-                told = os.pread(noise.fileno(), 4096, 0).decode("utf-8", "replace").strip()
-                raise OSError(told.rpartition("\n")[2] or "no answer") from err
+                answer = os.pread(noise.fileno(), 4096, 0).decode("utf-8", "replace").strip()
+                raise OSError(answer.rpartition("\n")[2] or "no answer") from err
 
     def ask(self, raw: bytes, limits: PhotoLimits) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
         """The pixels of a photo, and what is told beside them; _DiedError when the process did."""
@@ -152,7 +152,7 @@ class _Child:
             height, width, size = ANSWER.unpack(self._receive(bytearray(ANSWER.size), until))
             if height * width > limits.max_pixels or size > _MOST_TOLD:
                 raise _DiedError(signal.SIGABRT)
-            told: dict[str, Any] = json.loads(bytes(self._receive(bytearray(size), until)))
+            answer: dict[str, Any] = json.loads(bytes(self._receive(bytearray(size), until)))
             pixels = np.empty((height, width, 3), np.uint8)
             self._receive(pixels.reshape(-1), until)
         except TimeoutError:
@@ -160,7 +160,7 @@ class _Child:
             raise _DiedError(0, most) from None
         except (OSError, _DiedError, ValueError):
             raise _DiedError(self.end()) from None
-        return pixels, told
+        return pixels, answer
 
     def end(self) -> int:
         """End the process, if it still runs; the signal that it ended by, 0 for none, or for that of this call."""

@@ -31,7 +31,7 @@ class FusionLessons:
     variants: int
     ids: list[str] = field(default_factory=list)
     texts: list[str] = field(default_factory=list)  # as items are embedded
-    asked: list[str] = field(default_factory=list)  # n * variants, those of a product together
+    query_texts: list[str] = field(default_factory=list)  # n * variants, those of a product together
     text: list[Vectors] = field(default_factory=list)
     image: list[Vectors] = field(default_factory=list)
     queries: list[Vectors] = field(default_factory=list)
@@ -74,7 +74,7 @@ class Classroom:
             np.concatenate(part) for part in (lessons.text, lessons.image, lessons.queries)
         )
         self._lessons = lessons
-        self._text_numbers, self._query_numbers = _numbers(lessons.texts), _numbers(lessons.asked)
+        self._text_numbers, self._query_numbers = _numbers(lessons.texts), _numbers(lessons.query_texts)
         held = np.array([is_held_out(name, held_out) for name in lessons.ids])
         self.training = np.flatnonzero(~held)
         if held_out and not held.any():
@@ -113,9 +113,9 @@ class Classroom:
 
     def matched(self, rows: Indices, variant: Indices, asks_text: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
         """(n, n) bool: whether item j answers query i: the same product, an equal text, or an equal query for it."""
-        asked = self._query_numbers[rows * self.variants + variant]
+        query_texts = self._query_numbers[rows * self.variants + variant]
         found: npt.NDArray[np.bool_] = self.equal(rows, rows) | (
-            asks_text[:, None] & (asked[:, None] == asked[None, :])
+            asks_text[:, None] & (query_texts[:, None] == query_texts[None, :])
         )
         return found
 

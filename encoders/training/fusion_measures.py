@@ -29,7 +29,9 @@ def recall_at(k: int, live: Live, room: Classroom, hide: float, seed: int) -> fl
     same = room.equal(room.held_out, rows)
     found = []
     for has_text, has_image in KINDS:
-        nearest = np.argsort(-(_asked(live, room, room.held_out, has_text, has_image) @ items.T), 1, kind="stable")
+        nearest = np.argsort(
+            -(_first_queries(live, room, room.held_out, has_text, has_image) @ items.T), 1, kind="stable"
+        )
         found.append(np.take_along_axis(same, nearest[:, :k], axis=1).any(axis=1).mean())
     return float(np.mean(found))
 
@@ -51,10 +53,10 @@ def measured_scales(live: Live, room: Classroom, seed: int) -> Scales:
         whole, alone = queries @ both.T, queries @ lacking.T
         return balanced(known, hidden, lambda f: np.where(hidden, f * alone, whole), 0, 4)
 
-    asked = room.queries[rows[asking] * room.variants]
-    text = factor(asked @ room.text[rows].T, _asked(live, room, rows[asking], True, False), only_text)
+    vectors = room.queries[rows[asking] * room.variants]
+    text = factor(vectors @ room.text[rows].T, _first_queries(live, room, rows[asking], True, False), only_text)
     image_rows = room.image[rows]
-    image = factor(image_rows[asking] @ image_rows.T, _asked(live, room, rows[asking], False, True), only_image)
+    image = factor(image_rows[asking] @ image_rows.T, _first_queries(live, room, rows[asking], False, True), only_image)
     most = max(1.0, text, image)  # no item may be longer than 1
     return Scales(both=1 / most, text=text / most, image=image / most)
 
@@ -63,7 +65,7 @@ def _items(live: Live, room: Classroom, rows: Indices, has_text: bool, has_image
     return live.unit(room.items(rows, np.full(len(rows), has_text), np.full(len(rows), has_image)))
 
 
-def _asked(live: Live, room: Classroom, rows: Indices, has_text: bool, has_image: bool) -> Vectors:
+def _first_queries(live: Live, room: Classroom, rows: Indices, has_text: bool, has_image: bool) -> Vectors:
     """Each product's first query."""
     masks = np.full(len(rows), has_text), np.full(len(rows), has_image)
     return live.unit(room.asking(rows, np.zeros(len(rows), np.int64), *masks))

@@ -65,7 +65,7 @@ class FusionTrainSettings(BaseModel):
     )
     patience: int = Field(5, ge=0, description="stop after so many evaluations without a better recall; 0: never")
 
-    def told(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """What decides the fusion, as JSON."""
         return self.model_dump(mode="json", exclude={"checkpoint_minutes"})
 
@@ -90,7 +90,7 @@ class FusionTask:
                 "fusion": [self.spec.type, self.spec.version],
                 "towers": [self.text.identity, self.image.identity],
                 "source": self.source,
-                "settings": self.settings.told(),
+                "settings": self.settings.as_record(),
             }
         )
 
@@ -178,7 +178,7 @@ class _Run:
         kind = task.spec.type, task.spec.version
         towers: dict[Modality, Tower] = {"text": task.text, "image": task.image}
         write_fusion(partial, kind, towers, self._model["network"], (self._sizes, scales))
-        record = {"identity": state.identity, "settings": self._settings.told()}
+        record = {"identity": state.identity, "settings": self._settings.as_record()}
         record["result"] = asdict(trained)
         publish(partial, out, self._checkpoints, record)
         return trained

@@ -61,7 +61,7 @@ def take_steps(
 ) -> None:
     """Step until the end, or until the held-out recall no longer grows; the curve and checkpoints tell how it went."""
     before, began = state.seconds, time.monotonic()
-    first, saved, told = state.step, began, began
+    first, saved, logged = state.step, began, began
     with open(checkpoints.curve, "a", buffering=1, encoding="utf-8") as curve:
         while state.step < course.total and not (course.patience and state.worse >= course.patience):
             rate = learning_rate(state.step, course.total, course.lr, course.warmup)
@@ -81,9 +81,9 @@ def take_steps(
                 os.fsync(curve.fileno())
                 checkpoints.save(state, *learning)
                 saved = now
-            if evaluated or now - told >= _TOLD_EVERY:
+            if evaluated or now - logged >= _TOLD_EVERY:
                 _tell(course, state, loss, recall, (state.step - first) / max(now - began, 1e-9))
-                told = now
+                logged = now
             if progress is not None:
                 progress(course.name, state.step, course.total)
 
@@ -116,14 +116,14 @@ def finished(out: Path, identity: str) -> dict[str, Any] | None:
     """
     if not out.exists():
         return None
-    told = _told(out / RECORD)
-    if told.get("identity") != identity:
-        came = "another training's result" if told else "a folder without one"
+    record = _read_record(out / RECORD)
+    if record.get("identity") != identity:
+        came = "another training's result" if record else "a folder without one"
         raise InputError(f"no folder, or the result of this very training, at {out}", came, "choose another --out")
     if _work(out).exists():
         with suppress(LockedError), working(out):  # locked: whoever trained it is about to remove the folder
             pass
-    result: dict[str, Any] = told["result"]
+    result: dict[str, Any] = record["result"]
     return result
 
 
@@ -180,13 +180,13 @@ def parameter_groups(model: torch.nn.Module, weight_decay: float) -> list[dict[s
     ]
 
 
-def _told(record: Path) -> dict[str, Any]:
+def _read_record(record: Path) -> dict[str, Any]:
     """What a training says of itself; nothing where there is none, or a damaged one."""
     try:
-        told = json.loads(read_regular(record, SMALL_FILE))
+        found = json.loads(read_regular(record, SMALL_FILE))
     except (FileNotFoundError, NotADirectoryError, ValueError, RecursionError):
         return {}
-    return told if isinstance(told, dict) and isinstance(told.get("result"), dict) else {}
+    return found if isinstance(found, dict) and isinstance(found.get("result"), dict) else {}
 
 
 def _work(out: Path) -> Path:

@@ -73,7 +73,7 @@ class TrainSettings(BaseModel):
     auto_augment: str | None = Field(None, description="augmentation: a policy of timm, such as rand-m9-mstd0.5")
     weights: Literal["float32", "float16", "bfloat16"] = Field("float32", description="as the result is stored")
 
-    def told(self) -> dict[str, Any]:
+    def as_record(self) -> dict[str, Any]:
         """What decides the weights, as JSON. Keys that came later are left out while they change nothing, so that a
         training begun before them goes on.
         """
@@ -122,7 +122,7 @@ def train(
 
 
 def _identity(pairs: Sequence[Pair], model: dict[str, str], settings: TrainSettings) -> str:
-    parts = {"version": VERSION, "pairs": digest(pairs), "model": model, "settings": settings.told()}
+    parts = {"version": VERSION, "pairs": digest(pairs), "model": model, "settings": settings.as_record()}
     return identity_of(parts)
 
 
@@ -174,7 +174,7 @@ class _Run:
         partial = out.with_name(f".{out.name}.partial")
         shutil.rmtree(partial, ignore_errors=True)
         self._towers.save(partial, settings.weights)
-        record = {"identity": state.identity, "settings": settings.told(), "result": asdict(trained)}
+        record = {"identity": state.identity, "settings": settings.as_record(), "result": asdict(trained)}
         publish(partial, out, self._checkpoints, record)
         return trained
 

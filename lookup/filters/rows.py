@@ -20,7 +20,7 @@ from foundation.errors import InputError
 from lookup.filters.prices import PRICE
 from lookup.filters.values import type_name
 from lookup.filters.where import APART, Condition, Operator, as_compared, common_type, is_joined, squashed
-from lookup.index.subset import Only, subset_of
+from lookup.index.subset import RowSubset, subset_of
 from lookup.lru import Recent
 from lookup.segments import Partition, Segments
 
@@ -54,13 +54,15 @@ class Filters:
         self._catalog = catalog
         self._partition = catalog.get("partition") if catalog.get("partition") not in attributes else None
         self._columns: Recent[tuple[str, str], _Column] = Recent(_COLUMN_BYTES, lambda column: column.nbytes)
-        self._kept: Recent[tuple[object, ...], Only] = Recent(_KEPT_BYTES, lambda only: only.nbytes)
+        self._subsets: Recent[tuple[object, ...], RowSubset] = Recent(_KEPT_BYTES, lambda subset: subset.nbytes)
         # Of every column that was read, dropped or not: a filter that is kept must not read them again.
         self._kinds: dict[tuple[str, str], tuple[pa.DataType, ...]] = {}
         self._currencies: dict[tuple[str, str], frozenset[str]] = {}
         self._mixed = set[str]()  # prices of several currencies, of which that was said
 
-    def kept(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> list[tuple[Partition, Only | None]]:
+    def matching(
+        self, partitions: Sequence[Partition], where: Sequence[Condition]
+    ) -> list[tuple[Partition, RowSubset | None]]:
         """Those of the partitions that may have rows for which all conditions hold, and these rows; None: all.
 
         InputError for an attribute that the snapshot does not have, or that these partitions have as types which do
@@ -74,9 +76,9 @@ class Filters:
         if not inside:  # there are no rows to read values for, but what is none of its type is told all the same
             for one, kind in zip(rest, kinds, strict=True):
                 one.mask(pa.nulls(0), kind)
-        kept = [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
+        matching = [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
         self._tell_currencies(inside, rest, kinds)
-        return kept
+        return matching
 
     def _tell_currencies(
         self, inside: Sequence[Partition], where: Sequence[Condition], kinds: Sequence[pa.DataType]
@@ -92,7 +94,7 @@ class Filters:
                 codes = ", ".join(found)
                 _log.warning("%s is in %s, and `%s` compares the numbers; %s", one.attribute, codes, one, how)
 
-    def told(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
+    def explain_filter(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
         """How many products a filter keeps, and each of its conditions alone, on an attribute in the categories that
         the filter names; of one that keeps none what may have been meant.
         """
@@ -123,7 +125,9 @@ class Filters:
         return same != (where.operator is Operator.NOT_EQUAL)
 
     def _count(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> int:
-        return sum(part.index.rows if only is None else len(only) for part, only in self.kept(partitions, where))
+        return sum(
+            part.index.rows if subset is None else len(subset) for part, subset in self.matching(partitions, where)
+        )
 
     def _hint(self, partitions: Sequence[Partition], where: Condition) -> str:
         """What may have been meant by a condition that keeps nothing: values that are there and differ from its own in
@@ -150,10 +154,10 @@ class Filters:
         values = [array.values if pa.types.is_list(array.type) else array for array in arrays]
         return {one for array in values if pa.types.is_dictionary(array.type) for one in array.dictionary.to_pylist()}
 
-    def _of(self, partition: Partition, where: tuple[Condition, ...], kinds: tuple[pa.DataType, ...]) -> Only:
-        return self._kept.get((partition.name, where, kinds), lambda: self._only(partition, where, kinds))
+    def _of(self, partition: Partition, where: tuple[Condition, ...], kinds: tuple[pa.DataType, ...]) -> RowSubset:
+        return self._subsets.get((partition.name, where, kinds), lambda: self._row_subset(partition, where, kinds))
 
-    def _only(self, partition: Partition, where: Sequence[Condition], kinds: Sequence[pa.DataType]) -> Only:
+    def _row_subset(self, partition: Partition, where: Sequence[Condition], kinds: Sequence[pa.DataType]) -> RowSubset:
         mask = np.ones(partition.index.rows, np.bool_)
         for one, kind in zip(where, kinds, strict=True):
             arrays = self._column(partition, one.attribute).arrays

@@ -178,15 +178,15 @@ class PartitionIndex:
         if not chosen or (not self.nlist and _MOSTLY * count > self.rows):
             return self.compared(stored, count)
         if self.nlist:
-            found = enough(lambda xq, lists: self._asked(xq, count, lists), stored, wanted, chosen, self.nlist)
+            found = enough(lambda xq, lists: self._search(xq, count, lists), stored, wanted, chosen, self.nlist)
             return filled_up(found, wanted, self.rows)
-        scores, positions = self._asked(stored, count, chosen)
+        scores, positions = self._search(stored, count, chosen)
         short = np.flatnonzero((positions >= 0).sum(axis=1) < wanted)
         if len(short):  # a graph does not lead everywhere, least of all among rows that are equal
             scores[short], positions[short] = self.compared(stored[short], count)
         return scores, positions
 
-    def _asked(self, stored: Vectors, count: int, nprobe: int) -> tuple[Vectors, Positions]:
+    def _search(self, stored: Vectors, count: int, nprobe: int) -> tuple[Vectors, Positions]:
         """What one search of FAISS returns."""
         scores, positions = self.faiss_index.search(stored, count, params=self._parameters(nprobe))
         return self.metric.from_faiss(scores), positions

@@ -42,7 +42,7 @@ _NUMBERS = 1 << 20  # numbers of refine vectors scored at a time
 
 
 @dataclass(frozen=True)
-class Only:
+class RowSubset:
     """The rows that a search may return: `positions` (m,) int64, rising, of an index of `rows` rows.
 
     `lists` (l,) int64 are the inverted lists that hold them, `listed` all rows in these; both empty where there are
@@ -59,7 +59,7 @@ class Only:
     by_list: Any  # faiss.IDSelectorArray of lists
 
     @classmethod
-    def of(cls, mask: npt.NDArray[np.bool_], list_of: npt.NDArray[np.int32] | None) -> Only:
+    def of(cls, mask: npt.NDArray[np.bool_], list_of: npt.NDArray[np.int32] | None) -> RowSubset:
         """The rows where `mask` (n,) is true; `list_of` (n,) is the list of each row, None: there are no lists."""
         positions = np.flatnonzero(mask).astype(np.int64)
         lists, listed, crowding = np.empty(0, np.int64), 0, 1.0
@@ -88,23 +88,23 @@ class Only:
         return self.positions.nbytes + self.lists.nbytes + self.rows // 8
 
 
-def subset_of(index: PartitionIndex, mask: npt.NDArray[np.bool_]) -> Only:
+def subset_of(index: PartitionIndex, mask: npt.NDArray[np.bool_]) -> RowSubset:
     """The rows of `index` where `mask` (rows,) is true, for `search_subset`; to be used again for the same filter."""
     if mask.shape != (index.rows,):
         raise InputError(f"a mask of shape ({index.rows},)", f"shape {mask.shape}", "say of each row if it is kept")
-    return Only.of(mask, index.list_of if index.nlist else None)
+    return RowSubset.of(mask, index.list_of if index.nlist else None)
 
 
 def search_subset(
-    index: PartitionIndex, xq: Vectors, k: int, nprobe: int | None, only: Only
+    index: PartitionIndex, xq: Vectors, k: int, nprobe: int | None, subset: RowSubset
 ) -> tuple[Vectors, Positions]:
-    """`index.search`, in which no row comes that is not one of `only`."""
-    if k < 1 or len(only) == index.rows:
+    """`index.search`, in which no row comes that is not one of `subset`."""
+    if k < 1 or len(subset) == index.rows:
         return index.search(xq, k, nprobe)
     stored = index.metric.stored(index.checked(xq))
-    if not len(only):
+    if not len(subset):
         return best(np.empty((len(xq), 0), np.float32), np.empty((len(xq), 0), np.int64), k)
-    return best(*_among(index, stored, k, index.wide(nprobe), only), k)
+    return best(*_among(index, stored, k, index.wide(nprobe), subset), k)
 
 
 def _shared(sizes: npt.NDArray[np.int64]) -> float:
@@ -121,53 +121,53 @@ class Reach:
     candidates: int
 
 
-def reach(index: PartitionIndex, only: Only, k: int, nprobe: int) -> Reach:
+def reach(index: PartitionIndex, subset: RowSubset, k: int, nprobe: int) -> Reach:
     """How far to go for `k` of the kept rows, where the index is tuned to `nprobe` of its lists for rows of all.
 
     By count, not by clock: the same question always has the same answer.
     """
-    m = len(only)
+    m = len(subset)
     if index.refine is not None and not index.nlist:
         return Reach(0, m)
-    wider = min(_CROWDED, max(1.0, only.crowding))
-    rows = wider**2 * nprobe * only.rows / index.nlist  # kept ones to look at
-    lists = min(len(only.lists), math.ceil(rows * len(only.lists) / m))
+    wider = min(_CROWDED, max(1.0, subset.crowding))
+    rows = wider**2 * nprobe * subset.rows / index.nlist  # kept ones to look at
+    lists = min(len(subset.lists), math.ceil(rows * len(subset.lists) / m))
     candidates = index.candidates_for(k, index.refine_factor)
     if index.refine is None:
         return Reach(lists, min(m, candidates))
     candidates = min(m, math.ceil(wider**3 * candidates))
     fixed, per_dim = _FP16 if index.refine.range is None else _SQ8
     row = fixed + per_dim * index.dim
-    looked = lists * (_LIST + _ROW * only.listed / len(only.lists))
+    looked = lists * (_LIST + _ROW * subset.listed / len(subset.lists))
     found = _CALL + _CENTROID * index.ivf.d * index.nlist + looked + candidates * (_KEPT + row)
     return Reach(0, m) if m * row <= found else Reach(lists, candidates)
 
 
-def _among(index: PartitionIndex, stored: Vectors, k: int, nprobe: int, only: Only) -> tuple[Vectors, Positions]:
+def _among(index: PartitionIndex, stored: Vectors, k: int, nprobe: int, subset: RowSubset) -> tuple[Vectors, Positions]:
     """The kept rows that come into question for the `k` best of each `stored` query (nq, d): scores and positions,
     (nq, c), as what ranks hits scores them; -1 where there is no row.
     """
     if not index.nlist and index.refine is None:
-        return index.compared(stored, min(k, len(only)), _parameters(sel=only.by_number), len(only))
-    far = reach(index, only, k, nprobe)
+        return index.compared(stored, min(k, len(subset)), _parameters(sel=subset.by_number), len(subset))
+    far = reach(index, subset, k, nprobe)
     if not far.lists:
-        return _all_scored(index, stored, only)
-    wanted = min(len(only), index.wanted(k))
+        return _all_scored(index, stored, subset)
+    wanted = min(len(subset), index.wanted(k))
 
     def search(xq: Vectors, lists: int) -> tuple[Vectors, Positions]:
-        return _listed(index, xq, Reach(lists, far.candidates), only)
+        return _listed(index, xq, Reach(lists, far.candidates), subset)
 
-    found = enough(search, stored, wanted, far.lists, len(only.lists))
-    scores, positions = filled_up(found, wanted, only.positions)
+    found = enough(search, stored, wanted, far.lists, len(subset.lists))
+    scores, positions = filled_up(found, wanted, subset.positions)
     if index.refine is not None:
         scores = index.refine.scores(stored, positions)
     return scores, positions
 
 
-def _listed(index: PartitionIndex, stored: Vectors, far: Reach, only: Only) -> tuple[Vectors, Positions]:
+def _listed(index: PartitionIndex, stored: Vectors, far: Reach, subset: RowSubset) -> tuple[Vectors, Positions]:
     """What FAISS finds in the nearest of the lists that hold kept rows."""
     params: Any = faiss.SearchParametersIVF(  # type: ignore[call-arg]  # the stubs lack the keywords
-        nprobe=far.lists, sel=only.by_bit, quantizer_params=_parameters(sel=only.by_list)
+        nprobe=far.lists, sel=subset.by_bit, quantizer_params=_parameters(sel=subset.by_list)
     )
     if isinstance(index.faiss_index, faiss.IndexPreTransform):
         params = faiss.SearchParametersPreTransform(index_params=params)  # type: ignore[call-arg]
@@ -175,14 +175,14 @@ def _listed(index: PartitionIndex, stored: Vectors, far: Reach, only: Only) -> t
     return index.metric.from_faiss(scores), positions
 
 
-def _all_scored(index: PartitionIndex, stored: Vectors, only: Only) -> tuple[Vectors, Positions]:
+def _all_scored(index: PartitionIndex, stored: Vectors, subset: RowSubset) -> tuple[Vectors, Positions]:
     """Every kept row with its score by the refine vectors, some at a time."""
     assert index.refine is not None
     step = max(1, _NUMBERS // index.dim)
-    parts = [only.positions[start : start + step] for start in range(0, len(only), step)]
+    parts = [subset.positions[start : start + step] for start in range(0, len(subset), step)]
     each = [np.broadcast_to(part, (len(stored), len(part))) for part in parts]
     scores = np.concatenate([index.refine.scores(stored, part) for part in each], axis=1)
-    return scores, np.broadcast_to(only.positions, scores.shape)
+    return scores, np.broadcast_to(subset.positions, scores.shape)
 
 
 def _parameters(sel: Any) -> Any:

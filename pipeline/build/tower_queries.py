@@ -31,7 +31,7 @@ from index_builders.rows.shards import SegmentRef, read_places
 from lookup.query import QueryEncoder, read_photo
 from lookup.store.manifest import EncoderEntry
 from pipeline.build.photo_views import as_taken
-from pipeline.catalog import unit_columns
+from pipeline.catalog import stage_columns
 from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.questions import Question, read_questions
 from pipeline.catalog.rows import read_some
@@ -160,11 +160,11 @@ class _Asking:
 
     def _read(self, segments: Sequence[SegmentRef], positions: Positions, what: str) -> list[list[Any]]:
         """The texts or the lists of photos of rows, from the catalog, by segment."""
-        column, found = {TEXT: unit_columns.TEXT, PHOTO: unit_columns.PHOTOS}[what], []
+        column, found = {TEXT: stage_columns.TEXT, PHOTO: stage_columns.PHOTOS}[what], []
         for ref, rows in inside(segments, positions):
             ids, at = read_places(ref, rows)
             table = read_some(ref.source, range(*ref.groups), at, [what], self.indexing.embedding.catalog)
-            if table.column(unit_columns.ID).to_pylist() != ids:
+            if table.column(stage_columns.ID).to_pylist() != ids:
                 came = "other ids: the file is another one"
                 fix = "the catalog changed during the run: run again"
                 raise VitrineError(f"{ref.source} with the rows that were encoded, {ids[0]!r} first", came, fix)

@@ -18,13 +18,13 @@ import pyarrow.compute as pc
 
 from foundation.reasons import Reason
 from pipeline.catalog import columns
-from pipeline.catalog import unit_columns as col
+from pipeline.catalog import stage_columns as col
 from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.names import clean_ids, names_of
 from pipeline.catalog.null_words import spellings_of_nothing
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
-from pipeline.catalog.prices import price_column
+from pipeline.catalog.price_columns import price_column
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig, ShardsConfig
 from pipeline.files.discover import open_file
@@ -45,7 +45,7 @@ def read_unit(
 ) -> pa.Table:
     """One unit, canonical and clean: the rows of `groups` from `first_row` on, at most PIECE_ROWS.
 
-    Its columns are those of READ, see unit_columns.py. Rows, also `duplicates`, whose id came before, are counted from
+    Its columns are those of READ, see stage_columns.py. Rows, also `duplicates`, whose id came before, are counted from
     the first of `groups`; `spellings` has categories that are called otherwise than their own names. InputError where
     they have more than `max_bytes` once read.
     """

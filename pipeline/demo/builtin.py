@@ -18,10 +18,10 @@ import numpy.typing as npt
 from PIL import Image
 
 from encoders.base import load_image, load_text
-from encoders.training.fresh import FreshModel, write_fresh
 from encoders.training.loop import Progress
 from encoders.training.pairs import Pair, is_held_out
 from encoders.training.trainer import Trained, TrainSettings, train
+from encoders.training.untrained import UntrainedModel, write_untrained
 from encoders.types import dual
 from foundation.arrays import Photo, Vectors
 from pipeline.demo.drawings import Look, draw, photo
@@ -43,7 +43,7 @@ SETTINGS = TrainSettings(
     crop=0.9,
     weights="float16",
 )
-SIZES = FreshModel()
+SIZES = UntrainedModel()
 
 _KEPT = 80  # pixels: half of what is drawn, and room for a crop to 64
 LANGUAGES = ("en", "zh")
@@ -98,7 +98,7 @@ def make_builtin(out: Path, progress: Progress | None = None) -> Trained:
     pairs = lessons(TRAINED_ON, PRODUCTS, progress)
     with tempfile.TemporaryDirectory() as scratch:
         start = Path(scratch) / "fresh"
-        write_fresh(start, SIZES, [text for pair in pairs for text in pair.texts], scale=1 / 0.07, bias=0.0)
+        write_untrained(start, SIZES, [text for pair in pairs for text in pair.texts], scale=1 / 0.07, bias=0.0)
         trained = train(pairs, str(start), out, SETTINGS, progress=progress)
     (out / "README.md").write_text(card(trained, measure(str(out))), encoding="utf-8")
     return trained

@@ -30,7 +30,7 @@ class Standing:
 
 @dataclass(frozen=True)
 class UnitRows:
-    """The rows of a unit, with the columns that the stage before left: see catalog/unit_columns.py. Where the shard
+    """The rows of a unit, with the columns that the stage before left: see catalog/stage_columns.py. Where the shard
     stands, nobody looks at them any more.
     """
 

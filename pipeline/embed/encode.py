@@ -22,8 +22,8 @@ from encoders.photos.limits import may_pass
 from foundation.arrays import Vectors
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
-from pipeline.catalog import unit_columns as col
-from pipeline.catalog.unit_columns import row_function, with_columns
+from pipeline.catalog import stage_columns as col
+from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.embed.photo_batches import REFUSALS, photo_keys, placed, prepared
 from pipeline.embed.vectors import with_vectors
 from pipeline.engine.progress import advanced

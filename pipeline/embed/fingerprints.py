@@ -13,9 +13,9 @@ from xxhash import xxh3_128_digest
 
 from encoders.photos.decode import PhotoError
 from foundation.liveness import beat
-from pipeline.catalog import unit_columns as col
+from pipeline.catalog import stage_columns as col
 from pipeline.catalog.photos import content_stamp, fetch, photo_stamp, stat_stamp
-from pipeline.catalog.unit_columns import row_function, with_columns
+from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig
 

@@ -12,8 +12,8 @@ import pyarrow.compute as pc
 from encoders.fusion.base import Fusion, States, StatesFusion
 from foundation.reasons import Reason
 from index_builders.rows.shards import embedding_array
-from pipeline.catalog import unit_columns as col
-from pipeline.catalog.unit_columns import row_function, with_columns
+from pipeline.catalog import stage_columns as col
+from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.embed.encode import NONFINITE, RowStates
 from pipeline.embed.vectors import vectors_of
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from pipeline.catalog.unit_columns import IMAGE_VECTOR, TEXT_VECTOR, row_function, with_columns
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, TEXT_VECTOR, row_function, with_columns
 from pipeline.embed.vectors import no_vectors
 
 

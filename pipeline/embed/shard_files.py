@@ -19,8 +19,8 @@ from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.manifest import RejectCount, Segment, ShardRecord
 from lookup.store.records import read_record, write_record
 from lookup.store.store import Store
-from pipeline.catalog import unit_columns as col
-from pipeline.catalog.prices import unread
+from pipeline.catalog import stage_columns as col
+from pipeline.catalog.price_columns import unread
 from pipeline.config.encoding import tower_dims
 from pipeline.config.sections import Embedding
 from pipeline.embed.fuse import count_pairs, split

@@ -23,7 +23,7 @@ from encoders.training.fusion_lessons import asked_of
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 from lookup.store.store import Store
-from pipeline.catalog.unit_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
+from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
 from pipeline.embed.encode import encode_photos, encode_texts

@@ -14,7 +14,7 @@ import pyarrow.compute as pc
 from encoders.base import ImageEncoder, TextEncoder
 from encoders.fusion.base import Fusion
 from encoders.photos.decode import PhotoLimits
-from pipeline.catalog.unit_columns import PHOTOS
+from pipeline.catalog.stage_columns import PHOTOS
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fuse import fuse
 

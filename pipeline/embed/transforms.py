@@ -21,7 +21,7 @@ from foundation.allocator import keep_memory
 from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
-from pipeline.catalog.unit_columns import IMAGE_VECTOR, NAMED, PARTITION, TEXT_VECTOR
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PARTITION, TEXT_VECTOR
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
 from pipeline.embed.element import Row, UnitKey, UnitRows

@@ -21,8 +21,8 @@ from encoders.photos.limits import may_pass
 from foundation.reasons import Reason
 from lookup.store.manifest import ShardRecord
 from lookup.store.store import Store
-from pipeline.catalog import unit_columns as col
-from pipeline.catalog.unit_columns import row_function, with_columns
+from pipeline.catalog import stage_columns as col
+from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
 from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints

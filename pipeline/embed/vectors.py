@@ -10,7 +10,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from foundation.arrays import Mask, Vectors
-from pipeline.catalog.unit_columns import vector_type
+from pipeline.catalog.stage_columns import vector_type
 
 
 def no_vectors(n: int, dim: int | None) -> pa.Array:

@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from pipeline.catalog.rows import read_unit
-from pipeline.catalog.unit_columns import TEXT
+from pipeline.catalog.stage_columns import TEXT
 from pipeline.config.sections import CatalogConfig, Embedding, ShardsConfig
 from pipeline.files.pinned import unchanged
 from pipeline.plan.units import Unit

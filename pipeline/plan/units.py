@@ -24,7 +24,7 @@ from pipeline.catalog.names import OddNumbers, id_hashes
 from pipeline.catalog.null_words import null_words_notice
 from pipeline.catalog.photos import existing_root
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
-from pipeline.catalog.prices import sampled
+from pipeline.catalog.price_columns import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
 from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing, unmarked_columns
 from pipeline.config.encoding import encoding_identity, towers

@@ -71,9 +71,9 @@ def with_types(store: Store, parent: Manifest) -> Manifest:
     return parent.model_copy(update={"attribute_types": known})
 
 
-def all_types(plan: Plan, kept: Manifest | None) -> dict[str, str]:
-    """The types of attributes of a snapshot: of what the plan reads, and of what is `kept` of the parent."""
-    types = joined(plan.attribute_types, kept.attribute_types if kept else {})
+def all_types(plan: Plan, carried: Manifest | None) -> dict[str, str]:
+    """The types of attributes of a snapshot: of what the plan reads, and of what is `carried` of the parent."""
+    types = joined(plan.attribute_types, carried.attribute_types if carried else {})
     return {name: kind for name, kind in types.items() if kind is not None}
 
 
@@ -92,8 +92,8 @@ def _refuse_old_names(parent: Manifest) -> None:
 
 def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:
     """The shards of a snapshot: the parent's without the category that `new` replaces, then the new ones."""
-    kept = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
-    return kept + list(new)
+    carried = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
+    return carried + list(new)
 
 
 def merge_partitions(

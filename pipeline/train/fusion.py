@@ -27,8 +27,8 @@ from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from foundation.liveness import computing
 from foundation.reasons import Reason
-from pipeline.catalog import unit_columns as col
-from pipeline.catalog.unit_columns import with_columns
+from pipeline.catalog import stage_columns as col
+from pipeline.catalog.stage_columns import with_columns
 from pipeline.config.encoding import photo_limits, towers
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.embed.encode import encode_photos, encode_texts
@@ -169,20 +169,20 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     rows = np.flatnonzero(has_text & has_image)
     ids = table.column(col.ID).to_pylist()
     how = reading.settings
-    asked = [
+    query_texts = [
         query
         for row in rows.tolist()
         for query in asked_of(ids[row], texts[row], how.variants, how.drop_words, how.seed)
     ]
     lessons.ids += [ids[row] for row in rows.tolist()]
     lessons.texts += [joined[row] for row in rows.tolist()]
-    lessons.asked += asked
+    lessons.query_texts += query_texts
     lessons.text.append(text[rows])
     lessons.image.append(image[rows])
     if not reading.states:
-        lessons.queries.append(reading.text.encode(asked, "query"))
+        lessons.queries.append(reading.text.encode(query_texts, "query"))
         return
-    found = reading.text.encode_states(asked, "query")
+    found = reading.text.encode_states(query_texts, "query")
     lessons.queries.append(found.vectors)
     lessons.query_states += _halves([[states] for states in found.states])
     lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])

@@ -26,7 +26,7 @@ from foundation.arrays import Photo
 from foundation.errors import InputError
 from foundation.liveness import beat
 from pipeline.catalog.photos import fetch, image_root
-from pipeline.catalog.unit_columns import ID, PHOTOS, REJECT
+from pipeline.catalog.stage_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig, Embedding, RunSettings
 from pipeline.engine.progress import Progress

@@ -9,12 +9,12 @@ from typing import Any
 
 import numpy as np
 
-from encoders.training.fresh import FreshModel, write_fresh
 from encoders.training.pairs import Pair
 from encoders.training.trainer import TrainSettings
+from encoders.training.untrained import UntrainedModel, write_untrained
 from foundation.arrays import Photo
 
-TINY = FreshModel(
+TINY = UntrainedModel(
     photo_side=16, patch_side=8, photo_width=32, photo_layers=1, text_width=32, text_layers=1, text_tokens=16
 )
 COLOURS = {"red": (220, 20, 20), "green": (20, 180, 40), "blue": (20, 40, 220), "white": (250, 250, 250)}
@@ -41,5 +41,5 @@ def quick(**fields: Any) -> TrainSettings:
 
 def tiny_siglip(scratch: Path) -> str:
     """The path of a SigLIP of random weights, whose tokens are bytes."""
-    write_fresh(scratch / "model", TINY, [], scale=10, bias=-10)
+    write_untrained(scratch / "model", TINY, [], scale=10, bias=-10)
     return str(scratch / "model")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from encoders.training.fresh import FreshModel
+from encoders.training.untrained import UntrainedModel
 
 CONFIG = "configs/demo.yaml"
 
@@ -13,7 +13,7 @@ WEIGHTLESS = ("encoders.text={type: hashed_text, dim: 256}", "encoders.image={ty
 QUICK_FUSION = [f"train_fusion.{setting}" for setting in ("epochs=4", "batch=32", "width=32", "evaluate_every=8")]
 
 
-TINY = FreshModel(
+TINY = UntrainedModel(
     photo_side=16, patch_side=8, photo_width=32, photo_layers=1, text_width=32, text_layers=1, text_tokens=16
 )
 

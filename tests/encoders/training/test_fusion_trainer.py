@@ -162,7 +162,7 @@ def test_equal_texts_and_equal_queries_are_answers() -> None:
     """A product of the same text answers, and, where a text is asked, one whose query has the same words."""
     lessons = lessons_of(*towers(120, 0.5))
     lessons.texts = [f"text {i // 2}" for i in range(120)]
-    lessons.asked = ["red" if i in (0, 5) else f"asked {i}" for i in range(120)]
+    lessons.query_texts = ["red" if i in (0, 5) else f"asked {i}" for i in range(120)]
     room = Classroom(lessons, 0.1, 1000)
     assert set(room.training.tolist()) | set(room.held_out.tolist()) == set(range(120))
     assert len(room.held_out)

@@ -113,5 +113,5 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
 
 def test_the_key_changes_nothing_while_it_is_off() -> None:
     """Settings without low rank are told as before the key was there, so that older trainings go on."""
-    assert "low_rank" not in TrainSettings().told()
-    assert TrainSettings(low_rank=4).told()["low_rank"] == 4
+    assert "low_rank" not in TrainSettings().as_record()
+    assert TrainSettings(low_rank=4).as_record()["low_rank"] == 4

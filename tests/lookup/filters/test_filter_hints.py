@@ -143,10 +143,10 @@ def test_signed_and_unsigned_shards_compare(tmp_path: Path) -> None:
 
 def test_the_hint_is_a_condition_that_finds(reader: Reader) -> None:
     """What is suggested can be asked as it is written, and of one category its own products are counted."""
-    said = reader.told("brand in smith, JONES")
+    said = reader.explain_filter("brand in smith, JONES")
     assert found(reader, said.partition("did you mean ")[2].removesuffix("?)")) == {"P0"}
-    assert reader.told("price < 3") == "2 of 6 products meet the filter (price < 3: 2)"
-    assert reader.told("price < 3", "Kitchen") == "2 of 2 products meet the filter (price < 3: 2)"
+    assert reader.explain_filter("price < 3") == "2 of 6 products meet the filter (price < 3: 2)"
+    assert reader.explain_filter("price < 3", "Kitchen") == "2 of 2 products meet the filter (price < 3: 2)"
 
 
 # --- no attribute, no condition ---
@@ -202,7 +202,7 @@ def test_what_other_languages_write_is_told_how_to_write_here(text: str, fix: st
 def test_a_slip_in_a_category_is_seen(reader: Reader) -> None:
     """As with --category, the nearest one is named."""
     assert reader.search("red", k=3, where=("kind = Kitchn",)) == []
-    assert "did you mean kind = Kitchen?" in reader.told(("kind = Kitchn",), None)
+    assert "did you mean kind = Kitchen?" in reader.explain_filter(("kind = Kitchn",), None)
 
 
 def test_a_value_is_read_also_where_no_category_is_left(reader: Reader) -> None:

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from encoders.base import encoder_spec, load_image, load_text
-from encoders.training.fresh import write_fresh
+from encoders.training.untrained import write_untrained
 from tests.support.command import overrides, told, vitrine
 from tests.support.tiny_models import clip
 from tests.support.trainings import QUICK, TINY
@@ -22,7 +22,7 @@ from tests.support.trainings import QUICK, TINY
 def test_a_trained_model_is_an_encoder(demo: Path, tmp_path: Path) -> None:
     """The folder that the command writes encodes texts and photos; the same command again does nothing."""
     fresh, out = tmp_path / "fresh", tmp_path / "model"
-    write_fresh(fresh, TINY, [], scale=10, bias=-10)
+    write_untrained(fresh, TINY, [], scale=10, bias=-10)
     words = ("train", "-c", "configs/weightless.yaml", "--from", fresh, "--out", out, "--json")
     done = vitrine(*words, *overrides(demo, tmp_path / "store", *QUICK))
     assert done.exit_code == 0, done.stderr
@@ -90,7 +90,7 @@ def test_refusals(demo: Path, tmp_path: Path) -> None:
     """
     (tmp_path / "full").mkdir()
     fresh = tmp_path / "fresh"
-    write_fresh(fresh, TINY, [], scale=10, bias=-10)
+    write_untrained(fresh, TINY, [], scale=10, bias=-10)
     for model, out, more, said in (
         (fresh, tmp_path / "full", (), "a folder without one"),
         (clip(tmp_path / "clip"), tmp_path / "out", ("train.loss=sigmoid",), "logit_bias"),

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 
-from encoders.training.fresh import write_fresh
+from encoders.training.untrained import write_untrained
 from pipeline.train import fusion as fusion_training
 from tests.support.command import overrides, told, vitrine
 from tests.support.trainings import CONFIG, QUICK, QUICK_FUSION, TINY, WEIGHTLESS
@@ -33,7 +33,7 @@ def test_a_training_is_of_the_very_photos(copied: tuple[Path, Path, Path], tmp_p
     """
     catalog, photo, other = copied
     fresh, out = tmp_path / "fresh", tmp_path / "model"
-    write_fresh(fresh, TINY, [], scale=10, bias=-10)
+    write_untrained(fresh, TINY, [], scale=10, bias=-10)
     settings = overrides(catalog, tmp_path / "store", *QUICK, "train.epochs=1")
     words = ("train", "-c", "configs/weightless.yaml", "--from", fresh, "--out", out, "--json", *settings)
     made = vitrine(*words)

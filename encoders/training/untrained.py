@@ -18,7 +18,7 @@ _PAD, _END = "<pad>", "</s>"
 
 
 @dataclass(frozen=True)
-class FreshModel:
+class UntrainedModel:
     """The sizes of both towers. The dimension of the vectors is `photo_width`; a head is 32 wide."""
 
     photo_side: int = 60  # pixels
@@ -32,7 +32,7 @@ class FreshModel:
     seed: int = 0
 
 
-def write_fresh(folder: Path, sizes: FreshModel, texts: Sequence[str], scale: float, bias: float) -> None:
+def write_untrained(folder: Path, sizes: UntrainedModel, texts: Sequence[str], scale: float, bias: float) -> None:
     """Write a model of random weights to the new folder `folder`; the same bytes for the same arguments.
 
     Merges are learned from `texts`; without any, a token is a byte. `scale` and `bias` are those that the loss begins
@@ -55,7 +55,7 @@ def write_fresh(folder: Path, sizes: FreshModel, texts: Sequence[str], scale: fl
     SiglipImageProcessor(size=side, resample=2).save_pretrained(folder)
 
 
-def _config(sizes: FreshModel, tokenizer: Any) -> Any:
+def _config(sizes: UntrainedModel, tokenizer: Any) -> Any:
     from transformers import SiglipConfig
 
     text = {
@@ -81,7 +81,7 @@ def _config(sizes: FreshModel, tokenizer: Any) -> Any:
     return SiglipConfig(text_config=text, vision_config=vision)
 
 
-def _tokenizer(sizes: FreshModel, texts: Sequence[str]) -> Any:
+def _tokenizer(sizes: UntrainedModel, texts: Sequence[str]) -> Any:
     from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
     from transformers import PreTrainedTokenizerFast
 

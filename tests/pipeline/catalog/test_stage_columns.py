@@ -16,7 +16,7 @@ import pytest
 
 from encoders.fusion.concat import Spec as Concat
 from index_builders.rows.shards import shard_schema
-from pipeline.catalog.unit_columns import (
+from pipeline.catalog.stage_columns import (
     ENCODED,
     FILLED,
     FINGERPRINTED,

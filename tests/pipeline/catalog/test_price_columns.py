@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from lookup.filters.prices import PRICE, Price, parse_price
 from lookup.filters.values import matching, read_value
 from lookup.filters.where import Condition, Operator, as_compared
-from pipeline.catalog.prices import price_column
+from pipeline.catalog.price_columns import price_column
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.nights import last_run
 
