@@ -47,7 +47,7 @@ class Query:
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
-        check_asked(self.text, self.image, self.k)
+        check_question(self.text, self.image, self.k)
         return self.parsed()
 
     def parsed(self) -> Query:

@@ -107,11 +107,11 @@ class Reader:
 
     def _best(self, xq: Vectors, query: Query) -> list[Hit]:
         found: list[tuple[float, str, int]] = []
-        for partition, only in self._filters.kept(self._searched(query.category), parsed(query.where)):
+        for partition, subset in self._filters.matching(self._searched(query.category), parsed(query.where)):
             index = partition.index
             widest = min(query.nprobe, index.widest) if query.nprobe and index.widest else None
             most = min(query.k, index.rows)
-            one = index.search(xq, most, widest) if only is None else search_subset(index, xq, most, widest, only)
+            one = index.search(xq, most, widest) if subset is None else search_subset(index, xq, most, widest, subset)
             scores, positions = one
             found += [
                 (float(s), partition.name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0
@@ -127,11 +127,11 @@ class Reader:
             "open the store in each process: lookup.open(path); threads may share one reader",
         )
 
-    def told(self, where: Where, category: str | None = None) -> str:
+    def explain_filter(self, where: Where, category: str | None = None) -> str:
         """How many products meet `where`, for people, and what may have been meant where none does; errors are those
         of `search`.
         """
-        return self._filters.told(self._searched(category), parsed(where))
+        return self._filters.explain_filter(self._searched(category), parsed(where))
 
     def _searched(self, category: str | None) -> list[Partition]:
         """The partitions of a search; InputError where there is no such category."""

@@ -73,7 +73,7 @@ def ask(
         except InputError as err:
             raise InputError(err.expected, f"{question.title[:_SHOWN]}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        why = reader.told(where, query.category) if where and not hits else ""
+        why = reader.explain_filter(where, query.category) if where and not hits else ""
         one = Answered(question, hits, seconds, loaded, why)
         answered.append(one)
         if html is not None:
