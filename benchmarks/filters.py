@@ -26,7 +26,7 @@ from measure import publish
 from index_builders.base import builder_spec
 from index_builders.choose.choice import described
 from index_builders.measure.trial import drawn_by, trial
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE, PartitionIndex
 from lookup.index.ranking import best
@@ -49,7 +49,7 @@ def filters(x: np.ndarray, category: np.ndarray, own: np.ndarray) -> Iterator[tu
         yield name, mask
 
 
-def opened(kept: Kept, folder: Path) -> Iterator[tuple[str, PartitionIndex]]:
+def opened(kept: VectorsFile, folder: Path) -> Iterator[tuple[str, PartitionIndex]]:
     """Each candidate of `type: auto`, exact search and a graph, tuned."""
     settings = IndexSettings(exact_below=512, target_recall=TARGET)
     rows = drawn_by(settings, kept, folder / IDS_FILE, None)
@@ -115,7 +115,7 @@ def main() -> None:
     rows: list[Sequence[str]] = []
     with tempfile.TemporaryDirectory() as folder:
         _write_ids(given.rows, Path(folder) / IDS_FILE)
-        for name, index in opened(Kept(halves, IP), Path(folder)):
+        for name, index in opened(VectorsFile(halves, IP), Path(folder)):
             for kept, mask, least in asked:
                 rows.append([name, kept, f"{mask.sum():,}", *measured(index, index.subset(mask), x[own], least, x)])
                 print(*rows[-1], sep=" | ", flush=True)

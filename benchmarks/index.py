@@ -32,14 +32,14 @@ from index_builders.choose.choice import described
 from index_builders.fill.coarse import kmeans, two_level
 from index_builders.measure.recall import HeldOut, held_out
 from index_builders.measure.tune import tune
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.sizes import nlist_for
 from lookup.index.partition_index import INDEX_FILE
 
 BUILD = str(Path(__file__).with_name("index_build.py"))
 
 
-def coarse(kept: Kept, queries: HeldOut) -> list[list[str]]:
+def coarse(kept: VectorsFile, queries: HeldOut) -> list[list[str]]:
     """Rows of a table: how centroids were trained, seconds of CPU, and recall by rows scanned."""
     nlist = nlist_for(len(kept), len(kept))
     at = np.sort(np.random.default_rng(1).choice(len(kept), min(len(kept), 64 * nlist), replace=False))
@@ -124,10 +124,10 @@ def built(figures: dict[str, float]) -> list[str]:
     return [f"{figures[name]:.0f}" for name in ("memory_bytes", "disk_bytes", "cpu_s", "wall_s", "peak_mb")]
 
 
-def order(kept: Kept, group: np.ndarray, queries: HeldOut) -> list[list[str]]:
+def order(kept: VectorsFile, group: np.ndarray, queries: HeldOut) -> list[list[str]]:
     """Rows of a table: recall at equal nprobe of a catalog sorted by category, by what was trained on."""
     by_group = np.argsort(group, kind="stable")
-    sorted_rows = Kept(np.ascontiguousarray(kept.rows[by_group]), IP)
+    sorted_rows = VectorsFile(np.ascontiguousarray(kept.rows[by_group]), IP)
     nlist = nlist_for(len(kept), len(kept))
     nt = min(len(kept) // 4, 64 * nlist)
     queries = held_out(queries.xq, queries.own, sorted_rows, K)

@@ -24,7 +24,7 @@ from vectors import opened
 
 from index_builders.choose.choice import choose
 from index_builders.measure.trial import Trial, drawn_by, trial
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE, INDEX_FILE
 from lookup.store.index_record import Considered
@@ -41,7 +41,7 @@ def main() -> None:
     print(json.dumps(figures))
 
 
-def _by_key(kept: Kept, into: Path, key: str) -> dict[str, float]:
+def _by_key(kept: VectorsFile, into: Path, key: str) -> dict[str, float]:
     x = kept.at(np.arange(len(kept)))
     index: Any = faiss.index_factory(kept.dim, key, faiss.METRIC_INNER_PRODUCT)
 
@@ -59,7 +59,7 @@ def _by_key(kept: Kept, into: Path, key: str) -> dict[str, float]:
     return {**figures, "memory_bytes": size, "disk_bytes": size}
 
 
-def _by_vitrine(kept: Kept, into: Path, fields: str) -> dict[str, float]:
+def _by_vitrine(kept: VectorsFile, into: Path, fields: str) -> dict[str, float]:
     settings = IndexSettings.model_validate_json(fields)
     _write_ids(len(kept), into / IDS_FILE)
     found = list[tuple[Trial, tuple[Considered, ...]]]()
@@ -78,7 +78,7 @@ def _by_vitrine(kept: Kept, into: Path, fields: str) -> dict[str, float]:
     return {**figures, "memory_bytes": made.memory_bytes, "disk_bytes": made.disk_bytes}
 
 
-def _made(kept: Kept, settings: IndexSettings, into: Path) -> tuple[Trial, tuple[Considered, ...]]:
+def _made(kept: VectorsFile, settings: IndexSettings, into: Path) -> tuple[Trial, tuple[Considered, ...]]:
     spec = settings.choose(len(kept), kept.dim)
     if spec is None:
         return choose(kept, into / IDS_FILE, settings, into, None)

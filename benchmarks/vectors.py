@@ -9,7 +9,7 @@ import numpy as np
 
 from foundation.metric import Metric
 from index_builders.measure.recall import HeldOut, held_out
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 
 QUERIES, K = 1000, 10
 IP = Metric.INNER_PRODUCT
@@ -21,7 +21,7 @@ class Vectors:
     """(n, d) float16 rows in `folder`, the group of each, (n,), and queries of the same source that are no rows."""
 
     folder: Path
-    kept: Kept
+    kept: VectorsFile
     group: np.ndarray
     queries: HeldOut
 
@@ -36,16 +36,16 @@ def drawn(rows: int, dim: int, photos: Path | None, folder: Path) -> Vectors:
     return Vectors(folder, kept, made[1][~asked], held_out(made[0][asked].astype(np.float32), nobody, kept, K))
 
 
-def written(rows: np.ndarray, folder: Path) -> Kept:
+def written(rows: np.ndarray, folder: Path) -> VectorsFile:
     """(n, d) float16 `rows` in a file of `folder`, opened."""
     folder.mkdir(parents=True, exist_ok=True)
     np.save(folder / VECTORS_FILE, rows)
     return opened(folder)
 
 
-def opened(folder: Path) -> Kept:
+def opened(folder: Path) -> VectorsFile:
     """The rows in `folder`, mapped."""
-    return Kept(np.asarray(np.load(folder / VECTORS_FILE, mmap_mode="r")), IP)
+    return VectorsFile(np.asarray(np.load(folder / VECTORS_FILE, mmap_mode="r")), IP)
 
 
 def clustered(n: int, dim: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:

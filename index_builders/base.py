@@ -171,7 +171,7 @@ class BuilderSpec(BaseModel):
 
     @abstractmethod
     def empty(self, learned_from: TrainingSet, dim: int, metric: Metric) -> faiss.Index:
-        """An index of `metric.faiss` without rows, ready for `filled`: all that is learned is in it.
+        """An index of `metric.faiss` without rows, ready for `fill_index`: all that is learned is in it.
 
         `learned_from` is a random sample of the rows, empty unless `trained`. The same rows must give the same bytes,
         with any number of threads.

@@ -26,14 +26,14 @@ from index_builders.choose.choice import choose, refused, too_slow
 from index_builders.choose.training_reuse import Earlier, Learned, figures, used_again
 from index_builders.fill.compute import compute_of
 from index_builders.measure.proof import check_ids, prove, prove_exact, spread
-from index_builders.measure.queries import Alone, Embed, least, recalls_of_kinds
+from index_builders.measure.queries import Embed, TowerQueries, least, recalls_of_kinds
 from index_builders.measure.recall import HeldOut, milliseconds, recalls
 from index_builders.measure.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
 from index_builders.measure.tune import clocked
 from index_builders.rows.ids import write_ids
 from index_builders.rows.shards import FORMAT as SHARD_FORMAT
 from index_builders.rows.shards import SegmentRef, read_ids, verified_blocks
-from index_builders.rows.vectors_file import Kept, keep
+from index_builders.rows.vectors_file import VectorsFile, keep
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import FORMAT, IDS_FILE, PartitionIndex
 from lookup.store.fields import FileRef
@@ -59,10 +59,10 @@ class Partition:
         return sum(ref.rows for ref in self.segments)
 
     @property
-    def alone(self) -> Alone | None:
+    def alone(self) -> TowerQueries | None:
         """How rows are asked by one tower alone; None where they are not."""
         asks = self.embed is not None and self.settings.asks_alone(self.rows, self.dim)
-        return Alone(self.segments, self.embed) if asks and self.embed is not None else None
+        return TowerQueries(self.segments, self.embed) if asks and self.embed is not None else None
 
 
 @dataclass(frozen=True)
@@ -70,7 +70,7 @@ class Materials:
     """The rows of a partition, kept in a file, their ids in `ids`; what is made of them in `work` goes to `folder`."""
 
     partition: Partition
-    kept: Kept
+    vectors: VectorsFile
     folder: Path
     started: float  # by time.perf_counter()
 
@@ -197,8 +197,8 @@ def keep_rows(partition: Partition, folder: Path) -> Materials:
     work.mkdir()
     compute = compute_of(partition.settings.device)
     blocks = verified_blocks(partition.segments)
-    kept = keep(blocks, partition.rows, partition.dim, metric, work / "vectors.npy", compute)
-    rows = Materials(partition, kept, folder, started)
+    vectors = keep(blocks, partition.rows, partition.dim, metric, work / "vectors.npy", compute)
+    rows = Materials(partition, vectors, folder, started)
     write_ids(map(read_ids, partition.segments), rows.ids)
     return rows
 
@@ -257,7 +257,7 @@ def _choose(rows: Materials) -> Chosen:
     """The index with the training of `earlier` if that fits, or one trained on its own rows."""
     reason, partition = "", rows.partition
     if partition.earlier is not None:
-        drawn = held_out_by(partition.settings, rows.kept, rows.ids, partition.alone)
+        drawn = held_out_by(partition.settings, rows.vectors, rows.ids, partition.alone)
         again, learned = used_again(partition.earlier, drawn, partition.settings, rows.work / "earlier")
         if again is not None:
             return Chosen(again, learned)
@@ -268,13 +268,13 @@ def _choose(rows: Materials) -> Chosen:
 
 def _trained(rows: Materials) -> tuple[Trial, tuple[Considered, ...]]:
     """The index of the type that the config names, or the best of the candidates."""
-    kept, settings, alone = rows.kept, rows.partition.settings, rows.partition.alone
-    spec = settings.choose(len(kept), kept.dim)
+    vectors, settings, alone = rows.vectors, rows.partition.settings, rows.partition.alone
+    spec = settings.choose(len(vectors), vectors.dim)
     if spec is None:
-        return choose(kept, rows.ids, settings, rows.work, alone)
+        return choose(vectors, rows.ids, settings, rows.work, alone)
     if spec.exact:
-        return exact(spec, kept, rows.ids, rows.work), ()
-    made = trial(spec, drawn_by(settings, kept, rows.ids, alone), settings.target_recall, rows.work)
+        return exact(spec, vectors, rows.ids, rows.work), ()
+    made = trial(spec, drawn_by(settings, vectors, rows.ids, alone), settings.target_recall, rows.work)
     return within_bytes(made, settings), ()
 
 
@@ -293,11 +293,13 @@ def _of_exact(made: Trial, index: PartitionIndex, settings: IndexSettings) -> Me
     time of a query is taken.
     """
     bound = settings.max_query_ms if index.rows >= settings.exact_below else None
-    times = [0.0] if bound is None else milliseconds(index, made.kept.at(spread(index.rows, _TIMED)), settings.k, None)
+    times = (
+        [0.0] if bound is None else milliseconds(index, made.vectors.at(spread(index.rows, _TIMED)), settings.k, None)
+    )
     p50, p99 = np.percentile(times, (50, 99))
     if bound is not None and p50 > bound:
         raise too_slow(float(p50), (), settings)
-    proof = prove_exact(index, made.kept, (made.memory_bytes, made.disk_bytes))
+    proof = prove_exact(index, made.vectors, (made.memory_bytes, made.disk_bytes))
     return Measured(nprobe=0, refine_factor=0, recall=1.0, p50_ms=float(p50), p99_ms=float(p99), proof=proof)
 
 

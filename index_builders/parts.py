@@ -6,8 +6,8 @@
 
 An index that falls short of all rows, or an earlier training that does not fit them, costs another round with what was
 learned from it. The files equal those of `build`, whatever the size of the parts: rows are added in blocks of
-`kept.ROWS` from a part's first row on, and parts are whole blocks but the last. FAISS rounds a block of another size
-otherwise: by the last bit, in the factors of RaBitQ codes (measured).
+`vectors_file.ROWS` from a part's first row on, and parts are whole blocks but the last. FAISS rounds a block of another
+size otherwise: by the last bit, in the factors of RaBitQ codes (measured).
 """
 
 from __future__ import annotations
@@ -34,13 +34,13 @@ from index_builders.build import (
 )
 from index_builders.choose import choice as choose
 from index_builders.choose.choice import Choice, of_sample
-from index_builders.choose.training_reuse import judged, near_enough, spec_of
+from index_builders.choose.training_reuse import judge_training, near_enough, spec_of
 from index_builders.fill.compute import compute_of
-from index_builders.fill.fill import filled, finding_lists, write_index
+from index_builders.fill.fill import fill_index, finding_lists, write_index
 from index_builders.fill.merge import merge
 from index_builders.measure.equal_rows import instead
 from index_builders.measure.trial import held_out_by, learned_from_by, trial
-from index_builders.rows import vectors_file as kept
+from index_builders.rows import vectors_file
 from index_builders.rows.shards import SegmentRef, verified_blocks
 from index_builders.rows.vectors_file import keep
 from index_builders.settings import IndexSettings
@@ -74,7 +74,7 @@ def parts_of(partition: Partition, part_rows: int) -> list[range]:
     rows, spec = partition.rows, partition.settings.choose(partition.rows, partition.dim)
     if rows <= part_rows or (rows <= choose.CHOOSE_ROWS if spec is None else not spec.mergeable):
         return []
-    size = kept.whole_blocks(part_rows)
+    size = vectors_file.whole_blocks(part_rows)
     return [range(start, min(start + size, rows)) for start in range(0, rows, size)]
 
 
@@ -122,7 +122,7 @@ def fill(
         spec, empty = learned
         compute = finding_lists(spec, compute_of(settings.device))
         blocks = (settings.metric.stored(block) for block in _blocks(_within(verified_blocks(segments), first, rows)))
-        write_index(filled(empty, blocks, rows.start, len(rows), compute), path)
+        write_index(fill_index(empty, blocks, rows.start, len(rows), compute), path)
 
 
 def finish(
@@ -142,11 +142,11 @@ def finish(
 def _decided(rows: Materials, trained: Trained) -> Chosen | EarlierRounds:
     """The merged index, tuned, where it is good enough; else what another round must know."""
     settings, earlier, before = rows.partition.settings, rows.partition.earlier, trained.before
-    drawn = held_out_by(settings, rows.kept, rows.ids, rows.partition.alone)
+    drawn = held_out_by(settings, rows.vectors, rows.ids, rows.partition.alone)
     made = trial(trained.spec, drawn, settings.target_recall, rows.work, built=rows.work / INDEX_FILE)
     made = replace(made, train_rows=trained.train_rows, note=trained.note)
     if trained.earlier and earlier is not None:
-        learned = judged(earlier, made, settings)
+        learned = judge_training(earlier, made, settings)
         return Chosen(made, learned) if learned.reused else before.model_copy(update={"reason": learned.reason})
     if before.choice is None:
         return trained_anew(within_bytes(made, settings), (), before.reason or "", settings)
@@ -166,14 +166,14 @@ def _within(blocks: Iterable[Vectors], first: int, rows: range) -> Iterator[Vect
 
 
 def _blocks(blocks: Iterable[Vectors]) -> Iterator[Vectors]:
-    """The rows of `blocks` (n, d) in blocks of `kept.ROWS`, as those of `Kept` are; the last may be shorter."""
+    """The rows of `blocks` (n, d) float32 in blocks of ROWS, as those of a VectorsFile are; the last may be shorter."""
     left: list[Vectors] = []
     for block in blocks:
         while len(block):
-            fits = kept.ROWS - sum(map(len, left))
+            fits = vectors_file.ROWS - sum(map(len, left))
             left.append(block[:fits])
             block = block[fits:]
-            if sum(map(len, left)) == kept.ROWS:
+            if sum(map(len, left)) == vectors_file.ROWS:
                 yield np.concatenate(left)
                 left = []
     if left:

@@ -28,9 +28,9 @@ from pydantic import ConfigDict
 from foundation.errors import GateError
 from index_builders.base import BuilderSpec, StoredSpec
 from index_builders.fill.threads import in_order
-from index_builders.measure.queries import Alone
+from index_builders.measure.queries import TowerQueries
 from index_builders.measure.trial import Rows, Trial, drawn_by, trial
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE
 from lookup.store.fields import Record
@@ -64,9 +64,9 @@ class Choice(Record):
     order: tuple[int, ...]
     tried: tuple[Weighed, ...] = ()
 
-    def next(self, settings: IndexSettings, kept: Kept) -> BuilderSpec:
+    def next(self, settings: IndexSettings, vectors: VectorsFile) -> BuilderSpec:
         """The candidate to build of all rows."""
-        return settings.candidates(len(kept), kept.dim)[self.order[len(self.tried)]]
+        return settings.candidates(len(vectors), vectors.dim)[self.order[len(self.tried)]]
 
     def after(self, made: Trial, settings: IndexSettings) -> Choice:
         """The choice when `made` is built; GateError where it was the last and falls short like those before it."""
@@ -89,36 +89,38 @@ class Choice(Record):
 
 
 def choose(
-    kept: Kept, ids: Path, settings: IndexSettings, folder: Path, alone: Alone | None = None
+    vectors: VectorsFile, ids: Path, settings: IndexSettings, folder: Path, alone: TowerQueries | None = None
 ) -> tuple[Trial, tuple[Considered, ...]]:
-    """The cheapest index of `kept` within the bounds, and all that was weighed; GateError where there is none.
+    """The cheapest index of `vectors` within the bounds, and all that was weighed; GateError where there is none.
 
     With `alone`, rows are also asked for by one tower alone. Of a sample nothing but figures is held while all rows are
     built, and of those that fall short not even files.
     """
-    if len(kept) <= CHOOSE_ROWS:
-        rows = drawn_by(settings, kept, ids, alone)
-        trials = _weighed(rows, settings.candidates(len(kept), kept.dim), len(kept), settings, folder / "candidates")
+    if len(vectors) <= CHOOSE_ROWS:
+        rows = drawn_by(settings, vectors, ids, alone)
+        trials = _weighed(
+            rows, settings.candidates(len(vectors), vectors.dim), len(vectors), settings, folder / "candidates"
+        )
         figures = {place: _figures(one) for place, one in trials.items()}
         best = _passing(figures, settings)[0]
         return trials[best], tuple(
             _considered(one, "chosen" if place == best else _verdict(one, settings)) for place, one in figures.items()
         )
-    choice = of_sample(kept, settings, folder, alone)
-    rows = drawn_by(settings, kept, ids, alone)
+    choice = of_sample(vectors, settings, folder, alone)
+    rows = drawn_by(settings, vectors, ids, alone)
     while True:
         into = folder / f"all-{len(choice.tried)}"
         into.mkdir()
-        made = trial(choice.next(settings, kept), rows, settings.target_recall, into)
+        made = trial(choice.next(settings, vectors), rows, settings.target_recall, into)
         choice = choice.after(made, settings)
         if choice.found(settings):
             return made, choice.considered(settings)
         shutil.rmtree(into)
 
 
-def of_sample(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | None) -> Choice:
-    """What a sample of `kept` says of the candidates; GateError where none of them meets the bounds there."""
-    figures = _of_sample(kept, settings.candidates(len(kept), kept.dim), settings, folder, alone)
+def of_sample(vectors: VectorsFile, settings: IndexSettings, folder: Path, alone: TowerQueries | None) -> Choice:
+    """What a sample of `vectors` says of the candidates; GateError where none of them meets the bounds there."""
+    figures = _of_sample(vectors, settings.candidates(len(vectors), vectors.dim), settings, folder, alone)
     return Choice(sample=tuple(figures.values()), order=tuple(_passing(figures, settings, sampled=True)))
 
 
@@ -137,7 +139,7 @@ def refusal(figures: Sequence[Weighed], settings: IndexSettings, sampled: bool =
     reached = "; ".join(f"{one.spec.described}: recall {one.recall:.3f}, {_bytes(one)}" for one in figures)
     if sampled:
         reached += f" (recall measured on a sample of {figures[0].rows:,} rows; all rows will give less)"
-    return GateError(_asked(settings), reached, ", or ".join(fixes) or "drop a bound of the section index")
+    return GateError(_explain_bounds(settings), reached, ", or ".join(fixes) or "drop a bound of the section index")
 
 
 def refused(one: Trial, settings: IndexSettings) -> GateError | None:
@@ -146,7 +148,7 @@ def refused(one: Trial, settings: IndexSettings) -> GateError | None:
     over = _over(figure, settings)
     if not over:
         return None
-    asked = f"an index {_asked_bytes(settings)}"
+    asked = f"an index {_explain_byte_bounds(settings)}"
     return GateError(asked, f"{one.spec.described}: {_bytes(figure)}", f"raise {' and '.join(over)}")
 
 
@@ -170,7 +172,7 @@ def _weighed(
     What would exceed a bound on bytes anyway is built only where nothing else meets the bounds: its recall says how far
     a bound must move.
     """
-    dim = rows.kept.dim
+    dim = rows.vectors.dim
     fitting = [place for place, spec in enumerate(specs) if settings.fits(spec, whole, dim, KNOWN_TO)]
     trials = _trials(rows, whole, fitting, settings, folder)
     known = {place: _of_all(_figures(one), specs[place], whole, dim) for place, one in trials.items()}
@@ -184,7 +186,7 @@ def _trials(rows: Rows, whole: int, places: Sequence[int], settings: IndexSettin
 
     Those that differ in the refine stage alone share a FAISS file.
     """
-    specs = settings.candidates(len(rows.kept), rows.kept.dim, whole)
+    specs = settings.candidates(len(rows.vectors), rows.vectors.dim, whole)
     alike: dict[str, list[int]] = {}
     for place in places:
         alike.setdefault(str(specs[place].model_dump(exclude={"refine", "refine_factor"})), []).append(place)
@@ -202,22 +204,26 @@ def _trials(rows: Rows, whole: int, places: Sequence[int], settings: IndexSettin
 
 
 def _of_sample(
-    kept: Kept, specs: Sequence[BuilderSpec], settings: IndexSettings, folder: Path, alone: Alone | None
+    vectors: VectorsFile,
+    specs: Sequence[BuilderSpec],
+    settings: IndexSettings,
+    folder: Path,
+    alone: TowerQueries | None,
 ) -> dict[int, Weighed]:
     """The figures of the candidates on a sample, with the bytes that `specs` will have; the sample's files are gone."""
     into = folder / "sample"
     into.mkdir()
-    trials = _weighed(_sampled(kept, settings, into, alone), specs, len(kept), settings, into)
-    figures = {place: _of_all(_figures(one), specs[place], len(kept), kept.dim) for place, one in trials.items()}
+    trials = _weighed(_sampled(vectors, settings, into, alone), specs, len(vectors), settings, into)
+    figures = {place: _of_all(_figures(one), specs[place], len(vectors), vectors.dim) for place, one in trials.items()}
     shutil.rmtree(into)
     return figures
 
 
-def _sampled(kept: Kept, settings: IndexSettings, folder: Path, alone: Alone | None) -> Rows:
+def _sampled(vectors: VectorsFile, settings: IndexSettings, folder: Path, alone: TowerQueries | None) -> Rows:
     """`CHOOSE_ROWS` random rows, with queries and training rows of their own; row p has the id `p`."""
     rng = np.random.default_rng((settings.seed, 2))
-    at = np.sort(rng.choice(len(kept), CHOOSE_ROWS, replace=False, shuffle=False))
-    few = Kept(np.ascontiguousarray(kept.rows[at]), kept.metric, kept.compute)
+    at = np.sort(rng.choice(len(vectors), CHOOSE_ROWS, replace=False, shuffle=False))
+    few = VectorsFile(np.ascontiguousarray(vectors.rows[at]), vectors.metric, vectors.compute)
     ids = folder / IDS_FILE
     pq.write_table(pa.table({"id": [str(position) for position in range(len(few))]}), ids, write_page_checksum=True)
     return drawn_by(settings, few, ids, None if alone is None else alone.among(at))
@@ -301,12 +307,12 @@ def _bytes(one: Weighed) -> str:
     return f"{one.memory_bytes:.1f} and {one.disk_bytes:.1f} bytes"
 
 
-def _asked(settings: IndexSettings) -> str:
-    bounds = _asked_bytes(settings)
+def _explain_bounds(settings: IndexSettings) -> str:
+    bounds = _explain_byte_bounds(settings)
     return f"an index with recall@{settings.k} of {settings.target_recall:g} or more" + (bounds and f", {bounds}")
 
 
-def _asked_bytes(settings: IndexSettings) -> str:
+def _explain_byte_bounds(settings: IndexSettings) -> str:
     """The bounds on bytes in words; empty where there is none."""
     asked = []
     if settings.max_bytes_per_vector:

@@ -31,7 +31,7 @@ from index_builders.measure.cost import list_sizes
 from index_builders.measure.queries import least
 from index_builders.measure.recall import recalls
 from index_builders.measure.trial import Rows, Trial, trial
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import AUTO, CHOICE, IndexSettings
 from lookup.index.partition_index import FORMAT
 from lookup.store.index_record import IndexRecord, TrainingFigures
@@ -184,11 +184,11 @@ def _squared(x: Vectors) -> float:
     return float((x.astype(np.float64) ** 2).sum(axis=1).mean())
 
 
-def sampled(kept: Kept, seed: int) -> Vectors:
+def sampled(vectors: VectorsFile, seed: int) -> Vectors:
     """Random rows of all, (n, d) float32 `stored`; all of them where there are few."""
     rng = np.random.default_rng((seed, 3))
-    at = rng.choice(len(kept), min(_SAMPLED, len(kept)), replace=False, shuffle=False)
-    return kept.at(np.sort(at).astype(np.int64))
+    at = rng.choice(len(vectors), min(_SAMPLED, len(vectors)), replace=False, shuffle=False)
+    return vectors.at(np.sort(at).astype(np.int64))
 
 
 def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> TrainingFigures | None:
@@ -202,7 +202,7 @@ def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> Trai
     sizes = list_sizes(index).astype(np.float64)
     return TrainingFigures(
         rows=index.rows,
-        assignment_error=assignment_error(index.faiss_index, sampled(made.kept, seed)),
+        assignment_error=assignment_error(index.faiss_index, sampled(made.vectors, seed)),
         imbalance=float(len(sizes) * (sizes**2).sum() / index.rows**2),
         nprobe=setting.nprobe,
         refine_factor=setting.refine_factor,
@@ -212,12 +212,12 @@ def figures(made: Trial, seed: int, then: TrainingFigures | None = None) -> Trai
 
 def used_again(earlier: Earlier, rows: Rows, settings: IndexSettings, folder: Path) -> tuple[Trial | None, Learned]:
     """The index of `rows` with the training of `earlier`, or None where it does not fit them; and what decided."""
-    empty, far = near_enough(earlier, rows.kept, settings)
+    empty, far = near_enough(earlier, rows.vectors, settings)
     if empty is None:
         return None, Learned(False, far, None, None)
     folder.mkdir()
     made = trial(spec_of(earlier.record), rows, settings.target_recall, folder, learned=empty)
-    learned = judged(earlier, made, settings)
+    learned = judge_training(earlier, made, settings)
     if not learned.reused:
         del made, empty  # before the files, which they map
         shutil.rmtree(folder)
@@ -225,14 +225,14 @@ def used_again(earlier: Earlier, rows: Rows, settings: IndexSettings, folder: Pa
     return replace(made, train_rows=earlier.record.train_rows), learned
 
 
-def near_enough(earlier: Earlier, kept: Kept, settings: IndexSettings) -> tuple[faiss.Index | None, str]:
-    """The trained index of `earlier` without rows, where those of `kept` lie near its centroids; or why they do not."""
-    empty, x = emptied(earlier.path), sampled(kept, settings.seed)
+def near_enough(earlier: Earlier, vectors: VectorsFile, settings: IndexSettings) -> tuple[faiss.Index | None, str]:
+    """The trained index of `earlier` without rows, where `vectors` lie near its centroids; or why they do not."""
+    empty, x = emptied(earlier.path), sampled(vectors, settings.seed)
     far = _too_far(assignment_error(empty, x), earlier.then, float((x**2).sum(axis=1).mean()), settings)
     return (empty, "") if far is None else (None, far)
 
 
-def judged(earlier: Earlier, made: Trial, settings: IndexSettings) -> Learned:
+def judge_training(earlier: Earlier, made: Trial, settings: IndexSettings) -> Learned:
     """Whether `made`, filled with the training of `earlier`, is within the bounds, and the figures that decided."""
     then = earlier.then
     now = figures(made, settings.seed, then)

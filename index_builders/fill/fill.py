@@ -25,7 +25,7 @@ def finding_lists(spec: BuilderSpec, compute: Compute) -> Compute:
     return compute if spec.gpu_finds_lists else CPU
 
 
-def filled(
+def fill_index(
     index: faiss.Index, blocks: Iterable[Vectors], first: int = 0, rows: int = 0, compute: Compute = CPU
 ) -> faiss.Index:
     """`index`, empty and trained, with the rows of `blocks`, (n, d) float32 `metric.stored` ones, in order.

@@ -17,7 +17,7 @@ import numpy.typing as npt
 from foundation.arrays import Positions
 from index_builders.base import EXACT, BuilderSpec, builder_spec
 from index_builders.rows.training_set import TrainingSet
-from index_builders.rows.vectors_file import ROWS, Kept
+from index_builders.rows.vectors_file import ROWS, VectorsFile
 
 _SEED = 1234  # of the numbers that rows are told apart by
 _POINTS = 8  # that differ for each list, where there are too few for all that are asked for
@@ -35,28 +35,28 @@ def marks(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.uint64]:
         return np.asarray((mixed * factors).sum(axis=1, dtype=np.uint64))
 
 
-def firsts(kept: Kept, positions: Positions) -> Positions:
+def firsts(vectors: VectorsFile, positions: Positions) -> Positions:
     """Of rising `positions` those whose row equals no earlier one of them."""
-    found = np.concatenate([np.empty(0, np.uint64), *(marks(kept.rows[part]) for part in _parts(positions))])
+    found = np.concatenate([np.empty(0, np.uint64), *(marks(vectors.rows[part]) for part in _parts(positions))])
     return positions[np.sort(np.unique(found, return_index=True)[1])]
 
 
-def most_alike(kept: Kept) -> int:
+def most_alike(vectors: VectorsFile) -> int:
     """How many rows the most frequent vector has."""
-    found = np.concatenate([marks(kept.rows[part]) for part in _parts(np.arange(len(kept)))])
+    found = np.concatenate([marks(vectors.rows[part]) for part in _parts(np.arange(len(vectors)))])
     return int(np.unique(found, return_counts=True)[1].max())
 
 
-def instead(spec: BuilderSpec, kept: Kept, learned_from: TrainingSet) -> tuple[BuilderSpec, str]:
-    """The spec to build of `kept`, and why it is not `spec`; empty where it is. Fewer lists, else exact search."""
-    learned, needed = len(learned_from), spec.least_rows(kept.dim)
+def instead(spec: BuilderSpec, vectors: VectorsFile, learned_from: TrainingSet) -> tuple[BuilderSpec, str]:
+    """The spec to build of `vectors`, and why it is not `spec`; empty where it is. Fewer lists, else exact search."""
+    learned, needed = len(learned_from), spec.least_rows(vectors.dim)
     if learned < needed <= learned_from.drawn:
         why = f"{learned:,} of {learned_from.drawn:,} rows to learn from differ, {spec.type} needs {needed:,} that do"
         lists = 2 ** math.floor(math.log2(max(1, learned // _POINTS)))
         fewer = spec.model_copy(update={"nlist": lists})
-        if lists >= _LEAST_LISTS and fewer.least_rows(kept.dim) <= learned:
+        if lists >= _LEAST_LISTS and fewer.least_rows(vectors.dim) <= learned:
             return fewer, f"{lists:,} lists: {why}"
-    elif spec.most_alike is not None and (alike := most_alike(kept)) > spec.most_alike:
+    elif spec.most_alike is not None and (alike := most_alike(vectors)) > spec.most_alike:
         why = f"{alike:,} rows are equal, {spec.type} finds its way among {spec.most_alike:,} at most"
     else:
         return spec, ""

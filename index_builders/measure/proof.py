@@ -16,7 +16,7 @@ from index_builders.measure.cost import list_sizes
 from index_builders.measure.queries import is_row, recalls_of_kinds
 from index_builders.measure.recall import HeldOut, in_parts, recalls
 from index_builders.rows.shards import SegmentRef, read_ids
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from lookup.index.partition_index import PartitionIndex
 from lookup.store.index_record import Proof
 
@@ -53,7 +53,7 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
     """
     rows = np.flatnonzero(is_row(queries))
     chosen = rows[spread(len(rows), _SELF_QUERIES)]
-    return _find_themselves(index, queries.kept, queries.xq[chosen], queries.own[chosen], _SELF_K)
+    return _find_themselves(index, queries.vectors, queries.xq[chosen], queries.own[chosen], _SELF_K)
 
 
 def spread(rows: int, most: int) -> Positions:
@@ -61,12 +61,12 @@ def spread(rows: int, most: int) -> Positions:
     return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
 
 
-def _find_themselves(index: PartitionIndex, kept: Kept, xq: Vectors, own: Positions, k: int) -> int:
+def _find_themselves(index: PartitionIndex, vectors: VectorsFile, xq: Vectors, own: Positions, k: int) -> int:
     """Ask for the rows `xq` (n, d), which lie at `own`; see `check_finds_itself`."""
-    scores, positions = _asked(partial(index.search, k=min(k, index.rows)), xq)
+    scores, positions = _search_in_parts(partial(index.search, k=min(k, index.rows)), xq)
     asked = index.metric.stored(xq)
-    deserved = kept.scores(asked, own[:, None])[:, 0]
-    truly = kept.scores(asked, positions)
+    deserved = vectors.scores(asked, own[:, None])[:, 0]
+    truly = vectors.scores(asked, positions)
     mine = positions == own[:, None]
     # A row that is not returned must have been beaten; one that is must bear its own score, or vectors lie elsewhere.
     at = np.where(mine.any(axis=1), mine.argmax(axis=1), truly.argmax(axis=1))
@@ -89,10 +89,10 @@ def _tolerance(index: PartitionIndex) -> float:
     return np.inf if index.refine is None else index.refine.tolerance
 
 
-def prove_exact(index: PartitionIndex, kept: Kept, bytes_each: tuple[float, float]) -> Proof:
-    """That an index which compares every row holds the rows of `kept`, number by number, and finds some by them."""
+def prove_exact(index: PartitionIndex, vectors: VectorsFile, bytes_each: tuple[float, float]) -> Proof:
+    """That an index which compares every row holds the rows of `vectors`, number by number, and finds some by them."""
     start = 0
-    for block in kept.blocks():
+    for block in vectors.blocks():
         held = index.faiss_index.reconstruct_n(start, len(block))
         if not np.array_equal(held, block):
             row = start + int(np.flatnonzero((held != block).any(axis=1))[0])
@@ -104,7 +104,7 @@ def prove_exact(index: PartitionIndex, kept: Kept, bytes_each: tuple[float, floa
     return Proof(
         recall_low=1.0,
         recall_high=1.0,
-        found_itself=_find_themselves(index, kept, kept.rows[own].astype(np.float32), own, 1),
+        found_itself=_find_themselves(index, vectors, vectors.rows[own].astype(np.float32), own, 1),
         imbalance=None,
         score_error=0.0,
         reconstruction_error=0.0,
@@ -117,9 +117,9 @@ def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each
     """The figures of a tuned index that only looking gives; `bytes_each`: per vector, of the FAISS file and of all."""
     least = recalls_of_kinds(queries, recalls(index, queries))[0]
     sizes = list_sizes(index) if index.nlist else None
-    scores, positions = _asked(partial(index.candidates, count=min(index.rows, queries.k)), queries.xq)
+    scores, positions = _search_in_parts(partial(index.candidates, count=min(index.rows, queries.k)), queries.xq)
     there = positions >= 0
-    off = (scores - queries.kept.scores(index.metric.stored(queries.xq), positions))[there].astype(np.float64)
+    off = (scores - queries.vectors.scores(index.metric.stored(queries.xq), positions))[there].astype(np.float64)
     return Proof(
         recall_low=least.low,
         recall_high=least.high,
@@ -132,7 +132,7 @@ def prove(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, bytes_each
     )
 
 
-def _asked(search: Callable[[Vectors], tuple[Vectors, Positions]], xq: Vectors) -> tuple[Vectors, Positions]:
+def _search_in_parts(search: Callable[[Vectors], tuple[Vectors, Positions]], xq: Vectors) -> tuple[Vectors, Positions]:
     """Scores and positions of all queries (nq, d), asked in parts of a fixed size, whatever cores there are."""
     scores, positions = zip(*in_order(search, in_parts(xq)), strict=True)
     return np.concatenate(scores), np.concatenate(positions)

@@ -17,7 +17,7 @@ from foundation.arrays import Positions, Vectors
 from foundation.errors import InputError
 from index_builders.measure.recall import HeldOut, held_out, interval
 from index_builders.rows.shards import SegmentRef
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from lookup.store.index_record import KindRecall
 
 ROW, TEXT, PHOTO, BOTH = "row", "text", "photo", "both"
@@ -29,14 +29,14 @@ Embed = Mapping[str, Callable[[Sequence[SegmentRef], Positions], Vectors]]
 
 
 @dataclass(frozen=True)
-class Alone:
+class TowerQueries:
     """The rows of `segments` as they are asked by text, photo or both; `at` (n,) picks some of them, in that order."""
 
     segments: Sequence[SegmentRef]
     embed: Embed
     at: Positions | None = None
 
-    def among(self, at: Positions) -> Alone:
+    def among(self, at: Positions) -> TowerQueries:
         """Of the rows at `at` only: what is position p then was at[p] before."""
         return replace(self, at=at if self.at is None else self.at[at])
 
@@ -62,19 +62,19 @@ def inside(segments: Sequence[SegmentRef], positions: Positions) -> Iterator[tup
         start += ref.rows
 
 
-def asked(kept: Kept, own: Positions, k: int, alone: Alone | None) -> HeldOut:
+def make_queries(vectors: VectorsFile, own: Positions, k: int, alone: TowerQueries | None) -> HeldOut:
     """The rows at rising `own` as queries, and with `alone` also by text and photo, with true answers from one pass
-    over `kept`.
+    over `vectors`.
 
     A row is no answer to itself, but it is one to its own text and to its own photo.
     """
-    queries, owners = [kept.rows[own].astype(np.float32)], [own]
+    queries, owners = [vectors.rows[own].astype(np.float32)], [own]
     if alone is None:
-        return held_out(queries[0], own, kept, k)
+        return held_out(queries[0], own, vectors, k)
     for kind in alone.embed:
-        queries.append(alone.queries(kind, own, kept.dim))
+        queries.append(alone.queries(kind, own, vectors.dim))
         owners.append(np.full(len(queries[-1]), NO_ROW[kind], dtype=np.int64))
-    return held_out(np.concatenate(queries), np.concatenate(owners), kept, k)
+    return held_out(np.concatenate(queries), np.concatenate(owners), vectors, k)
 
 
 def is_row(queries: HeldOut) -> npt.NDArray[np.bool_]:

@@ -15,7 +15,7 @@ from foundation.arrays import Positions, Vectors
 from foundation.metric import Metric
 from foundation.ranking_metrics import intervals
 from index_builders.fill.threads import in_order, threads
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from lookup.index.partition_index import PartitionIndex
 
 # The rounding of one float32 operation; a sum of d products of two rows is off by at most d times this, times their
@@ -43,7 +43,7 @@ class HeldOut:
     wanted: Positions
     pool: Positions
     known: npt.NDArray[np.bool_]
-    kept: Kept
+    vectors: VectorsFile
 
     def parts(self) -> list[Vectors]:
         """The queries as `in_parts` cuts them."""
@@ -51,12 +51,12 @@ class HeldOut:
 
     def right(self, positions: Positions) -> npt.NDArray[np.bool_]:
         """Which of the positions (nq, c) are true answers: other rows that score as well as the k-th, or better."""
-        row = np.arange(len(positions))[:, None] * len(self.kept)
+        row = np.arange(len(positions))[:, None] * len(self.vectors)
         found = (positions >= 0) & np.isin(positions + row, (self.pool + row)[self.pool >= 0])
         unknown = np.flatnonzero(~self.known)
         if len(unknown):  # rows that are equal to many others: their scores decide
-            asked = self.kept.metric.stored(self.xq[unknown])
-            found[unknown] = self.kept.scores(asked, positions[unknown]) >= self.worst[unknown, None]
+            asked = self.vectors.metric.stored(self.xq[unknown])
+            found[unknown] = self.vectors.scores(asked, positions[unknown]) >= self.worst[unknown, None]
         return np.asarray(found & (positions != self.own[:, None]) & (positions >= 0))
 
     def recalls(self, positions: Positions) -> npt.NDArray[np.float64]:
@@ -72,31 +72,31 @@ def in_parts(xq: Vectors) -> list[Vectors]:
     return [xq[start : start + _PART] for start in range(0, len(xq), _PART)]
 
 
-def held_out(xq: Vectors, own: Positions, kept: Kept, k: int) -> HeldOut:
-    """The queries `xq` (nq, d) float32, which lie at `own` in `kept`, with their true answers."""
-    asked = kept.metric.stored(xq)
-    scores, positions = kept.nearest(asked, k + 1 + _POOL)
+def held_out(xq: Vectors, own: Positions, vectors: VectorsFile, k: int) -> HeldOut:
+    """The queries `xq` (nq, d) float32, which lie at `own` in `vectors`, with their true answers."""
+    asked = vectors.metric.stored(xq)
+    scores, positions = vectors.nearest(asked, k + 1 + _POOL)
     scores = np.where(positions == own[:, None], -np.inf, scores)
     order = np.argsort(-scores, axis=1, kind="stable")
     scores, positions = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
     wanted = np.isfinite(scores[:, :k]).sum(axis=1)
     last = np.take_along_axis(scores, np.maximum(wanted - 1, 0)[:, None], 1)[:, 0]
     near = np.where(np.isfinite(scores), positions, -1)
-    worst = last - (4 * xq.shape[1] * _ROUNDING * _sizes(asked, near, kept)).astype(np.float32)
+    worst = last - (4 * xq.shape[1] * _ROUNDING * _sizes(asked, near, vectors)).astype(np.float32)
     pool = np.where(np.isfinite(scores) & (scores >= worst[:, None]), positions, -2)
     known = pool[:, k + _POOL - 1] < 0
-    return HeldOut(xq, own, k, worst.astype(np.float32), wanted, pool, known, kept)
+    return HeldOut(xq, own, k, worst.astype(np.float32), wanted, pool, known, vectors)
 
 
-def _sizes(asked: Vectors, near: Positions, kept: Kept) -> npt.NDArray[np.float64]:
+def _sizes(asked: Vectors, near: Positions, vectors: VectorsFile) -> npt.NDArray[np.float64]:
     """(nq,) how much a score of each `stored` query (nq, d) with a row at its `near` (nq, p), -1: none, adds up.
 
     |q| max |x|, and for L2 |q|^2 + max |x|^2. Only rows among the best count: one long row elsewhere in the partition
     would make ties of scores that differ.
     """
     lengths = np.linalg.norm(asked.astype(np.float64), axis=1)
-    longest = np.array([np.linalg.norm(kept.at(at[at >= 0]), axis=1).max(initial=0) for at in near], np.float64)
-    return np.asarray(lengths**2 + longest**2 if kept.metric is Metric.L2 else lengths * longest)
+    longest = np.array([np.linalg.norm(vectors.at(at[at >= 0]), axis=1).max(initial=0) for at in near], np.float64)
+    return np.asarray(lengths**2 + longest**2 if vectors.metric is Metric.L2 else lengths * longest)
 
 
 def recalls(index: PartitionIndex, queries: HeldOut, nprobe: int | None = None) -> npt.NDArray[np.float64]:

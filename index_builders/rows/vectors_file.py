@@ -41,7 +41,7 @@ def whole_blocks(rows: int) -> int:
 
 
 @dataclass(frozen=True)
-class Kept:
+class VectorsFile:
     """(n, d) float16 rows, how they are compared, and where their index is made."""
 
     rows: npt.NDArray[Any]
@@ -95,12 +95,14 @@ class Kept:
         return scores
 
 
-def keep(blocks: Iterable[Vectors], rows: int, dim: int, metric: Metric, path: Path, compute: Compute = CPU) -> Kept:
+def keep(
+    blocks: Iterable[Vectors], rows: int, dim: int, metric: Metric, path: Path, compute: Compute = CPU
+) -> VectorsFile:
     """Write the `rows` rows of `blocks`, (n, dim) float32, to `path` and open it; IntegrityError for other numbers."""
     with path.open("wb") as out:
         for _ in appended(map(_halves, blocks), (rows, dim), "<f2", out):
             pass
-    return Kept(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), metric, compute)
+    return VectorsFile(np.asarray(np.load(path, mmap_mode="r", allow_pickle=False)), metric, compute)
 
 
 def _halves(block: Vectors) -> npt.NDArray[np.float16]:

@@ -20,7 +20,7 @@ from foundation.errors import InputError, IntegrityError, VitrineError
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec, builder_spec, builder_types
 from index_builders.build import build, index_name
-from index_builders.fill.fill import filled
+from index_builders.fill.fill import fill_index
 from index_builders.fill.threads import threads
 from index_builders.measure.proof import check_finds_itself
 from index_builders.measure.recall import held_out, recalls
@@ -58,7 +58,9 @@ def test_contract(spec: BuilderSpec, tmp_path: Path) -> None:
     for number in (1, 2):
         with threads(number):
             made.append(
-                filled(spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), iter([xb]))
+                fill_index(
+                    spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), iter([xb])
+                )
             )
     assert faiss.serialize_index(made[0]).tobytes() == faiss.serialize_index(made[1]).tobytes()
     assert (made[0].ntotal, made[0].d, made[0].metric_type) == (900, DIM, faiss.METRIC_INNER_PRODUCT)
@@ -78,7 +80,7 @@ def test_what_a_type_says_of_itself_is_so(spec: BuilderSpec) -> None:
     assert 0 <= spec.build_seconds(900, 400, DIM) < spec.build_seconds(1800, 800, DIM) + 1e-12
     assert type(spec).sized(PartitionSize(20_000, DIM, 19_000, 5), {}).model_dump().get("seed", 5) == 5
     xb = clustered(900)
-    index = filled(spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), [xb])
+    index = fill_index(spec.empty(TrainingSet(xb[:400], Metric.INNER_PRODUCT), DIM, Metric.INNER_PRODUCT), [xb])
     if spec.decoding == "vector":
         if spec.lists:
             faiss.extract_index_ivf(index).make_direct_map()

@@ -16,7 +16,7 @@ from index_builders.base import builder_class, builder_spec, builder_types
 from index_builders.build import Partition
 from index_builders.choose import choice as choose
 from index_builders.parts import EarlierRounds, fill, finish, learn, parts_of
-from index_builders.rows import vectors_file as kept
+from index_builders.rows import vectors_file
 from index_builders.settings import IndexSettings
 from lookup.store.store import Store
 from pipeline.build import transforms
@@ -91,7 +91,7 @@ def test_any_parts_and_workers_make_it(
 
 def test_parts_of_the_real_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Blocks of 16,384 rows, parts of two of them: the files of one go, of codes that show the last bit."""
-    monkeypatch.setattr(kept, "ROWS", 16_384)
+    monkeypatch.setattr(vectors_file, "ROWS", 16_384)
     chosen = IndexSettings(held_out_queries=20, large={"type": "ivf_rabitq", "nlist": 64}, retrain="always")
     segments = segments_of(tmp_path / "shards", clustered(40_000), per=15_000)
     one, many = tmp_path / "one", tmp_path / "many"
@@ -143,7 +143,7 @@ def test_a_bucket_gets_the_same_index(
 )
 def test_other_runners_make_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, beam: tuple[str, ...]) -> None:
     """Worker processes, to which elements come as Beam's own types, and the portable runner: the same index."""
-    monkeypatch.setattr(kept, "ROWS", 16_384)  # what worker processes have
+    monkeypatch.setattr(vectors_file, "ROWS", 16_384)  # what worker processes have
     rows = [f"{' '.join(WORDS[n % 13 :])} {n}" for n in range(17_000)]
     catalog = write_titles(tmp_path / "catalog.parquet", rows, row_group_rows=9000)
     where = (f"catalog.path={catalog}", SQ8, "gates.min_recall=0", "run.part_rows=16384")

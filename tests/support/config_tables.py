@@ -15,7 +15,7 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from encoders.base import encoder_class, encoder_types
-from encoders.fusion.base import fusion_class, fusion_types
+from encoders.fusion.base import FusionSpec, fusion_class, fusion_types
 from index_builders.base import BuilderSpec, builder_class, builder_types
 from pipeline.config.load import Config
 from tests.support.places import ROOT
@@ -29,7 +29,7 @@ def section_tables() -> str:
     parts = []
     for name, field in Config.model_fields.items():
         section: Any = field.annotation
-        if isinstance(section, type) and issubclass(section, BaseModel):
+        if isinstance(section, type) and issubclass(section, BaseModel) and not issubclass(section, FusionSpec):
             parts.append(f"### {name}\n\n{_table(section, f'{name}.')}")
         else:
             parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field, 'required')}")

@@ -11,7 +11,7 @@ import pytest
 from click.testing import Result
 
 from index_builders.fill.threads import threads
-from index_builders.rows import vectors_file as kept
+from index_builders.rows import vectors_file
 from index_builders.settings import IndexSettings
 from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
@@ -31,7 +31,7 @@ TIMES = {"p50_ms", "p99_ms", "build_seconds", "curve"}
 @contextmanager
 def small_blocks(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """Blocks of 350 rows, so that parts of 700 are whole blocks: real ones take longer. And FAISS on one thread."""
-    monkeypatch.setattr(kept, "ROWS", BLOCK)
+    monkeypatch.setattr(vectors_file, "ROWS", BLOCK)
     with threads(1):
         yield
 

@@ -12,7 +12,7 @@ from foundation.metric import Metric
 from index_builders.build import BuiltIndex, build
 from index_builders.rows import shards
 from index_builders.rows.shards import SegmentRef
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
 from lookup.store.fields import FileRef
@@ -52,9 +52,9 @@ def segments_of(folder: Path, xb: np.ndarray, ids: list[str] | None = None, per:
     return refs
 
 
-def vectors_file(xb: np.ndarray) -> Kept:
+def vectors_file(xb: np.ndarray) -> VectorsFile:
     """`xb` as a build keeps it."""
-    return Kept(xb.astype(np.float16), Metric.INNER_PRODUCT)
+    return VectorsFile(xb.astype(np.float16), Metric.INNER_PRODUCT)
 
 
 def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[IndexRecord, PartitionIndex]:

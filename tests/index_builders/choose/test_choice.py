@@ -96,8 +96,8 @@ def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest
         rows, folder = given[1], given[3]
         assert isinstance(rows, Rows)
         assert isinstance(folder, Path)
-        if len(rows.kept) == 1000:
-            samples.extend((weakref.ref(rows.learned_from.xt), weakref.ref(rows.kept.rows)))
+        if len(rows.vectors) == 1000:
+            samples.extend((weakref.ref(rows.learned_from.xt), weakref.ref(rows.vectors.rows)))
         else:  # neither the sample's rows nor what fell short is still held, in memory or on disk
             assert not [sample for sample in samples if sample() is not None]
             assert [path for path in folder.parent.iterdir() if path.is_dir()] == [folder]

@@ -16,7 +16,7 @@ import pytest
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec
 from index_builders.choose.training_reuse import emptied, why_anew
-from index_builders.fill.fill import filled, write_index
+from index_builders.fill.fill import fill_index, write_index
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from lookup.store.index_record import TrainingFigures
@@ -60,12 +60,12 @@ def test_an_emptied_index_is_what_was_learned(tmp_path: Path, spec: BuilderSpec,
     xb = metric.stored(clustered(900))
     learn = spec.empty
     sample = TrainingSet(xb[:600], metric)
-    write_index(filled(learn(sample, 16, metric), [xb]), tmp_path / "first")
+    write_index(fill_index(learn(sample, 16, metric), [xb]), tmp_path / "first")
     assert emptied(tmp_path / "first").ntotal == 0
-    write_index(filled(emptied(tmp_path / "first"), [xb]), tmp_path / "again")
+    write_index(fill_index(emptied(tmp_path / "first"), [xb]), tmp_path / "again")
     assert (tmp_path / "again").read_bytes() == (tmp_path / "first").read_bytes()
-    write_index(filled(emptied(tmp_path / "first"), [xb[:333]]), tmp_path / "fewer")
-    write_index(filled(learn(sample, 16, metric), [xb[:333]]), tmp_path / "new")
+    write_index(fill_index(emptied(tmp_path / "first"), [xb[:333]]), tmp_path / "fewer")
+    write_index(fill_index(learn(sample, 16, metric), [xb[:333]]), tmp_path / "new")
     assert (tmp_path / "fewer").read_bytes() == (tmp_path / "new").read_bytes()
 
 

@@ -14,7 +14,7 @@ from foundation.errors import InputError, VitrineError
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec
 from index_builders.fill.compute import CPU, compute_of
-from index_builders.fill.fill import filled, finding_lists, write_index
+from index_builders.fill.fill import fill_index, finding_lists, write_index
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from tests.support.command import run_titles, told, write_titles
@@ -67,7 +67,7 @@ def test_a_card_that_computes_alike_gives_the_same_file(
     """Trained and filled there, the index holds the same, and its own quantizer again."""
     x = rows()
     for name, compute in (("cpu", CPU), ("gpu", compute_of("cuda"))):
-        index = filled(
+        index = fill_index(
             spec.empty(TrainingSet(x[:2000], metric, compute), DIM, metric), [x], compute=finding_lists(spec, compute)
         )
         write_index(index, tmp_path / name)

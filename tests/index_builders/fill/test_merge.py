@@ -13,7 +13,7 @@ from foundation.errors import IntegrityError
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec, builder_class, builder_spec
 from index_builders.fill import merge as merging
-from index_builders.fill.fill import filled, write_index
+from index_builders.fill.fill import fill_index, write_index
 from index_builders.fill.merge import merge
 from index_builders.fill.threads import threads
 from index_builders.rows.training_set import TrainingSet
@@ -46,7 +46,7 @@ def opened(raw: bytes) -> faiss.Index:
 
 def written(raw: bytes, blocks: Blocks, first: int, path: Path) -> Path:
     """A copy of the empty index with `blocks` from position `first` on, in a file."""
-    write_index(filled(opened(raw), blocks, first), path)
+    write_index(fill_index(opened(raw), blocks, first), path)
     return path
 
 

@@ -13,7 +13,7 @@ from foundation.metric import Metric
 from index_builders.fill.threads import threads
 from index_builders.measure.proof import check_finds_itself, prove
 from index_builders.measure.recall import held_out
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
 from tests.support.partitions import brute_force, built, clustered, vectors_file
@@ -43,7 +43,7 @@ def test_swapped_refine_codes_are_found_beside_a_constant_dimension(tmp_path: Pa
 def test_random_answers_score_nothing_at_any_scale(metric: Metric, scale: float) -> None:
     """What passes for a tie follows the length of rows: random positions get no recall, the right ones all of it."""
     rng, n, nq, k = np.random.default_rng(0), 3000, 60, 10
-    rows = Kept((scale * clustered(n, dim=64)).astype(np.float16), metric)
+    rows = VectorsFile((scale * clustered(n, dim=64)).astype(np.float16), metric)
     xq = rows.rows[:nq].astype(np.float32)
     queries = held_out(xq, np.arange(nq), rows, k)
     right = np.argsort(-brute_force(metric, xq, rows.rows), axis=1, kind="stable")[:, : k + 1]

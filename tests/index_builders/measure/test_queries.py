@@ -22,7 +22,7 @@ from encoders.types.hashed_text import HashedText
 from foundation.arrays import Vectors
 from index_builders.build import build
 from index_builders.choose import choice as choose
-from index_builders.measure.queries import NO_ROW, PHOTO, TEXT, Alone, asked, by_kind, inside, is_row
+from index_builders.measure.queries import NO_ROW, PHOTO, TEXT, TowerQueries, by_kind, inside, is_row, make_queries
 from index_builders.rows.shards import SegmentRef, read_embeddings
 from index_builders.settings import IndexSettings
 from lookup.store.index_record import IndexRecord
@@ -284,7 +284,7 @@ def test_inspect_shows_every_kind(store: Path, tmp_path: Path) -> None:
 def test_texts_of_chosen_rows(tmp_path: Path) -> None:
     """The texts of given rows, across segments and in order, also of a sample."""
     xb = clustered(500)
-    texts = Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled})
+    texts = TowerQueries(segments_of(tmp_path, xb, per=200), {TEXT: doubled})
     at = np.array([4, 199, 200, 480])
     np.testing.assert_array_equal(texts.queries(TEXT, at, 16), 2 * xb[at])
     sample = np.arange(1, 500, 2)
@@ -305,7 +305,7 @@ def test_a_row_is_an_answer_to_its_own_text(tmp_path: Path) -> None:
     """Asked by text, the row itself counts among the answers; asked as a row, it does not."""
     xb = clustered(400)
     own = np.arange(0, 400, 10)
-    queries = asked(vectors_file(xb), own, 10, Alone(segments_of(tmp_path, xb, per=200), {TEXT: doubled}))
+    queries = make_queries(vectors_file(xb), own, 10, TowerQueries(segments_of(tmp_path, xb, per=200), {TEXT: doubled}))
     assert queries.own.tolist() == own.tolist() + [NO_ROW[TEXT]] * 40
     assert is_row(queries).sum() == 40
     scores = xb.astype(np.float64) @ xb[own].astype(np.float64).T

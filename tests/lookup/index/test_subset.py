@@ -11,7 +11,7 @@ import pytest
 from foundation.errors import InputError
 from foundation.metric import Metric
 from index_builders.measure.trial import Rows, Trial, drawn_by, trial
-from index_builders.rows.vectors_file import Kept
+from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index import subset as onlys
 from lookup.index.partition_index import PartitionIndex
@@ -31,7 +31,7 @@ pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 
 
 def rows_of(folder: Path, metric: Metric = Metric.INNER_PRODUCT) -> Rows:
-    kept = Kept(XB.astype(np.float16), metric)
+    kept = VectorsFile(XB.astype(np.float16), metric)
     return drawn_by(IndexSettings(exact_below=512, held_out_queries=200), kept, write_ids(folder, N))
 
 

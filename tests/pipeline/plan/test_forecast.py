@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec, builder_types
 from index_builders.choose.forecast import forecast
-from index_builders.fill.fill import filled
+from index_builders.fill.fill import fill_index
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from pipeline.build import stage as build_stage
@@ -58,7 +58,7 @@ def planned(catalog: Path, store: Path, *more: str) -> Any:
 def test_bytes_are_those_of_the_file(dim: int, spec: BuilderSpec) -> None:
     """What a type says that its rows and its learning take is what FAISS writes, within 2%."""
     x = np.random.default_rng(1).standard_normal((6000, dim)).astype(np.float32)
-    index = filled(spec.empty(TrainingSet(x[:2000], Metric.INNER_PRODUCT), dim, Metric.INNER_PRODUCT), [x])
+    index = fill_index(spec.empty(TrainingSet(x[:2000], Metric.INNER_PRODUCT), dim, Metric.INNER_PRODUCT), [x])
     written = len(faiss.serialize_index(index))
     assert len(x) * spec.vector_bytes(dim) + spec.shared_bytes(dim) == pytest.approx(written, rel=0.02)
 
