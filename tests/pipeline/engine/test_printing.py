@@ -6,7 +6,7 @@ import os
 
 import pytest
 
-from pipeline.report import printing
+from pipeline.engine import printing
 
 TITLES = [["1", "Summer dress, red  夏季连衣裙 红色", "89.99"], ["12", "[bold]Café[/bold]", "1.00"]]
 
