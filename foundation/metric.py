@@ -47,5 +47,5 @@ class Metric(StrEnum):
         return np.asarray(np.matmul(candidates, xq[:, :, None])[:, :, 0], dtype=np.float32)
 
     def from_faiss(self, scores: Vectors) -> Vectors:
-        """What FAISS returns, as scores: its L2 is a distance, of which the smallest is best."""
+        """What FAISS returns, float32 of any shape, as scores: its L2 is a distance, of which the smallest is best."""
         return -scores if self is Metric.L2 else scores

@@ -24,13 +24,13 @@ LEVEL = 0.95
 
 
 def precision(gains: Gains, k: int) -> Figures:
-    """precision@k, (nq,) in 0..1: the share of the first k ranks that hold a relevant product."""
+    """precision@k, (nq,) float64 in 0..1: the share of the first k ranks that hold a relevant product."""
     _check(gains, k)
     return np.asarray((gains[:, :k] > 0).sum(axis=1) / k, dtype=np.float64)
 
 
 def recall(gains: Gains, relevant: npt.NDArray[np.int64], k: int) -> Figures:
-    """recall@k, (nq,) in 0..1: the share of the `relevant` products, (nq,) counts above 0, in the first k ranks."""
+    """recall@k, (nq,) float64 in 0..1: the share of the `relevant`, (nq,) int64 above 0, in the first k ranks."""
     _check(gains, k)
     if len(relevant) != len(gains) or (relevant < 1).any():
         raise ValueError(f"expected {len(gains)} counts of relevant products, each above 0, got {relevant}")
@@ -38,20 +38,20 @@ def recall(gains: Gains, relevant: npt.NDArray[np.int64], k: int) -> Figures:
 
 
 def f1(precisions: Figures, recalls: Figures) -> Figures:
-    """F1@k, (nq,) in 0..1: the harmonic mean of precision@k and recall@k; 0 where both are."""
+    """F1@k, (nq,) float64 in 0..1: the harmonic mean of precision@k and recall@k; 0 where both are."""
     total = precisions + recalls
     return np.asarray(2 * precisions * recalls / np.where(total > 0, total, 1), dtype=np.float64)
 
 
 def reciprocal_rank(gains: Gains, k: int) -> Figures:
-    """RR@k, (nq,) in 0..1: 1 / rank of the first relevant product, 0 where the first k ranks have none."""
+    """RR@k, (nq,) float64 in 0..1: 1 / rank of the first relevant product, 0 where the first k ranks have none."""
     _check(gains, k)
     good = gains[:, :k] > 0
     return np.where(good.any(axis=1), 1.0 / (1 + good.argmax(axis=1)), 0.0)
 
 
 def ndcg(gains: Gains, judged: Gains, k: int) -> Figures:
-    """nDCG@k, (nq,) in 0..1, with gains as they are and log2(1 + rank) (Järvelin and Kekäläinen 2002).
+    """nDCG@k, (nq,) float64 in 0..1, with gains as they are and log2(1 + rank) (Järvelin and Kekäläinen 2002).
 
     `judged` is (nq, m): all gains judged for a query, in any order, filled with 0; each row has one above 0.
     """
@@ -63,8 +63,8 @@ def ndcg(gains: Gains, judged: Gains, k: int) -> Figures:
 
 
 def intervals(values: Figures, seed: int) -> tuple[Figures, Figures]:
-    """The bounds of the means of `values`, (n, m) with a row per query: two (m,) between which the means of 95% of the
-    resampled sets of queries lie.
+    """The bounds of the means of `values`, (n, m) float64 with a row per query: two (m,) between which the means of 95%
+    of the resampled sets of queries lie.
 
     The percentile bootstrap. All columns, and all calls with the same seed and n, are resampled alike.
     """

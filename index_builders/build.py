@@ -192,7 +192,11 @@ def keep_rows(partition: Partition, folder: Path) -> Materials:
     """The rows of `partition`, verified, and their ids, in files below `folder`; InputError where there are none."""
     started = time.perf_counter()
     if not partition.rows:
-        raise InputError("a partition with rows", "none", "leave empty partitions out of the build")
+        raise InputError(
+            "a partition with rows",
+            f"{len(partition.segments)} segments without any",
+            "leave empty partitions out of the build",
+        )
     work, metric = folder / WORK, partition.settings.metric
     work.mkdir()
     compute = compute_of(partition.settings.device)

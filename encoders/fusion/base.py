@@ -145,13 +145,13 @@ class StatesFusion(Fusion):
     def items(
         self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask, states: States | None = None
     ) -> Vectors:
-        """As `Fusion.items`; ValueError without `states`."""
+        """(n, dim) float32, as `Fusion.items`; ValueError without `states`."""
 
     @abstractmethod
     def queries(
         self, text: Vectors | None = None, image: Vectors | None = None, states: States | None = None
     ) -> Vectors:
-        """As `Fusion.queries`; ValueError without `states`."""
+        """(nq, dim) float32, as `Fusion.queries`; ValueError without `states`."""
 
 
 def fused_queries(fusion: Fusion, text: Encoded | None = None, image: Encoded | None = None) -> Vectors:

@@ -61,11 +61,11 @@ class Spec(LearnedSpec):
 
     @staticmethod
     def fuse(network: Any, inputs: Inputs) -> torch.Tensor:
-        """(n, dim), unit rows."""
+        """(n, dim) float, unit rows."""
         import torch
 
         if inputs.text_states is None or inputs.image_states is None:
-            raise ValueError("expected states")
+            raise ValueError(f"expected states, got {inputs.text.shape[0]} rows without any")
         text, has_text = _begun(network, 0, inputs.text_states)
         image, has_image = _begun(network, 1, inputs.image_states)
         for layer in network["layers"]:

@@ -47,7 +47,7 @@ class Line(_Part):
 
     @classmethod
     def of(cls, constant: float, weights: Floats) -> Line:
-        """The line, rounded as it is written."""
+        """The line of (d,) float64 `weights`, rounded as it is written."""
         return cls(constant=round(constant, 6), weights=base64.b64encode(weights.astype("<f2").tobytes()).decode())
 
     def at(self, queries: Vectors) -> Vectors:

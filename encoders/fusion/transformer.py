@@ -50,7 +50,7 @@ class Spec(LearnedSpec):
 
     @staticmethod
     def fuse(network: Any, inputs: Inputs) -> torch.Tensor:
-        """(n, dim), unit rows."""
+        """(n, dim) float, unit rows."""
         import torch
 
         fuse, text, image = network["kinds"].weight

@@ -137,7 +137,8 @@ class WeightedSum(Fusion):
         image = np.where(has_image[:, None], image, 0)
         alone = has_text & ~has_image, has_image & ~has_text
         if self._missing is None and (alone[0].any() or alone[1].any()):
-            raise ValueError("expected `missing` of the spec, measured, for products that lack a text or a photo")
+            lacking = int(alone[0].sum() + alone[1].sum())
+            raise ValueError(f"expected `missing`, measured, for products that lack a text or a photo: {lacking} do")
         slopes = (self._missing.text_only.slope, self._missing.photo_only.slope) if self._missing else (0.0, 0.0)
         of_text = (self._scale * np.where(has_image, self._text_weight, slopes[0])).astype(np.float32)
         of_image = (self._scale * np.where(has_text, self._image_weight, slopes[1])).astype(np.float32)
@@ -155,7 +156,9 @@ class WeightedSum(Fusion):
         return self.weighted_queries(text, image, self._text_weight)
 
     def weighted_queries(self, text: Vectors | None, image: Vectors | None, text_weight: float) -> Vectors:
-        """`queries`, those of both asking for the text with `text_weight` and for the photo with the rest."""
+        """(nq, dim) float32: `queries`, those of both asking for the text with `text_weight` and for the photo with the
+        rest.
+        """
         if text is not None and image is not None:
             wt, wi = np.float32(text_weight), np.float32(1 - text_weight)
             return wt * self._by_one(text, by_text=True) + wi * self._by_one(image, by_text=False)

@@ -56,7 +56,9 @@ def unit_rows(outputs: torch.Tensor) -> Vectors:
 
 
 def to_device(array: npt.NDArray[Any], device: torch.device) -> torch.Tensor:
-    """A copy on `device`; towards a GPU through pinned memory, so that the copy overlaps with its work."""
+    """A copy of the same shape and dtype on `device`; towards a GPU through pinned memory, so that the copy overlaps
+    with its work.
+    """
     import torch
 
     tensor = torch.from_numpy(array)

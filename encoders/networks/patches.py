@@ -32,7 +32,9 @@ class Patches:
         return resize(photo, height, width, self.framing.filter)
 
     def inputs(self, photos: Sequence[Photo], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """What the model's forward takes: patches (n, most, side * side * 3), their mask, rows and columns of each."""
+        """What the model's forward takes: patches (n, most, side * side * 3) float, their mask, rows and columns of
+        each.
+        """
         import torch
 
         shapes = np.array([(photo.shape[0] // self.side, photo.shape[1] // self.side) for photo in photos])

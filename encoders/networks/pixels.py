@@ -97,7 +97,7 @@ class Frames:
         return np.ascontiguousarray(_cropped(resized, framing.crop, framing.rounds) if framing.crop else resized)
 
     def inputs(self, photos: Sequence[Photo], device: torch.device, dtype: torch.dtype) -> dict[str, torch.Tensor]:
-        """`pixel_values` (n, 3, height, width) on `device`: 0..1, less the mean, by the deviation."""
+        """`pixel_values` (n, 3, height, width) float on `device`: 0..1, less the mean, by the deviation."""
         import torch
 
         pixels = to_device(np.stack(photos), device).permute(0, 3, 1, 2).to(torch.float32)

@@ -54,11 +54,12 @@ class Tokenizer:
         return int(self._tokenizer.pad_token_id or 0)
 
     def ragged(self, texts: Sequence[str]) -> list[Tokens]:
-        """Each text's ids, special tokens included, at most `max_tokens`; ValueError for a text that has none."""
+        """Each text's ids, (length,) int64, special ones too, at most `max_tokens`; ValueError for none."""
         with self._one_at_a_time:
             ids = self._tokenizer(list(texts), truncation=True, max_length=self.max_tokens)["input_ids"]
         if not all(ids):
-            raise ValueError("expected texts of at least one token; an empty text is an absent one: mask it")
+            empty = next(text for text, row in zip(texts, ids, strict=True) if not row)
+            raise ValueError(f"expected texts of at least one token, got {empty!r}: an empty text is absent, mask it")
         return [np.asarray(row, dtype=np.int64) for row in ids]
 
     def padded(self, texts: Sequence[str]) -> dict[str, Tokens]:

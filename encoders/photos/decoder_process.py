@@ -143,7 +143,7 @@ class _Child:
                 raise OSError(answer.rpartition("\n")[2] or "no answer") from err
 
     def ask(self, raw: bytes, limits: PhotoLimits) -> tuple[npt.NDArray[np.uint8], dict[str, Any]]:
-        """The pixels of a photo, and what is told beside them; _DiedError when the process did."""
+        """The pixels of a photo, (h, w, 3) uint8, and what is told beside them; _DiedError when the process did."""
         most = _IDLE_SECONDS + _SLOWDOWN * limits.max_seconds
         until = time.monotonic() + most
         try:

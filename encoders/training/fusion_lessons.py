@@ -87,7 +87,7 @@ class Classroom:
             raise InputError("2 products to learn from", str(len(self.training)), "lower train_fusion.held_out")
 
     def items(self, rows: Indices, has_text: npt.NDArray[np.bool_], has_image: npt.NDArray[np.bool_]) -> Rows:
-        """Products as items, some of their modalities hidden."""
+        """Products at `rows` (n,) int64 as items, some of their modalities hidden."""
         states = None
         if self._lessons.image_states:
             lessons = self._lessons
@@ -97,7 +97,7 @@ class Classroom:
     def asking(
         self, rows: Indices, variant: Indices, has_text: npt.NDArray[np.bool_], has_image: npt.NDArray[np.bool_]
     ) -> Rows:
-        """A query of each product: the `variant` of its texts, its photo, or both."""
+        """A query of each product at `rows` (n,) int64: the `variant` of its texts, its photo, or both."""
         chosen = rows * self.variants + variant
         states = None
         if self._lessons.image_states:

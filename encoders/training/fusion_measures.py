@@ -73,7 +73,7 @@ def _first_queries(live: Live, room: Classroom, rows: Indices, has_text: bool, h
 
 def balanced(known: Vectors, hidden: Mask, scores: Callable[[float], Vectors], low: float, high: float) -> float:
     """The factor between `low` and `high` under which `hidden` items keep the share of queries' top 10 that they have
-    under `known`, the (nq, n) scores of one tower; a greater factor must raise their `scores`.
+    under `known`, the (nq, n) float32 scores of one tower; a greater factor must raise their `scores`.
     """
     target = _share(known, hidden)
     for _ in range(12):  # to 1 / 2**12 of the range

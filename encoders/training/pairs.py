@@ -52,8 +52,10 @@ def split(pairs: Sequence[Pair], share: float, most: int) -> Split:
 
     InputError when either side is too small to be of use.
     """
-    if not all(pair.texts and all(pair.texts) for pair in pairs):
-        raise InputError("a text, not empty, in every pair", "a pair without one", "leave such products out")
+    without = [pair.id for pair in pairs if not pair.texts or not all(pair.texts)]
+    if without:
+        came = f"{len(without)} pairs without one, {without[0]!r} first"
+        raise InputError("a text, not empty, in every pair", came, "leave such products out")
     held = [pair for pair in pairs if is_held_out(pair.group or pair.id, share)]
     training = [pair for pair in pairs if not is_held_out(pair.group or pair.id, share)]
     if len(training) < 2:

@@ -68,7 +68,8 @@ class Towers:
         micro_batch: int,
         seed: int,
     ) -> float:
-        """Add the gradients of `loss`(text vectors, photo vectors) of a batch, and return it. `photos` is (n, 3, h, w).
+        """Add the gradients of `loss`(text vectors, photo vectors) of a batch, and return it. `photos` is (n, 3, h, w)
+        float.
 
         With a `micro_batch` below n it does as GradCache (Gao et al. 2021, arXiv 2101.06983): vectors first, without
         gradients; the loss of all of them; then piece by piece again, so that memory holds one piece and the gradient
@@ -95,7 +96,7 @@ class Towers:
         total = loss(text, photo)
         total.backward()  # type: ignore[no-untyped-call]
         if text.grad is None or photo.grad is None:
-            raise RuntimeError("the loss must depend on the vectors of both towers")
+            raise RuntimeError(f"the loss must depend on the vectors of both towers, not {loss}")
         for rows, text_piece, photo_piece in pieces():
             learning = [
                 (piece, grad[rows])

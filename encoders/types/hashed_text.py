@@ -66,7 +66,8 @@ class HashedText(TextEncoder):
     def forward(self, texts: Sequence[str], role: Role) -> Vectors:
         """(n, dim) float32, unit rows, of non-empty texts."""
         if not all(texts):
-            raise ValueError("expected texts of at least one character; an empty text is an absent one: mask it")
+            empty = texts.index("")
+            raise ValueError(f"expected texts of at least one character, text {empty} is empty: an absent one, mask it")
         spec, folded = self._spec, [text.casefold() for text in texts]
         codes, rows = _code_points(folded)
         kinds = _KIND[np.minimum(codes, len(_KIND) - 1)]

@@ -76,7 +76,7 @@ def _shares(sizes: npt.NDArray[np.int64], k: int) -> list[int]:
 
 
 def trained(ivf: Any, xt: Vectors, rotation: Any = None) -> faiss.Index:
-    """`ivf`, whose coarse quantizer is trained, with its codes trained on `xt`.
+    """`ivf`, whose coarse quantizer is trained, with its codes trained on `xt`, (nt, d) float32.
 
     With a trained `rotation` (a FAISS LinearTransform) both are rotated first, and so are queries.
     """

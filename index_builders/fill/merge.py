@@ -109,11 +109,11 @@ class _Lists:
     ids: Sizes
 
     def ids_of(self, number: int) -> Bytes:
-        """The bytes of a list's ids."""
+        """The bytes of a list's ids, (8 n,) uint8."""
         return self.mapped[self.ids[number] : self.ids[number] + _ID * self.sizes[number]]
 
     def codes_of(self, number: int, length: int) -> Bytes:
-        """`length` bytes of a list's codes."""
+        """`length` bytes of a list's codes, (length,) uint8."""
         return self.mapped[self.codes[number] : self.codes[number] + length]
 
 
@@ -218,11 +218,13 @@ class _Packing:
         return -(-rows // self.rows) * self.block_size
 
     def unpacked(self, blocks: Bytes, rows: int) -> Bytes:
-        """The first `rows` codes, (rows, j) half bytes, of blocks (b, block_size)."""
+        """The first `rows` codes, (rows, j) uint8 half bytes, of blocks (b, block_size)."""
         return np.asarray(_halves(blocks)[:, self.at].reshape(-1, self.at.shape[1])[:rows])
 
     def packed(self, codes: Iterable[Bytes]) -> Iterator[bytes]:
-        """All codes, (n, j) half bytes at a time, as whole blocks; free places in the last are 0, as FAISS has them."""
+        """All codes, (n, j) uint8 half bytes at a time, as whole blocks; free places in the last are 0, as FAISS has
+        them.
+        """
         left = np.zeros((0, self.at.shape[1]), dtype=np.uint8)
         for some in codes:
             left = np.concatenate([left, some])

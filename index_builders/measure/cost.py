@@ -76,6 +76,6 @@ def scanned(index: PartitionIndex, spec: BuilderSpec, xq: Vectors, nprobe: int) 
 
 
 def list_sizes(index: PartitionIndex) -> npt.NDArray[np.int64]:
-    """Rows of each inverted list, (nlist,)."""
+    """Rows of each inverted list, (nlist,) int64."""
     lists = index.ivf.invlists
     return np.array([lists.list_size(number) for number in range(index.nlist)], dtype=np.int64)

@@ -36,7 +36,7 @@ def marks(rows: npt.NDArray[np.float16]) -> npt.NDArray[np.uint64]:
 
 
 def firsts(vectors: VectorsFile, positions: Positions) -> Positions:
-    """Of rising `positions` those whose row equals no earlier one of them."""
+    """Of rising `positions`, (n,) int64, those whose row equals no earlier one of them."""
     found = np.concatenate([np.empty(0, np.uint64), *(marks(vectors.rows[part]) for part in _parts(positions))])
     return positions[np.sort(np.unique(found, return_index=True)[1])]
 

@@ -57,7 +57,7 @@ def check_finds_itself(index: PartitionIndex, queries: HeldOut) -> int:
 
 
 def spread(rows: int, most: int) -> Positions:
-    """At most so many positions of `rows`, evenly spread."""
+    """(m,) int64: at most so many positions of `rows`, evenly spread."""
     return np.unique(np.linspace(0, rows - 1, min(most, rows)).astype(np.int64))
 
 

@@ -37,7 +37,7 @@ class TowerQueries:
     at: Positions | None = None
 
     def among(self, at: Positions) -> TowerQueries:
-        """Of the rows at `at` only: what is position p then was at[p] before."""
+        """Of the rows at `at`, (n,) int64, only: what is position p then was at[p] before."""
         return replace(self, at=at if self.at is None else self.at[at])
 
     def queries(self, kind: str, positions: Positions, dim: int) -> Vectors:
@@ -53,7 +53,9 @@ class TowerQueries:
 
 
 def inside(segments: Sequence[SegmentRef], positions: Positions) -> Iterator[tuple[SegmentRef, Positions]]:
-    """Of rising `positions` in all `segments` together those of each segment that has some, counted from its first."""
+    """Of rising `positions`, (n,) int64, in all `segments` together those of each segment that has some, counted from
+    its first.
+    """
     start = 0
     for ref in segments:
         some = positions[(positions >= start) & (positions < start + ref.rows)] - start
@@ -63,8 +65,8 @@ def inside(segments: Sequence[SegmentRef], positions: Positions) -> Iterator[tup
 
 
 def make_queries(vectors: VectorsFile, own: Positions, k: int, alone: TowerQueries | None) -> HeldOut:
-    """The rows at rising `own` as queries, and with `alone` also by text and photo, with true answers from one pass
-    over `vectors`.
+    """The rows at rising `own` (n,) int64 as queries, and with `alone` also by text and photo, with true answers from
+    one pass over `vectors`.
 
     A row is no answer to itself, but it is one to its own text and to its own photo.
     """
@@ -78,23 +80,23 @@ def make_queries(vectors: VectorsFile, own: Positions, k: int, alone: TowerQueri
 
 
 def is_row(queries: HeldOut) -> npt.NDArray[np.bool_]:
-    """Which queries are rows, (nq,)."""
+    """Which queries are rows, (nq,) bool."""
     return np.asarray(queries.own >= 0)
 
 
 def by_kind(queries: HeldOut, values: npt.NDArray[np.float64]) -> dict[str, npt.NDArray[np.float64]]:
-    """The (nq,) values of queries by kind, of the kinds that were asked."""
+    """The (nq,) float64 values of queries by kind, of the kinds that were asked."""
     parts = {ROW: values[is_row(queries)], **{kind: values[queries.own == own] for kind, own in NO_ROW.items()}}
     return {kind: part for kind, part in parts.items() if len(part)}
 
 
 def least(queries: HeldOut, recalls: npt.NDArray[np.float64]) -> float:
-    """The mean recall of the kind of queries that has the least, of (nq,) recalls."""
+    """The mean recall of the kind of queries that has the least, of (nq,) float64 recalls."""
     return min(float(part.mean()) for part in by_kind(queries, recalls).values())
 
 
 def recalls_of_kinds(queries: HeldOut, recalls: npt.NDArray[np.float64]) -> tuple[KindRecall, ...]:
-    """The recall of each kind of queries with its 95% bootstrap interval, the least first."""
+    """The recall of each kind of queries, of (nq,) float64 ones, with its 95% bootstrap interval, the least first."""
     found = []
     for kind, part in by_kind(queries, recalls).items():
         low, high = interval(part, seed=0)

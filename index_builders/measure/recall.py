@@ -46,11 +46,13 @@ class HeldOut:
     vectors: VectorsFile
 
     def parts(self) -> list[Vectors]:
-        """The queries as `in_parts` cuts them."""
+        """The queries, (n, d) float32 each, as `in_parts` cuts them."""
         return in_parts(self.xq)
 
     def right(self, positions: Positions) -> npt.NDArray[np.bool_]:
-        """Which of the positions (nq, c) are true answers: other rows that score as well as the k-th, or better."""
+        """(nq, c) bool: which of the positions (nq, c) int64 are true answers: other rows that score as well as the
+        k-th, or better.
+        """
         row = np.arange(len(positions))[:, None] * len(self.vectors)
         found = (positions >= 0) & np.isin(positions + row, (self.pool + row)[self.pool >= 0])
         unknown = np.flatnonzero(~self.known)
@@ -60,7 +62,9 @@ class HeldOut:
         return np.asarray(found & (positions != self.own[:, None]) & (positions >= 0))
 
     def recalls(self, positions: Positions) -> npt.NDArray[np.float64]:
-        """recall@k of each query, (nq,) in 0..1, for answers (nq, c) best first, of which the first k others count."""
+        """recall@k of each query, (nq,) float64 in 0..1, for answers (nq, c) int64 best first, of which the first k
+        others count.
+        """
         others, right = positions != self.own[:, None], self.right(positions)
         right &= np.cumsum(others, axis=1) <= self.k
         share = np.minimum(right.sum(axis=1), self.wanted) / np.maximum(self.wanted, 1)
@@ -68,7 +72,9 @@ class HeldOut:
 
 
 def in_parts(xq: Vectors) -> list[Vectors]:
-    """Queries (nq, d) in parts of a fixed size, since FAISS may round otherwise when it is asked for more at once."""
+    """Queries (nq, d) float32 in parts of a fixed size, since FAISS may round otherwise when it is asked for more at
+    once.
+    """
     return [xq[start : start + _PART] for start in range(0, len(xq), _PART)]
 
 
@@ -100,19 +106,19 @@ def _sizes(asked: Vectors, near: Positions, vectors: VectorsFile) -> npt.NDArray
 
 
 def recalls(index: PartitionIndex, queries: HeldOut, nprobe: int | None = None) -> npt.NDArray[np.float64]:
-    """recall@k of each query, (nq,) in 0..1, asked for k + 1 hits as a reader does."""
+    """recall@k of each query, (nq,) float64 in 0..1, asked for k + 1 hits as a reader does."""
     found = in_order(lambda xq: index.search(xq, queries.k + 1, nprobe)[1], queries.parts())
     return queries.recalls(np.concatenate(list(found)))
 
 
 def interval(values: npt.NDArray[np.float64], seed: int) -> tuple[float, float]:
-    """The 95% bootstrap interval of the mean of (nq,) recalls: resampled are queries, the unit that was drawn."""
+    """The 95% bootstrap interval of the mean of (nq,) float64 recalls: queries are resampled, the unit drawn."""
     low, high = intervals(values[:, None], seed)
     return float(low[0]), float(high[0])
 
 
 def milliseconds(index: PartitionIndex, xq: Vectors, k: int, nprobe: int | None) -> list[float]:
-    """The time of each of (nq, d) queries for k hits, asked one at a time with one thread."""
+    """The time of each of (nq, d) float32 queries for k hits, asked one at a time with one thread."""
     times = []
     with threads(1):
         for one in xq[:, None, :]:

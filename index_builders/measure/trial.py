@@ -71,7 +71,7 @@ class Trial:
     def queries(self) -> HeldOut:
         """What it was tuned with."""
         if self.held_out is None:
-            raise TypeError("an exact index was not asked anything")
+            raise TypeError(f"an exact index was not asked anything: {self.spec.described}")
         return self.held_out
 
     @cached_property

@@ -154,7 +154,7 @@ def read_embeddings(ref: SegmentRef) -> Vectors:
 
 
 def read_places(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> tuple[list[str], list[int]]:
-    """The ids of a segment's `rows`, rising row numbers, and which rows of their source they were."""
+    """The ids of a segment's `rows`, (n,) int64 rising row numbers, and which rows of their source they were."""
     with _reading(ref.path) as file:
         _check_rows(file, ref)
         try:
@@ -194,7 +194,9 @@ def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[
 
 
 def verified_blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
-    """`blocks`, with digests checked: IntegrityError after a segment whose ids or embeddings are not those recorded."""
+    """`blocks`, (n, d) float32 each, with digests checked: IntegrityError after a segment whose ids or embeddings are
+    not those recorded.
+    """
     for ref in segments:
         digest = None
         for block in _segment_blocks(ref, rows):

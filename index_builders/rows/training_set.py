@@ -50,7 +50,7 @@ class TrainingSet:
         return TrainingSet(self.xt[:0], self.metric, self.compute)
 
     def some(self) -> Vectors:
-        """At most `CODE_ROWS` of the rows, evenly spread: what codes are learned from."""
+        """(n, d) float32: at most `CODE_ROWS` of the rows, evenly spread: what codes are learned from."""
         return np.ascontiguousarray(self.xt[:: max(1, math.ceil(len(self) / CODE_ROWS))])
 
     def coarse_quantizer(self, nlist: int, seed: int, rotation: faiss.LinearTransform | None = None) -> faiss.Index:

@@ -141,12 +141,12 @@ def read_value(text: str, kind: pa.DataType) -> Any:
         return plain_name(text)
     if sort is Sort.NUMBER:
         if not _NUMBER.fullmatch(text.strip()):
-            raise ValueError("no number")
+            raise ValueError(f"no number: {text!r}")
         return Decimal(text.strip())
     if sort is Sort.PRICE:
         price = parse_price(text, ".")
         if price is None:
-            raise ValueError("no price")
+            raise ValueError(f"no price: {text!r}")
         return price
     if sort is Sort.BOOLEAN:
         return pa.scalar(text, pa.string()).cast(pa.bool_()).as_py()

@@ -144,7 +144,7 @@ class PartitionIndex:
 
     @cached_property
     def list_of(self) -> npt.NDArray[np.int32]:
-        """The inverted list of each row, (rows,): four bytes a row from the first filter on."""
+        """The inverted list of each row, (rows,) int32: four bytes a row from the first filter on."""
         lists, found = self.ivf.invlists, np.zeros(self.rows, np.int32)
         for number in range(self.nlist):
             size = lists.list_size(number)
@@ -194,8 +194,8 @@ class PartitionIndex:
     def compared(
         self, stored: Vectors, count: int, params: Any = None, rows: int | None = None
     ) -> tuple[Vectors, Positions]:
-        """The `count` best of all rows of an index of whole vectors without lists, or of those `rows` that `params`
-        select: each is compared with each `stored` query.
+        """(nq, count) float32 scores and int64 positions: the best of all rows of an index of whole vectors without
+        lists, or of those `rows` that `params` select: each is compared with each `stored` query.
         """
         vectors: Any = self.faiss_index
         if isinstance(vectors, faiss.IndexHNSW):
@@ -208,7 +208,7 @@ class PartitionIndex:
         return ranked(search, stored, count, self.rows if rows is None else rows)
 
     def ids(self, positions: Sequence[int] | Positions) -> list[str]:
-        """The ids at `positions`, each from 0 to rows - 1."""
+        """The ids at `positions`, (n,) int64, each from 0 to rows - 1."""
         wanted = np.asarray(positions, dtype=np.int64)
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.rows):
             came = f"{wanted.min()} to {wanted.max()}"
@@ -240,7 +240,9 @@ class PartitionIndex:
             fix = "embed the query with the encoders of the snapshot"
             raise InputError(f"queries of shape (nq, {self.dim})", f"shape {xq.shape}", fix)
         if not np.isfinite(xq).all():
-            raise InputError("queries of finite numbers", "NaN or infinity", "check what embeds the query")
+            bad = int((~np.isfinite(xq)).any(axis=1).sum())
+            came = f"NaN or infinity in {bad} of {len(xq)}"
+            raise InputError("queries of finite numbers", came, "check what embeds the query")
         return np.ascontiguousarray(xq, dtype=np.float32)
 
     def _check(self, path: Path) -> None:

@@ -20,7 +20,8 @@ _MORE = 4  # times as many rows, where those at the cut are equal
 
 
 def best(scores: Vectors, positions: Positions, k: int) -> Found:
-    """The k best columns of (nq, c) arrays, best first, equal scores by position; padded with -inf and -1.
+    """The k best columns of (nq, c) float32 scores and int64 positions, best first, equal scores by position; padded
+    with -inf and -1.
 
     A position of -1 is no row, whatever its score.
     """
@@ -34,8 +35,8 @@ def best(scores: Vectors, positions: Positions, k: int) -> Found:
 
 
 def ranked(search: Callable[[Vectors, int], Found], xq: Vectors, k: int, rows: int) -> Found:
-    """The k best of `rows` rows for each of (nq, d) queries, of a `search` that compares every row: as `best`, also
-    where rows that are equal lie on both sides of the cut, so that the first hits do not depend on k.
+    """The k best of `rows` rows for each of (nq, d) float32 queries, of a `search` that compares every row: as `best`,
+    also where rows that are equal lie on both sides of the cut, so that the first hits do not depend on k.
     """
     count = min(rows, k + 1)  # one more than is wanted: where it scores as the k-th does, others may too
     found, at = search(xq, count)
@@ -50,8 +51,8 @@ def ranked(search: Callable[[Vectors, int], Found], xq: Vectors, k: int, rows: i
 
 
 def enough(search: Callable[[Vectors, int], Found], xq: Vectors, wanted: int, first: int, widest: int) -> Found:
-    """What `search`, which looks at so many lists, finds for (nq, d) queries: `wanted` rows or more for each of them,
-    as far as all lists together give so many.
+    """What `search`, which looks at so many lists, finds for (nq, d) float32 queries: `wanted` rows or more for each of
+    them, as far as all lists together give so many.
 
     It begins with `first` lists; who got fewer rows is asked again with twice as many, up to all, the `widest`. Each
     query goes as far as it needs to, whatever others are asked with it.
@@ -66,8 +67,8 @@ def enough(search: Callable[[Vectors, int], Found], xq: Vectors, wanted: int, fi
 
 
 def filled_up(found: Found, wanted: int, rows: Positions | int) -> Found:
-    """`found` with `wanted` rows for each query: where there are fewer, the first others of `rows` (positions, or how
-    many there are) come behind, scored as the last one, or 0 where there is none.
+    """`found`, (nq, c) float32 and int64, with `wanted` rows for each query: where there are fewer, the first others of
+    `rows` (positions, or how many there are) come behind, scored as the last one, or 0 where there is none.
     """
     scores, positions = found
     for query in _short(positions, wanted):

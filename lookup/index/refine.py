@@ -87,7 +87,8 @@ class Refine:
 
 
 def widened(halves: npt.NDArray[np.float16]) -> Vectors:
-    """float16 numbers, all finite, as the equal float32 ones, in a fifth of the time of numpy's conversion.
+    """float16 numbers of any shape, all finite, as the equal float32 ones, in a fifth of the time of numpy's
+    conversion.
 
     The bits are moved to where float32 has them, and the exponent is corrected by a product, which is exact. (Where a
     library made the processor flush subnormal numbers to zero, what is below 6e-5 becomes 0.)
@@ -119,7 +120,8 @@ def codes(block: Vectors, span: Vectors) -> npt.NDArray[np.uint8]:
 
 
 def appended(blocks: Iterable[npt.NDArray[Any]], shape: tuple[int, ...], dtype: str, out: IO[bytes]) -> Iterator[int]:
-    """Write a .npy file of `blocks` to `out`, and say after each how many rows are in it.
+    """Write a .npy file of `blocks`, (n, d) of `dtype` together of that shape, to `out`, and say after each how many
+    rows are in it.
 
     By plain writes: a full disk under a memory-mapped file ends the process (SIGBUS) instead of raising.
     """

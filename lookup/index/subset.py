@@ -60,7 +60,9 @@ class RowSubset:
 
     @classmethod
     def of(cls, mask: npt.NDArray[np.bool_], list_of: npt.NDArray[np.int32] | None) -> RowSubset:
-        """The rows where `mask` (n,) is true; `list_of` (n,) is the list of each row, None: there are no lists."""
+        """The rows where `mask` (n,) bool is true; `list_of` (n,) int32 is the list of each row, None: there are no
+        lists.
+        """
         positions = np.flatnonzero(mask).astype(np.int64)
         lists, listed, crowding = np.empty(0, np.int64), 0, 1.0
         if list_of is not None:
@@ -89,7 +91,7 @@ class RowSubset:
 
 
 def subset_of(index: PartitionIndex, mask: npt.NDArray[np.bool_]) -> RowSubset:
-    """The rows of `index` where `mask` (rows,) is true, for `search_subset`; to be used again for the same filter."""
+    """The rows of `index` where `mask` (rows,) bool is true, for `search_subset`; used again for one filter."""
     if mask.shape != (index.rows,):
         raise InputError(f"a mask of shape ({index.rows},)", f"shape {mask.shape}", "say of each row if it is kept")
     return RowSubset.of(mask, index.list_of if index.nlist else None)
@@ -98,7 +100,7 @@ def subset_of(index: PartitionIndex, mask: npt.NDArray[np.bool_]) -> RowSubset:
 def search_subset(
     index: PartitionIndex, xq: Vectors, k: int, nprobe: int | None, subset: RowSubset
 ) -> tuple[Vectors, Positions]:
-    """`index.search`, in which no row comes that is not one of `subset`."""
+    """(nq, k) float32 scores and int64 positions: `index.search`, in which no row comes that is not one of `subset`."""
     if k < 1 or len(subset) == index.rows:
         return index.search(xq, k, nprobe)
     stored = index.metric.stored(index.checked(xq))

@@ -46,7 +46,7 @@ def head(width: int, dim: int) -> torch.nn.Module:
 
 
 def result(network: Any, inputs: Inputs, read: torch.Tensor) -> torch.Tensor:
-    """(n, dim), unit rows: what was `read` by the network, (n, width), through its head, and the bypass."""
+    """(n, dim) float, unit rows: what was `read` by the network, (n, width), through its head, and the bypass."""
     import torch
 
     straight = network["bypass"]["text"](inputs.text) + network["bypass"]["image"](inputs.image)
