@@ -66,7 +66,7 @@ def test_bytes_are_those_of_the_file(dim: int, spec: BuilderSpec) -> None:
 FILLING = """
 import sys, numpy as np
 from index_builders.base import builder_spec
-from index_builders.fill.fill import filled
+from index_builders.fill.fill import fill_index
 from index_builders.rows.training_set import TrainingSet
 from foundation.metric import Metric
 from foundation.allocator import give_back
@@ -77,12 +77,12 @@ def held(what):
 spec, rows, dim = builder_spec(eval(sys.argv[1])), int(sys.argv[2]), 64
 block = np.random.default_rng(0).standard_normal((4096, dim), dtype=np.float32)
 index = spec.empty(TrainingSet(block, Metric.INNER_PRODUCT), dim, Metric.INNER_PRODUCT)
-filled(index, [block])
+fill_index(index, [block])
 index.reset()
 give_back()
 open("/proc/self/clear_refs", "w").write("5")
 before = held("VmRSS")
-filled(index, (block for _ in range(rows // 4096)), rows=rows)
+fill_index(index, (block for _ in range(rows // 4096)), rows=rows)
 print(held("VmHWM") - before, rows * spec.filling_bytes(dim) / 1e6)
 """
 
