@@ -103,14 +103,13 @@ def _killed(raw: bytes) -> VitrineError:
 
 
 def _fault(died: _DiedError, raw: bytes, limits: PhotoLimits) -> PhotoError:
-    """`limits.may_pass` knows what it says."""
     ended_by, size = died.signal, f"{len(raw):,} bytes in the file"
     if died.waited:
-        return PhotoError("image_too_slow", f"no answer in {died.waited:g} s of wall time: {size}")
+        return PhotoError("image_too_slow", f"no answer in {died.waited:g} s of wall time: {size}", may_pass=True)
     if ended_by == signal.SIGPROF:
-        return PhotoError("image_too_slow", f"more than {limits.max_seconds:g} s of CPU: {size}")
+        return PhotoError("image_too_slow", f"more than {limits.max_seconds:g} s of CPU: {size}", may_pass=True)
     name = signal.Signals(ended_by).name if ended_by in set(signal.Signals) else str(ended_by)
-    return PhotoError("image_undecodable", f"the decoder crashed: {name}, {size}")
+    return PhotoError("image_undecodable", f"the decoder crashed: {name}, {size}", may_pass=True)
 
 
 class _Child:

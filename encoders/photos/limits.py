@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 
@@ -15,25 +14,19 @@ class PhotoLimits:
     max_seconds: float = 10.0
 
 
-_PASSING = re.compile("the decoder crashed|(more than|no answer in) [0-9.e+-]+ s of (CPU|wall time)")
-
-
-def may_pass(detail: str) -> bool:
-    """Whether a photo with this detail may be read another time: it was given up by the clock, or with its process."""
-    return _PASSING.match(detail) is not None
-
-
 class PhotoError(Exception):
     """A photo that cannot be used. `code` is the reason of the reject: `image_undecodable`, `image_too_large`, ...
 
     The message is the reject's detail: what is wrong in a few fixed words, then, behind `: `, what is true of this one
-    photo only. What stands before the `: ` is what details are counted by.
+    photo only. What stands before the `: ` is what details are counted by. It `may_pass` where the photo was given up
+    by the clock or with its process, was changed just then, or failed in its encoder: another time it may be had.
     """
 
-    def __init__(self, code: str, message: str) -> None:
-        super().__init__(code, message)
+    def __init__(self, code: str, message: str, may_pass: bool = False) -> None:
+        super().__init__(code, message, may_pass)
         self.code = code
         self.message = message
+        self.may_pass = may_pass
 
     def __str__(self) -> str:
         return self.message

@@ -12,6 +12,7 @@ from typing import TypeVar
 from blake3 import blake3
 from pydantic import ValidationError
 
+from foundation.errors import IntegrityError
 from lookup.store.fields import NamedRecord
 from lookup.store.store import Store
 
@@ -43,3 +44,8 @@ def read_record(store: Store, path: str, kind: type[AnyRecord], name: str | None
         return kind.model_validate_json(line)
     except ValidationError:  # a field inside is of another version
         return None
+
+
+def lost_record(what: str, path: str, owner: str, fix: str = "run again: it is written anew") -> IntegrityError:
+    """The error for `what` should stand in `path` of an `owner`, such as an index, and `read_record` did not give."""
+    return IntegrityError(f"{what} in {path}", f"none, an altered one, or that of another {owner}", fix)

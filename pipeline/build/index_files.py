@@ -19,7 +19,7 @@ from lookup.store.digests import differs
 from lookup.store.fields import FileRef, NamedRecord, Record
 from lookup.store.index_record import IndexRecord, Training, made_of
 from lookup.store.manifest import Segment
-from lookup.store.records import read_record, write_record
+from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 
 # A segment, the shard file it lies in, and what the shard was made of: a catalog file and row groups.
@@ -136,10 +136,7 @@ def index_record(store: Store, name: str) -> IndexRecord:
     """The record of an index that this run built or found whole."""
     record = own_index_record(store, name)
     if record is None:
-        came = "none, an altered one, or that of another index"
-        raise IntegrityError(
-            f"the record of index {name} in {_record_path(name)}", came, "run again: it is written anew"
-        )
+        raise lost_record(f"the record of index {name}", _record_path(name), "index")
     return record
 
 
@@ -160,8 +157,7 @@ def read_rows(store: Store, path: str, index: str, rows: range) -> tuple[int, li
 def _task(store: Store, path: str, index: str) -> _TaskFile:
     task = read_record(store, path, _TaskFile)
     if task is None or task.index != index:
-        came = "none, an altered one, or that of another index"
-        raise IntegrityError(f"the task of index {index} in {path}", came, "run again: it is written anew")
+        raise lost_record(f"the task of index {index}", path, "index")
     return task
 
 

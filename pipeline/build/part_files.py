@@ -27,7 +27,7 @@ from index_builders.parts import EarlierRounds, Trained, fill, finish, learn, pa
 from index_builders.settings import IndexSettings
 from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.index_record import IndexRecord
-from lookup.store.records import read_record, write_record
+from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import PARTS, Store
 from pipeline.build.index_files import (
     Offer,
@@ -200,8 +200,7 @@ def _learned(store: Store, task: Task) -> tuple[Trained, faiss.Index, float]:
 
 
 def _misplaced(path: str) -> IntegrityError:
-    came = "none, an altered one, or that of another index"
-    return IntegrityError(f"what was learned so far in {path}", came, "run `vitrine run` again: it is learned anew")
+    return lost_record("what was learned so far", path, "index", "run `vitrine run` again: it is learned anew")
 
 
 def _learned_path(task: Task) -> str:

@@ -135,9 +135,8 @@ def _stamp_of_none(stamp: str, err: PhotoError, path: str, root: str) -> str:
 
 
 def _changed(path: str) -> PhotoError:
-    return PhotoError(
-        Reason.IMAGE_CHANGED, f"the file was replaced, written to or removed during the run: {path[:200]}"
-    )
+    message = f"the file was replaced, written to or removed during the run: {path[:200]}"
+    return PhotoError(Reason.IMAGE_CHANGED, message, may_pass=True)
 
 
 def _found(path: str, root: str) -> str:

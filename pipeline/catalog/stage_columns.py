@@ -34,6 +34,7 @@ TEXT_FAULT, TEXT_DETAIL = "text_fault", "text_detail"  # why a row has no text v
 IMAGE_FAULT, IMAGE_DETAIL = "image_fault", "image_detail"  # why it has no image vector, or lost some of its photos
 PHOTO = "photo"  # path of the first one
 PHOTO_COUNT, PHOTOS_LOST = "photo_count", "photos_lost"
+MAY_PASS = "photo_may_pass"  # whether a photo was lost to what may pass, see PhotoError
 DEGRADED = "degraded"  # a Reason: the row lost all of a modality, and is embedded by the other
 EMBEDDING = "embedding"
 
@@ -43,7 +44,7 @@ NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NO
 FILLED = (*NAMED, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)  # vectors that stand, and nulls for the encoders
 ENCODED = (
     *(name for name in FILLED if name not in (TEXT, PHOTOS)),
-    *(PHOTO, PHOTO_COUNT, PHOTOS_LOST, TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL),
+    *(PHOTO, PHOTO_COUNT, PHOTOS_LOST, TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL, MAY_PASS),
 )
 FUSED = (*ENCODED, DEGRADED, EMBEDDING)
 
@@ -55,6 +56,7 @@ _TYPES = {
     **dict.fromkeys((TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL), pa.string()),
     **dict.fromkeys((TEXT_FINGERPRINT, PHOTO_FINGERPRINT, PHOTO_STATE), FINGERPRINT),
     **dict.fromkeys((STAMPS, NOT_UTF8), pa.list_(pa.string())),
+    MAY_PASS: pa.bool_(),
 }
 
 

@@ -18,7 +18,6 @@ from encoders.base import Encoded, ImageEncoder, TextEncoder
 from encoders.networks.device import distinct
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.faults import plain_words
-from encoders.photos.limits import may_pass
 from foundation.arrays import Vectors
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
@@ -30,6 +29,7 @@ from pipeline.engine.progress import advanced
 
 RowStates = Mapping[int, Sequence[Vectors]]  # row of a table -> the states of its text, or of each of its photos
 NONFINITE = "NaN or infinity in the vector"
+_LOSSES = (col.IMAGE_FAULT, col.IMAGE_DETAIL, col.MAY_PASS)
 
 
 class Fault(NamedTuple):
@@ -37,6 +37,7 @@ class Fault(NamedTuple):
 
     code: str
     detail: str
+    may_pass: bool = False
 
 
 class EncodedRows(NamedTuple):
@@ -69,7 +70,7 @@ def encode_texts(batch: pa.Table, encoder: TextEncoder | None, with_states: bool
 
 @row_function(
     needs=(col.REJECT, col.PHOTOS, col.IMAGE_VECTOR),
-    adds=(col.IMAGE_VECTOR, col.PHOTO, col.PHOTO_COUNT, col.PHOTOS_LOST, col.IMAGE_FAULT, col.IMAGE_DETAIL),
+    adds=(col.IMAGE_VECTOR, col.PHOTO, col.PHOTO_COUNT, col.PHOTOS_LOST, *_LOSSES),
     drops=(col.PHOTOS,),
 )
 def encode_photos(
@@ -84,13 +85,13 @@ def encode_photos(
 
     A row with several photos gets the unit mean of those that could be read. The first that could not leaves its
     reason in `image_fault` and `image_detail`, whether or not the row has others: of those that changed meanwhile, if
-    there are any, then of those that may pass, for these are read again in any case. `photo_count` and `photos_lost`
-    say how many it has and how many were lost. A photo that stands in several places of `batch` is read and encoded
+    there are any. `photo_count` and `photos_lost` say how many it has and how many were lost, and `photo_may_pass`
+    whether any of these may be read another time. A photo that stands in several places of `batch` is read and encoded
     once.
     """
     photos = batch.column(col.PHOTOS)
     faults, states = dict[int, Fault](), dict[int, list[Vectors]]()
-    lost = np.zeros(batch.num_rows, dtype=np.int32)
+    lost, passing = np.zeros(batch.num_rows, dtype=np.int32), np.zeros(batch.num_rows, dtype=np.bool_)
     if encoder is not None:
         wanted = _rows_to_encode(batch, col.PHOTOS, col.IMAGE_VECTOR)
         rows: list[int] = wanted.to_pylist()
@@ -104,9 +105,10 @@ def encode_photos(
             row = rows[owner]
             if one in found.faults:
                 fault = found.faults[one]
-                if row not in faults or _may_pass(fault) > _may_pass(faults[row]):
+                if row not in faults or fault.code == Reason.IMAGE_CHANGED != faults[row].code:
                     faults[row] = Fault(fault.code, placed(fault.detail, paths[one]))
                 lost[row] += 1
+                passing[row] |= fault.may_pass
                 continue
             sums[owner] += found.vectors[one]
             if with_states:
@@ -115,7 +117,7 @@ def encode_photos(
         empty = set(np.flatnonzero(lengths[:, 0] == 0).tolist())
         lengths[lengths == 0] = 1
         batch = _with_vectors(batch, col.IMAGE_VECTOR, rows, sums / lengths, empty)
-    counts = {col.PHOTO_COUNT: _photo_counts(batch), col.PHOTOS_LOST: pa.array(lost)}
+    counts = {col.PHOTO_COUNT: _photo_counts(batch), col.PHOTOS_LOST: pa.array(lost), col.MAY_PASS: pa.array(passing)}
     batch = with_columns(batch, **counts, **{col.PHOTO: pc.struct_field(pc.list_element(photos, 0), "path")})
     return EncodedRows(
         _with_faults(batch, col.IMAGE_FAULT, col.IMAGE_DETAIL, faults).drop_columns([col.PHOTOS]), states
@@ -140,7 +142,9 @@ def _encode_photos(batches: Iterable[list[Any]], n: int, encoder: ImageEncoder, 
         good = [i for i, one in enumerate(batch) if not isinstance(one, PhotoError)]
         (vectors, states), failed = encode_each(encode, [batch[i] for i in good], encoder.dim)
         found.faults.update(
-            (start + i, Fault(str(one.code), one.message)) for i, one in enumerate(batch) if isinstance(one, PhotoError)
+            (start + i, Fault(str(one.code), one.message, one.may_pass))
+            for i, one in enumerate(batch)
+            if isinstance(one, PhotoError)
         )
         found.faults.update((start + good[j], fault) for j, fault in failed.items())
         found.vectors[[start + i for i in good]] = vectors
@@ -168,7 +172,7 @@ def encode_each(
             raise fault from err
         if len(items) == 1:
             nothing = Encoded(np.zeros((1, dim), dtype=np.float32), [np.zeros((0, 0), dtype=np.float32)])
-            return nothing, {0: Fault(Reason.ENCODER_FAILED.value, plain_words(err))}
+            return nothing, {0: Fault(Reason.ENCODER_FAILED.value, plain_words(err), may_pass=True)}
         half = len(items) // 2
         left, left_failed = encode_each(encode, items[:half], dim)
         right, right_failed = encode_each(encode, items[half:], dim)
@@ -177,11 +181,6 @@ def encode_each(
     encoded = found if isinstance(found, Encoded) else Encoded(found, [])
     broken = np.flatnonzero(~np.isfinite(encoded.vectors).all(axis=1)).tolist()
     return encoded, dict.fromkeys(broken, Fault(Reason.NONFINITE_EMBEDDING.value, NONFINITE))
-
-
-def _may_pass(fault: Fault) -> tuple[bool, bool]:
-    """The greater, the surer a photo is read again."""
-    return fault.code == Reason.IMAGE_CHANGED, may_pass(fault.detail)
 
 
 def _rows_to_encode(batch: pa.Table, column: str, vectors: str) -> pa.Array:

@@ -74,6 +74,6 @@ def _prepared(photo: dict[str, Any], encoder: ImageEncoder, root: str, limits: P
                 fault = fault_of_all(err)
                 if fault is not None:
                     raise fault from err
-                raise PhotoError(Reason.ENCODER_FAILED, plain_words(err)) from err
+                raise PhotoError(Reason.ENCODER_FAILED, plain_words(err), may_pass=True) from err
     except PhotoError as err:
         return err

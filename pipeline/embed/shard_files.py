@@ -11,13 +11,13 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from foundation.errors import IntegrityError, VitrineError
+from foundation.errors import VitrineError
 from index_builders.rows.shards import shard_schema, write_shard
 from lookup.filters.prices import PRICE
 from lookup.store.digests import digest_file
 from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.manifest import RejectCount, Segment, ShardRecord
-from lookup.store.records import read_record, write_record
+from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.price_columns import unread
@@ -47,10 +47,7 @@ def shard_record(store: Store, name: str) -> ShardRecord:
     """The record of a shard that this run wrote or found whole."""
     record = own_record(store, name)
     if record is None:
-        came = "none, an altered one, or that of another shard"
-        raise IntegrityError(
-            f"the record of shard {name} in {_record_path(name)}", came, "run again: it is written anew"
-        )
+        raise lost_record(f"the record of shard {name}", _record_path(name), "shard")
     return record
 
 

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
 
-from encoders.photos.limits import may_pass
 from foundation.reasons import Reason
 from lookup.store.manifest import ShardRecord
 from lookup.store.store import Store
@@ -73,12 +72,11 @@ def add_photo_states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Tabl
 def state_of(fused: pa.Table) -> str:
     """Of a fused unit of which some row lost a photo, the states of all its photos' files, digested; else empty.
 
-    Where a photo changed between its stamp and its reading, or may be read another time, that is said in their place.
+    Where one of them may be read another time, its file being as it is, that is said in their place.
     """
     reasons = pc.coalesce(fused.column(col.REJECT), fused.column(col.DEGRADED))
     lost = pc.or_(pc.is_in(reasons, pa.array(sorted(_OF_PHOTOS))), pc.greater(fused.column(col.PHOTOS_LOST), 0))
-    rows = fused.filter(lost).select([col.IMAGE_FAULT, col.IMAGE_DETAIL]).to_pylist()
-    if any(row[col.IMAGE_FAULT] == Reason.IMAGE_CHANGED or may_pass(row[col.IMAGE_DETAIL] or "") for row in rows):
+    if pc.any(pc.and_kleene(lost, fused.column(col.MAY_PASS))).as_py():
         return _CHANGED
     states = fused.column(col.PHOTO_STATE)
     looked_at = states.null_count < len(states)  # a row that lost a photo has one

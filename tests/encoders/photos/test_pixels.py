@@ -369,7 +369,7 @@ def test_encoders_without_weights_decode_without_torch() -> None:
 
 
 def test_an_error_crosses_processes_whole() -> None:
-    """A PhotoError keeps code and message when pickled, and the decoder names itself."""
-    back = pickle.loads(pickle.dumps(PhotoError("image_not_found", "no such file")))  # noqa: S301 - our own bytes
-    assert (back.code, str(back)) == ("image_not_found", "no such file")
+    """A PhotoError keeps all it has when pickled, and the decoder names itself."""
+    back = pickle.loads(pickle.dumps(PhotoError("image_not_found", "no such file", may_pass=True)))  # noqa: S301 - our own bytes
+    assert (back.code, str(back), back.may_pass) == ("image_not_found", "no such file", True)
     assert decoder_identity() == f"pillow {PIL.__version__}"

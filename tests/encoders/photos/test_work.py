@@ -18,7 +18,6 @@ from encoders.networks.jpeg import decode_photo
 from encoders.photos import decoder_process
 from encoders.photos.decode import FORMATS, PhotoError, PhotoLimits, claimed_pixels, decode
 from encoders.photos.decoder_process import decode_apart
-from encoders.photos.limits import may_pass
 from encoders.photos.work import is_unbounded
 from tests.support.command import told, vitrine
 from tests.support.photo_runs import huge, ran, saved
@@ -148,13 +147,13 @@ def test_a_decoder_that_dies_costs_one_photo(tmp_path: Path) -> None:
     os.kill(decoder_process._idle[-1]._process.pid, signal.SIGSEGV)
     with pytest.raises(PhotoError, match="the decoder crashed: SIGSEGV") as caught:
         decode(raw, LIMITS)
-    assert caught.value.code == "image_undecodable"
+    assert (caught.value.code, caught.value.may_pass) == ("image_undecodable", True)
     assert decode(raw, LIMITS).shape == (30, 40, 3)
 
 
 def test_seconds_on_the_wall_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -> None:
-    """A process that gives no answer, on a machine that stands still say, was not measured to use its seconds of CPU;
-    what the clock or a crash cost may pass, what was counted beforehand may not.
+    """A process that gives no answer, on a machine that stands still say, was not measured to use its seconds of CPU.
+    It may pass.
     """
     raw = saved(Image.new("RGB", (40, 30)), "TIFF")
     decode(raw, LIMITS)
@@ -163,11 +162,7 @@ def test_seconds_on_the_wall_are_told_as_such(monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setattr(decoder_process, "_SLOWDOWN", 0)
     with pytest.raises(PhotoError, match=r"^no answer in 0.25 s of wall time: [0-9,]+ bytes in the file$") as caught:
         decode(raw, LIMITS)
-    assert caught.value.code == "image_too_slow"
-    assert may_pass(caught.value.message)
-    assert may_pass("more than 0.5 s of CPU: 7 bytes in the file")
-    assert may_pass("the decoder crashed: SIGSEGV, 7 bytes in the file")
-    assert not may_pass("more than 10 s of work: 3,006 scans of 4,000,000 pixels")
+    assert (caught.value.code, caught.value.may_pass) == ("image_too_slow", True)
 
 
 def test_threads_have_a_process_each() -> None:

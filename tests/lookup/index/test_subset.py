@@ -142,6 +142,14 @@ def test_rare_values_have_true_hits(indexes: dict[str, PartitionIndex], name: st
         np.testing.assert_allclose(found[there], true[there], atol=2e-6)
 
 
+@pytest.mark.parametrize("kept", [at_random(0.01), at_random(0.001), region(0.01), region(0.001)])
+def test_codes_of_a_byte_are_good_enough_alone(indexes: dict[str, PartitionIndex], kept: np.ndarray) -> None:
+    """`ivf_sq8` is weighed without refine vectors for what it finds: whatever its codes decode to, 0.97 at least."""
+    index = indexes[FIRST["ivf_sq8"]]
+    positions = search_subset(index, XQ, K, None, subset_of(index, kept))[1]
+    assert recall(positions, kept, true_scores(), 0.004) >= 0.97
+
+
 @pytest.mark.parametrize("kept", [at_random(0.5), at_random(0.1), region(0.5), region(0.1)])
 @pytest.mark.parametrize("name", SPECS)
 def test_many_rows_reach_the_recall_that_all_have(

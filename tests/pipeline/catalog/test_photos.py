@@ -19,10 +19,10 @@ LIMITS = PhotoLimits(max_bytes=1000, max_pixels=1000)
 @pytest.fixture
 def root(tmp_path: Path) -> Path:
     """A folder of one photo, beside a file that no catalog may name."""
-    (tmp_path / "root").mkdir()
-    (tmp_path / "root" / "good.jpg").write_bytes(b"photo")
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "good.jpg").write_bytes(b"photo")
     (tmp_path / "secret").write_bytes(b"secret")
-    return tmp_path / "root"
+    return tmp_path / "photos"
 
 
 def fetched(path: str, root: Path | str, limits: PhotoLimits = LIMITS) -> bytes | str:
@@ -47,7 +47,7 @@ def fetched(path: str, root: Path | str, limits: PhotoLimits = LIMITS) -> bytes 
 
 
 @pytest.mark.parametrize(
-    "path", ["good.jpg", "./good.jpg", "../root/good.jpg", "{root}/good.jpg", "link.jpg", "up/root/good.jpg"]
+    "path", ["good.jpg", "./good.jpg", "../photos/good.jpg", "{root}/good.jpg", "link.jpg", "up/photos/good.jpg"]
 )
 def test_paths_inside_the_root_are_read(root: Path, path: str) -> None:
     """Relative, absolute, through `..` or links: what ends inside image_root is read."""

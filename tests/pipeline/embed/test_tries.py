@@ -153,26 +153,46 @@ def test_an_encoder_that_failed_is_tried_each_night(
 @pytest.mark.parametrize("several", [False, True], ids=["the only photo", "the second of two"])
 @pytest.mark.parametrize(
     ("died", "reason"),
-    [((signal.SIGPROF,), "image_too_slow"), ((0, 260.0), "image_too_slow"), ((signal.SIGSEGV,), "image_undecodable")],
-    ids=["CPU", "wall", "crash"],
+    [
+        ((signal.SIGPROF,), "image_too_slow"),
+        ((0, 260.0), "image_too_slow"),
+        ((signal.SIGSEGV,), "image_undecodable"),
+        (None, "encoder_failed"),
+    ],
+    ids=["CPU", "wall", "crash", "encoder"],
 )
-def test_a_photo_that_the_clock_gave_up_is_tried_each_night(
-    night: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, died: tuple[Any, ...], reason: str, several: bool
+def test_a_photo_that_may_be_had_another_time_is_tried_each_night(
+    night: Any,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    died: tuple[Any, ...] | None,
+    reason: str,
+    several: bool,
 ) -> None:
-    """What a busy machine or a crash cost a product heals when it does not come again, though no file has changed."""
+    """What a busy machine, a crash or an encoder cost a product heals when it does not come again: no file changed."""
     photos, more = tmp_path / "photos", ()
     if several:
         catalog = pq.read_table(tmp_path / "c.parquet")
         catalog = catalog.append_column("more", [[["gone.png", "late.png"] if n == 3 else [] for n in range(ROWS)]])
         pq.write_table(catalog, tmp_path / "c.parquet", row_group_size=10)
         more = ("catalog.more_images=more",)
-    Image.new("RGB", (40, 40), "red").save(photos / ("late.png" if several else "3.png"), "TIFF")
+    Image.new("RGB", (44, 40), "red").save(photos / ("late.png" if several else "3.png"), "TIFF")
 
     def dies(self: object, raw: bytes, limits: object) -> None:
         raise decoder_process._DiedError(*died)
 
+    prepare = PhotoDescriptors.prepare
+
+    def fails(self: PhotoDescriptors, photo: Any) -> Any:
+        if photo.shape[:2] == (40, 44):
+            raise RuntimeError("no room")
+        return prepare(self, photo)
+
     with monkeypatch.context() as patch:
-        patch.setattr(decoder_process._Child, "ask", dies)
+        if died:
+            patch.setattr(decoder_process._Child, "ask", dies)
+        else:
+            patch.setattr(PhotoDescriptors, "prepare", fails)
         for status in ("published", "unchanged"):
             report = night(more=more)
             assert (report["status"], report["photos_lost"]) == (status, 2 if several else 1)
