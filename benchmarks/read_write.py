@@ -31,10 +31,11 @@ from pipeline.catalog.stage_columns import NAMED
 from pipeline.config.encoding import encoding_identity, photo_limits, tower_dims
 from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
+from pipeline.embed.earlier_vectors import offer_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
-from pipeline.embed.reuse import fill_vectors
+from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.shard_files import write_unit
 from pipeline.embed.stage import embed
 from pipeline.embed.transforms import Store, read_fingerprinted
@@ -99,7 +100,7 @@ def loop(config: Config, store: Store) -> None:
     for unit in make_plan(config.settings.embedding, config.gates).units:
         table = read_fingerprinted(unit, embedding, "")
         name = shard_name(encoding_identity(embedding), table.select(NAMED))
-        table = fill_vectors(stamp_photos(add_photo_states(table, embedding, "")), *dims)
+        table = empty_vectors(stamp_photos(add_photo_states(table, embedding, "")), *dims)
         table = encode_photos(encode_texts(table, encoder).table, None, "", limits, pool).table
         write_unit(store, name, fuse(table, fusion, *dims), embedding)
 
@@ -123,7 +124,8 @@ def beam(config: Config, store: Store) -> None:
         memory=None,
         stall_minutes=None,
     )
-    embed(store, embedding, make_plan(embedding, config.gates), execution)
+    earlier = offer_vectors(store, embedding, "parts/benchmark", [], None).path
+    embed(store, embedding, make_plan(embedding, config.gates), execution, earlier)
 
 
 def one(variant: str, catalog: Path) -> None:

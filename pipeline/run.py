@@ -20,14 +20,16 @@ from typing import Literal
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
 from lookup.store.manifest import Manifest
-from lookup.store.store import Store
+from lookup.store.store import PARTS, Store
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
-from pipeline.config.published import adopted, to_measure
+from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
-from pipeline.embed.shard_files import note_key
+from pipeline.embed.earlier_vectors import Offer, offer_vectors
+from pipeline.embed.element import NOTHING_DONE, Tally
+from pipeline.embed.shard_files import earlier_records, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.engine.execution import Execution
@@ -38,11 +40,12 @@ from pipeline.engine.watchdog import watchdog
 from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
-from pipeline.preflight.parent import compared
+from pipeline.preflight.parent import compared, copying_notices
 from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
+from pipeline.report.notices import Notice, notice
 from pipeline.report.run_log import RunLog
 from pipeline.report.run_report import (
     GateResult,
@@ -83,6 +86,8 @@ class _State:
     plan: Plan | None = None
     warnings: tuple[Problem, ...] = ()
     units_reused: int = 0
+    tally: Tally = NOTHING_DONE
+    notices: list[Notice] = field(default_factory=list)
     indexes_reused: set[str] = field(default_factory=set)
     manifest: Manifest | None = None
     gates: list[GateResult] = field(default_factory=list)
@@ -171,19 +176,24 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         plan, forecast = _plan(request, embedding, store, state)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
     execution, category = bounded(execution, forecast), plan.category
+    with step("reuse") as counts:
+        offer = _offer(embedding, store, state)
+        counts.update(offer.counts)
     if to_measure(embedding):
         with step("measure") as counts:
             # of all categories: later runs keep it
             whole = plan if category is None else make_plan(settings.embedding, settings.gates)
-            embedding, seen = measured(store, embedding, whole, plan.key, execution)
+            embedding, seen = measured(store, embedding, whole, plan.key, execution, offer.path)
             counts.update(seen)
     refuse_other_models(settings.embedding, plan.encoding)  # what the plan saw, without what was measured
     plan = state.plan = replace(plan, encoding=encoding_identity(embedding))
     settings = settings.embedded_by(embedding)
     with step("embed") as counts:
-        embedded = embed(store, embedding, plan, execution)
+        embedded = embed(store, embedding, plan, execution, offer.path)
+        state.tally += embedded.tally
+        _tell_damaged(state)
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
-        counts.update(units=len(plan.units), reused=embedded.reused, rows=rows)
+        counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **embedded.tally.counts)
     give_back()  # also where nothing was left to encode
     kept = state.parent if category is not None else None  # all of it but the category
     with step("build") as counts:
@@ -217,6 +227,24 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -
     for line in (line for one in plan.notices for line in one.lines()):
         _log.warning("%s", line)
     return plan, checked.forecast
+
+
+def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
+    """What earlier shards have, in a file of the store; what they have not is told, with its reason."""
+    state.notices += copying_notices(embedding, state.parent) if state.parent else []
+    records = earlier_records(store, state.parent, state.run)
+    limits = limits_of(state.parent) if state.parent else None
+    offer = offer_vectors(store, embedding, f"{PARTS}/{state.run}", records, limits)
+    state.tally += Tally(damaged=offer.damaged)
+    return offer
+
+
+def _tell_damaged(state: _State) -> None:
+    """Tell which earlier shards were damaged: what they had is encoded again."""
+    told = (
+        f"earlier shards that are not as they were written, whose rows are encoded again ({len(state.tally.damaged)}):"
+    )
+    state.notices += notice("shards_damaged", told, sorted(state.tally.damaged))
 
 
 def _gate(settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan) -> Manifest:
@@ -293,6 +321,7 @@ def _report(request: Request, state: _State) -> RunReport:
         photos_lost=manifest.photos(scope)[1] if manifest else 0,
         units=len(plan.units) if plan else 0,
         units_reused=state.units_reused,
+        **state.tally.counts,
         indexes_reused=len(state.indexes_reused),
         steps=tuple(state.steps.entries),
         gates=tuple(state.gates),
@@ -301,7 +330,11 @@ def _report(request: Request, state: _State) -> RunReport:
         details=losses(manifest.details(scope)) if manifest else (),
         warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
         partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=(*(plan.notices if plan else ()), *(unread_attributes(manifest, scope) if manifest else ())),
+        notices=(
+            *(plan.notices if plan else ()),
+            *state.notices,
+            *(unread_attributes(manifest, scope) if manifest else ()),
+        ),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
     )
 

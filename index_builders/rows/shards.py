@@ -12,7 +12,7 @@ import json
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
 import numpy.typing as npt
@@ -129,10 +129,20 @@ def segment_digest(ids: pa.Array | pa.ChunkedArray, embeddings: Vectors) -> str:
 # --- reading ---
 
 
-def shard_metadata(path: Path) -> dict[str, Any]:
+def shard_metadata(path: Path | BinaryIO) -> dict[str, Any]:
     """What the schema of a shard says of it: format, dim, metric, tower lengths and what the writer added."""
     with _reading(path) as file:
         return _metadata(file, path)
+
+
+def read_shard(path: Path | BinaryIO, columns: Sequence[str]) -> pa.Table:
+    """Those of `columns` that a shard has, of all its rows; IntegrityError for one that is not as it was written."""
+    with _reading(path) as file:
+        wanted = [name for name in columns if name in file.schema_arrow.names]
+        try:
+            return file.read(columns=wanted, use_threads=False)
+        except (OSError, pa.ArrowInvalid) as err:
+            raise machine_fault(err) or _damaged(path, str(err)) from err
 
 
 def read_ids(ref: SegmentRef) -> pa.Array:
@@ -250,18 +260,18 @@ def _leaves(schema: pa.Schema) -> list[str]:
     return [written.column(i).path for i in range(len(written))]
 
 
-def _reading(path: Path) -> pq.ParquetFile:
+def _reading(path: Path | BinaryIO) -> pq.ParquetFile:
     try:
         return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
     except (OSError, pa.ArrowInvalid) as err:
         raise machine_fault(err) or _damaged(path, str(err)) from err
 
 
-def _metadata(file: pq.ParquetFile, path: Path) -> dict[str, Any]:
+def _metadata(file: pq.ParquetFile, path: Path | BinaryIO) -> dict[str, Any]:
     described = json.loads((file.schema_arrow.metadata or {}).get(METADATA_KEY, b"{}"))
     if described.get("format") != FORMAT:
         raise IntegrityError(
-            f"{path} to be a shard of format {FORMAT}",
+            f"{_place(path)} to be a shard of format {FORMAT}",
             f"format {described.get('format')}",
             "read it with the version of vitrine that wrote it, or a later one",
         )
@@ -275,6 +285,10 @@ def _check_rows(file: pq.ParquetFile, ref: SegmentRef) -> None:
         raise _damaged(ref.path, f"{found} rows in row group {ref.row_group} of {groups}, recorded as {ref.rows}")
 
 
-def _damaged(path: Path, came: str) -> IntegrityError:
+def _damaged(path: Path | BinaryIO, came: str) -> IntegrityError:
     fix = "run `vitrine verify STORE`, delete the files that it names, and run `vitrine run` again: it writes them anew"
-    return IntegrityError(f"{path} as it was written", came, fix)
+    return IntegrityError(f"{_place(path)} as it was written", came, fix)
+
+
+def _place(path: Path | BinaryIO) -> str:
+    return str(path) if isinstance(path, Path) else str(getattr(path, "path", path.name))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
 from pathlib import Path
+from typing import BinaryIO
 
 from foundation.errors import IntegrityError
 
@@ -64,6 +65,10 @@ class Backend(ABC):
     @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of a small file; FileNotFoundError where there is none."""
+
+    @abstractmethod
+    def open(self, name: str) -> BinaryIO:
+        """A file of which parts are read; FileNotFoundError where there is none."""
 
     @abstractmethod
     def fetch(self, name: str, folder: Path) -> Path | None:

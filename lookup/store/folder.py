@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import BinaryIO
 
 from filelock import FileLock, Timeout
 
@@ -49,6 +50,10 @@ class FolderBackend(Backend):
     def read(self, name: str) -> bytes:
         """See Backend."""
         return read_regular(self.local(name), _MOST_BYTES)
+
+    def open(self, name: str) -> BinaryIO:
+        """See Backend."""
+        return self.local(name).open("rb")
 
     def fetch(self, name: str, folder: Path) -> Path | None:
         """See Backend."""

@@ -68,8 +68,10 @@ class DetailCount(Record):
 class ShardRecord(NamedRecord):
     """What one unit became: written beside the shard as its last file, so its presence means the shard is whole."""
 
-    later: ClassVar[frozenset[str]] = frozenset({"photo_state", "details"})
+    later: ClassVar[frozenset[str]] = frozenset({"photo_state", "details", "inputs"})
 
+    # What the unit was made of and how, 32 hex digits: a run that would make a shard of the same skips the unit.
+    inputs: str = ""  # "": of a version that named shards by it
     rows_in: int
     file: FileRef | None  # None: every row was rejected
     rejects: FileRef | None  # None: no row was rejected

@@ -13,6 +13,7 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import BinaryIO
 
 from foundation.errors import InputError, IntegrityError, LockedError
 from foundation.liveness import beat
@@ -134,6 +135,27 @@ class Store:
         self.backend.put(source, name)
         return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
 
+    @contextmanager
+    def reading(self, file: FileRef) -> Iterator[BinaryIO]:
+        """`file`, of which parts are read, whatever they are now; IntegrityError where there is none."""
+        try:
+            opened = self.backend.open(file.path)
+        except FileNotFoundError as err:
+            raise _missing(file, "no such file") from err
+        with opened:
+            yield opened
+
+    def put_content(self, source: Path, folder: str, suffix: str, rows: int) -> FileRef:
+        """Commit a finished scratch file under the digest of its bytes, in `folder`. One that is there and whole is
+        left as it is; one that is damaged is replaced by the bytes that its name promises.
+        """
+        digest, size = digest_file(source)
+        file = FileRef(path=f"{folder}/{digest[:32]}{suffix}", bytes=size, rows=rows, blake3=digest)
+        if not self.stands(file):
+            self.backend.put(source, file.path)
+        beat()
+        return file
+
     def local(self, file: FileRef) -> Path | None:
         """A local path with the bytes of `file`, whatever they are now; None when there is no such file. A copy that is
         there and has the right digest is not fetched again.
@@ -179,11 +201,7 @@ class Store:
         path = self.local(file)
         problem = differs(path, file)
         if problem is not None or path is None:
-            raise IntegrityError(
-                f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}",
-                problem or "no such file",
-                "restore the file from a backup, or delete it and run `vitrine run` again: it is written anew",
-            )
+            raise _missing(file, problem or "no such file")
         return path
 
     # --- the lock ---
@@ -256,3 +274,11 @@ class Store:
         self._lock.check()
         self.put_bytes(f"{name}\n".encode(), _CURRENT)
         return name
+
+
+def _missing(file: FileRef, came: str) -> IntegrityError:
+    return IntegrityError(
+        f"{file.path} with {file.bytes} bytes and blake3 {file.blake3}",
+        came,
+        "restore the file from a backup, or delete it and run `vitrine run` again: it is written anew",
+    )

@@ -4,7 +4,7 @@ snapshot has measured that a run goes on with.
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any, NamedTuple
 
 from encoders.base import EncoderSpec
@@ -15,6 +15,7 @@ from lookup.store.manifest import (
     Manifest,
 )
 from lookup.store.store import Store
+from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding, RunSettings
 
 
@@ -69,6 +70,35 @@ def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
 def same_models(embedding: Embedding, parent: Manifest) -> bool:
     """Whether `embedding` embeds a product as the parent's were embedded."""
     return all(mine == theirs for mine, theirs in compared_models(embedding, parent).values())
+
+
+def why_not_copied(embedding: Embedding, parent: Manifest) -> list[str]:
+    """Why vectors that the parent's shards have, or might have, are of no use: for people, a line for each reason."""
+    if embedding.fusion.reads_states:
+        return [f"no vector is copied: {embedding.fusion.type} reads states, which shards do not keep"]
+    config = parent.config
+    if not config.get("shards", {}).get("towers", True):
+        return ["no vector is copied: the snapshot before was made with shards.towers: false"]
+    reasons, models = list[str](), compared_models(embedding, parent)
+    for name, tower, published in (
+        ("text", embedding.encoders.text, parent.text),
+        ("image", embedding.encoders.image, parent.image),
+    ):
+        mine, theirs = models[name]
+        if tower is not None and published is not None and mine != theirs:
+            reasons.append(f"no vector of the {name} tower is copied, it is another one: {mine} instead of {theirs}")
+    limits, before = asdict(photo_limits(embedding.catalog)), limits_of(parent)
+    if embedding.encoders.image is not None and parent.image is not None and before != limits:
+        reasons.append(f"no vector of photos is copied: their limits are {limits} instead of {before}")
+    return reasons
+
+
+def limits_of(parent: Manifest) -> dict[str, Any] | None:
+    """The limits of photos of the run of a snapshot, as `asdict(PhotoLimits)` has them; None: unknown."""
+    catalog = parent.config.get("catalog", {})
+    keys = {"max_bytes": "max_photo_bytes", "max_pixels": "max_photo_pixels", "max_seconds": "max_photo_seconds"}
+    known = {name: catalog.get(key) for name, key in keys.items()}
+    return None if None in known.values() else known
 
 
 def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:

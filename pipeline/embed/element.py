@@ -5,7 +5,7 @@ Beam reads batch types off annotations, so modules with `process_batch` must not
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
@@ -21,11 +21,38 @@ class UnitKey(NamedTuple):
 
 @dataclass(frozen=True)
 class Standing:
-    """What of a unit stands: the shard that it is, or would be written as, and whether that is whole and final."""
+    """What of a unit stands: `inputs` are what its shard is made of, see fingerprints.py, `name` is that of the shard
+    that is whole and final; None: it has to be made.
+    """
 
-    name: str
-    stands: bool
-    before: str = ""  # the try before, to which the new one is compared
+    inputs: str
+    name: str | None = None
+
+
+@dataclass(frozen=True)
+class Tally:
+    """How the vectors of rows came to be: texts, and photos of products, that were encoded, and that were copied from
+    earlier shards; and the files of earlier shards that turned out to be damaged.
+    """
+
+    texts_encoded: int = 0
+    texts_copied: int = 0
+    photos_encoded: int = 0
+    photos_copied: int = 0
+    damaged: frozenset[str] = frozenset()
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """The counts by their names."""
+        return {name: value for name, value in asdict(self).items() if isinstance(value, int)}
+
+    def __add__(self, other: Tally) -> Tally:
+        """Both together."""
+        sums = {name: value + other.counts[name] for name, value in self.counts.items()}
+        return Tally(**sums, damaged=self.damaged | other.damaged)
+
+
+NOTHING_DONE = Tally()
 
 
 @dataclass(frozen=True)
@@ -37,10 +64,11 @@ class UnitRows:
     unit: UnitKey
     shard: Standing
     table: pa.Table
+    tally: Tally = NOTHING_DONE
 
-    def having(self, table: pa.Table) -> UnitRows:
-        """The same unit with another table."""
-        return replace(self, table=table)
+    def having(self, table: pa.Table, tally: Tally = NOTHING_DONE) -> UnitRows:
+        """The same unit with another table, for which `tally` was done beside."""
+        return replace(self, table=table, tally=self.tally + tally)
 
 
 class Row(NamedTuple):

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+from dataclasses import asdict, fields
 from pathlib import Path
+from typing import Any, ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -12,21 +14,23 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foundation.errors import VitrineError
+from foundation.identity import identity_of
 from index_builders.rows.shards import shard_schema, write_shard
 from lookup.filters.prices import PRICE
-from lookup.store.digests import digest_file
 from lookup.store.fields import FileRef, NamedRecord
-from lookup.store.manifest import RejectCount, Segment, ShardRecord
+from lookup.store.manifest import Manifest, RejectCount, Segment, ShardRecord
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.price_columns import unread
-from pipeline.config.encoding import tower_dims
+from pipeline.config.encoding import photo_limits, tower_dims
 from pipeline.config.sections import Embedding
+from pipeline.embed.element import NOTHING_DONE, Tally
 from pipeline.embed.fuse import count_pairs, split
 from pipeline.embed.loss_details import detail_counts
 
 _REJECT_COLUMNS = {col.ROW: "row", col.ID: "id", col.PARTITION: "partition", col.REJECT: "reason", col.DETAIL: "detail"}
+_MOST_RUNS = 10  # that published nothing, of which shards are looked for
 
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
@@ -51,57 +55,70 @@ def shard_record(store: Store, name: str) -> ShardRecord:
     return record
 
 
-def write_unit(
-    store: Store, name: str, fused: pa.Table, embedding: Embedding, photo_state: str = "", before: str = ""
-) -> ShardRecord:
-    """Write a fused unit as shard `name`: rows that are good, rows that are not, and then the record.
+def write_unit(store: Store, inputs: str, fused: pa.Table, embedding: Embedding, photo_state: str = "") -> ShardRecord:
+    """Write a fused unit made of `inputs` as a shard: rows that are good, rows that are not, and then the record.
 
-    Where shard `before`, of the try before this one, came out the same, that is the unit's.
+    Each is named by its content: equal inputs may give vectors of other last bits, and no name ever has two contents.
     """
     good, bad = split(fused)
     with store.scratch() as folder:
         segments = _write_good(good, embedding, folder / "shard.parquet") if good.num_rows else ()
         if bad.num_rows:
             _write_rejects(bad, folder / "rejects.parquet")
-        same = _same_as(store, before, folder, photo_state) if before else None
-        if same is not None:
-            return same
-        file = _put(store, folder / "shard.parquet", f"shards/{name}.parquet", good.num_rows)
-        rejects = _put(store, folder / "rejects.parquet", f"shards/{name}.rejects.parquet", bad.num_rows)
+        file = _put(store, folder / "shard.parquet", ".parquet", good.num_rows)
+        rejects = _put(store, folder / "rejects.parquet", ".rejects.parquet", bad.num_rows)
+    rejected = count_pairs(bad, col.PARTITION, col.REJECT)
     record = ShardRecord(
-        name=name,
+        name="",
+        inputs=inputs,
         rows_in=fused.num_rows,
         file=file,
         rejects=rejects,
         segments=segments,
-        rejected=tuple(
-            RejectCount(partition=p, reason=r, rows=n) for p, r, n in count_pairs(bad, col.PARTITION, col.REJECT)
-        ),
+        rejected=tuple(RejectCount(partition=p, reason=r, rows=n) for p, r, n in rejected),
         photo_state=photo_state,
         details=detail_counts(good, bad),
     )
-    kept = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
-    if kept != record.rows_in:
+    record = record.model_copy(update={"name": identity_of(record.model_dump(mode="json"))[:32]})
+    embedded = sum(segment.rows for segment in segments) + sum(count.rows for count in record.rejected)
+    if embedded != record.rows_in:
         raise VitrineError(
-            f"{record.rows_in} rows embedded or rejected", f"{kept} rows in shard {name}", "report this: rows were lost"
+            f"{record.rows_in} rows embedded or rejected",
+            f"{embedded} rows in shard {record.name}",
+            "report this: rows were lost",
         )
-    write_record(store, _record_path(name), record)
+    if own_record(store, record.name) is None:
+        write_record(store, _record_path(record.name), record)
     return record
 
 
 class Mark(NamedRecord):
-    """What a run notes of a finished unit: its shard, and whether that stood before. Its name is its path."""
+    """What a run notes of a finished unit: its shard, whether that stood before, and how its vectors came to be, see
+    Tally. Its name is its path.
+    """
+
+    later: ClassVar[frozenset[str]] = frozenset({field.name for field in fields(Tally)})
 
     shard: str
     reused: bool
+    texts_encoded: int = 0
+    texts_copied: int = 0
+    photos_encoded: int = 0
+    photos_copied: int = 0
+    damaged: frozenset[str] = frozenset()
+
+    @property
+    def tally(self) -> Tally:
+        """How the vectors came to be."""
+        return Tally(**{field.name: getattr(self, field.name) for field in fields(Tally)})
 
 
-def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool) -> None:
+def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool, tally: Tally = NOTHING_DONE) -> None:
     """Note in the run's folder that a unit is done. A runner that does a unit twice has not found it standing."""
     path = _mark_path(run, unit)
     done_before = read_record(store, path, Mark)
     if done_before is None or done_before.shard != shard:
-        write_record(store, path, Mark(name=path, shard=shard, reused=reused))
+        write_record(store, path, Mark(name=path, shard=shard, reused=reused, **asdict(tally)))
 
 
 class PlanKey(NamedRecord):
@@ -133,9 +150,37 @@ def unfinished(store: Store, key: str, run: str) -> str | None:
     earlier = [name for name in store.names("runs") if name != run]
     if not earlier:
         return None
-    ended_well = noted(store, f"runs/{earlier[-1]}/run.json", "status") in ("published", "unchanged")
     same = noted_key(store, earlier[-1]) == key
-    return earlier[-1] if same and not ended_well else None
+    return earlier[-1] if same and not _ended_well(store, earlier[-1]) else None
+
+
+def earlier_records(store: Store, parent: Manifest | None, run: str) -> list[ShardRecord]:
+    """The shards that `run` may use: those of `parent`, and of runs since that published nothing. Without a parent, all
+    that the store has.
+    """
+    if parent is None:
+        stems = (name.removesuffix(".json") for name in store.names("shards") if name.endswith(".json"))
+        named = (own_record(store, stem) for stem in stems)
+    else:
+        marks = [mark for other in _since(store, run) for mark in marked_units(store, other).values()]
+        known = {entry.record.name for entry in parent.shards}
+        named = (own_record(store, name) for name in dict.fromkeys(mark.shard for mark in marks) if name not in known)
+    published = [entry.record for entry in parent.shards] if parent is not None else []
+    return [*published, *(one for one in named if one is not None)]
+
+
+def _since(store: Store, run: str) -> list[str]:
+    """Runs before `run` that published nothing, back to the last that ended well, the oldest first."""
+    found: list[str] = []
+    for name in reversed([name for name in store.names("runs") if name < run]):
+        if len(found) == _MOST_RUNS or _ended_well(store, name):
+            break
+        found.append(name)
+    return found[::-1]
+
+
+def _ended_well(store: Store, run: str) -> bool:
+    return noted(store, f"runs/{run}/run.json", "status") in ("published", "unchanged")
 
 
 def noted(store: Store, name: str, key: str) -> object:
@@ -154,20 +199,8 @@ def marked_units(store: Store, run: str) -> dict[int, Mark]:
     return {unit: mark for unit, mark in marks.items() if mark is not None}
 
 
-def _same_as(store: Store, name: str, folder: Path, photo_state: str) -> ShardRecord | None:
-    """The record of shard `name` when it holds what was just written into `folder`, made of photos of this state."""
-    record = reusable_shard(store, name)
-    if record is None or record.photo_state != photo_state:
-        return None
-    for file, written in ((record.file, "shard.parquet"), (record.rejects, "rejects.parquet")):
-        path = folder / written
-        if (file is None) == path.exists() or (file is not None and digest_file(path)[0] != file.blake3):
-            return None
-    return record
-
-
-def _put(store: Store, source: Path, name: str, rows: int) -> FileRef | None:
-    return store.put(source, name, rows) if rows else None
+def _put(store: Store, source: Path, suffix: str, rows: int) -> FileRef | None:
+    return store.put_content(source, "shards", suffix, rows) if rows else None
 
 
 def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segment, ...]:
@@ -175,7 +208,8 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
     attributes = pa.schema(list(good.schema.field(col.ATTRIBUTES).type))
     dim = good.schema.field(col.EMBEDDING).type.list_size
     identities = {"text": embedding.encoders.text, "image": embedding.encoders.image, "fusion": embedding.fusion}
-    metadata = {name: spec and spec.identity for name, spec in identities.items()}
+    metadata: dict[str, Any] = {name: spec and spec.identity for name, spec in identities.items()}
+    metadata["photo_limits"] = asdict(photo_limits(embedding.catalog))
     schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
     table = good.select(schema.names).cast(schema).combine_chunks()
     names = good.column(col.PARTITION).combine_chunks().dictionary_encode()

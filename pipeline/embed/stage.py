@@ -14,6 +14,7 @@ from lookup.store.manifest import ShardEntry
 from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
 from pipeline.config.sections import Embedding
+from pipeline.embed.element import Tally
 from pipeline.embed.shard_files import finished_units, mark_unit, marked_units, reusable_shard, shard_record, unfinished
 from pipeline.embed.transforms import EmbedJob, EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 from pipeline.embed.tries import failed_rows
@@ -27,20 +28,24 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Embedded:
-    """The shard of each unit, in the order of the plan, and how many stood before this run."""
+    """The shard of each unit, in the order of the plan, how many stood before this run, and what of the others' vectors
+    was encoded.
+    """
 
     shards: tuple[ShardEntry, ...]
     reused: int
+    tally: Tally
 
 
-def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution) -> Embedded:
-    """Make the shards of all units of `plan`."""
+def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution, earlier: str) -> Embedded:
+    """Make the shards of all units of `plan`, with what `earlier` offers, see earlier_vectors.py."""
     run = execution.run
     resumed = _resume(store, embedding, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
         begin()
-        job = EmbedJob(embedding, plan.encoding, store.root, plan.image_root, run, execution.photo_threads)
+        root, threads = plan.image_root, execution.photo_threads
+        job = EmbedJob(embedding, plan.encoding, store.root, root, run, threads, earlier)
         stage = Embed(job, todo)
 
         def build(pipeline: beam.Pipeline) -> None:
@@ -66,7 +71,8 @@ def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution) 
                 f"{shard.record.rows_in}",
                 "the catalog changed during the run: run again",
             )
-    return Embedded(shards, len(resumed) + sum(marks[unit.number].reused for unit in todo))
+    tally = sum((marks[unit.number].tally for unit in todo), Tally())
+    return Embedded(shards, len(resumed) + sum(marks[unit.number].reused for unit in todo), tally)
 
 
 class Embed(beam.PTransform):  # type: ignore[misc]

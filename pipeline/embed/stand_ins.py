@@ -26,7 +26,9 @@ from lookup.store.store import Store
 from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
+from pipeline.embed.earlier_vectors import EarlierVectors, earlier_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.fingerprints import fingerprint_rows
 from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
 from pipeline.embed.vectors import vectors_of
@@ -79,16 +81,18 @@ def _query_of(product: str, texts: tuple[str, ...], number: int) -> str | None:
 
 
 def measured(
-    store: Store, embedding: Embedding, plan: Plan, key: str, execution: Execution
+    store: Store, embedding: Embedding, plan: Plan, key: str, execution: Execution, earlier: str
 ) -> tuple[Embedding, dict[str, int]]:
     """`embedding` with what stands in measured on `plan`'s products, and what it was measured on, counted.
 
-    It is noted in the run's folder: the run that resumes this one goes on with it. `key` is that of the run's plan.
+    It is noted in the run's folder: the run that resumes this one goes on with it. `key` is that of the run's plan,
+    `earlier` names what earlier shards offer.
     """
     missing, counts = _noted_before(store, key, execution.run), dict[str, int]()
     resumed = missing is not None
     if missing is None:
-        missing, counts = aside(lambda: _measured(embedding, plan, execution))
+        offered = earlier_vectors(store.root, earlier)
+        missing, counts = aside(lambda: _measured(embedding, plan, execution, offered))
     note = {"missing": missing.model_dump(mode="json")}
     store.put_bytes(json.dumps(note).encode(), f"runs/{execution.run}/stand_ins.json")
     fusion = embedding.fusion.model_copy(update={"missing": missing})
@@ -123,12 +127,14 @@ class _Seen:
     asked: list[str | None] = field(default_factory=list)
 
 
-def _measured(embedding: Embedding, plan: Plan, execution: Execution) -> tuple[Missing, dict[str, int]]:
+def _measured(
+    embedding: Embedding, plan: Plan, execution: Execution, earlier: EarlierVectors
+) -> tuple[Missing, dict[str, int]]:
     spec, encoders = embedding.fusion, embedding.encoders
     if encoders.text is None or encoders.image is None or spec.measure_weight is None:
         raise TypeError("expected two encoders, and a fusion that has to be measured")
     text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
-    seen = _encoded(embedding, plan, (text, image), execution)
+    seen = _encoded(embedding, plan, (text, image), execution, earlier)
     has_text, has_image = np.concatenate(seen.has_text), np.concatenate(seen.has_image)
     both = np.flatnonzero(has_text & has_image)
     numbers = {int(row): number for number, row in enumerate(both)}
@@ -152,12 +158,19 @@ def _share(lacking: Mask) -> float:
     return float(np.clip(lacking.mean() if len(lacking) else 0, _LEAST, _MOST))
 
 
-def _encoded(embedding: Embedding, plan: Plan, towers: tuple[TextEncoder, ImageEncoder], execution: Execution) -> _Seen:
+def _encoded(
+    embedding: Embedding,
+    plan: Plan,
+    towers: tuple[TextEncoder, ImageEncoder],
+    execution: Execution,
+    earlier: EarlierVectors,
+) -> _Seen:
     seen, done, (text, image) = _Seen(), 0, towers
     limits = photo_limits(embedding.catalog)
     with ThreadPoolExecutor(execution.photo_threads, thread_name_prefix="photos") as pool:
         for one in drawn(embedding, plan, _MOST_ROWS):
-            table = encode_texts(fill_vectors(one.rows, text.dim, image.dim), text).table
+            rows = fingerprint_rows(one.rows, embedding.catalog, plan.image_root)
+            table = encode_texts(fill_vectors(rows, text.dim, image.dim, earlier)[0], text).table
             table = encode_photos(table, image, plan.image_root, limits, pool).table
             texts, has_text = vectors_of(table, TEXT_VECTOR, text.dim)
             images, has_image = vectors_of(table, IMAGE_VECTOR, image.dim)

@@ -24,7 +24,8 @@ from lookup.store.store import Store
 from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PARTITION, TEXT_VECTOR
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
-from pipeline.embed.element import Row, UnitKey, UnitRows
+from pipeline.embed.earlier_vectors import earlier_vectors
+from pipeline.embed.element import Row, Tally, UnitKey, UnitRows
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
@@ -52,6 +53,7 @@ class EmbedJob:
     root: str  # of photos
     run: str
     photo_threads: int
+    earlier: str  # what earlier shards offer, see earlier_vectors.py
 
 
 class UnitDoFn(beam.DoFn):  # type: ignore[misc]
@@ -69,8 +71,10 @@ class ReadUnit(UnitDoFn):
     """Unit -> its rows, clean and fingerprinted, and whether its shard stands already."""
 
     def setup(self) -> None:
-        """Open the store."""
+        """Open the store, and what earlier shards offer; threads of one process share that."""
         self.store, self.dims = Store.at(self.job.store), tower_dims(self.job.embedding)
+        with translate_failures():
+            self.earlier = earlier_vectors(self.job.store, self.job.earlier)
         attach(self.store.backend.sign)
 
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
@@ -86,14 +90,15 @@ class ReadUnit(UnitDoFn):
                     f"{table.num_rows}",
                     "the catalog changed during the run: run again",
                 )
-            name = shard_name(self.job.encoding, table.select(NAMED))
-            found = standing(self.store, name, table, embedding, root)
-            if found.stands:
+            inputs = shard_name(self.job.encoding, table.select(NAMED))
+            found, tally = standing(self.store, self.earlier, inputs, table, embedding, root)
+            rows = UnitRows(UnitKey(unit.number, unit.rows), found, table, tally)
+            if found.name is not None:
                 Metrics.counter("vitrine", "units_reused").inc()
             else:
                 table = stamp_photos(add_photo_states(table, embedding, root))
-                table = fill_vectors(table, *self.dims)
-        yield UnitRows(UnitKey(unit.number, unit.rows), found, table)
+                rows = rows.having(*fill_vectors(table, *self.dims, self.earlier))
+        yield rows
 
 
 class EncodeTexts(UnitDoFn):
@@ -109,11 +114,10 @@ class EncodeTexts(UnitDoFn):
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Encode the whole unit in micro-batches inside this call."""
-        if not rows.shard.stands:
+        if rows.shard.name is None:
             with translate_failures():
                 table = encode_texts(rows.table, self.encoder).table
-            _count_encoded("texts_encoded", TEXT_VECTOR, rows.table, table)
-            rows = rows.having(table)
+            rows = rows.having(table, _encoded(rows.table, table))
         yield rows
 
 
@@ -137,11 +141,10 @@ class EncodePhotos(UnitDoFn):
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
-        if not rows.shard.stands:
+        if rows.shard.name is None:
             with translate_failures(), at_unit(*rows.unit):
                 table = encode_photos(rows.table, self.encoder, self.job.root, self.limits, self.pool).table
-            _count_encoded("photos_encoded", IMAGE_VECTOR, rows.table, table)
-            rows = rows.having(table)
+            rows = rows.having(table, _encoded(rows.table, table))
         yield rows
 
 
@@ -166,16 +169,17 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         unit, shard = rows.unit, rows.shard
         name = shard.name
         with translate_failures():
-            if not shard.stands:
-                table = self.fuse(rows.table)
-                embedding, state = self.job.embedding, state_of(table)
-                name = write_unit(self.store, name, table, embedding, state, shard.before).name
-            mark_unit(self.store, self.job.run, unit.number, name, shard.stands)
-        yield Done(unit.number, name, unit.rows, shard.stands)
+            if name is None:
+                rows = self.fuse(rows)
+                embedding, state = self.job.embedding, state_of(rows.table)
+                name = write_unit(self.store, shard.inputs, rows.table, embedding, state).name
+            stands = shard.name is not None
+            mark_unit(self.store, self.job.run, unit.number, name, stands, rows.tally)
+        yield Done(unit.number, name, unit.rows, stands)
 
-    def fuse(self, table: pa.Table) -> pa.Table:
+    def fuse(self, rows: UnitRows) -> UnitRows:
         """The unit with its embeddings."""
-        return fuse(table, self.fusion, *self.dims)
+        return rows.having(fuse(rows.table, self.fusion, *self.dims))
 
     def infer_output_type(self, input_type: Any) -> Any:
         """A reference."""
@@ -206,16 +210,19 @@ class EncodeFuseAndWrite(FuseAndWrite):
         self.path.pool.shutdown()
         dismiss()
 
-    def fuse(self, table: pa.Table) -> pa.Table:
+    def fuse(self, rows: UnitRows) -> UnitRows:
         """The unit encoded and fused, chunk by chunk."""
-        fused = embed_and_fuse(table, self.path)
-        _count_encoded("texts_encoded", TEXT_VECTOR, table, fused)
-        _count_encoded("photos_encoded", IMAGE_VECTOR, table, fused)
-        return fused
+        fused = embed_and_fuse(rows.table, self.path)
+        return rows.having(fused, _encoded(rows.table, fused))
 
 
-def _count_encoded(counter: str, column: str, before: pa.Table, after: pa.Table) -> None:
-    Metrics.counter("vitrine", counter).inc(before.column(column).null_count - after.column(column).null_count)
+def _encoded(before: pa.Table, after: pa.Table) -> Tally:
+    """The vectors that one has and the other had not, which are counted for Beam's metrics too."""
+    columns = [(table.column(TEXT_VECTOR), table.column(IMAGE_VECTOR)) for table in (before, after)]
+    texts, photos = (had.null_count - has.null_count for had, has in zip(*columns, strict=True))
+    Metrics.counter("vitrine", "texts_encoded").inc(texts)
+    Metrics.counter("vitrine", "photos_encoded").inc(photos)
+    return Tally(texts_encoded=texts, photos_encoded=photos)
 
 
 def _keep_memory_for(encoders: EncodersConfig) -> None:

@@ -1,17 +1,15 @@
 """Failures that may pass are tried again every night: a photo that was late, an encoder that failed.
 
-A shard is named by what went into it, and that does not change when a failure passes: under `image_identity: version`
-not even when the photo arrives. So a unit may be tried again: its shards are the one of its name, of the first try, and
-those of later tries that came out otherwise. Each is written once; the last one counts.
+What a shard is made of does not change when a failure passes: under `image_identity: version` not even when the
+photo arrives. So a unit may be tried again, though a shard of its inputs stands: the vectors that stand are copied, the
+others are made, and where all comes out as it was, so does the name of the shard.
 
 A unit of which a row lost a photo is tried again when the files of its photos are others than they were, and not
 before. A row at which the encoder failed, whose photo changed while the run went on, or was given up by the clock or
-because its decoder crashed, is tried each night, and makes a new try only where it comes out otherwise.
+because its decoder crashed, is tried each night.
 """
 
 from __future__ import annotations
-
-from itertools import count
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -23,29 +21,26 @@ from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
-from pipeline.embed.element import Standing
+from pipeline.embed.earlier_vectors import EarlierVectors
+from pipeline.embed.element import Standing, Tally
 from pipeline.embed.fingerprints import photo_fingerprints
-from pipeline.embed.shard_files import own_record, reusable_shard
+from pipeline.embed.shard_files import reusable_shard
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
 
 
-def standing(store: Store, name: str, unit: pa.Table, embedding: Embedding, root: str) -> Standing:
-    """What stands of the unit whose inputs give `name`."""
-    last, following = "", name
-    for number in count(1):
-        if own_record(store, following) is None:
-            break
-        last, following = following, _try_name(name, number)
-    if not last:
-        return Standing(name, False)
-    record = reusable_shard(store, last)
+def standing(
+    store: Store, earlier: EarlierVectors, inputs: str, unit: pa.Table, embedding: Embedding, root: str
+) -> tuple[Standing, Tally]:
+    """What stands of the unit that is made of `inputs`; and the shard that should, where it is damaged."""
+    name = earlier.shard_of(inputs)
+    if name is None:
+        return Standing(inputs), Tally()
+    record = reusable_shard(store, name)
     if record is None:
-        return Standing(last, False)
-    if _may_have_passed(record, unit, embedding, root):
-        return Standing(following, False, last)
-    return Standing(last, True)
+        return Standing(inputs), Tally(damaged=frozenset([f"shards/{name}.json, or a file that it names"]))
+    return Standing(inputs, None if _may_have_passed(record, unit, embedding, root) else name), Tally()
 
 
 def failed_rows(record: ShardRecord) -> dict[str, int]:
@@ -100,10 +95,6 @@ def _looks(embedding: Embedding) -> bool:
 def _states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Array:
     by_stat = embedding.catalog.model_copy(update={"image_identity": "stat"})
     return photo_fingerprints(unit.column(col.PHOTOS), unit.column(col.VERSION), by_stat, root)
-
-
-def _try_name(name: str, number: int) -> str:
-    return blake3(f"{name} again {number}".encode()).hexdigest()[:32]
 
 
 def _digest(rows: pa.ChunkedArray, states: pa.ChunkedArray | pa.Array) -> str:

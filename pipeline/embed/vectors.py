@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +10,8 @@ import pyarrow as pa
 
 from foundation.arrays import Mask, Vectors
 from pipeline.catalog.stage_columns import vector_type
+
+Halves = npt.NDArray[np.float16]
 
 
 def no_vectors(n: int, dim: int | None) -> pa.Array:
@@ -21,9 +22,11 @@ def no_vectors(n: int, dim: int | None) -> pa.Array:
     return pa.Array.from_buffers(vector_type(dim), n, [pa.py_buffer(validity), pa.py_buffer(np.zeros(n * dim, "<f2"))])
 
 
-def with_vectors(column: pa.ChunkedArray, rows: Sequence[int], vectors: Vectors) -> pa.Array:
+def with_vectors(
+    column: pa.ChunkedArray, rows: Sequence[int] | npt.NDArray[np.int64], vectors: Vectors | Halves
+) -> pa.Array:
     """`column` with (m, d) float32 `vectors`, rounded to float16, at `rows`; the others are as they were."""
-    halves, there = _halves(column, vectors.shape[1])
+    halves, there = halves_of(column, vectors.shape[1])
     halves = halves.copy() if there.any() else np.zeros(halves.shape, np.float16)
     positions = np.asarray(rows, dtype=np.int64)
     halves[positions] = vectors
@@ -37,11 +40,11 @@ def vectors_of(batch: pa.Table, name: str, dim: int | None) -> tuple[Vectors, Ma
     n = batch.num_rows
     if dim is None:
         return np.zeros((n, 0), dtype=np.float32), np.zeros(n, dtype=bool)
-    halves, there = _halves(batch.column(name), dim)
+    halves, there = halves_of(batch.column(name), dim)
     return halves.astype(np.float32), there
 
 
-def _halves(column: pa.ChunkedArray, dim: int) -> tuple[npt.NDArray[np.float16], np.ndarray[Any, np.dtype[np.bool_]]]:
+def halves_of(column: pa.ChunkedArray, dim: int) -> tuple[Halves, Mask]:
     """The (n, dim) float16 of a column, which are not to be written to, and (n,) bool of what is there."""
     array = column.combine_chunks()
     there = array.is_valid().to_numpy(zero_copy_only=False)

@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import logging
+from dataclasses import replace
 
 from foundation.errors import GateError
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
-from pipeline.config.sections import RunSettings
+from pipeline.config.published import why_not_copied
+from pipeline.config.sections import Embedding, RunSettings
 from pipeline.plan.units import Plan
+from pipeline.preflight.check import Checked
 from pipeline.preflight.moves import find_moves
 from pipeline.publish.gates.base import Planned
 from pipeline.publish.gates.check import check_plan
 from pipeline.publish.snapshot import refuse_mixing, with_types
+from pipeline.report.notices import Notice
 from pipeline.report.run_report import GateResult
 
 _log = logging.getLogger(__name__)
@@ -39,12 +43,23 @@ def names_before(path: str) -> list[str]:
     return [] if name is None else [entry.name for entry in store.manifest(name).partitions]
 
 
-def refuse_unlike(settings: RunSettings, plan: Plan) -> None:
-    """InputError or GateError where a run would be refused for what its store publishes."""
+def beside_published(settings: RunSettings, checked: Checked) -> Checked:
+    """The plan with what to know of it beside what its store publishes; InputError or GateError where a run would be
+    refused for that.
+    """
     store = Store.at(settings.store)
     name = store.current()
     if name is None:
-        return
-    for gate in compared(settings, plan, store, store.manifest(name), plan.category):
+        return checked
+    parent, plan = store.manifest(name), checked.plan
+    for gate in compared(settings, plan, store, parent, plan.category):
         if not gate.passed:
             raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)
+    notices = (*plan.notices, *copying_notices(settings.embedding, parent))
+    return replace(checked, plan=replace(plan, notices=notices))
+
+
+def copying_notices(embedding: Embedding, parent: Manifest) -> list[Notice]:
+    """Why rows whose vectors stand in the shards of `parent` are encoded all the same."""
+    reasons = why_not_copied(embedding, parent)
+    return [Notice(what="vectors_not_copied", count=parent.rows, told=reason) for reason in reasons]

@@ -112,6 +112,10 @@ class RunReport(Record):
     photos_lost: int = 0  # of these, not read or not encoded
     units: int
     units_reused: int
+    texts_encoded: int = 0  # of units whose shard did not stand; this and the next three count products
+    texts_copied: int = 0  # from earlier shards
+    photos_encoded: int = 0
+    photos_copied: int = 0
     indexes_reused: int
     steps: tuple[Step, ...]
     gates: tuple[GateResult, ...]
@@ -212,6 +216,10 @@ def _figures(report: RunReport) -> list[tuple[str, str, float]]:
         ("photos_lost", "Photos of the rows embedded that could not be read or encoded.", report.photos_lost),
         ("units", "Units of work of the catalog.", report.units),
         ("units_reused", "Units whose shard stood already.", report.units_reused),
+        ("texts_encoded", "Products whose text was encoded.", report.texts_encoded),
+        ("texts_copied", "Products whose text's vector an earlier shard had.", report.texts_copied),
+        ("photos_encoded", "Products whose photos were encoded.", report.photos_encoded),
+        ("photos_copied", "Products whose photos' vector an earlier shard had.", report.photos_copied),
         ("indexes_reused", "Partitions whose index stood already.", report.indexes_reused),
     ]
     # Absent after a failure: an alert on its age then sees the last good run, or none at all.

@@ -33,7 +33,7 @@ from pipeline.config.encoding import photo_limits, towers
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos, text_fingerprints
-from pipeline.embed.reuse import fill_vectors
+from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.states import CHUNK, chunks
 from pipeline.embed.vectors import vectors_of
 from pipeline.engine.progress import Progress
@@ -142,7 +142,7 @@ def _read(unit: Unit, stamps: pa.ChunkedArray, reading: _Reading) -> None:
     embedding = reading.embedding
     table = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
     table = stamp_photos(with_columns(table, **{col.STAMPS: stamps}))
-    table = fill_vectors(table, reading.text.dim, reading.image.dim)
+    table = empty_vectors(table, reading.text.dim, reading.image.dim)
     texts = texts_of(unit, embedding)
     for start, rows in chunks(table, CHUNK):
         _add(table.slice(start, rows), texts[start : start + rows], reading)

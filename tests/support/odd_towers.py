@@ -16,7 +16,7 @@ from encoders.photos.decode import PhotoLimits
 from foundation.arrays import Photo, Vectors
 from pipeline.catalog.columns import PHOTO
 from pipeline.embed.encode import encode_photos, encode_texts
-from pipeline.embed.reuse import fill_vectors
+from pipeline.embed.reuse import empty_vectors
 
 LIMITS = PhotoLimits()
 DIM = 4
@@ -102,7 +102,7 @@ def unit(
             "detail": pa.nulls(n, pa.string()),
         }
     )
-    return fill_vectors(table, DIM, image_dim)
+    return empty_vectors(table, DIM, image_dim)
 
 
 def encoded(table: pa.Table, image: ImageEncoder | None = None, root: str = "/nowhere") -> pa.Table:

@@ -15,7 +15,7 @@ from pipeline.config.load import Config
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import stamp_photos
 from pipeline.embed.fuse import fuse
-from pipeline.embed.reuse import fill_vectors
+from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.transforms import read_fingerprinted
 from pipeline.embed.tries import add_photo_states
 from pipeline.plan.units import Unit, make_plan
@@ -41,7 +41,7 @@ def fused_units(config: Config, category: str | None = None) -> list[tuple[Unit,
     with ThreadPoolExecutor(2) as pool:
         for unit in make_plan(embedding, config.gates, category).units:
             table = read_fingerprinted(unit, embedding, root)
-            table = fill_vectors(stamp_photos(add_photo_states(table, embedding, root)), *dims)
+            table = empty_vectors(stamp_photos(add_photo_states(table, embedding, root)), *dims)
             table = encode_texts(table, text if isinstance(text, TextEncoder) else None).table
             tower = image if isinstance(image, ImageEncoder) else None
             table = encode_photos(table, tower, root, limits, pool).table

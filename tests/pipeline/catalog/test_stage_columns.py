@@ -39,6 +39,13 @@ READING = ("column", "select", "drop_columns", "set_column", "append_column", "s
 BESIDE = "of somebody else"
 
 
+class Nothing:
+    """Earlier shards that have no vectors."""
+
+    def find(self, column: str, fingerprints: pa.Array) -> None:
+        """Nowhere."""
+
+
 @pytest.fixture(scope="module")
 def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     """What functions of rows are given beside a table, by the names of their parameters; and the table as it is
@@ -69,7 +76,7 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     known: dict[str, Any] = {
         "embedding": embedding, "settings": config.catalog, "root": str(folder), "limits": LIMITS, "pool": pool,
         "text_dim": DIM, "image_dim": DIM, "fusion": Concat(type="concat").load(DIM, DIM), "with_states": False,
-        "states": None, "read": read, "fingerprinted": fingerprinted,
+        "states": None, "earlier": Nothing(), "read": read, "fingerprinted": fingerprinted,
     }  # fmt: skip
     return known
 

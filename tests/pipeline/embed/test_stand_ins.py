@@ -161,7 +161,7 @@ def test_what_was_measured_is_kept_night_by_night(lossy: Path, measured: Path) -
     """A run keeps what the published snapshot has, so nothing is encoded again, and a run of one category too; with
     --measure it is measured anew; `plan` says whether a run would.
     """
-    assert steps_of(measured)[:3] == ["plan", "measure", "embed"]
+    assert steps_of(measured)[:3] == ["plan", "reuse", "measure"]
     first = manifest_of(measured)
     assert first.fusion["missing"]["text_only"]["slope"] > 0
     assert first.config["fusion"]["missing"] is None
@@ -169,12 +169,12 @@ def test_what_was_measured_is_kept_night_by_night(lossy: Path, measured: Path) -
     assert "is measured" not in vitrine(*plan).stdout
     assert "is measured" in vitrine(*plan, "fusion.text_weight=0.4").stdout
     again = quick(lossy, measured)
-    assert (again.exit_code, steps_of(measured)[1]) == (0, "embed")
+    assert (again.exit_code, steps_of(measured)[2]) == (0, "embed")
     assert manifest_of(measured) == first
     assert quick(lossy, measured, "--category", first.partitions[0].name).exit_code == 0
     assert manifest_of(measured).fusion == first.fusion
     assert quick(lossy, measured, "--measure").exit_code == 0
-    assert steps_of(measured)[1] == "measure"
+    assert steps_of(measured)[2] == "measure"
     refused = quick(lossy, measured, "--measure", "--category", first.partitions[0].name)
     assert refused.exit_code == 2
     assert "--measure" in told(refused.stderr)[1]

@@ -101,7 +101,7 @@ def test_a_late_photo_is_read_when_it_comes(night: Any, tmp_path: Path, encoded:
     assert (night(identity)["status"], encoded) == ("unchanged", [])
     paint(late, 3)
     healed = night(identity)
-    assert (healed["status"], healed["degraded"], healed["units_reused"], sum(encoded)) == ("published", {}, 1, 10)
+    assert (healed["status"], healed["degraded"], healed["units_reused"], sum(encoded)) == ("published", {}, 1, 1)
     after = digests(tmp_path / "store")
     assert {name: after[name] for name in before if name != "CURRENT"} == {
         name: digest for name, digest in before.items() if name != "CURRENT"
@@ -245,10 +245,10 @@ def changed_after_stamping(change: Callable[[], None]) -> Iterator[None]:
     """
     real, done = transforms.standing, list[str]()
 
-    def standing(store: Any, name: str, unit: Any, *rest: Any) -> Any:
-        found = real(store, name, unit, *rest)
+    def standing(store: Any, earlier: Any, inputs: str, unit: Any, *rest: Any) -> Any:
+        found = real(store, earlier, inputs, unit, *rest)
         if not done and unit.column("photos").to_pylist()[0][0]["path"] == "0.png":
-            done.append(name)
+            done.append(inputs)
             change()
         return found
 

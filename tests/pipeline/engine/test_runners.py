@@ -19,9 +19,11 @@ from apache_beam.runners.portability.fn_api_runner import translations
 
 import lookup
 from foundation.errors import InputError, IntegrityError, VitrineError
+from lookup.store.store import Store
 from pipeline.config.encoding import encoding_identity
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
+from pipeline.embed.earlier_vectors import offer_vectors
 from pipeline.embed.element import Row, Standing, UnitKey, UnitRows, UnitRowsConverter
 from pipeline.embed.stage import Embed
 from pipeline.embed.transforms import EmbedJob
@@ -73,7 +75,8 @@ def text_config(catalog: Path, store: Path, *more: str) -> Config:
 def job_of(config: Config, run: str, root: Path) -> EmbedJob:
     """What the steps of the embed stage are told in a run by `config`."""
     embedding = config.settings.embedding
-    return EmbedJob(embedding, encoding_identity(embedding), config.store.path, str(root), run, 2)
+    earlier = offer_vectors(Store.create(config.store.path), embedding, f"parts/{run}", [], None).path
+    return EmbedJob(embedding, encoding_identity(embedding), config.store.path, str(root), run, 2, earlier)
 
 
 def fused_stages(transform: beam.PTransform) -> list[list[str]]:
@@ -108,7 +111,7 @@ def test_embedding_is_one_fused_stage_that_only_units_reach(demo: Path, tmp_path
 def test_a_batch_never_becomes_elements() -> None:
     """Beam's silent element mode, 20 times slower, is an error that says which stages must stay adjacent."""
     converter = UnitRowsConverter.from_typehints(Row, UnitRows)
-    batch = UnitRows(UnitKey(0, 1), Standing("name", False), pa.table({"a": [1]}))
+    batch = UnitRows(UnitKey(0, 1), Standing("inputs"), pa.table({"a": [1]}))
     with pytest.raises(TypeError, match="ReadUnit to"):
         converter.explode_batch(batch)
     with pytest.raises(TypeError, match="ReadUnit to"):
@@ -189,8 +192,6 @@ def test_a_worker_that_raises_costs_only_its_unit(
 
 def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference: Path, tmp_path: Path) -> None:
     """Two workers that do the same units at the same time, as a retried bundle does, change nothing."""
-    from lookup.store.store import Store
-
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
     job, start = job_of(config, "twice", demo), threading.Barrier(2)
 
@@ -225,7 +226,6 @@ def test_a_unit_done_twice_at_once_leaves_what_once_leaves(demo: Path, reference
 
 def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, tmp_path: Path) -> None:
     """A pipeline that is handed every unit twice, as a runner with retries hands some, ends in the same bytes."""
-    from lookup.store.store import Store
     from pipeline.embed.stage import embed
 
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))

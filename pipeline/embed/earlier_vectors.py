@@ -1,0 +1,198 @@
+"""Vectors that earlier shards have: what a run offers its workers, so that no text and no photo is encoded twice.
+
+The shards are those of the snapshot before, and those of runs since that published nothing. The driver lists them, and
+writes a table of fingerprints for each tower (fingerprint_table.py), beside one another in a folder of the store;
+workers get its name. Content decides: a product that moved, or whose id, price or category changed, has the vectors of
+its text and of its photos still. It is a cache: nothing in it is believed unless the shard that it names is whole.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+from foundation.arrays import Mask
+from foundation.errors import IntegrityError
+from foundation.liveness import beat
+from index_builders.rows.shards import read_shard, shard_metadata
+from lookup.lru import Recent
+from lookup.store.fields import FileRef, NamedRecord, Record
+from lookup.store.manifest import ShardRecord
+from lookup.store.records import lost_record, read_record, write_record
+from lookup.store.store import Store
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTO_FINGERPRINT, PHOTOS_LOST, TEXT_FINGERPRINT, TEXT_VECTOR
+from pipeline.config.encoding import photo_limits
+from pipeline.config.sections import Embedding
+from pipeline.embed.fingerprint_table import FingerprintTable, Places, TableWriter
+from pipeline.embed.vectors import Halves, halves_of
+
+FINGERPRINTS = {TEXT_VECTOR: TEXT_FINGERPRINT, IMAGE_VECTOR: PHOTO_FINGERPRINT}
+_KEPT_BYTES = 64_000_000  # of columns of vectors in the memory of a process, beside one that is larger
+
+
+class EarlierShard(Record):
+    """A shard of before: `inputs` are what it was made of, see fingerprints.py; a file of None: all were rejected."""
+
+    name: str
+    inputs: str
+    file: FileRef | None
+
+
+class EarlierShards(NamedRecord):
+    """What a run offers: shards, by which the tables number them, and the tables. Its name is its path."""
+
+    shards: tuple[EarlierShard, ...]
+    tables: dict[str, FileRef]  # column of vectors -> the table of its fingerprints
+
+
+@dataclass(frozen=True)
+class Offer:
+    """What `offer_vectors` wrote: the file that names it all, how much there is, and files that are damaged."""
+
+    path: str
+    counts: dict[str, int]
+    damaged: frozenset[str]
+
+
+def offer_vectors(
+    store: Store, embedding: Embedding, folder: str, records: Sequence[ShardRecord], limits: dict[str, Any] | None
+) -> Offer:
+    """Write what the shards of `records` have for `embedding` into `folder` of the store, for EarlierVectors.
+
+    `limits` are those of photos that shards of earlier versions, which do not say them, were made with.
+    """
+    shards = [EarlierShard(name=one.name, inputs=one.inputs or one.name, file=one.file) for one in records]
+    wanted = _wanted(embedding)
+    damaged, tables, counts = set[str](), dict[str, FileRef](), {"shards": len(shards)}
+    with store.scratch() as scratch:
+        rows = sum(one.file.rows for one in shards if one.file is not None)
+        writers = {column: TableWriter(scratch / column, rows, scratch) for column in wanted}
+        for number, shard in enumerate(shards if wanted else ()):
+            if shard.file is None:
+                continue
+            try:
+                found = _fingerprints(store, shard.file, wanted, limits)
+            except IntegrityError:
+                damaged.add(shard.file.path)
+                continue
+            for column, fingerprints in found.items():
+                writers[column].add(number, fingerprints)
+            beat()
+        for column, writer in writers.items():
+            counts[f"{column}s"] = found_rows = writer.close()
+            tables[column] = store.put(writer.path, f"{folder}/{column}.table", found_rows)
+    path = f"{folder}/earlier.json"
+    write_record(store, path, EarlierShards(name=path, shards=tuple(shards), tables=tables))
+    return Offer(path, counts, frozenset(damaged))
+
+
+def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
+    """Column of vectors -> what a shard must say of itself for its vectors to be those that this run would make."""
+    if embedding.fusion.reads_states:  # no shard has these
+        return {}
+    text, image = embedding.encoders.text, embedding.encoders.image
+    wanted: dict[str, dict[str, Any]] = {}
+    if text is not None:
+        wanted[TEXT_VECTOR] = {"text": text.identity, "text_dim": text.dim}
+    if image is not None:
+        limits = asdict(photo_limits(embedding.catalog))
+        wanted[IMAGE_VECTOR] = {"image": image.identity, "image_dim": image.dim, "photo_limits": limits}
+    return wanted
+
+
+def _fingerprints(
+    store: Store, file: FileRef, wanted: dict[str, dict[str, Any]], limits: dict[str, Any] | None
+) -> dict[str, pa.Array]:
+    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost."""
+    with store.reading(file) as opened:
+        known = {"photo_limits": limits, **shard_metadata(opened)}
+        columns = [column for column, facts in wanted.items() if facts.items() <= known.items()]
+        if not columns:
+            return {}
+        table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST])
+    found = {column: table.column(FINGERPRINTS[column]).combine_chunks() for column in columns}
+    if IMAGE_VECTOR in found and PHOTOS_LOST in table.column_names:
+        lost = pc.greater(table.column(PHOTOS_LOST), 0).combine_chunks()
+        found[IMAGE_VECTOR] = pc.if_else(lost, None, found[IMAGE_VECTOR])
+    return found
+
+
+class ShardVectors(NamedTuple):
+    """Of a shard's n rows the fingerprints, (n,) binary(16), the vectors, (n, d) float16, and (n,) which there are."""
+
+    fingerprints: pa.Array
+    vectors: Halves
+    there: Mask
+
+
+class EarlierVectors:
+    """What a run offers, as a worker uses it. Threads may share it."""
+
+    def __init__(self, store: Store, path: str) -> None:
+        record = read_record(store, path, EarlierShards)
+        if record is None:
+            raise lost_record("what earlier shards there are", path, "run")
+        self._store, self._shards = store, record.shards
+        self._names = {shard.inputs: shard.name for shard in record.shards}
+        self._tables = {column: FingerprintTable(store.verified(file)) for column, file in record.tables.items()}
+        self._columns: Recent[tuple[int, str], ShardVectors] = Recent(_KEPT_BYTES, lambda one: one.vectors.nbytes)
+        self._lock = threading.Lock()  # of the next one
+        self._whole: dict[int, Path | None] = {}  # shards whose digest was checked; None: damaged
+
+    def shard_of(self, inputs: str) -> str | None:
+        """The name of the shard that was made of `inputs`; of several, of later tries, the last one."""
+        return self._names.get(inputs)
+
+    def find(self, column: str, fingerprints: pa.Array) -> Places | None:
+        """Where the vectors of `column` lie; None where none of that tower are offered."""
+        table = self._tables.get(column)
+        return None if table is None else table.find(fingerprints)
+
+    def file(self, shard: int) -> str:
+        """The path in the store of a shard that `find` gave."""
+        file = self._shards[shard].file
+        return "" if file is None else file.path
+
+    def vectors(self, column: str, shard: int) -> ShardVectors | None:
+        """`column` of all rows of a shard; None where the shard is not as it was written."""
+        path = self._checked(shard)
+        if path is None:
+            return None
+        try:
+            return self._columns.get((shard, column), lambda: _read(path, column))
+        except IntegrityError:
+            with self._lock:
+                self._whole[shard] = None
+            return None
+
+    def _checked(self, shard: int) -> Path | None:
+        """The path of a shard whose digest was checked, once: readers do not see one that lies elsewhere."""
+        with self._lock:
+            if shard not in self._whole:
+                file = self._shards[shard].file
+                try:
+                    self._whole[shard] = None if file is None else self._store.verified(file)
+                except IntegrityError:
+                    self._whole[shard] = None
+            return self._whole[shard]
+
+
+def _read(path: Path, column: str) -> ShardVectors:
+    table = read_shard(path, [FINGERPRINTS[column], column])
+    vectors = table.column(column)
+    return ShardVectors(
+        table.column(FINGERPRINTS[column]).combine_chunks(), *halves_of(vectors, vectors.type.byte_width // 2)
+    )
+
+
+@lru_cache(maxsize=2)  # of this run, and of the one before in a process that stays
+def earlier_vectors(root: str, path: str) -> EarlierVectors:
+    """What the run offers in file `path` of the store at `root`: opened once per process."""
+    return EarlierVectors(Store.at(root), path)

@@ -1,0 +1,296 @@
+"""Nights after nights: what changed is encoded, what did not is copied, and what is published is what a fresh store
+publishes.
+"""
+
+from __future__ import annotations
+
+import errno
+import json
+import os
+import random
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+
+from encoders.types.hashed_text import HashedText
+from encoders.types.photo_descriptors import PhotoDescriptors
+from pipeline.embed.fingerprint_table import TableWriter
+from tests.support.command import vitrine
+from tests.support.stores import manifest_of
+
+ROWS = 60
+NOT_MEASURED = ("index.text_queries=false", "index.photo_queries=false")  # they are encoded too
+
+
+class Shop:
+    """A shop whose catalog is exported anew before each night, and what its encoders are asked for."""
+
+    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.folder, self.photos = folder, folder / "photos"
+        self.photos.mkdir()
+        for n in range(ROWS):
+            paint(self.photos / f"{n}.png", n)
+        kinds = ("Clothing", "Shoes", "Home")
+        self.table = pa.table(
+            {
+                "id": [f"P{n}" for n in range(ROWS)],
+                "title": [f"red dress number {n}" for n in range(ROWS)],
+                "image_link": [f"{n}.png" for n in range(ROWS)],
+                "price": pa.array([n + 0.5 for n in range(ROWS)]),
+                "product_type": [kinds[n % 3] for n in range(ROWS)],
+            }
+        )
+        self.group_rows, self.texts, self.images = 20, 0, 0
+        text, photos = HashedText.forward, PhotoDescriptors.forward
+
+        def count_texts(encoder: HashedText, chunk: Any, role: Any) -> Any:
+            self.texts += len(chunk) * (role == "item")
+            return text(encoder, chunk, role)
+
+        def count_photos(encoder: PhotoDescriptors, prepared: Any) -> Any:
+            self.images += len(prepared)
+            return photos(encoder, prepared)
+
+        monkeypatch.setattr(HashedText, "forward", count_texts)
+        monkeypatch.setattr(PhotoDescriptors, "forward", count_photos)
+
+    def night(self, *more: str, store: str = "store", refused: bool = False) -> dict[str, Any]:
+        """One run of the catalog as it is by now; run.json."""
+        pq.write_table(self.table, self.folder / "c.parquet", row_group_size=self.group_rows, write_page_checksum=True)
+        self.texts = self.images = 0
+        where = (f"catalog.path={self.folder / 'c.parquet'}", f"catalog.image_root={self.photos}")
+        fixed = ("catalog.text=[title]", "catalog.attributes=[title,price]", "shards.unit_rows=20", *NOT_MEASURED)
+        done = vitrine(
+            "run", "-c", "configs/weightless.yaml", *where, f"store.path={self.folder / store}", *fixed, *more
+        )
+        assert (done.exit_code != 0) == refused, done.stderr
+        report: dict[str, Any] = json.loads(
+            (sorted((self.folder / store / "runs").iterdir())[-1] / "run.json").read_text()
+        )
+        return report
+
+    def change(self, column: str, values: list[Any]) -> None:
+        """Another column in the place of one."""
+        at = self.table.schema.get_field_index(column)
+        self.table = self.table.set_column(at, column, pa.array(values, self.table.schema.field(column).type))
+
+    def values(self, column: str) -> list[Any]:
+        """A column as it is."""
+        found: list[Any] = self.table.column(column).to_pylist()
+        return found
+
+
+def paint(path: Path, n: int) -> None:
+    Image.new("RGB", (40, 40), (4 * n, 250 - 4 * n, 77)).save(path)
+
+
+@pytest.fixture
+def shop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Shop:
+    return Shop(tmp_path, monkeypatch)
+
+
+def titles(shop: Shop) -> None:
+    shop.change("title", [f"blue {title}" if n % 20 == 3 else title for n, title in enumerate(shop.values("title"))])
+
+
+def pictures(shop: Shop) -> None:
+    for n in range(3, ROWS, 20):
+        paint(shop.photos / f"{n}.png", n + 1)
+
+
+def prices(shop: Shop) -> None:
+    shop.change("price", [price + 1 for price in shop.values("price")])
+
+
+def row_groups(shop: Shop) -> None:
+    shop.group_rows = 17
+
+
+def deletion(shop: Shop) -> None:
+    shop.table = shop.table.slice(1)
+
+
+def shuffle(shop: Shop) -> None:
+    shop.table = shop.table.take(random.Random(0).sample(range(ROWS), ROWS))
+
+
+def ids(shop: Shop) -> None:
+    shop.change("id", [f"new-{name}" for name in shop.values("id")])
+
+
+def moves(shop: Shop) -> None:
+    shop.change("product_type", [*shop.values("product_type")[1:], "Home"])
+
+
+def nothing(shop: Shop) -> None:
+    """The config changes."""
+
+
+class Night(NamedTuple):
+    """What changes, and how many texts and photos have to be encoded for it."""
+
+    change: Callable[[Shop], None]
+    texts: int
+    photos: int
+    more: tuple[str, ...] = ()
+
+
+LOOSE = ("gates.max_row_drop=1",)
+NIGHTS = {
+    "titles": Night(titles, 3, 0),
+    "photos": Night(pictures, 0, 3),
+    "prices": Night(prices, 0, 0),
+    "row groups": Night(row_groups, 0, 0),
+    "first row deleted": Night(deletion, 0, 0),
+    "shuffled": Night(shuffle, 0, 0),
+    "ids": Night(ids, 0, 0),
+    "categories": Night(moves, 0, 0),
+    "fusion weight": Night(nothing, 0, 0, ("fusion.text_weight=0.3",)),
+    "towers off": Night(nothing, 0, 0, ("shards.towers=false",)),
+    "another text encoder": Night(nothing, ROWS, 0, ("encoders.text.dim=64",)),
+    "limits of photos": Night(nothing, 0, ROWS, ("catalog.max_photo_seconds=9",)),
+}
+
+
+@pytest.mark.parametrize("night", NIGHTS.values(), ids=NIGHTS.keys())
+def test_a_night_encodes_what_changed(shop: Shop, night: Night) -> None:
+    """Encoders are asked for what changed and no more, the report counts it, and shards and indexes are byte for byte
+    those of a store that is new.
+    """
+    first = shop.night()
+    assert (shop.texts, shop.images) == (first["texts_encoded"], first["photos_encoded"]) == (ROWS, ROWS)
+    night.change(shop)
+    report = shop.night(*LOOSE, *night.more)
+    assert (shop.texts, shop.images) == (night.texts, night.photos)
+    counts = [report[name] for name in ("texts_encoded", "texts_copied", "photos_encoded", "photos_copied")]
+    there = len(shop.table)
+    assert counts == [night.texts, there - night.texts, night.photos, there - night.photos]
+    shop.night(*LOOSE, *night.more, store="fresh")
+    assert content(shop.folder / "store") == content(shop.folder / "fresh")
+    assert vitrine("verify", shop.folder / "store", "--all").exit_code == 0
+
+
+def content(store: Path) -> tuple[str, list[str]]:
+    """What a snapshot holds, and the files that it names."""
+    manifest = manifest_of(store)
+    return manifest.content, sorted(f"{file.path} {file.blake3}" for file in manifest.files())
+
+
+def test_a_category_uses_vectors_of_all(shop: Shop) -> None:
+    """A product that comes from another category is copied."""
+    shop.night()
+    shop.change("product_type", ["Home" if n < 10 else kind for n, kind in enumerate(shop.values("product_type"))])
+    shop.change("title", ["new words" if n == 11 else title for n, title in enumerate(shop.values("title"))])
+    report = shop.night("gates.max_row_drop=1", "--category", "Home", refused=True)
+    assert (shop.texts, shop.images) == (1, 0)
+    assert "ids_unique" in report["error"]  # the others have these products still
+
+
+def test_a_failure_costs_its_row_alone(shop: Shop) -> None:
+    """A photo that is late is read when it comes; until then, and after that, nothing else is encoded."""
+    late = shop.photos / "5.png"
+    late.unlink()
+    shop.night()
+    assert shop.images == ROWS - 1
+    report = shop.night()
+    assert (report["status"], shop.texts, shop.images) == ("unchanged", 0, 0)
+    paint(late, 5)
+    assert shop.night()["degraded"] == {}
+    assert (shop.texts, shop.images) == (0, 1)
+
+
+def test_one_of_several_photos_that_was_lost_is_read_when_it_comes(shop: Shop) -> None:
+    """The vector of a product that lost one of its photos is not copied, though its fingerprint may stay."""
+    more = [["late.png"] if n == 7 else [] for n in range(ROWS)]
+    shop.table = shop.table.append_column("more", pa.array(more)).append_column("version", pa.array(["1"] * ROWS))
+    said = ("catalog.more_images=more", "catalog.image_identity=version", "catalog.version_column=version")
+    assert shop.night(*said)["photos_lost"] == 1
+    shop.night(*said)
+    assert shop.images == 0
+    paint(shop.photos / "late.png", 50)
+    report = shop.night(*said)
+    assert (report["photos_lost"], shop.images) == (0, 2)
+    shop.night(*said, store="fresh")
+    assert content(shop.folder / "store") == content(shop.folder / "fresh")
+
+
+def test_what_a_killed_run_did_is_copied_for_another_catalog(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first night that stops half-way has published nothing; the night after uses its shards for what is left of
+    them, though its plan is another.
+    """
+    with monkeypatch.context() as patch:
+        patch.setattr("pipeline.run.build_indexes", lambda *_: 1 / 0)
+        with pytest.raises(ZeroDivisionError):
+            shop.night()
+    titles(shop)
+    deletion(shop)
+    report = shop.night()
+    assert (shop.texts, shop.images) == (3, 0)
+    assert report["texts_copied"] == ROWS - 4
+
+
+@pytest.mark.parametrize("kind", ["a vector", "a fingerprint", "cut", "gone", "swapped"])
+def test_a_damaged_shard_is_encoded_again(shop: Shop, kind: str) -> None:
+    """Its rows are, nobody else's; the report says which, and the snapshot is whole."""
+    shop.night("run.workers=1")
+    one, other, _ = (
+        shop.folder / "store" / entry.record.file.path for entry in manifest_of(shop.folder / "store").shards
+    )
+    raw = one.read_bytes()
+    column = {"a vector": "image_vector", "a fingerprint": "text_fingerprint"}.get(kind)
+    if column is not None:
+        group = pq.ParquetFile(one).metadata.row_group(0)
+        chunk = next(c for c in (group.column(i) for i in range(group.num_columns)) if c.path_in_schema == column)
+        at = chunk.data_page_offset + chunk.total_compressed_size - 9
+        one.write_bytes(raw[:at] + bytes([raw[at] ^ 1]) + raw[at + 1 :])
+    elif kind == "cut":
+        one.write_bytes(raw[:-20])
+    elif kind == "gone":
+        one.unlink()
+    else:
+        one.write_bytes(other.read_bytes())
+    prices(shop)
+    report = shop.night()
+    again = 40 if kind == "swapped" else 20  # those whose shard it is a copy of are looked for in it
+    assert (report["texts_encoded"], report["photos_encoded"]) == (shop.texts, shop.images) == (again, again)
+    (said,) = (one for one in report["notices"] if one["what"] == "shards_damaged")
+    assert (said["count"], said["examples"]) == (1, [str(one.relative_to(shop.folder / "store"))])
+    assert vitrine("verify", shop.folder / "store").exit_code == 0
+    shop.night(store="fresh")
+    assert content(shop.folder / "store") == content(shop.folder / "fresh")
+
+
+def test_what_cannot_be_copied_is_said(shop: Shop) -> None:
+    """With its reason, in the report of the run."""
+    shop.night("shards.towers=false")
+    titles(shop)
+    report = shop.night()
+    assert (shop.texts, shop.images) == (ROWS, ROWS)
+    (said,) = (one for one in report["notices"] if one["what"] == "vectors_not_copied")
+    assert said["told"] == "no vector is copied: the snapshot before was made with shards.towers: false"
+    report = shop.night("encoders.text.dim=64")
+    assert (shop.texts, shop.images) == (ROWS, 0)
+    (said,) = (one for one in report["notices"] if one["what"] == "vectors_not_copied")
+    assert said["told"].startswith("no vector of the text tower is copied, it is another one: dim 64")
+    assert "instead of dim 1024" in said["told"]
+
+
+def test_a_disk_that_fills_while_tables_are_written(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The run ends in three parts, what was published stays, and the next run goes on."""
+    shop.night()
+    prices(shop)
+
+    def full(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    before = manifest_of(shop.folder / "store")
+    with monkeypatch.context() as patch:
+        patch.setattr(TableWriter, "close", full)
+        assert "space" in shop.night(refused=True)["error"]
+    assert manifest_of(shop.folder / "store") == before
+    assert shop.night()["texts_copied"] == ROWS
