@@ -178,7 +178,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     execution, category = bounded(execution, forecast), plan.category
     with step("reuse") as counts:
         offer = _offer(embedding, store, state)
-        counts.update(offer.counts)
+        counts.update(shards=offer.shards, **_some(offer.counts))
     if to_measure(embedding):
         with step("measure") as counts:
             # of all categories: later runs keep it
@@ -193,7 +193,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         state.tally += embedded.tally
         _tell_damaged(state)
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
-        counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **embedded.tally.counts)
+        counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
     give_back()  # also where nothing was left to encode
     kept = state.parent if category is not None else None  # all of it but the category
     with step("build") as counts:
@@ -237,6 +237,11 @@ def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
     offer = offer_vectors(store, embedding, f"{PARTS}/{state.run}", records, limits)
     state.tally += Tally(damaged=offer.damaged)
     return offer
+
+
+def _some(counts: dict[str, int]) -> dict[str, int]:
+    """Those that are not 0."""
+    return {name: count for name, count in counts.items() if count}
 
 
 def _tell_damaged(state: _State) -> None:

@@ -124,7 +124,7 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @click.option(
     "--no-parent", is_flag=True, help="Publish with no earlier snapshot: for a store that lost CURRENT, on purpose."
 )
-@click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text; encodes all.")
+@click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text.")
 @json_option
 @click.pass_context
 def run(

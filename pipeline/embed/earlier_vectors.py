@@ -57,7 +57,8 @@ class Offer:
     """What `offer_vectors` wrote: the file that names it all, how much there is, and files that are damaged."""
 
     path: str
-    counts: dict[str, int]
+    shards: int
+    counts: dict[str, int]  # of vectors, by tower
     damaged: frozenset[str]
 
 
@@ -70,7 +71,7 @@ def offer_vectors(
     """
     shards = [EarlierShard(name=one.name, inputs=one.inputs or one.name, file=one.file) for one in records]
     wanted = _wanted(embedding)
-    damaged, tables, counts = set[str](), dict[str, FileRef](), {"shards": len(shards)}
+    damaged, tables, counts = set[str](), dict[str, FileRef](), dict[str, int]()
     with store.scratch() as scratch:
         rows = sum(one.file.rows for one in shards if one.file is not None)
         writers = {column: TableWriter(scratch / column, rows, scratch) for column in wanted}
@@ -90,7 +91,7 @@ def offer_vectors(
             tables[column] = store.put(writer.path, f"{folder}/{column}.table", found_rows)
     path = f"{folder}/earlier.json"
     write_record(store, path, EarlierShards(name=path, shards=tuple(shards), tables=tables))
-    return Offer(path, counts, frozenset(damaged))
+    return Offer(path, len(shards), counts, frozenset(damaged))
 
 
 def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:

@@ -1,6 +1,6 @@
 """What stands in for a modality that a product lacks, where the fusion adds two towers: it belongs to the towers, so a
 run measures it on a sample of its catalog, once. The runs after it keep what the parent has: another value would be
-another fusion, and every product would be encoded again. The gate `missing_shares` tells when it no longer fits.
+another fusion, and every index would be built again. The gate `missing_shares` tells when it no longer fits.
 """
 
 from __future__ import annotations
@@ -189,5 +189,5 @@ def refuse_anew(category: str | None) -> None:
     """InputError for one category measured anew: the others would stand beside it with other scores."""
     if category is not None:
         came = f"--measure with --category {category!r}"
-        fix = "leave --category out: every product is encoded again"
+        fix = "leave --category out: every index is built again"
         raise InputError("--measure with the whole catalog, whose products share what is measured", came, fix)
