@@ -183,6 +183,11 @@ def encode_each(
     return encoded, dict.fromkeys(broken, Fault(Reason.NONFINITE_EMBEDDING.value, NONFINITE))
 
 
+def waits(batch: pa.Table, column: str, vectors: str) -> bool:
+    """Whether an encoder has to make one of `vectors` of `column`."""
+    return bool(len(_rows_to_encode(batch, column, vectors)))
+
+
 def _rows_to_encode(batch: pa.Table, column: str, vectors: str) -> pa.Array:
     """int64 positions of the rows that are good so far, have a value in `column`, and no vector yet."""
     able = pc.and_(pc.is_null(batch.column(col.REJECT)), pc.is_valid(batch.column(column)))

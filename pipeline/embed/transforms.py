@@ -8,6 +8,7 @@ Beam reads batch types off the annotations, so this module must not postpone the
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import apache_beam as beam
@@ -15,18 +16,19 @@ import pyarrow as pa
 from apache_beam import coders
 from apache_beam.metrics import Metrics
 
-from encoders.base import load_image, load_text
+from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
+from encoders.fusion.base import Fusion
 from encoders.photos.decoder_process import dismiss
 from foundation.allocator import keep_memory
 from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
-from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PARTITION, TEXT_VECTOR
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PARTITION, PHOTOS, TEXT, TEXT_VECTOR
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
 from pipeline.embed.earlier_vectors import earlier_vectors
 from pipeline.embed.element import Row, Tally, UnitKey, UnitRows
-from pipeline.embed.encode import encode_photos, encode_texts
+from pipeline.embed.encode import encode_photos, encode_texts, waits
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
 from pipeline.embed.reuse import fill_vectors
@@ -105,18 +107,27 @@ class EncodeTexts(UnitDoFn):
     """Rows -> rows with text vectors, of a unit whose shard does not stand."""
 
     def setup(self) -> None:
-        """Load the encoder; threads of one process share it."""
+        """Refuse another model than the plan saw."""
+        refuse_other_models(self.job.embedding, self.job.encoding)
+
+    @cached_property
+    def encoder(self) -> TextEncoder | None:
+        """The encoder, loaded for the first row that waits for it: a night may need none, and torch takes seconds.
+        Threads of one process share it.
+        """
         encoders = self.job.embedding.encoders
         _keep_memory_for(encoders)
         with computing():
-            self.encoder = load_text(encoders.text, encoders.device) if encoders.text else None
+            encoder = load_text(encoders.text, encoders.device) if encoders.text else None
         refuse_other_models(self.job.embedding, self.job.encoding)
+        return encoder
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Encode the whole unit in micro-batches inside this call."""
         if rows.shard.name is None:
             with translate_failures():
-                table = encode_texts(rows.table, self.encoder).table
+                encoder = self.encoder if waits(rows.table, TEXT, TEXT_VECTOR) else None
+                table = encode_texts(rows.table, encoder).table
             rows = rows.having(table, _encoded(rows.table, table))
         yield rows
 
@@ -125,11 +136,7 @@ class EncodePhotos(UnitDoFn):
     """Rows -> rows with photo vectors, of a unit whose shard does not stand. Pixels live inside this call only."""
 
     def setup(self) -> None:
-        """Load the encoder and start the decoding threads."""
-        encoders = self.job.embedding.encoders
-        _keep_memory_for(encoders)
-        with computing():
-            self.encoder = load_image(encoders.image, encoders.device) if encoders.image else None
+        """Refuse another model than the plan saw, and start the decoding threads."""
         refuse_other_models(self.job.embedding, self.job.encoding)
         self.limits = photo_limits(self.job.embedding.catalog)
         self.pool = ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos")
@@ -139,11 +146,22 @@ class EncodePhotos(UnitDoFn):
         self.pool.shutdown()
         dismiss()
 
+    @cached_property
+    def encoder(self) -> ImageEncoder | None:
+        """The encoder, loaded as that of texts is."""
+        encoders = self.job.embedding.encoders
+        _keep_memory_for(encoders)
+        with computing():
+            encoder = load_image(encoders.image, encoders.device) if encoders.image else None
+        refuse_other_models(self.job.embedding, self.job.encoding)
+        return encoder
+
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
         if rows.shard.name is None:
             with translate_failures(), at_unit(*rows.unit):
-                table = encode_photos(rows.table, self.encoder, self.job.root, self.limits, self.pool).table
+                encoder = self.encoder if waits(rows.table, PHOTOS, IMAGE_VECTOR) else None
+                table = encode_photos(rows.table, encoder, self.job.root, self.limits, self.pool).table
             rows = rows.having(table, _encoded(rows.table, table))
         yield rows
 
@@ -155,13 +173,17 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         self.job = job
 
     def setup(self) -> None:
-        """Open the store and load the fusion."""
-        embedding = self.job.embedding
-        _keep_memory_for(embedding.encoders)
+        """Open the store."""
         self.store = Store.at(self.job.store)
-        self.dims = tower_dims(embedding)
-        self.fusion = fusion_of(embedding)
-        refuse_other_models(embedding, self.job.encoding)
+        self.dims = tower_dims(self.job.embedding)
+
+    @cached_property
+    def fusion(self) -> Fusion:
+        """The fusion, loaded for the first unit that is fused."""
+        _keep_memory_for(self.job.embedding.encoders)
+        fusion = fusion_of(self.job.embedding)
+        refuse_other_models(self.job.embedding, self.job.encoding)
+        return fusion
 
     @beam.DoFn.yields_elements  # type: ignore[untyped-decorator]
     def process_batch(self, rows: UnitRows) -> Iterator[Done]:
