@@ -19,7 +19,7 @@ from typing import Literal
 
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
-from lookup.store.manifest import Manifest
+from lookup.store.manifest import Manifest, Provenance
 from lookup.store.store import PARTS, Store
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
@@ -198,7 +198,8 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     kept = state.parent if category is not None else None  # all of it but the category
     with step("build") as counts:
         built = build_indexes(store, settings.indexing, embedded.shards, state.parent, execution)
-        partitions = merge_partitions(kept.partitions if kept else (), built.partitions, category)
+        read = [one.model_copy(update={"provenance": _provenance(state, plan)}) for one in built.partitions]
+        partitions = merge_partitions(kept.partitions if kept else (), read, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with step("gate") as counts:
@@ -242,6 +243,10 @@ def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
 def _some(counts: dict[str, int]) -> dict[str, int]:
     """Those that are not 0."""
     return {name: count for name, count in counts.items() if count}
+
+
+def _provenance(state: _State, plan: Plan) -> Provenance:
+    return Provenance(run=state.run, catalog=plan.catalog, read_at=state.started)
 
 
 def _tell_damaged(state: _State) -> None:

@@ -94,12 +94,21 @@ class ShardEntry(Record):
     rejected: tuple[RejectCount, ...]
 
 
+class Provenance(Record):
+    """Which run read the rows of a partition, from which catalog (64 hex digits of its files), and when (UTC)."""
+
+    run: str
+    catalog: str
+    read_at: datetime
+
+
 class PartitionEntry(Record):
     """A partition of the snapshot; its index positions run through its live segments in the order of the shards."""
 
     name: str
     rows: int
     index: IndexRecord
+    provenance: Provenance | None = None  # None: of an earlier version
 
 
 class EncoderEntry(Record):
