@@ -17,6 +17,7 @@ from pathlib import Path
 
 import faiss
 import numpy as np
+import pyarrow as pa
 
 from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
@@ -30,9 +31,9 @@ from index_builders.measure.queries import Embed, TowerQueries, least, recalls_o
 from index_builders.measure.recall import HeldOut, milliseconds, recalls
 from index_builders.measure.trial import Trial, Unmeasured, drawn_by, exact, held_out_by, trial
 from index_builders.measure.tune import clocked
-from index_builders.rows.ids import write_ids
+from index_builders.rows.ids import writing_ids
 from index_builders.rows.shards import FORMAT as SHARD_FORMAT
-from index_builders.rows.shards import SegmentRef, read_ids, verified_blocks
+from index_builders.rows.shards import SegmentRef, verified_blocks
 from index_builders.rows.vectors_file import VectorsFile, keep
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import FORMAT, IDS_FILE, PartitionIndex
@@ -71,6 +72,7 @@ class Materials:
 
     partition: Partition
     vectors: VectorsFile
+    id_digests: tuple[str, ...]  # of each segment, see ids_digest
     folder: Path
     started: float  # by time.perf_counter()
 
@@ -200,11 +202,16 @@ def keep_rows(partition: Partition, folder: Path) -> Materials:
     work, metric = folder / WORK, partition.settings.metric
     work.mkdir()
     compute = compute_of(partition.settings.device)
-    blocks = verified_blocks(partition.segments)
-    vectors = keep(blocks, partition.rows, partition.dim, metric, work / "vectors.npy", compute)
-    rows = Materials(partition, vectors, folder, started)
-    write_ids(map(read_ids, partition.segments), rows.ids)
-    return rows
+    digests = list[str]()
+    with writing_ids(work / IDS_FILE) as write:
+
+        def see(ids: pa.Array, digest: str) -> None:
+            digests.append(digest)
+            write(ids)
+
+        blocks = verified_blocks(partition.segments, see_ids=see)
+        vectors = keep(blocks, partition.rows, partition.dim, metric, work / "vectors.npy", compute)
+    return Materials(partition, vectors, tuple(digests), folder, started)
 
 
 def measure(rows: Materials, chosen: Chosen) -> BuiltIndex:
@@ -214,7 +221,7 @@ def measure(rows: Materials, chosen: Chosen) -> BuiltIndex:
     with written_into(rows.folder):
         for role, path in paths.items():
             trial.files[role].replace(path)
-    measured = _measured(trial, paths, partition)
+    measured = _measured(trial, paths, rows)
     shutil.rmtree(rows.work)
     return BuiltIndex(
         files={role: path.name for role, path in paths.items()},
@@ -282,13 +289,14 @@ def _trained(rows: Materials) -> tuple[Trial, tuple[Considered, ...]]:
     return within_bytes(made, settings), ()
 
 
-def _measured(made: Trial, paths: dict[str, Path], partition: Partition) -> Measured:
+def _measured(made: Trial, paths: dict[str, Path], materials: Materials) -> Measured:
     """The checks and figures of the files in `paths`, opened as readers open them."""
-    point, folder, settings = made.tuned.point, str(paths["index"].parent), partition.settings
+    partition, point, folder = materials.partition, made.tuned.point, str(materials.folder)
+    settings = partition.settings
     rows, metric = made.promised.rows, settings.metric.value
     promised = Unmeasured(folder, made.promised.dim, rows, metric, point.nprobe, point.refine_factor)
     index = PartitionIndex.open(paths, promised)
-    check_ids(index, partition.segments)
+    check_ids(index, partition.segments, materials.id_digests)
     return _of_exact(made, index, settings) if made.spec.exact else _of_tuned(made, index, settings)
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Sequence
 from functools import partial
 
 import numpy as np
+import pyarrow.compute as pc
 
 from foundation.arrays import Positions, Vectors
 from foundation.errors import IntegrityError, VitrineError
@@ -15,7 +15,7 @@ from index_builders.fill.threads import in_order, threads
 from index_builders.measure.cost import list_sizes
 from index_builders.measure.queries import is_row, recalls_of_kinds
 from index_builders.measure.recall import HeldOut, in_parts, recalls
-from index_builders.rows.shards import SegmentRef, read_ids
+from index_builders.rows.shards import SegmentRef, ids_digest
 from index_builders.rows.vectors_file import VectorsFile
 from lookup.index.partition_index import PartitionIndex
 from lookup.store.index_record import Proof
@@ -26,23 +26,20 @@ _SELF_K = 100  # among near-duplicates, codes alone may rank 10 others before th
 _SELF_TOLERANCE = 1e-4  # of the score: far more than rounding, far less than the distance to another product
 
 
-def check_ids(index: PartitionIndex, segments: Sequence[SegmentRef]) -> None:
-    """Position by position the ids of the segments, none of them twice; IntegrityError otherwise."""
+def check_ids(index: PartitionIndex, segments: Sequence[SegmentRef], digests: Sequence[str]) -> None:
+    """Position by position the ids of the segments, of these `ids_digest`s, none of them twice; IntegrityError
+    otherwise.
+    """
     start = 0
-    hashes = np.empty(index.rows, dtype=np.int64)
-    for ref in segments:
-        ids = read_ids(ref).to_pylist()
-        if index.ids(np.arange(start, start + len(ids))) != ids:
+    for ref, digest in zip(segments, digests, strict=True):
+        if ids_digest(index.id_column.slice(start, ref.rows), index.dim) != digest:
             expected = f"the ids of {ref.path}, row group {ref.row_group}, from position {start} on"
             raise IntegrityError(expected, "other ids", _AGAIN)
-        hashes[start : start + len(ids)] = [hash(text) for text in ids]
-        start += len(ids)
-    # Equal ids have equal hashes, so that only the few positions with an equal one need their texts compared.
-    _, at, counts = np.unique(hashes, return_inverse=True, return_counts=True)
-    suspects = Counter(index.ids(np.flatnonzero(counts[at] > 1)))
-    twice = [text for text, count in suspects.items() if count > 1]
-    if twice:
-        came = f"{len(twice)} ids more than once, {twice[0]!r} first"
+        start += ref.rows
+    if pc.count_distinct(index.id_column).as_py() < index.rows:
+        counts = index.id_column.value_counts()
+        twice = counts.filter(pc.greater(counts.field("counts"), 1)).field("values")
+        came = f"{len(twice)} ids more than once, {twice[0].as_py()!r} first"
         raise IntegrityError("every id once in a partition", came, _DUPLICATES)
 
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pyarrow as pa
@@ -11,16 +12,18 @@ import pyarrow.parquet as pq
 _SCHEMA = pa.schema([pa.field("id", pa.string(), nullable=False)])
 
 
-def write_ids(segments: Iterable[pa.Array], sink: Path | pa.NativeFile) -> None:
-    """Write the ids of each of `segments`, (rows,) string without null, as a row group of its own."""
+@contextmanager
+def writing_ids(sink: Path | pa.NativeFile) -> Iterator[Callable[[pa.Array], None]]:
+    """What writes the ids of a segment, (rows,) string without null, as a row group of its own."""
     with pq.ParquetWriter(sink, _SCHEMA, compression="zstd", use_dictionary=False, write_page_checksum=True) as writer:
-        for ids in segments:
-            writer.write_table(pa.Table.from_arrays([ids], schema=_SCHEMA))
+        yield lambda ids: writer.write_table(pa.Table.from_arrays([ids], schema=_SCHEMA))
 
 
 def ids_bytes(segments: Iterable[pa.Array]) -> int:
-    """How large that file is, written to nowhere."""
+    """How large that file is of the ids of `segments`, written to nowhere."""
     sink = pa.MockOutputStream()
-    write_ids(segments, sink)
+    with writing_ids(sink) as write:
+        for ids in segments:
+            write(ids)
     size: int = sink.size()
     return size

@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import itertools
 import json
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -17,6 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from blake3 import blake3
 
@@ -29,6 +32,7 @@ METADATA_KEY = b"vitrine"
 _VECTORS = ("embedding", "text_vector", "image_vector")
 _RANDOM_BYTES = ("text_fingerprint", "photo_fingerprint")
 _BUFFER = 1 << 20  # bytes of a column read at a time: by default a whole column chunk is held
+_FOOTER_BYTES = 1 << 20  # of footers that are held, as they lie in files: parsed they take ten times that
 _READ_NUMBERS = 1 << 20  # decoded at a time: 4 MB, of which pyarrow makes 16 on the way
 
 
@@ -145,6 +149,11 @@ def read_shard(path: Path | BinaryIO, columns: Sequence[str]) -> pa.Table:
             raise machine_fault(err) or _damaged(path, str(err)) from err
 
 
+def ids_digest(ids: pa.Array | pa.ChunkedArray, dim: int) -> str:
+    """64 hex digits of (n,) string ids, in order, of rows of length `dim`."""
+    return str(_started(ids, dim).hexdigest())
+
+
 def read_ids(ref: SegmentRef) -> pa.Array:
     """The ids of a segment, (rows,) string."""
     with _reading(ref.path) as file:
@@ -203,14 +212,22 @@ def blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[
         yield from _segment_blocks(ref, rows)
 
 
-def verified_blocks(segments: Iterable[SegmentRef], rows: int | None = None) -> Iterator[Vectors]:
+def verified_blocks(
+    segments: Iterable[SegmentRef], rows: int | None = None, see_ids: Callable[[pa.Array, str], None] | None = None
+) -> Iterator[Vectors]:
     """`blocks`, (n, d) float32 each, with digests checked: IntegrityError after a segment whose ids or embeddings are
     not those recorded.
+
+    `see_ids` is given the ids of each segment, (rows,) string, and their `ids_digest`, before its first block.
     """
     for ref in segments:
         digest = None
         for block in _segment_blocks(ref, rows):
-            digest = digest or _started(read_ids(ref), block.shape[1])
+            if digest is None:
+                ids = read_ids(ref)
+                digest = _started(ids, block.shape[1])
+                if see_ids is not None:
+                    see_ids(ids, digest.hexdigest())
             digest.update(block.tobytes())
             yield block
         if digest is None or digest.hexdigest() != ref.digest:
@@ -245,11 +262,19 @@ def _matrix(embeddings: pa.Array) -> Vectors:
 
 def _started(ids: pa.Array | pa.ChunkedArray, dim: int) -> blake3:
     """A digest that has seen the shape, the length of each id and the ids, so that no two lists of ids look alike."""
-    texts = [text.encode() for text in ids.to_pylist()]
-    lengths = np.array([len(texts), dim, *(len(text) for text in texts)], dtype="<i8")
-    digest = blake3(lengths.tobytes())
-    digest.update(b"".join(texts))
+    chunks = ids.chunks if isinstance(ids, pa.ChunkedArray) else [ids]
+    lengths = [pc.binary_length(chunk.cast(pa.binary())).to_numpy(zero_copy_only=False) for chunk in chunks]
+    digest = blake3(np.concatenate([[len(ids), dim], *lengths]).astype("<i8").tobytes())
+    for chunk in chunks:
+        digest.update(_joined(chunk))
     return digest
+
+
+def _joined(texts: pa.Array) -> bytes:
+    """All of a string array's UTF-8 after one another, as it lies there."""
+    _, offsets, joined = texts.buffers()
+    ends = np.frombuffer(offsets, np.int32)[texts.offset : texts.offset + len(texts) + 1] if offsets else [0]
+    return joined[int(ends[0]) : int(ends[-1])].to_pybytes() if joined else b""
 
 
 def _leaves(schema: pa.Schema) -> list[str]:
@@ -262,9 +287,39 @@ def _leaves(schema: pa.Schema) -> list[str]:
 
 def _reading(path: Path | BinaryIO) -> pq.ParquetFile:
     try:
-        return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
+        if not isinstance(path, Path):
+            return pq.ParquetFile(path, page_checksum_verification=True, buffer_size=_BUFFER)
+        found = path.stat()
+        key = str(path), found.st_ino, found.st_size, found.st_mtime_ns
+        file = pq.ParquetFile(path, metadata=_FOOTERS.get(key), page_checksum_verification=True, buffer_size=_BUFFER)
     except (OSError, pa.ArrowInvalid) as err:
         raise machine_fault(err) or _damaged(path, str(err)) from err
+    _FOOTERS.keep(key, file.metadata)
+    return file
+
+
+class _Footers:
+    """Footers of the shards that were read last: one of 256 segments takes 5 ms to parse, again for each of them."""
+
+    def __init__(self) -> None:
+        self._held: OrderedDict[tuple[str, int, int, int], pq.FileMetaData] = OrderedDict()
+        self._lock = threading.Lock()  # indexes are built on several threads
+
+    def get(self, key: tuple[str, int, int, int]) -> pq.FileMetaData | None:
+        """The footer of a file as it lies there; None where it has to be read."""
+        with self._lock:
+            return self._held.get(key)
+
+    def keep(self, key: tuple[str, int, int, int], footer: pq.FileMetaData) -> None:
+        """Hold it as the one that was used last, as far as there is room."""
+        with self._lock:
+            self._held[key] = footer
+            self._held.move_to_end(key)
+            while sum(one.serialized_size for one in self._held.values()) > _FOOTER_BYTES:
+                self._held.popitem(last=False)
+
+
+_FOOTERS = _Footers()
 
 
 def _metadata(file: pq.ParquetFile, path: Path | BinaryIO) -> dict[str, Any]:

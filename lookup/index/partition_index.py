@@ -87,7 +87,7 @@ class PartitionIndex:
     refine_factor: int  # 0: FAISS's own ranking stands
     refine: Refine | None
     faiss_index: Any  # faiss.Index; the stubs know little of its subclasses
-    _ids: pa.ChunkedArray
+    id_column: pa.ChunkedArray  # (rows,) string, by position
 
     @classmethod
     def open(cls, paths: Mapping[str, Path], record: Recorded) -> PartitionIndex:
@@ -105,7 +105,7 @@ class PartitionIndex:
             refine_factor=record.refine_factor,
             refine=Refine.open(paths, metric),
             faiss_index=_mapped(paths["index"]),
-            _ids=_read_ids(paths["ids"]),
+            id_column=_read_ids(paths["ids"]),
         )
         opened._check(paths["index"])
         return opened
@@ -213,7 +213,7 @@ class PartitionIndex:
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.rows):
             came = f"{wanted.min()} to {wanted.max()}"
             raise InputError(f"positions from 0 to {self.rows - 1}", came, "drop the -1 of missing hits")
-        found: list[str] = self._ids.take(pa.array(wanted)).to_pylist()
+        found: list[str] = self.id_column.take(pa.array(wanted)).to_pylist()
         return found
 
     def _parameters(self, nprobe: int) -> Any:
@@ -251,7 +251,7 @@ class PartitionIndex:
             "metric": self.faiss_index.metric_type,
             "dim": self.faiss_index.d,
             "vectors (ntotal)": self.faiss_index.ntotal,
-            "ids": len(self._ids),
+            "ids": len(self.id_column),
             "refine vectors": None if self.refine is None else self.refine.layout,
         }
         recorded = {

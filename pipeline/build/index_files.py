@@ -10,9 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from foundation.errors import IntegrityError
-from index_builders.build import BuiltIndex, build
+from index_builders.build import BuiltIndex, Partition, build
 from index_builders.choose.training_reuse import Earlier, learned_under
-from index_builders.measure.queries import Embed
 from index_builders.rows.shards import SegmentRef
 from index_builders.settings import IndexSettings
 from lookup.store.digests import differs
@@ -84,16 +83,11 @@ class _TaskFile(NamedRecord):
     offer: Offer
 
 
-def write_index(
-    store: Store, name: str, task: str, settings: IndexSettings, dim: int, embed: Embed | None
-) -> IndexRecord:
-    """Build the index of the segments in file `task` of the store, as index `name`, its record last.
-
-    `embed` makes queries of rows, see index_builders/measure/queries.py.
-    """
-    segments, offer = read_task(store, task, name)
+def write_index(store: Store, name: str, partition: Partition, offer: Offer) -> IndexRecord:
+    """Build the index of `partition` as index `name`, its record last."""
+    settings, segments = partition.settings, partition.segments
     with store.scratch() as folder:
-        built = build(segments, dim, settings, folder, embed, earlier(store, offer))
+        built = build(segments, partition.dim, settings, folder, partition.embed, partition.earlier)
         return commit(store, name, folder, built, training(name, offer, built, settings), segments)
 
 
@@ -165,12 +159,36 @@ def _opened(store: Store, listed: Sequence[_Listed]) -> list[SegmentRef]:
     paths: dict[str, Path] = {}
     for one in listed:
         if one.file.path not in paths:
-            paths[one.file.path] = store.verified(one.file)
+            paths[one.file.path] = _verified(store, one.file)
     segments = ((paths[one.file.path], one.segment, one) for one in listed)
     return [
         SegmentRef(path, segment.row_group, segment.rows, segment.digest, one.source, one.groups)
         for path, segment, one in segments
     ]
+
+
+def _verified(store: Store, shard: FileRef) -> Path:
+    """The local path of a shard whose digest this process has checked, as long as the file stays as it was: one shard
+    has rows of many partitions. What is read of it later has digests of its own.
+    """
+    key = store.root, shard
+    path, seen = _SEEN.get(key, (None, None))
+    if path is None or seen != _state(path):
+        path = store.verified(shard)
+        _SEEN[key] = path, _state(path)
+    return path
+
+
+_SEEN: dict[tuple[str, FileRef], tuple[Path, tuple[int, int, int] | None]] = {}
+
+
+def _state(path: Path) -> tuple[int, int, int] | None:
+    """What of a file changes when it is written again; None where it is gone."""
+    try:
+        found = path.stat()
+    except FileNotFoundError:
+        return None
+    return found.st_ino, found.st_size, found.st_mtime_ns
 
 
 def _record_path(name: str) -> str:

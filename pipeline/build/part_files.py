@@ -95,10 +95,10 @@ def started(
 ) -> IndexRecord | list[Part]:
     """Build the index of a task, or where it is large only learn it: the parts to fill."""
     began = time.perf_counter()
-    partition, _ = _partition(store, task, settings, dim, embed)
+    partition, offer = _partition(store, task, settings, dim, embed)
     parts = parts_of(partition, part_rows)
     if not parts:
-        return write_index(store, task.name, task.path, settings, dim, embed)
+        return write_index(store, task.name, partition, offer)
     rounds, before = _earlier_rounds(store, task)
     with store.scratch() as folder:
         trained, empty = learn(partition, rounds, folder)

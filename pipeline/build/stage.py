@@ -55,7 +55,7 @@ def build_indexes(
     retraining = Retraining(store, indexing, dim, parent)
     names: dict[str, str] = {}
     tasks: list[Task] = []
-    parts = 0
+    parts, large = 0, False
     for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):
         wanted = retraining.wanted(partition, located)
         names[partition] = wanted.name
@@ -65,8 +65,9 @@ def build_indexes(
             tasks.append(Task(number, partition, wanted.name, path, 0))
             rows = sum(segment.rows for _, segment, *_ in located)
             parts += part_count(rows, execution.part_rows)
+            large |= rows > execution.part_rows
     if tasks:
-        job = BuildJob(indexing, dim, store.root, execution.part_rows, execution.build_threads)
+        job = BuildJob(indexing, dim, store.root, execution.part_rows, execution.build_threads, large)
         built = partial(_standing, store, tuple(tasks))
         with watched(execution.progress, "build", len(tasks), built):
             _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))
@@ -102,7 +103,7 @@ def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection
 
 
 class BuildIndexes(beam.PTransform):  # type: ignore[misc]
-    """Tasks -> references to indexes; large partitions by way of parts."""
+    """Tasks -> references to indexes; large partitions by way of parts, where there are any."""
 
     def __init__(self, job: BuildJob, tasks: Sequence[Task]) -> None:
         super().__init__()
@@ -112,12 +113,14 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
         """Build the stage."""
         at_once = min(begin.pipeline.options.view_as(DirectOptions).direct_num_workers, len(self.tasks))
         given = self.job, at_once
-        built = (
+        tasks = (
             begin
-            | "Partitions" >> beam.Create(self.tasks).with_output_types(Task)
+            | "Partitions" >> beam.Create(self.tasks, reshuffle=False).with_output_types(Task)
             | "Spread" >> beam.Reshuffle()
-            | "BuildIndex" >> beam.ParDo(BuildIndex(*given)).with_outputs(OF_LARGE, main="done")
         )
+        if not self.job.large:  # every step of a pipeline costs some 50 ms, whatever goes through it
+            return tasks | "BuildIndex" >> beam.ParDo(BuildIndex(*given))
+        built = tasks | "BuildIndex" >> beam.ParDo(BuildIndex(*given)).with_outputs(OF_LARGE, main="done")
         merged = (
             built[OF_LARGE]
             | "SpreadParts" >> beam.Reshuffle()

@@ -36,6 +36,7 @@ class BuildJob:
     store: str  # its path
     part_rows: int
     most_threads: int | None  # of a build; None: its share of the cores
+    large: bool  # whether any partition may be built as parts
 
 
 class StoreDoFn(beam.DoFn):  # type: ignore[misc]

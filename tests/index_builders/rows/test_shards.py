@@ -187,3 +187,33 @@ def test_blocks_are_the_rows(tmp_path_factory: pytest.TempPathFactory, sizes: li
     read = list(shards.blocks(refs, step))
     assert max(len(block) for block in read) <= step
     np.testing.assert_array_equal(np.concatenate(read), xb)
+
+
+def test_a_footer_is_read_once_while_its_file_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """All segments of a shard are read by one parsing of its footer; of a shard that is written anew, by its own."""
+    parsed = list[Path]()
+    opened = pq.ParquetFile
+
+    def watched(path: Path, metadata: pq.FileMetaData | None = None, **more: object) -> pq.ParquetFile:
+        parsed.extend([path] if metadata is None else [])
+        return opened(path, metadata=metadata, **more)
+
+    path = tmp_path / "s.parquet"
+    refs = written(path, rows_of(30), [0, 10, 20, 30])
+    monkeypatch.setattr(shards.pq, "ParquetFile", watched)
+    assert len(list(shards.verified_blocks(refs))) == 3
+    assert parsed == [path]
+    path.unlink()
+    assert len(list(shards.verified_blocks(written(path, rows_of(8, seed=1), [0, 8])))) == 1
+    assert parsed == [path, path]
+
+
+@pytest.mark.parametrize("ids", [["a", "bc", "é", ""], ["", "", "", ""], ["abc", "é", "", "x"]])
+def test_ids_are_told_apart_by_their_digest(ids: list[str]) -> None:
+    """However an array of ids is cut or sliced, its digest is that of its texts and of where each of them ends."""
+    whole = pa.array(ids)
+    sliced = pa.array(["before", *ids, "after"]).slice(1, 4)
+    chunked = pa.chunked_array([whole.slice(0, 1), whole.slice(1, 0), whole.slice(1)])
+    assert shards.ids_digest(whole, 4) == shards.ids_digest(sliced, 4) == shards.ids_digest(chunked, 4)
+    others = (["ab", "c", "é", ""], ["a", "bc", "é"], [*reversed(ids)], ["abc", "é", "x", ""])
+    assert all(shards.ids_digest(pa.array(other), 4) != shards.ids_digest(whole, 4) for other in others if other != ids)
