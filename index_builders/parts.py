@@ -39,7 +39,7 @@ from index_builders.fill.compute import compute_of
 from index_builders.fill.fill import fill_index, finding_lists, write_index
 from index_builders.fill.merge import merge
 from index_builders.measure.equal_rows import instead
-from index_builders.measure.trial import held_out_by, learned_from_by, trial
+from index_builders.measure.trial import Before, held_out_by, learned_from_by, trial
 from index_builders.rows import vectors_file
 from index_builders.rows.shards import SegmentRef, verified_blocks
 from index_builders.rows.vectors_file import keep
@@ -135,17 +135,19 @@ def finish(
     with written_into(folder):
         rows = keep_rows(partition, folder)
         merge(empty, parts, rows.work / INDEX_FILE)
-        found = _decided(rows, trained)
+        found = _decided(rows, trained, empty)
     return measure(rows, found) if isinstance(found, Chosen) else found
 
 
-def _decided(rows: Materials, trained: Trained) -> Chosen | EarlierRounds:
+def _decided(rows: Materials, trained: Trained, empty: faiss.Index) -> Chosen | EarlierRounds:
     """The merged index, tuned, where it is good enough; else what another round must know."""
-    settings, earlier, before = rows.partition.settings, rows.partition.earlier, trained.before
+    settings, before = rows.partition.settings, trained.before
+    earlier = rows.partition.earlier if trained.earlier else None
     drawn = held_out_by(settings, rows.vectors, rows.ids, rows.partition.alone)
-    made = trial(trained.spec, drawn, settings.target_recall, rows.work, built=rows.work / INDEX_FILE)
+    offered = None if earlier is None else Before(empty, earlier.then)
+    made = trial(trained.spec, drawn, settings.target_recall, rows.work, rows.work / INDEX_FILE, offered)
     made = replace(made, train_rows=trained.train_rows, note=trained.note)
-    if trained.earlier and earlier is not None:
+    if earlier is not None:
         learned = judge_training(earlier, made, settings)
         return Chosen(made, learned) if learned.reused else before.model_copy(update={"reason": learned.reason})
     if before.choice is None:

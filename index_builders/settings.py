@@ -69,7 +69,7 @@ class IndexSettings(BaseModel):
         CPU_DEVICE, pattern=DEVICE, description="where lists are trained and rows find theirs: cpu, cuda or cuda:N"
     )
     retrain: Literal["always", "auto"] = Field(
-        "always",
+        "auto",
         description="train changed rows anew, or take the training of the parent's index while it fits them",
     )
     # On 20,000 rows (clustered, texts, noise) another seed moved the error by 0.1% and the imbalance by 9% at most, and

@@ -30,7 +30,7 @@ from index_builders.fill.threads import threads
 from index_builders.measure.cost import list_sizes
 from index_builders.measure.queries import least
 from index_builders.measure.recall import recalls
-from index_builders.measure.trial import Rows, Trial, trial
+from index_builders.measure.trial import Before, Rows, Trial, trial
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import AUTO, CHOICE, IndexSettings
 from lookup.index.partition_index import FORMAT
@@ -216,10 +216,11 @@ def used_again(earlier: Earlier, rows: Rows, settings: IndexSettings, folder: Pa
     if empty is None:
         return None, Learned(False, far, None, None)
     folder.mkdir()
-    made = trial(spec_of(earlier.record), rows, settings.target_recall, folder, learned=empty)
+    before = Before(empty, earlier.then)
+    made = trial(spec_of(earlier.record), rows, settings.target_recall, folder, before=before)
     learned = judge_training(earlier, made, settings)
     if not learned.reused:
-        del made, empty  # before the files, which they map
+        del made, empty, before  # before the files, which they map
         shutil.rmtree(folder)
         return None, learned
     return replace(made, train_rows=earlier.record.train_rows), learned
@@ -272,5 +273,8 @@ def _out_of_bounds(made: Trial, now: TrainingFigures, then: TrainingFigures, set
 
 def _recall_at(made: Trial, nprobe: int, refine_factor: int) -> float:
     """recall@k that a reader gets at a setting, of the kind of queries that has the least."""
+    point = made.tuned.point
+    if (point.nprobe, point.refine_factor) == (nprobe, refine_factor):
+        return point.recall
     index = replace(made.index, nprobe=nprobe, refine_factor=refine_factor)
     return least(made.queries, recalls(index, made.queries))

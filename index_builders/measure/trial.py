@@ -18,13 +18,13 @@ from index_builders.fill.fill import fill_index, finding_lists, write_index
 from index_builders.measure.equal_rows import firsts, instead
 from index_builders.measure.queries import TowerQueries, make_queries
 from index_builders.measure.recall import HeldOut
-from index_builders.measure.tune import Tuned, settled, tune
+from index_builders.measure.tune import Tuned, settled, tune, tune_again
 from index_builders.rows.training_set import TrainingSet
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.index.refine import appended, codes, ranges
-from lookup.store.index_record import CurvePoint
+from lookup.store.index_record import CurvePoint, TrainingFigures
 
 
 @dataclass(frozen=True)
@@ -50,6 +50,14 @@ class Unmeasured:
     metric: str
     nprobe: int
     refine_factor: int
+
+
+@dataclass(frozen=True)
+class Before:
+    """A training of other rows: what `spec.empty` gave for them, and the figures of then."""
+
+    empty: faiss.Index
+    then: TrainingFigures
 
 
 @dataclass(frozen=True)
@@ -134,20 +142,20 @@ def trial(
     target: float,
     folder: Path,
     built: Path | None = None,
-    learned: faiss.Index | None = None,
+    before: Before | None = None,
 ) -> Trial:
     """Build `spec` over `rows`, or what equal_rows.py puts in its place, in `folder` and tune it to recall@k of
     `target`.
 
     `built` is the FAISS file of all rows, of a spec that may differ in the refine stage: it is used as it is.
-    `learned` is what `spec.empty` gave for other rows: nothing is trained then.
+    With `before` nothing is trained, and it is tuned from there.
     """
     vectors = rows.vectors
     spec, note = instead(spec, vectors, rows.learned_from)
-    learned_from = rows.learned_from if spec.trained and learned is None else rows.learned_from.none()
+    learned_from = rows.learned_from if spec.trained and before is None else rows.learned_from.none()
     files = {"index": built or folder / INDEX_FILE, "ids": rows.ids}
     if built is None:
-        empty = spec.empty(learned_from, vectors.dim, vectors.metric) if learned is None else learned
+        empty = spec.empty(learned_from, vectors.dim, vectors.metric) if before is None else before.empty
         write_index(
             fill_index(empty, vectors.blocks(), rows=len(vectors), compute=finding_lists(spec, vectors.compute)),
             files["index"],
@@ -156,11 +164,20 @@ def trial(
     factor = 1 if spec.refined[0] != "none" else 0
     promised = Unmeasured(str(folder), vectors.dim, len(vectors), vectors.metric.value, 0, factor)
     index = PartitionIndex.open(files, promised)
-    # Settled here, so that what is weighed, and refused, is the recall that a reader gets.
-    tuned = settled(index, rows.queries, tune(index, spec, rows.queries, target), target)
+    tuned = _tuned(index, spec, rows.queries, target, before)
     memory = files["index"].stat().st_size / len(vectors)
     refine = sum(path.stat().st_size for role, path in files.items() if role.startswith("refine")) / len(vectors)
     return Trial(spec, files, promised, tuned, vectors, rows.queries, len(learned_from), memory, memory + refine, note)
+
+
+def _tuned(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: float, before: Before | None) -> Tuned:
+    """Settled, so that what is weighed, and refused, is the recall that a reader gets."""
+    if before is not None and before.then.recall >= target:
+        again = tune_again(index, spec, queries, target, before.then)
+        tuned = None if again is None else settled(index, queries, again, target)
+        if tuned is not None and tuned.point.recall >= target:
+            return tuned
+    return settled(index, queries, tune(index, spec, queries, target), target)
 
 
 def exact(spec: BuilderSpec, vectors: VectorsFile, ids: Path, folder: Path) -> Trial:

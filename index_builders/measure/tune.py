@@ -2,7 +2,8 @@
 
 nprobe is doubled from 1 (for hnsw from k + 1); for each, one search gives the recall of every refine factor, since
 fewer candidates are the first of more; once a setting reaches the target, those that cost over twice as much are left
-out. Then the gap below the best nprobe is halved to an eighth of it. What was measured is kept: the settings that no
+out. Then the gap below the best nprobe is halved to an eighth of it. An index with the training of another night is
+measured where that was tuned to, and no more widely than it takes. What was measured is kept: the settings that no
 other one beats in both recall and cost are the curve of the manifest.
 """
 
@@ -10,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 import numpy as np
 
@@ -29,6 +31,18 @@ _DEARER = 2  # times what reaches the target already: settings that cost more ar
 _TIMED = 20  # queries timed at each point of the curve
 
 
+class Setting(Protocol):
+    """How widely an index is searched, and how many candidates are ranked again."""
+
+    @property
+    def nprobe(self) -> int:
+        """See PartitionIndex."""
+
+    @property
+    def refine_factor(self) -> int:
+        """See PartitionIndex."""
+
+
 @dataclass(frozen=True)
 class Tuned:
     """The chosen setting and the curve it is from; `point` is the cheapest that reaches the target, or the best."""
@@ -43,9 +57,24 @@ def tune(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: flo
     Recall is that of the kind of queries that has the least. Where nothing reaches the target, the best recall. Costs
     are those of cost.py; no clock is looked at, and `ms` is 0.
     """
-    curve = _front(_measured(index, spec, queries, target))
-    reaching = [point for point in curve if point.recall >= target]
-    return Tuned(reaching[0] if reaching else curve[-1], tuple(curve))
+    return _cheapest(_measured(index, spec, queries, target), target)
+
+
+def tune_again(
+    index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: float, then: Setting
+) -> Tuned | None:
+    """The setting of an index whose training reached the target with other rows at `then`: it is measured at that
+    nprobe, and where it falls short in steps of an eighth up to twice that; None where these do not do either.
+    """
+    cost, points, nprobe = cost_of(spec, index.dim), list[CurvePoint](), then.nprobe
+    while nprobe <= min(2 * then.nprobe, index.widest):
+        few = index.candidates_for(queries.k + 1, then.refine_factor)
+        enough = cost.microseconds(index.nlist, *scanned(index, spec, queries.xq, nprobe), few, spec.refined[0])
+        points += _points(index, spec, queries, cost, nprobe, enough)
+        if any(point.recall >= target for point in points):
+            return _cheapest(points, target)
+        nprobe += max(1, then.nprobe // 8)
+    return None
 
 
 def settled(index: PartitionIndex, queries: HeldOut, tuned: Tuned, target: float) -> Tuned:
@@ -66,6 +95,13 @@ def settled(index: PartitionIndex, queries: HeldOut, tuned: Tuned, target: float
 def clocked(index: PartitionIndex, queries: HeldOut, curve: Sequence[CurvePoint]) -> tuple[CurvePoint, ...]:
     """The points of a curve with the median milliseconds of a query at each."""
     return tuple(point.model_copy(update={"ms": _median_ms(index, queries, point)}) for point in curve)
+
+
+def _cheapest(points: Sequence[CurvePoint], target: float) -> Tuned:
+    """The front of `points`, and of it the cheapest that reaches the target, or the best."""
+    curve = _front(points)
+    reaching = [point for point in curve if point.recall >= target]
+    return Tuned(reaching[0] if reaching else curve[-1], tuple(curve))
 
 
 def _measured(index: PartitionIndex, spec: BuilderSpec, queries: HeldOut, target: float) -> list[CurvePoint]:

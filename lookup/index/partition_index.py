@@ -110,7 +110,7 @@ class PartitionIndex:
         opened._check(paths["index"])
         return opened
 
-    @property
+    @cached_property
     def ivf(self) -> Any:
         """The inverted file of the index, inside its rotation where it has one; None when it has no lists."""
         return faiss.try_extract_index_ivf(self.faiss_index)

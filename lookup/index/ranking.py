@@ -30,6 +30,8 @@ def best(scores: Vectors, positions: Positions, k: int) -> Found:
         scores, positions = _leading(scores, positions, k)
     order = np.lexsort((positions, -scores), axis=-1)[:, :k]
     top, at = np.take_along_axis(scores, order, 1), np.take_along_axis(positions, order, 1)
+    if top.shape[1] == k:
+        return top, at
     missing = ((0, 0), (0, k - top.shape[1]))
     return np.pad(top, missing, constant_values=-np.inf), np.pad(at, missing, constant_values=-1)
 

@@ -133,6 +133,6 @@ def made_of(segments: Sequence[str]) -> str:
 def describe_training(index: IndexRecord) -> str:
     """Whose training an index has, and what decided; empty where nothing is learned, or nothing was decided."""
     training = index.training
-    if training is None or training.reason in ("", UNDECIDED):
+    if training is None or training.then is None or training.reason in ("", UNDECIDED):
         return ""
     return f"{'training used again' if training.reused else 'trained on its own rows'}: {training.reason}"

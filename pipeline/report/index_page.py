@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lookup.page import put_page, render
-from lookup.store.index_record import UNDECIDED, CurvePoint, IndexRecord
+from lookup.store.index_record import CurvePoint, IndexRecord, describe_training
 from lookup.store.manifest import Manifest
 
 Table = tuple[list[str], list[list[str]]]
@@ -57,12 +57,12 @@ def notes_table(manifest: Manifest) -> Table:
 
 
 def training_table(manifest: Manifest) -> Table:
-    """(columns, rows) of every index built with `index.retrain: auto`: whose training it has, and why."""
+    """(columns, rows) of every index that learned something under `index.retrain: auto`: whose training, and why."""
     columns = ["partition", "training", "decided by"]
     rows = []
     for partition in manifest.partitions:
         training = partition.index.training
-        if training is not None and training.reason not in ("", UNDECIDED):
+        if training is not None and describe_training(partition.index):
             whose = f"of {training.trained_by[:12]}" if training.reused else "its own"
             rows.append([partition.name, whose, training.reason])
     return columns, rows

@@ -16,7 +16,7 @@ from tests.support.stores import manifest_of
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
 OTHER = ("steel", "oak", "nine", "litre", "pan", "lid", "bolt", "rack", "lamp", "tile", "hose", "saw", "drill")
 SMALL = ("index.exact_below=512", "index.held_out_queries=100", "gates.min_recall=0", "gates.max_row_drop=1")
-AUTO = (*SMALL, "index.retrain=auto")
+AUTO = SMALL
 LARGE = "index.large={type: ivf_sq8}"
 
 

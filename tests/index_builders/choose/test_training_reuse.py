@@ -121,7 +121,7 @@ def test_drift_is_measured_from_the_training(parent: Path) -> None:
 
 def test_a_choice_is_kept_with_its_training(tmp_path: Path) -> None:
     """With `type: auto` the parent's index type is taken without weighing others, while the settings are the same."""
-    options = (*SMALL, "index.retrain=auto", "index.max_bytes_per_vector=100")  # so that it is not flat
+    options = (*SMALL, "index.max_bytes_per_vector=100")  # so that it is not flat
     assert night(tmp_path, titles(1500), *options).exit_code == 0
     chosen = index_of(tmp_path)
     assert len(chosen.considered) > 1

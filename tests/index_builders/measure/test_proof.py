@@ -12,7 +12,8 @@ from foundation.errors import VitrineError
 from foundation.metric import Metric
 from index_builders.fill.threads import threads
 from index_builders.measure.proof import check_finds_itself, prove
-from index_builders.measure.recall import held_out
+from index_builders.measure.queries import recalls_of_kinds
+from index_builders.measure.recall import held_out, recalls
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
@@ -78,9 +79,11 @@ def test_searches_that_prove_are_of_a_fixed_size(
 
     monkeypatch.setattr(PartitionIndex, "candidates", seen)
     with threads(2):
-        two = prove(index, spec, queries, (0, 0))
+        least = recalls_of_kinds(queries, recalls(index, queries))[0]
+        two = prove(index, spec, queries, least, (0, 0))
     assert sum(size for size, _ in asked) == 3 * 200  # recall, its own score, errors of scores
     assert max(size for size, _ in asked) <= 64
     assert {number for _, number in asked} == {1}
     with threads(1):
-        assert prove(index, spec, queries, (0, 0)) == two
+        assert recalls_of_kinds(queries, recalls(index, queries))[0] == least
+        assert prove(index, spec, queries, least, (0, 0)) == two

@@ -118,3 +118,20 @@ def test_a_page_that_cannot_be_written_is_refused(titles: Path, tmp_path: Path) 
     done = vitrine("inspect", store, "--html", tmp_path / "file" / "page.html")
     assert done.exit_code == 2
     assert "a page of indexes at" in done.stderr
+
+
+def test_exact_partitions_are_asked_nothing(titles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where every row is compared no encoder is loaded for queries: recall is 1 as it was built, of 0 queries."""
+
+    def loaded(*words: object) -> None:
+        raise AssertionError("an encoder was loaded to ask for rows")
+
+    monkeypatch.setattr("pipeline.build.tower_queries.load_text", loaded)
+    done = run_titles(titles, tmp_path / "store")
+    assert done.exit_code == 0, done.stderr
+    [partition] = manifest_of(tmp_path / "store").partitions
+    index = partition.index
+    assert (index.type, index.recall, index.recall_queries, index.curve) == ("flat", 1.0, 0, ())
+    assert index.proof is not None
+    assert index.proof.found_itself > 0
+    assert run_titles(titles, tmp_path / "asked", *SMALL, "index.large={type: ivf_pq}").exit_code != 0

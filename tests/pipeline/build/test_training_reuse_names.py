@@ -54,7 +54,7 @@ def test_always_names_an_index_by_its_rows(tmp_path: Path) -> None:
     one = IndexSettings(exact_below=512)
     other = IndexSettings(exact_below=512, retrain="auto", retrain_max_error=2, text_queries=False)
     assert one.identity(1500, 32) == other.identity(1500, 32)
-    assert night(tmp_path, titles(1500), *SMALL, LARGE).exit_code == 0
+    assert night(tmp_path, titles(1500), *SMALL, LARGE, "index.retrain=always").exit_code == 0
     assert index_of(tmp_path).name == training_of(tmp_path).content
     assert "unchanged: " in night(tmp_path, titles(1500)).stdout
 
@@ -133,7 +133,7 @@ def test_a_damaged_parent_is_an_error_with_a_way_out(parent: Path) -> None:
     assert str(file.relative_to(parent / "store")) in expected
     assert "blake3" in came
     assert "index.retrain=always" in fix
-    assert night(parent, titles(1450), *SMALL, LARGE).exit_code == 0
+    assert night(parent, titles(1450), *SMALL, LARGE, "index.retrain=always").exit_code == 0
     assert night(parent, titles(1440)).exit_code == 0
     assert training_of(parent).reused
 
