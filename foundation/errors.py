@@ -29,7 +29,7 @@ class InputError(VitrineError):
 
 
 class GateError(VitrineError):
-    """A gate refused to publish; CURRENT is as it was."""
+    """A gate refused to publish; what was published stays."""
 
     exit_code = 3
 

@@ -1,7 +1,7 @@
 """One run: plan, embed, build, gate, publish. Each step reads what the one before it left in the store.
 
-Everything but CURRENT is written under a name made of what went in, so a run that is killed anywhere is simply run
-again: what stands and validates is not done twice.
+What a snapshot needs is written under names made of what went in, and the publication, which sends readers to it, last:
+a run that is killed anywhere is simply run again, and what stands and validates is not done twice.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Literal
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
 from lookup.store.manifest import Manifest, Provenance
+from lookup.store.publication import Publication
 from lookup.store.store import PARTS, Store
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
@@ -71,7 +72,7 @@ class Request:
     beam_arguments: Sequence[str] = ()
     command: str = "vitrine run"
     progress: Progress | None = None
-    no_parent: bool = False  # publish whatever CURRENT is, compared with nothing
+    no_parent: bool = False  # publish on top of whatever is there, compared with nothing
     measure: bool = False  # anew what stands in for a missing modality, see stand_ins.py
 
 
@@ -81,6 +82,7 @@ class _State:
 
     run: str
     started: datetime
+    base: Publication | None = None  # what was published when it started
     parent_id: str | None = None
     parent: Manifest | None = None
     plan: Plan | None = None
@@ -98,12 +100,12 @@ class _State:
 
 
 def run(request: Request) -> RunReport:
-    """Do a whole run; GateError, with the report written, when a gate refuses. A failure leaves CURRENT as it was."""
+    """Do a whole run; GateError, with the report written, when a gate refuses. A failure publishes nothing."""
     if request.no_parent and request.category is not None:
         raise InputError(
             "a run of the whole catalog with --no-parent",
             f"--category {request.category}: the other categories would be gone",
-            "leave out --category; or point CURRENT at the snapshot to start from",
+            "leave out --category; or publish the snapshot to start from (docs/how-to/operations.md, Rollback)",
         )
     settings = request.config.settings
     encoders = settings.embedding.encoders
@@ -170,7 +172,8 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     """From plan to snapshot: each step takes what the ones before it give, and `state` hears what a report tells."""
     settings, step = request.config.settings, state.steps.step
     with step("plan") as counts:
-        state.parent_id = None if request.no_parent else store.current()
+        state.base = None if request.no_parent else store.latest()
+        state.parent_id = state.base.snapshot if state.base else None
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
         plan, forecast = _plan(request, embedding, store, state)
@@ -212,7 +215,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     with step("publish"):
         refuse_another_catalog(plan, embedding.catalog.path)
         refuse_other_models(embedding, plan.encoding)
-        _publish(store, state, manifest, request.no_parent)
+        _publish(store, state, manifest, request)
 
 
 def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -> tuple[Plan, Forecast | None]:
@@ -289,16 +292,20 @@ def _refuse(store: Store, state: _State) -> None:
         )
 
 
-def _publish(store: Store, state: _State, manifest: Manifest, anew: bool) -> None:
+def _publish(store: Store, state: _State, manifest: Manifest, request: Request) -> None:
     parent = state.parent
     # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
     if parent is not None and parent.content == manifest.content and parent.files() == manifest.files():
         state.status, state.snapshot = "unchanged", state.parent_id
         _log.info("nothing changed: %s stays published", state.parent_id)
         return
-    state.snapshot = store.publish(manifest, anew)
-    state.status = "published"
-    _log.info("published %s", state.snapshot)
+    if request.no_parent:
+        published = store.publish_anew(manifest, "a run of the whole catalog, --no-parent")
+    else:
+        what = "the whole catalog" if request.category is None else f"category {request.category!r}"
+        published = store.publish(manifest, state.base, f"a run of {what}")
+    state.status, state.snapshot = "published", published.snapshot
+    _log.info("published %s as number %d", published.snapshot, published.number)
 
 
 def _scope(state: _State) -> frozenset[str] | None:

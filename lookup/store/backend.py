@@ -85,6 +85,14 @@ class Backend(ABC):
         """Make the finished local file `source`, which may be moved, the file `name`, in place of another."""
 
     @abstractmethod
+    def create(self, raw: bytes, name: str) -> None:
+        """Write a small file where there is none, whole or not at all; FileExistsError where one of other bytes is."""
+
+    @abstractmethod
+    def delete(self, name: str) -> None:
+        """Delete a file, there or not; OSError where that fails."""
+
+    @abstractmethod
     def remove(self, folder: str) -> None:
         """Drop `folder` and this machine's copies of it, there or not."""
 

@@ -1,11 +1,8 @@
 """A store in a bucket, through fsspec: s3://, gs://, abfs://, memory://. Files are read through a local cache.
 
-Guaranteed: an object appears whole or not at all, so there is nothing to rename; the lock is an object that the service
-itself creates only where there is none, so of two runs one gets it. It outlives a holder that is killed, and then a
-person has to delete it.
-
-Not guaranteed: CURRENT is not a conditional put. A run looks whether the lock is still its own and then writes CURRENT;
-one whose lock is deleted, and whose successor publishes, between these two requests overwrites what that one published.
+An object appears whole or not at all, so there is nothing to rename. The service itself creates publications and the
+lock only where there are none: of two runs one gets them. The lock outlives a holder that is killed, and then a person
+has to delete it; who loses it publishes nothing, and nobody publishes over what was published meanwhile.
 """
 
 from __future__ import annotations
@@ -118,14 +115,20 @@ class BucketBackend(Backend):
         self.fs.put_file(str(source), self._object(name), callback=_Beating())
 
     def create(self, raw: bytes, name: str) -> None:
-        """Write a small object only where there is none; OSError otherwise, which not all drivers call
-        FileExistsError.
-        """
-        self.fs.pipe_file(self._object(name), raw, mode="create")
+        """See Backend."""
+        try:
+            self.fs.pipe_file(self._object(name), raw, mode="create")
+        except OSError as err:  # gcsfs, adlfs and memory say that it exists; s3fs says EINVAL
+            found = self._small(name)
+            if found is None and not isinstance(err, FileExistsError):
+                raise
+            if found != raw:  # ours: the driver asked twice, and its first request had arrived
+                raise FileExistsError(name) from err
 
     def delete(self, name: str) -> None:
-        """Delete an object; OSError where that fails."""
-        self.fs.rm_file(self._object(name))
+        """See Backend."""
+        with suppress(FileNotFoundError):
+            self.fs.rm_file(self._object(name))
 
     def remove(self, folder: str) -> None:
         """See Backend."""
@@ -146,6 +149,12 @@ class BucketBackend(Backend):
         """See Backend."""
         return _ObjectLock(self)
 
+    def _small(self, name: str) -> bytes | None:
+        try:
+            return self.read(name)
+        except FileNotFoundError:
+            return None
+
     def _object(self, name: str) -> str:
         return f"{self.base}/{inside(name)}"
 
@@ -161,13 +170,9 @@ class _ObjectLock(Lock):
         mine = new_holder()
         try:
             self.backend.create(mine, HOLDER)
-        except OSError as err:  # gcsfs, adlfs and memory say that it exists; s3fs says EINVAL
-            found = self._holder()
-            if not found and not isinstance(err, FileExistsError):
-                raise
-            if found != mine:  # ours: the driver asked twice, and its first request had arrived
-                fix = f"wait for that run to end; if it is dead, delete {self.backend.root}/{HOLDER}"
-                raise locked(found, fix) from err
+        except FileExistsError as err:
+            fix = f"wait for that run to end; if it is dead, delete {self.backend.root}/{HOLDER}"
+            raise locked(self._holder(), fix) from err
         self.held = mine
 
     def check(self) -> None:

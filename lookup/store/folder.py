@@ -1,5 +1,5 @@
-"""A store in a local folder. A file appears by rename, after its bytes are on the disk; the system frees the lock of a
-process that dies.
+"""A store in a local folder. A file appears by rename, or by a link where none may be replaced, after its bytes are on
+the disk; the system frees the lock of a process that dies.
 """
 
 from __future__ import annotations
@@ -7,8 +7,9 @@ from __future__ import annotations
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import BinaryIO
 
 from filelock import FileLock, Timeout
@@ -67,14 +68,29 @@ class FolderBackend(Backend):
 
     def put(self, source: Path, name: str) -> None:
         """See Backend; the file is on the disk when this returns."""
-        target = self.local(name)
-        new_folder = not target.parent.is_dir()
-        target.parent.mkdir(parents=True, exist_ok=True)
-        sync(source)
-        os.replace(source, target)
-        sync(target.parent)
-        if new_folder:
-            sync(target.parent.parent)
+        with self._folder_of(name) as target:
+            sync(source)
+            os.replace(source, target)
+
+    def create(self, raw: bytes, name: str) -> None:
+        """See Backend; the file is on the disk when this returns. The file system has to know hard links."""
+        self.prepare()
+        with (
+            TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
+            self._folder_of(name) as target,
+        ):
+            source = Path(folder) / "new"
+            source.write_bytes(raw)
+            sync(source)
+            try:
+                os.link(source, target)
+            except FileExistsError:
+                if self.read(name) != raw:  # ours: a file server that was asked twice, and had heard the first time
+                    raise
+
+    def delete(self, name: str) -> None:
+        """See Backend."""
+        self.local(name).unlink(missing_ok=True)
 
     def remove(self, folder: str) -> None:
         """See Backend."""
@@ -89,6 +105,17 @@ class FolderBackend(Backend):
     def lock(self) -> Lock:
         """See Backend."""
         return _FolderLock(self)
+
+    @contextmanager
+    def _folder_of(self, name: str) -> Iterator[Path]:
+        """The path of `name`, in a folder that is there; the name that the body gives it is on the disk afterwards."""
+        target = self.local(name)
+        new_folder = not target.parent.is_dir()
+        target.parent.mkdir(parents=True, exist_ok=True)
+        yield target
+        sync(target.parent)
+        if new_folder:
+            sync(target.parent.parent)
 
 
 class _FolderLock(Lock):

@@ -7,6 +7,7 @@ so an altered manifest no longer bears its own name. All paths in it are relativ
 from __future__ import annotations
 
 import json
+import re
 from collections import Counter
 from datetime import UTC, datetime
 from typing import Any, ClassVar
@@ -15,14 +16,16 @@ from blake3 import blake3
 from pydantic import Field, ValidationError
 
 from foundation.errors import IntegrityError
+from lookup.store.backend import Backend
 from lookup.store.fields import FileRef, NamedRecord, Record
 from lookup.store.index_record import IndexRecord
 from lookup.store.missing_share import MissingShare
 
 FORMAT = 1
+_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 _REMEDY = (
-    "restore the file from a backup, point CURRENT at another file of snapshots/, or run the whole catalog with "
-    "--no-parent: shards and indexes that validate are used again"
+    "restore the file from a backup, publish another file of snapshots/ (docs/how-to/operations.md, Rollback), or run "
+    "the whole catalog with --no-parent: shards and indexes that validate are used again"
 )
 
 
@@ -246,6 +249,17 @@ class Manifest(Record):
 def path_of(snapshot_id: str) -> str:
     """The manifest's path in the store."""
     return f"snapshots/{snapshot_id}.json"
+
+
+def is_id(name: str) -> bool:
+    """Whether `name` may be a snapshot's id."""
+    return _ID.fullmatch(name) is not None
+
+
+def ids_in(backend: Backend) -> list[str]:
+    """The ids of all snapshots that lie there, published or not, by time."""
+    names = (name.removesuffix(".json") for name in backend.names("snapshots") if name.endswith(".json"))
+    return [name for name in names if is_id(name)]
 
 
 def parse(raw: bytes, snapshot_id: str) -> Manifest:

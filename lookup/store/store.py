@@ -1,4 +1,5 @@
-"""The store: a folder that holds everything a run publishes. Files are written once; CURRENT alone is ever replaced.
+"""The store: a folder that holds everything a run publishes. Files are written once; publications, which send readers
+to a snapshot, are created and never replaced.
 
 A file appears by rename, after its bytes are on the disk: readers never see half of one. A file is opened only after
 its digest was checked, because FAISS and Parquet read altered bytes without a word.
@@ -7,11 +8,11 @@ its digest was checked, because FAISS and Parquet read altered bytes without a w
 from __future__ import annotations
 
 import os
-import re
 import shutil
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,17 +20,16 @@ from foundation.errors import InputError, IntegrityError, LockedError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
 from foundation.regular_files import utf8_path
+from lookup.store import history
 from lookup.store import manifest as manifests
 from lookup.store.backend import Backend
 from lookup.store.digests import differs, digest_file
 from lookup.store.fields import FileRef
 from lookup.store.folder import FolderBackend
-from lookup.store.lost_pointer import lost_pointer, was_published
 from lookup.store.manifest import Manifest
+from lookup.store.publication import FOLDER, Publication, listed, path_of
 
 PARTS = "parts"  # of indexes in the making, which workers hand on to each other
-_CURRENT = "CURRENT"
-_ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
 
 
 class Store:
@@ -54,7 +54,7 @@ class Store:
     def open(path: str) -> Store:
         """The store at `path`, a folder or an fsspec URL, which must exist; InputError otherwise."""
         store = Store.at(path)
-        if not store.names("runs") and not store.exists(_CURRENT) and not store.snapshots():
+        if not any(store.names(folder) for folder in ("runs", FOLDER, "snapshots")):
             raise InputError(f"a store at {path}", "none there", "run `vitrine run -c CONFIG store.path=...` first")
         return store
 
@@ -223,25 +223,22 @@ class Store:
 
     # --- snapshots ---
 
+    def latest(self) -> Publication | None:
+        """The publication that readers follow; None before the first. IntegrityError when it is damaged or lost."""
+        return history.latest(self.backend)
+
+    def publications(self) -> list[Publication]:
+        """The history of what is published, newest last; IntegrityError when one is damaged or skipped."""
+        return history.every(self.backend)
+
     def current(self) -> str | None:
-        """The id of the published snapshot; None before the first. IntegrityError when the pointer is lost."""
-        if not self.exists(_CURRENT):
-            if was_published(self):
-                raise lost_pointer(self, "no CURRENT beside snapshots that were published")
-            return None
-        raw = self.read(_CURRENT)
-        name = raw[:-1].decode("ascii", "replace")
-        if raw != f"{name}\n".encode() or not _ID.fullmatch(name) or not self.exists(manifests.path_of(name)):
-            gone = raw == f"{name}\n".encode() and _ID.fullmatch(name)
-            raise lost_pointer(
-                self, f"{raw[:80]!r}" + (f", but {manifests.path_of(name)} is not there" if gone else "")
-            )
-        return name
+        """The id of the published snapshot; otherwise as `latest`."""
+        publication = self.latest()
+        return None if publication is None else publication.snapshot
 
     def snapshots(self) -> list[str]:
         """The ids of all snapshots that the store has, published or not, by time."""
-        names = (Path(name).stem for name in self.names("snapshots") if name.endswith(".json"))
-        return [name for name in names if _ID.fullmatch(name)]
+        return manifests.ids_in(self.backend)
 
     def published(self) -> tuple[str, Manifest]:
         """The id and the manifest of the published snapshot; InputError before the first."""
@@ -253,27 +250,77 @@ class Store:
 
     def manifest(self, snapshot_id: str) -> Manifest:
         """The manifest of a snapshot, published or not; InputError where there is none of that id."""
-        if not _ID.fullmatch(snapshot_id) or not self.exists(manifests.path_of(snapshot_id)):
+        if not manifests.is_id(snapshot_id) or not self.exists(manifests.path_of(snapshot_id)):
             fix = "`ls snapshots/` in the store shows them"
             raise InputError("a file of snapshots/ without .json", repr(snapshot_id), fix)
         return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
 
-    def publish(self, new: Manifest, anew: bool = False) -> str:
-        """Commit the manifest, then point CURRENT at it; LockedError when CURRENT is no longer `new.parent`, or the
-        lock is no longer held. With `anew`, whatever CURRENT is.
+    def publish(self, new: Manifest, base: Publication | None, reason: str) -> Publication:
+        """Commit the manifest, and publish it on top of `base`, what was published when the run started.
 
-        The caller holds the lock, so nobody else moves CURRENT between the comparison and the replacement.
+        LockedError when another run published meanwhile, or the lock is no longer held: then nothing is published.
         """
-        name = new.snapshot_id()
-        self.put_bytes(new.to_bytes(), manifests.path_of(name))
-        current = new.parent if anew else self.current()
-        if current != new.parent:
-            raise LockedError(
-                f"CURRENT to be {new.parent} still", f"it is {current}", "another run published meanwhile: run again"
-            )
+        self._commit(new)
+        number = 1 if base is None else base.number + 1
+        return self._create(base, _publication(number, base, new.snapshot_id(), new, new.run, reason))
+
+    def publish_anew(self, new: Manifest, reason: str) -> Publication:
+        """As `publish`, on top of whatever is there, damaged or not."""
+        self._commit(new)
+        base, number = self._top()
+        return self._create(base, _publication(number, base, new.snapshot_id(), new, new.run, reason))
+
+    def publish_again(self, snapshot_id: str, reason: str) -> Publication:
+        """Publish a snapshot that the store has once more: the way back to it, whatever is published now. InputError
+        where there is none of that id, LockedError when a run publishes this moment.
+        """
+        manifest = self.manifest(snapshot_id)
+        base, number = self._top()
+        return self._create(base, _publication(number, base, snapshot_id, manifest, None, reason))
+
+    def _commit(self, new: Manifest) -> None:
+        self.put_bytes(new.to_bytes(), manifests.path_of(new.snapshot_id()))
         self._lock.check()
-        self.put_bytes(f"{name}\n".encode(), _CURRENT)
-        return name
+
+    def _top(self) -> tuple[Publication | None, int]:
+        """(the latest publication, None where it is damaged, too; the next number that is free)"""
+        try:
+            base = self.latest()
+        except IntegrityError:
+            base = None
+        return base, max(listed(self.backend), default=0) + 1 if base is None else base.number + 1
+
+    def _create(self, base: Publication | None, made: Publication) -> Publication:
+        """Create the file of `made`, on top of `base`. An earlier version, which reads CURRENT, then ends with exit
+        code 4 rather than serve for ever what that names.
+        """
+        if self.exists(history.CURRENT):
+            if base is not None and not self.exists(path_of(base.number)):
+                self.backend.create(base.to_bytes(), path_of(base.number))
+            self.backend.delete(history.CURRENT)
+        try:
+            self.backend.create(made.to_bytes(), path_of(made.number))
+        except FileExistsError as err:
+            raise LockedError(
+                f"no {path_of(made.number)} yet, which this run would create",
+                "another run published meanwhile",
+                "run again: what is made is not made twice",
+            ) from err
+        return made
+
+
+def _publication(
+    number: int, base: Publication | None, snapshot_id: str, manifest: Manifest, run: str | None, reason: str
+) -> Publication:
+    return Publication(
+        number=number,
+        before=None if base is None else base.number,
+        snapshot=snapshot_id,
+        parent=manifest.parent,
+        run=run,
+        published_at=datetime.now(UTC),
+        reason=reason,
+    ).signed()
 
 
 def _missing(file: FileRef, came: str) -> IntegrityError:

@@ -122,7 +122,9 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @category_option
 @memory_option
 @click.option(
-    "--no-parent", is_flag=True, help="Publish with no earlier snapshot: for a store that lost CURRENT, on purpose."
+    "--no-parent",
+    is_flag=True,
+    help="Publish with no earlier snapshot: for a store that lost its publications, on purpose.",
 )
 @click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text.")
 @json_option

@@ -40,7 +40,7 @@ def disk_findings(store: str, found: Forecast) -> Iterator[Finding]:
     free, least = shutil.disk_usage(place).free, found.disk[0]
     if free < least:
         expected = f"room for the {_gb(least)} of shards and indexes, at least, in store.path={store}"
-        fresh = not (path / "CURRENT").exists()  # a store that has snapshots may need none of it anew
+        fresh = not any(path.glob("snapshots/*.json"))  # a store that has snapshots may need none of it anew
         fix = "free some, or put the store elsewhere: store.path=..."
         yield Finding("store.path", f"{_gb(free)} free in {place}", expected, fix, stops=fresh)
 

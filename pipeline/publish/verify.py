@@ -29,11 +29,12 @@ class Verified:
 
 
 def verify_store(path: str, every: bool = False) -> Verified:
-    """Check CURRENT, the manifest and every file it names, or with `every` those of all snapshots that the store has;
-    IntegrityError lists all that differ.
+    """Check all publications, the manifest and every file it names, or with `every` those of all snapshots that the
+    store has; IntegrityError lists all that differ.
     """
     store = Store.open(path)
     current, manifest = store.published()
+    store.publications()  # each is read
     manifests = {current: manifest}
     if every:
         manifests |= {name: store.manifest(name) for name in store.snapshots() if name != current}

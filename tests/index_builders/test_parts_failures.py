@@ -35,6 +35,7 @@ from tests.support.parted import (
     watched_parts,
     write_catalog,
 )
+from tests.support.stores import publications
 
 
 @pytest.fixture(autouse=True)
@@ -71,7 +72,7 @@ def test_a_damaged_part_is_refused(catalog: Path, tmp_path: Path, monkeypatch: p
     assert done.exit_code == 4
     assert "blake3" in told(done.stderr)[0]
     assert not (store / "parts").exists()
-    assert not (store / "CURRENT").exists()
+    assert not publications(store)
     check_ended_well(run_titles(catalog, store, *SMALL, RABITQ, *PARTS), store)
     assert proved(store) == proved(tmp_path / "one")
 
@@ -106,13 +107,13 @@ def test_a_disk_that_fills_at_every_file_of_parts(
     how = (*SMALL, RABITQ, *PARTS, "index.retrain=always")
     for failing in ("learned.faiss", "learned.json", "000002.faiss", "index.faiss"):
         store = Path(shutil.copytree(before, tmp_path / failing))
-        current = (store / "CURRENT").read_text()
+        current = publications(store)
         with monkeypatch.context() as patch:
             patch.setattr(Store, "put", put)
             done = run_titles(catalog, store, *how)
         assert (done.exit_code, done.stdout) == (1, "")
         assert "No space left on device" in told(done.stderr)[1]
-        assert (store / "CURRENT").read_text() == current
+        assert publications(store) == current
         assert not (store / "parts").exists()
     check_ended_well(run_titles(catalog, store, *how), store)
 

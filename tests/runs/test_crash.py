@@ -24,7 +24,6 @@ import lookup
 from foundation import disk
 from foundation.errors import LockedError
 from lookup.store import folder as stores
-from lookup.store.fields import FileRef
 from lookup.store.holder import HOLDER
 from lookup.store.store import Store
 from pipeline.embed.shard_files import finished_units, mark_unit
@@ -32,7 +31,7 @@ from pipeline.engine import progress
 from pipeline.publish.verify import verify_store
 from tests.support.command import overrides, run_titles, told, vitrine, write_titles
 from tests.support.killed_runs import killed_after, runs_to_kill, seconds_of
-from tests.support.stores import digests
+from tests.support.stores import digests, publications
 
 LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "run.photo_threads=1")
 OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
@@ -47,7 +46,7 @@ def contents(store: Path) -> tuple[str, dict[str, str]]:
 
 
 def check_one_whole_snapshot(store: Path, allowed: list[tuple[str, dict[str, str]]]) -> None:
-    """A reader that follows CURRENT finds every byte of one of the `allowed` snapshots, and gets hits from it."""
+    """A reader of what is published finds every byte of one of the `allowed` snapshots, and gets hits from it."""
     verify_store(str(store))
     assert contents(store) in allowed
     assert lookup.open(str(store)).search(text="red dress", k=1)
@@ -127,7 +126,7 @@ class Steps:
         return do
 
     def os(self) -> SimpleNamespace:
-        stepped = {name: self.step(getattr(os, name)) for name in ("open", "fsync", "replace")}
+        stepped = {name: self.step(getattr(os, name)) for name in ("open", "fsync", "replace", "link")}
         return SimpleNamespace(**{**vars(os), **stepped})
 
 
@@ -184,14 +183,15 @@ def test_a_run_after_a_crash_at_every_step(small_nights: Path, tmp_path: Path, m
 
 
 def test_files_appear_by_rename(small_nights: Path, tmp_path: Path) -> None:
-    """Who has CURRENT or a damaged shard open goes on reading the old bytes while a run replaces them."""
+    """Who has a damaged shard open goes on reading the old bytes while a run replaces it; publications are created."""
     store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
     shard = sorted((store / "shards").glob("*.parquet"))[0]
     shard.write_bytes(b"damaged")
-    with (store / "CURRENT").open() as pointer, shard.open("rb") as opened:
+    before = publications(store)
+    with shard.open("rb") as opened:
         assert run_titles(small_nights / "old.parquet", store, *UNITS).exit_code == 0
         assert run_titles(small_nights / "new.parquet", store, *UNITS).exit_code == 0
-        assert pointer.read() == (small_nights / "old" / "CURRENT").read_text()
+        assert list(publications(store).items())[:-1] == list(before.items())
         assert opened.read() == b"damaged"
     assert shard.read_bytes() == (small_nights / "old" / "shards" / shard.name).read_bytes()
 
@@ -200,21 +200,25 @@ def test_files_appear_by_rename(small_nights: Path, tmp_path: Path) -> None:
 
 
 def test_a_disk_that_fills_at_every_file(small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whichever file the disk does not take: exit 1, one message, CURRENT untouched, and the next run completes."""
+    """Whichever file the disk does not take: exit 1, one message, nothing published, and the next run completes."""
     wanted = contents(small_nights / "new")
-    new, real = small_nights / "new.parquet", Store.put
+    new, put, create = small_nights / "new.parquet", stores.FolderBackend.put, stores.FolderBackend.create
     failed = 0
     for at in range(1, 100):
         store = Path(shutil.copytree(small_nights / "old", tmp_path / str(at)))
         before, count = digests(store), iter(range(1, 1000))
 
-        def put(self: Store, source: Path, name: str, rows: int, at: int = at, count: Iterator[int] = count) -> FileRef:
-            if next(count) == at:
-                raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
-            return real(self, source, name, rows)
+        def full(real: Callable[..., None], at: int = at, count: Iterator[int] = count) -> Callable[..., None]:
+            def do(self: stores.FolderBackend, what: Path | bytes, path: str) -> None:
+                if next(count) == at:
+                    raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+                real(self, what, path)
+
+            return do
 
         with monkeypatch.context() as patch:
-            patch.setattr(Store, "put", put)
+            patch.setattr(stores.FolderBackend, "put", full(put))
+            patch.setattr(stores.FolderBackend, "create", full(create))
             done = run_titles(new, store, *UNITS)
         if done.exit_code == 0:
             break
@@ -279,7 +283,7 @@ def test_a_report_that_cannot_be_written(
     done = run_titles(small_nights / "old.parquet", store, *UNITS, "gates.max_row_drop=0", "gates.least_rows=1")
     assert done.exit_code == 3  # what ended the run is told, not the report
     assert "row_drop" in told(done.stderr)[0]
-    assert digests(store)["CURRENT"] == before["CURRENT"]
+    assert digests(store) == before
 
 
 # --- one run at a time ---
@@ -318,14 +322,15 @@ def test_a_second_run_is_told_who_holds_the_store(small_nights: Path, tmp_path: 
 
 
 def test_who_published_meanwhile_is_not_overwritten(small_nights: Path, tmp_path: Path) -> None:
-    """A manifest whose parent is no longer CURRENT is refused with exit code 5's error, and CURRENT stays."""
+    """A run on top of what is no longer published is refused with exit code 5's error, and publications stay."""
     store = Path(shutil.copytree(small_nights / "new", tmp_path / "store"))
     opened = Store.open(str(store))
-    manifest = opened.published()[1]
-    current = opened.current()
-    with pytest.raises(LockedError, match="another run published meanwhile"):
-        opened.publish(manifest.model_copy(update={"parent": manifest.parent}))
-    assert opened.current() == current
+    first, last = opened.publications()
+    before, manifest = publications(store), opened.manifest(last.snapshot)
+    for base in (None, first):
+        with pytest.raises(LockedError, match="another run published meanwhile"):
+            opened.publish(manifest.model_copy(update={"run": "another"}), base, "a test")
+    assert publications(store) == before
 
 
 def test_a_holder_that_lets_go_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

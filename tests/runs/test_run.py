@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from foundation.errors import GateError, InputError, IntegrityError, VitrineErro
 from pipeline.config.load import Config
 from pipeline.embed import transforms
 from tests.support.command import run
-from tests.support.stores import everything, manifest_of, products
+from tests.support.stores import everything, manifest_of, products, publications
 from tests.support.three_kinds import KINDS, Rows, accounted, answers, entries, texts_only, write
 
 
@@ -95,7 +96,7 @@ def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config:
     """A run of the new category alone would have them twice and is refused; after the old one's they are found once."""
     write(tmp_path, rows)
     run(config())
-    before = (tmp_path / "store" / "CURRENT").read_bytes()
+    before = publications(tmp_path / "store")
     for row in rows[:9:3]:
         row["kind"] = "toys"
     write(tmp_path, rows)
@@ -103,7 +104,7 @@ def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config:
         run(config(), category="toys")
     assert caught.value.exit_code == 3
     assert caught.value.came.startswith("ids_unique 3 (3 ids in more than one place, such as 'p00'; run the whole ")
-    assert (tmp_path / "store" / "CURRENT").read_bytes() == before
+    assert publications(tmp_path / "store") == before
     run(config(), category="fruit")
     run(config(), category="toys")
     assert {name: entry.rows for name, entry in entries(tmp_path / "store").items()} == {
@@ -123,25 +124,24 @@ def test_a_device_that_the_encoders_do_not_use_is_refused(
     write(tmp_path, rows)
     with pytest.raises(InputError, match=r"came: encoders.device=cuda:7\nto do: set encoders.device=cpu"):
         run(config("encoders.device=cuda:7"))
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
 
 
-@pytest.mark.parametrize("kind", ["CURRENT", "snapshots"])
-def test_a_damaged_current_or_manifest_is_mended_by_hand(
+@pytest.mark.parametrize("kind", ["publications", "snapshots"])
+def test_a_damaged_publication_or_manifest_is_mended_by_hand(
     tmp_path: Path, rows: Rows, config: Callable[..., Config], encoded: list[str], kind: str
 ) -> None:
-    """Each run says so and changes nothing, without CURRENT too; one that is to start anew encodes nothing."""
+    """Each run says so and changes nothing, without a publication too; one that is to start anew encodes nothing."""
     write(tmp_path, rows)
     run(config())
     before = answers(tmp_path / "store")
-    current = tmp_path / "store" / "CURRENT"
-    damaged = current if kind == "CURRENT" else next((tmp_path / "store" / kind).iterdir())
+    damaged = next((tmp_path / "store" / kind).iterdir())
     damaged.write_bytes(damaged.read_bytes()[:-9])
     for _ in range(2):
         with pytest.raises(IntegrityError) as caught:
             run(config())
-        assert "CURRENT" in caught.value.fix
-    current.unlink()
+        assert "--no-parent" in caught.value.fix
+    shutil.rmtree(tmp_path / "store" / "publications")
     with pytest.raises(IntegrityError, match="--no-parent"):
         run(config())
     encoded.clear()

@@ -25,7 +25,7 @@ from tests.support.command import vitrine
 from tests.support.examples import index_examples, named
 from tests.support.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, last_run, night, titles, training_of
 from tests.support.partitions import clustered
-from tests.support.stores import manifest_of
+from tests.support.stores import manifest_of, publish_by_hand
 
 
 @pytest.fixture(scope="module")
@@ -237,9 +237,9 @@ def test_a_type_that_is_not_known_any_more_is_trained_anew(parent: Path, other: 
 
 
 def first_store(parent: Path) -> Path:
-    """A store whose CURRENT is the snapshot before the published one of `parent`."""
+    """A store that publishes the snapshot before the published one of `parent`."""
     older = Path(shutil.copytree(parent / "store", parent / "older"))
-    (older / "CURRENT").write_text(f"{manifest_of(parent / 'store').parent}\n")
+    publish_by_hand(older, manifest_of(parent / "store").parent or "")
     return older
 
 

@@ -19,6 +19,7 @@ from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
 from tests.support.command import run_titles, told, write_titles
 from tests.support.examples import index_examples, named, with_lists
+from tests.support.stores import publications
 
 DIM = 32
 SPECS = [with_lists(spec, 16) for spec in index_examples(DIM) if spec.lists]
@@ -101,7 +102,7 @@ def test_without_a_card_a_run_ends(tmp_path: Path) -> None:
     assert "index.device=cuda" in expected
     assert came == "0 of them"
     assert "gpu" in fix
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
     assert run_titles(titles, tmp_path / "store", "index.device=tpu").exit_code == 2
 
 

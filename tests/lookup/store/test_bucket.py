@@ -110,19 +110,20 @@ def test_a_lost_lock_is_not_released_again(url: str, caplog: pytest.LogCaptureFi
 
 @pytest.mark.parametrize("successor", [False, True])
 def test_who_lost_the_lock_does_not_publish(demo: Path, url: str, successor: bool) -> None:
-    """CURRENT moves only while lock.json is the one that the run itself wrote."""
+    """Something is published only while lock.json is the one that the run itself wrote."""
     snapshot = published(demo, url)
     store = Store.open(url)
     manifest = store.manifest(snapshot).model_copy(update={"parent": snapshot})
+    base = store.latest()
     with store.lock():
         delete_lock()
         if successor:
             store.put_bytes(b"{}", HOLDER)
         with pytest.raises(LockedError, match="as this run wrote it"):
-            store.publish(manifest)
+            store.publish(manifest, base, "a test")
         assert store.current() == snapshot
     with pytest.raises(LockedError, match="as this run wrote it"):
-        store.publish(manifest)
+        store.publish(manifest, base, "a test")
 
 
 def test_a_lock_that_the_driver_reports_as_an_invalid_argument(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

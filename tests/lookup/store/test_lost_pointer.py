@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +11,10 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
+from lookup.store.folder import FolderBackend
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import manifest_of
+from tests.support.stores import make_format_1, manifest_of, publish_by_hand
 
 ROWS = 300
 
@@ -34,30 +37,79 @@ def store(nights: Path, tmp_path: Path) -> Path:
 
 
 def drop(store: Path) -> None:
-    (store / "CURRENT").unlink()
+    shutil.rmtree(store / "publications")
 
 
 def drop_notes_too(store: Path) -> None:
-    (store / "CURRENT").unlink()
+    drop(store)
     shutil.rmtree(store / "runs")
 
 
+def last(store: Path) -> Path:
+    return sorted((store / "publications").iterdir())[-1]
+
+
 def empty(store: Path) -> None:
-    (store / "CURRENT").write_bytes(b"")
+    last(store).write_bytes(b"")
+
+
+def halve(store: Path) -> None:
+    last(store).write_bytes(last(store).read_bytes()[:99])
+
+
+def change(store: Path) -> None:
+    last(store).write_bytes(last(store).read_bytes().replace(b"catalog", b"Catalog"))
+
+
+def skip(store: Path) -> None:
+    publish_by_hand(store, Store.open(str(store)).current() or "").rename(store / "publications" / "0000000004.json")
+
+
+def skip_and_say_so(store: Path) -> None:
+    fields = {"number": 4, "before": 3, "snapshot": Store.open(str(store)).current(), "reason": "a test"}
+    (store / "publications" / "0000000004.json").write_text(json.dumps(fields))
+
+
+def lose_the_one_before(store: Path) -> None:
+    sorted((store / "publications").iterdir())[0].unlink()
+
+
+def name_it_shortly(store: Path) -> None:
+    publish_by_hand(store, Store.open(str(store)).current() or "").rename(store / "publications" / "3.json")
+
+
+def name_nothing(store: Path) -> None:
+    publish_by_hand(store, "20200101T000000Z-0123456789abcdef")
 
 
 def drop_manifest(store: Path) -> None:
-    (store / "snapshots" / f"{(store / 'CURRENT').read_text().strip()}.json").unlink()
+    (store / "snapshots" / f"{Store.open(str(store)).current()}.json").unlink()
 
 
-LOSSES = (drop, drop_notes_too, empty, drop_manifest)
+def empty_current(store: Path) -> None:
+    make_format_1(store)
+    (store / "CURRENT").write_bytes(b"")
+
+
+def drop_current(store: Path) -> None:
+    make_format_1(store)
+    (store / "CURRENT").unlink()
+
+
+LOSSES = (
+    drop, drop_notes_too, empty, halve, change, skip, skip_and_say_so, lose_the_one_before, name_it_shortly,
+    name_nothing, drop_manifest, empty_current, drop_current,
+)  # fmt: skip
+BEFORE = (drop_manifest, empty, halve, change)  # after which the one before is the newest that is whole
 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 def test_a_lost_pointer_is_told_by_every_command(lose: Callable[[Path], None], nights: Path, store: Path) -> None:
-    """Run, search, inspect and verify exit 4 and name the newest snapshot that is whole; nothing is published."""
+    """Run, search, inspect and verify exit 4, name the newest snapshot that is whole, and publish nothing; the file
+    that they say to create serves it, and then the gates are at work.
+    """
     ids = Store.open(str(store)).snapshots()
-    wanted = ids[-2] if lose is drop_manifest else ids[-1]
+    wanted = ids[-2] if lose in BEFORE else ids[-1]
     lose(store)
     asked: list[Result] = [
         run_titles(nights / "tenth.parquet", store),
@@ -72,14 +124,17 @@ def test_a_lost_pointer_is_told_by_every_command(lose: Callable[[Path], None], n
         assert "--no-parent" in fix
     assert len(Store.open(str(store)).snapshots()) == len(ids) - (lose is drop_manifest)
     assert vitrine("inspect", store, "--snapshot", wanted).exit_code == 0
-    (store / "CURRENT").write_text(f"{wanted}\n")
+    path, line = re.findall(r"create (\S+) with .*?(\{.*\});", fix)[0]
+    (store / path).parent.mkdir(exist_ok=True)
+    (store / path).write_text(line)
+    assert Store.open(str(store)).current() == wanted
     assert vitrine("verify", store).exit_code == 0
-    assert run_titles(nights / "tenth.parquet", store).exit_code == 3  # with its pointer back the gates are at work
+    assert run_titles(nights / "tenth.parquet", store).exit_code == 3  # its gates
 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 def test_starting_anew_is_said_on_purpose(lose: Callable[[Path], None], nights: Path, store: Path) -> None:
-    """`run --no-parent` publishes a snapshot without a parent whatever became of CURRENT; not of one category alone."""
+    """`run --no-parent` publishes a snapshot without a parent whatever was lost; not of one category alone."""
     lose(store)
     done = run_titles(nights / "tenth.parquet", store, "--no-parent")
     assert done.exit_code == 0, done.stderr
@@ -96,23 +151,21 @@ def test_the_newest_is_passed_over_when_it_is_damaged(store: Path) -> None:
     assert f"the newest snapshot that is whole: {one}" in told(vitrine("verify", store).stderr)[1]
     (store / "snapshots" / f"{one}.json").write_bytes(b"{")
     done = vitrine("verify", store)
-    assert (done.exit_code, "none of snapshots/ is" in told(done.stderr)[1]) == (4, True)
+    assert (done.exit_code, "no file of snapshots/ is whole" in told(done.stderr)[1]) == (4, True)
 
 
 def test_a_store_that_never_published_is_new(nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Runs that failed, also between the manifest and CURRENT of the first snapshot, leave a store that is new."""
-    store, real = tmp_path / "store", Store.put_bytes
+    """Runs that failed, also between the first manifest and its publication, leave a store that is new."""
+    store = tmp_path / "store"
     done = run_titles(write_titles(tmp_path / "bad.parquet", ["red dress", None, None] * 10), store)
     assert done.exit_code == 3
     assert vitrine("search", store, "--text", "red").exit_code == 2  # nothing is published yet
 
-    def full(self: Store, raw: bytes, name: str) -> None:
-        if name == "CURRENT":
-            raise OSError(28, "No space left on device")
-        real(self, raw, name)
+    def full(self: FolderBackend, raw: bytes, name: str) -> None:
+        raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(Store, "put_bytes", full)
+        patch.setattr(FolderBackend, "create", full)
         assert run_titles(nights / "c.parquet", store).exit_code == 1
     assert len(Store.open(str(store)).snapshots()) == 1
     assert vitrine("search", store, "--text", "red").exit_code == 2

@@ -12,7 +12,7 @@ import pytest
 import lookup
 from foundation.metric import Metric
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import manifest_of
+from tests.support.stores import manifest_of, publications
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
 SMALL = ("index.exact_below=512", "index.held_out_queries=100")
@@ -58,7 +58,7 @@ def test_another_metric_for_one_category_is_refused(tmp_path: Path) -> None:
 
 
 def test_bounds_out_of_reach_are_a_refusal(titles: Path, tmp_path: Path) -> None:
-    """Exit code 3, CURRENT untouched, and the message names the bound and its new value."""
+    """Exit code 3, nothing published, and the message names the bound and its new value."""
     store = tmp_path / "store"
     done = run_titles(titles, store, *SMALL, "index.max_bytes_per_vector=2")
     assert done.exit_code == 3
@@ -66,7 +66,7 @@ def test_bounds_out_of_reach_are_a_refusal(titles: Path, tmp_path: Path) -> None
     assert "in at most 2 bytes a vector" in expected
     assert "ivf_rabitq" in came
     assert "raise index.max_bytes_per_vector to " in fix
-    assert not (store / "CURRENT").exists()
+    assert not publications(store)
 
 
 def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:

@@ -165,7 +165,7 @@ def test_an_index_of_an_earlier_version_is_kept(parent: Path) -> None:
     manifest = manifest_of(parent / "store")
     partition = manifest.partitions[0].model_copy(update={"index": earlier})
     dumped = manifest.model_copy(update={"partitions": (partition,), "parent": store.current()})
-    store.publish(Manifest.model_validate_json(dumped.to_bytes()))
+    store.publish(Manifest.model_validate_json(dumped.to_bytes()), store.latest(), "a test")
     assert "unchanged: " in night(parent, titles(1500)).stdout
     assert night(parent, titles(1450)).exit_code == 0
     assert training_of(parent).reason.startswith("an earlier version built the parent's index")

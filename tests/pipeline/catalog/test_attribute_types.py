@@ -18,7 +18,7 @@ from lookup.filters.values import sort_of, type_name, type_named
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
-from tests.support.stores import manifest_of
+from tests.support.stores import manifest_of, publications, publish_by_hand
 
 NAMED = ("catalog.attributes=[price]", "catalog.partition=kind", "gates.max_row_drop=1")
 SOME = pa.array([Decimal("19.99")], pa.decimal128(10, 2))
@@ -80,7 +80,7 @@ def test_text_among_numbers_is_refused_before_anything_is_encoded(tmp_path: Path
             assert f"{kind} in {tmp_path / 'c' / name}.parquet" in came
         assert "catalog.prices=[price]" in fix
     assert not encoded
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
     assert night(tmp_path, "catalog.prices=[price]").exit_code == 0
     assert found(tmp_path, "price < 20") == ["a0", "b0", "c0", "d0"]
     assert manifest_of(tmp_path / "store").attribute_types == {"price": "price"}
@@ -93,7 +93,7 @@ def test_a_category_of_another_type_is_not_published(tmp_path: Path) -> None:
     """--category after the feed turned the price into text: refused with both types, and filters work as before."""
     write(tmp_path, a=[10.0, 200.0], b=[12.5])
     assert night(tmp_path).exit_code == 0
-    published = (tmp_path / "store" / "CURRENT").read_text()
+    published = publications(tmp_path / "store")
     write(tmp_path, a=["10.00 USD", "200.00 USD"])
     done = night(tmp_path, "--category=a")
     assert done.exit_code == planned(tmp_path, "--category=a").exit_code == 2
@@ -101,7 +101,7 @@ def test_a_category_of_another_type_is_not_published(tmp_path: Path) -> None:
     assert "the type of price as in the published snapshot" in expected
     assert "the type of price: string instead of double" in came
     assert "run the whole catalog once" in fix
-    assert (tmp_path / "store" / "CURRENT").read_text() == published
+    assert publications(tmp_path / "store") == published
     write(tmp_path, a=pa.array([Decimal("10.10"), Decimal("200.00")], pa.decimal128(10, 2)))
     assert night(tmp_path, "--category=a").exit_code == 0
     assert found(tmp_path, "price <= 12.5") == ["a0", "b0"]
@@ -156,8 +156,7 @@ def older(store: Path, change: Callable[[dict[str, Any]], None]) -> None:
     raw = json.dumps(fields, indent=1).encode()
     name = f"{manifest.snapshot_id().rpartition('-')[0]}-{_digest(raw)}"
     (store / "snapshots" / f"{name}.json").write_bytes(raw)
-    current = (store / "CURRENT").read_text()
-    (store / "CURRENT").write_text(current.replace(current.strip(), name))
+    publish_by_hand(store, name)
 
 
 def _digest(raw: bytes) -> str:

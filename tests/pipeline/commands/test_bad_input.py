@@ -16,9 +16,10 @@ import pytest
 from blake3 import blake3
 
 from lookup.store.manifest import path_of
+from lookup.store.store import Store
 from tests.support.bounded import arrow_memory
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import digests
+from tests.support.stores import digests, publications, publish_by_hand
 
 COLOURS = ("red", "blue", "green", "black", "white")
 KINDS = ("dress", "shoe", "lamp", "kite", "apron", "chair", "scarf", "bag")
@@ -161,7 +162,7 @@ def test_an_unreadable_row_group(tmp_path: Path) -> None:
     done = run_titles(catalog, store, *small_units)
     assert (done.exit_code, done.stdout) == (1, "")
     assert str(catalog) in told(done.stderr)[0]
-    assert not (store / "CURRENT").exists()
+    assert not publications(store)
     assert not list((store / "tmp").iterdir())
     assert report_of(store)["status"] == "failed"
 
@@ -300,12 +301,12 @@ def refusals(place: Path) -> list[tuple[str, str, str]]:
 def test_a_store_of_a_newer_format(place: Path) -> None:
     """A manifest of format 2 under its right id: every command exits 4 and tells the format; nothing is written."""
     store = place / "store"
-    current = (store / "CURRENT").read_text().strip()
+    current = Store.open(str(store)).current() or ""
     manifest = json.loads((store / path_of(current)).read_text())
     newer = json.dumps({**manifest, "format": 2, "unheard_of": []}).encode()
     name = f"{current.rpartition('-')[0]}-{blake3(newer).hexdigest()[:16]}"
     (store / path_of(name)).write_bytes(newer)
-    (store / "CURRENT").write_text(f"{name}\n")
+    publish_by_hand(store, name)
     assert all("format 2" in came for _, came, _ in refusals(place))
 
 
@@ -339,8 +340,15 @@ JUNK = [
 
 @pytest.mark.parametrize("junk", JUNK, ids=repr)
 def test_a_pointer_that_names_nothing(junk: bytes, place: Path) -> None:
-    """CURRENT with junk or a snapshot that is not there: exit 4 from every command, `run` too, and it stays."""
+    """A publication, or CURRENT of a store of format 1, with junk or a snapshot that is not there: exit 4 from every
+    command, `run` too, and it stays.
+    """
     store = place / "store"
+    publish_by_hand(store, junk.decode("latin-1")).write_bytes(junk)
+    assert all("publications/0000000002.json" in expected for expected, _, _ in refusals(place))
+    publish_by_hand(store, junk.decode("latin-1"))
+    assert all("publications/0000000003.json" in expected for expected, _, _ in refusals(place))
+    shutil.rmtree(store / "publications")
     (store / "CURRENT").write_bytes(junk)
     assert all("CURRENT" in expected for expected, _, _ in refusals(place))
 

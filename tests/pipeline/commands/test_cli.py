@@ -238,7 +238,7 @@ def test_search_shows_hits_to_people(published: Path) -> None:
 
 def test_inspect_shows_the_manifest(published: Path) -> None:
     """inspect --json holds the manifest as it is stored; for people it names every partition."""
-    current = (published / "CURRENT").read_text().strip()
+    current = Store.open(str(published)).current()
     found = json.loads(vitrine("inspect", published, "--json").stdout)
     assert found["snapshot"] == current
     assert found["manifest"] == json.loads((published / "snapshots" / f"{current}.json").read_text())

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pipeline.commands import console
 from tests.support.command import overrides, told, vitrine
-from tests.support.stores import digests
+from tests.support.stores import publications
 
 MODULE = [sys.executable, "-m", "pipeline"]
 # Becomes the command that follows, which an interrupt reaches.
@@ -85,7 +85,7 @@ def test_ctrl_c_ends_a_run_cleanly(demo: Path, tmp_path: Path) -> None:
     report = json.loads((folder / "run.json").read_text())
     assert (report["status"], report["exit_code"]) == ("failed", 130)
     assert "KeyboardInterrupt" in (folder / "log.txt").read_text()
-    assert "CURRENT" not in digests(store)
+    assert not publications(store)
     assert vitrine("run", *CONFIG, *overrides(demo, store)).exit_code == 0
 
 

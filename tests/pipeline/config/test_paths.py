@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from pipeline.config.paths import path_problems, place_of
 from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
+from tests.support.stores import publications
 
 TITLES = ["red dress", "blue shoe", "green lamp"]
 SHOWN = ("config", "show", "-c", "configs/weightless.yaml", "catalog.image_root=null")
@@ -119,13 +120,13 @@ def test_a_second_night_beside_the_catalog_file(tmp_path: Path) -> None:
 
 
 def test_results_are_not_written_into_a_store_or_a_catalog(published: Path, demo: Path, tmp_path: Path) -> None:
-    """--html and --out inside of the store, and --out among the catalog's files, are refused; CURRENT stays."""
-    before = (published / "CURRENT").read_bytes()
+    """--html and --out inside of the store, and --out among the catalog's files, are refused, and write nothing."""
+    before = publications(published)
     for command in (["search", published, "--text", "red"], ["inspect", published]):
-        done = vitrine(*command, "--html", published / "CURRENT")
+        done = vitrine(*command, "--html", published / "publications" / next(iter(before)))
         assert done.exit_code == 2
         assert "--html" in told(done.stderr)[0]
-    assert (published / "CURRENT").read_bytes() == before
+    assert publications(published) == before
     where = (f"catalog.path={demo / 'catalog'}", f"catalog.image_root={demo}", f"store.path={tmp_path / 'store'}")
     for out in (tmp_path / "store" / "model", demo / "catalog" / "model"):
         for command in (["train", "--from", "builtin"], ["train", "fusion", "fusion.type=transformer"]):

@@ -31,7 +31,7 @@ from pipeline.engine import failures, runners
 from pipeline.plan.forecast import unbounded
 from pipeline.plan.units import Unit, make_plan
 from tests.support.command import config_for, run
-from tests.support.stores import manifest_of, products
+from tests.support.stores import manifest_of, products, publications
 
 PROCESSES = ("--direct_running_mode=multi_processing", "--direct_num_workers=2")
 PROCESS = (PROCESSES[0], "--direct_num_workers=1")  # each takes seconds to start, in every pipeline again
@@ -180,7 +180,7 @@ def test_a_worker_that_raises_costs_only_its_unit(
     mend = failing(monkeypatch, number, MemoryError("no room"))
     with pytest.raises(VitrineError, match="no room"):
         run(config, "--direct_num_workers=1")  # of several, the others may be at work on a unit still
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
     before = len(encoded)
     mend()
     report = run(config)
@@ -324,7 +324,7 @@ def test_runners_that_lose_work_are_refused(demo: Path, tmp_path: Path, name: st
     with pytest.raises(InputError, match="local runner") as caught:
         run(config_for(demo, tmp_path / "store"), f"--runner={name}")
     assert caught.value.came == f"--runner={name}"
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
 
 
 def test_options_that_beam_does_not_know_are_refused() -> None:

@@ -317,7 +317,7 @@ def test_the_page_is_whole_and_offline(published: Path, write: Callable[..., lis
     for word in ("precision@1", "nDCG@10", "through the index", "fusion (text)", "Clothing"):
         assert word in html
         assert word in done.stdout or word == "Clothing"
-    assert vitrine("eval", published, *write(), "--html", published / "CURRENT" / "page.html").exit_code == 2
+    assert vitrine("eval", published, *write(), "--html", published / "snapshots" / "page.html").exit_code == 2
 
 
 # --- what is refused ---

@@ -9,6 +9,7 @@ import pytest
 
 from pipeline.files.footers import chunks_of
 from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
+from tests.support.stores import publications
 
 NAMED = ("catalog.attributes=[price]",)
 OPTIONAL, REQUIRED = b"\x25\x02\x18", b"\x25\x00\x18"  # of a column in the footer's schema, before its name
@@ -42,7 +43,7 @@ def refused(folder: Path, path: Path) -> str:
         assert "a Parquet file" in expected
         assert str(path) in came
         assert "write the file again" in fix
-    assert not (folder / "store" / "CURRENT").exists()
+    assert not publications(folder / "store")
     return came
 
 

@@ -164,7 +164,7 @@ def test_snapshots_that_were_deleted_do_not_stop_a_plan(catalog: Path, tmp_path:
     assert planned(catalog, store)["encode_seconds"] > 0
     (store / "runs" / "zzz.txt").write_text("a note")  # sorts behind every run
     assert planned(catalog, store)["encode_seconds"] > 0
-    for gone in (store / "CURRENT", *(store / "snapshots").iterdir()):
+    for gone in (*(store / "publications").iterdir(), *(store / "snapshots").iterdir()):
         gone.unlink()
     assert planned(catalog, store)["encode_seconds"] is None
 

@@ -191,13 +191,14 @@ def test_an_index_of_other_rows_is_refused(whole: Path, store: Path) -> None:
         assert "dresses" in told(done.stderr)[1]
         manifest = manifest_of(store)
         entry = manifest.partitions[0].model_copy(update={"index": wrong})
-        current = opened.current()
+        base = opened.latest()
+        assert base is not None
         both = (entry, manifest.partitions[1])
-        opened.publish(manifest.model_copy(update={"partitions": both, "parent": current}))
+        opened.publish(manifest.model_copy(update={"partitions": both, "parent": base.snapshot}), base, "a test")
         assert vitrine("verify", store).exit_code == 4
         with pytest.raises(IntegrityError, match=r"indexes/.*ids\.parquet"):
             lookup.open(str(store)).search(text="red dress")
-        (store / "CURRENT").write_text(f"{current}\n")
+        opened.publish_again(base.snapshot, "back")
 
 
 def test_a_hit_that_two_files_tell_apart(whole: Path, store: Path) -> None:
@@ -206,7 +207,8 @@ def test_a_hit_that_two_files_tell_apart(whole: Path, store: Path) -> None:
     one, other = manifest.partitions
     files = {**one.index.files, "ids": other.index.files["ids"]}
     entry = one.model_copy(update={"index": one.index.model_copy(update={"files": files})})
-    opened.publish(manifest.model_copy(update={"partitions": (entry, other), "parent": opened.current()}))
+    parent = {"parent": opened.current()}
+    opened.publish(manifest.model_copy(update={"partitions": (entry, other), **parent}), opened.latest(), "a test")
     done = vitrine("search", store, "--text", "red dress")
     expected, came, _ = told(done.stderr)
     assert done.exit_code == 4

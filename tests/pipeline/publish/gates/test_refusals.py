@@ -1,4 +1,4 @@
-"""Gates in a real run: exit 3, the failed figure and its bound told and reported, and CURRENT untouched."""
+"""Gates in a real run: exit 3, the failed figure and its bound told and reported, and nothing published."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import digests
+from tests.support.stores import digests, publications
 
 TITLES = [f"{colour} {kind} {n}" for n in range(60) for colour in ("red", "blue") for kind in ("dress", "shoe", "lamp")]
 TITLES = [*TITLES, *(f"{word} thing" for word in TITLES)][:600]
@@ -92,7 +92,7 @@ def test_a_first_run_that_is_refused_publishes_nothing(tmp_path: Path) -> None:
     """Where nothing was published before, nothing is after; the report is there, and what was made is used again."""
     catalog = write_titles(tmp_path / "c.parquet", ["red dress", None, None])
     assert run_titles(catalog, tmp_path / "store").exit_code == 3
-    assert not (tmp_path / "store" / "CURRENT").exists()
+    assert not publications(tmp_path / "store")
     assert vitrine("verify", tmp_path / "store").exit_code == 2
     done = run_titles(catalog, tmp_path / "store", "gates.max_reject_share=0.7", "--json")
     found = json.loads(done.stdout)

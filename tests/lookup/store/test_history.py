@@ -1,0 +1,238 @@
+"""Publications: of two that want a number one gets it, what is created is not replaced, and stores of before open."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import fsspec
+import pytest
+
+import lookup
+from foundation.errors import InputError, LockedError
+from lookup.store.folder import FolderBackend
+from lookup.store.publication import Publication, path_of
+from lookup.store.store import Store
+from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.stores import digests, make_format_1, manifest_of, publications
+
+ROWS = 40
+
+
+@pytest.fixture(scope="module")
+def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with `store`, of two nights, and three catalogs. Tests must not change it."""
+    folder = tmp_path_factory.mktemp("nights")
+    for number in (1, 2, 3):
+        write_titles(folder / f"{number}.parquet", [f"red dress {n} of night {number}" for n in range(ROWS)])
+    for number in (1, 2):
+        assert run_titles(folder / f"{number}.parquet", folder / "store").exit_code == 0
+    return folder
+
+
+@pytest.fixture
+def store(nights: Path, tmp_path: Path) -> Path:
+    """A copy of that store. Each test changes its own."""
+    return Path(shutil.copytree(nights / "store", tmp_path / "store"))
+
+
+@pytest.fixture(params=["folder", "bucket"])
+def empty(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Store]:
+    """An empty store of each kind."""
+    monkeypatch.setenv("VITRINE_CACHE", str(tmp_path / "cache"))
+    yield Store.create(str(tmp_path / "store") if request.param == "folder" else "memory://history/store")
+    memory = fsspec.filesystem("memory")
+    memory.store.clear()
+    memory.pseudo_dirs[:] = [""]
+
+
+def test_each_night_is_one_more_publication(nights: Path) -> None:
+    """They name run, parent and snapshot, the newest last; a night without change is none."""
+    store = Store.open(str(nights / "store"))
+    first, last = store.publications()
+    manifests = [store.manifest(one.snapshot) for one in (first, last)]
+    assert [one.run for one in (first, last)] == [one.run for one in manifests]
+    assert (first.parent, last.parent) == (None, first.snapshot)
+    assert (first.number, first.before, last.number, last.before) == (1, None, 2, 1)
+    times = [first.published_at, last.published_at]
+    assert times == sorted({time for time in times if time is not None})
+    assert last.reason == "a run of the whole catalog"
+    assert run_titles(nights / "2.parquet", nights / "store").exit_code == 0
+    assert store.latest() == last
+
+
+# --- create, which replaces nothing ---
+
+
+def test_what_was_created_is_not_replaced(empty: Store) -> None:
+    """Other bytes under a name that is taken are refused; the same bytes, of a driver that asks twice, are not."""
+    empty.backend.create(b"one", "publications/a")
+    empty.backend.create(b"one", "publications/a")
+    with pytest.raises(FileExistsError):
+        empty.backend.create(b"two", "publications/a")
+    assert empty.read("publications/a") == b"one"
+    empty.backend.delete("publications/a")
+    empty.backend.delete("publications/a")
+    assert not empty.exists("publications/a")
+
+
+def test_of_many_that_create_one_does(empty: Store) -> None:
+    """Of thirty threads that create the same name at once, each its own bytes, one gets it."""
+
+    def create(number: int) -> int | None:
+        try:
+            empty.backend.create(str(number).encode() * 999, "publications/b")
+        except FileExistsError:
+            return None
+        return number
+
+    with ThreadPoolExecutor(30) as threads:
+        (won,) = [number for number in threads.map(create, range(30)) if number is not None]
+    assert empty.read("publications/b") == str(won).encode() * 999
+
+
+def test_of_two_runs_one_publishes(store: Path, nights: Path) -> None:
+    """Both began on the same publication: one is published, the other ends with exit code 5, nothing overwritten."""
+    opened, base = Store.open(str(store)), Store.open(str(store)).latest()
+    assert base is not None
+    mine = [manifest_of(store).model_copy(update={"run": run, "parent": base.snapshot}) for run in ("a", "b")]
+
+    def publish(number: int) -> Publication | LockedError:
+        try:
+            return opened.publish(mine[number], base, "a test")
+        except LockedError as err:
+            return err
+
+    with ThreadPoolExecutor(2) as threads:
+        done = list(threads.map(publish, range(2)))
+    (won,) = [one for one in done if isinstance(one, Publication)]
+    (lost,) = [one for one in done if isinstance(one, LockedError)]
+    assert (lost.exit_code, lost.came) == (5, "another run published meanwhile")
+    assert path_of(won.number) in lost.expected
+    assert opened.publications()[1:] == [base, opened.latest()]
+    assert opened.current() == won.snapshot
+
+
+# --- a person who goes back while a run is at work ---
+
+
+def test_a_run_does_not_publish_over_who_went_back(store: Path, nights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a person published during a run stays, though the snapshot is the one that the run began with."""
+    from pipeline import run as stages
+
+    real, opened = stages.refuse_another_catalog, Store.open(str(store))
+    first, last = opened.publications()
+
+    def meanwhile(*arguments: Any) -> None:
+        real(*arguments)
+        for one in (first, last):
+            opened.publish_again(one.snapshot, "back and forth")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(stages, "refuse_another_catalog", meanwhile)
+        done = run_titles(nights / "3.parquet", store)
+    assert (done.exit_code, told(done.stderr)[1]) == (5, "another run published meanwhile")
+    assert opened.current() == last.snapshot
+    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert [one.number for one in opened.publications()] == [1, 2, 3, 4, 5]
+
+
+# --- stores of before there were publications ---
+
+
+def test_a_store_of_format_1_opens_and_is_run_again(store: Path, nights: Path) -> None:
+    """Readers and a run without change leave it alone; the next snapshot begins a history with what CURRENT named, and
+    CURRENT goes: an earlier version would serve it for ever.
+    """
+    before = manifest_of(store)
+    make_format_1(store)
+    for command in (("verify", store, "--all"), ("inspect", store), ("search", store, "--text", "red")):
+        assert vitrine(*command).exit_code == 0
+    assert run_titles(nights / "2.parquet", store).exit_code == 0
+    assert ((store / "CURRENT").exists(), publications(store)) == (True, {})
+    done = run_titles(nights / "3.parquet", store, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["parent"]) == (0, before.snapshot_id())
+    zero, one = Store.open(str(store)).publications()
+    assert (zero.number, zero.before, zero.snapshot) == (0, None, before.snapshot_id())
+    assert (one.number, one.before, one.parent) == (1, 0, before.snapshot_id())
+    assert not (store / "CURRENT").exists()
+    assert lookup.open(str(store)).search("red dress 7", k=1)[0].attributes["title"].endswith("night 3")
+    assert run_titles(nights / "1.parquet", store).exit_code == 0
+    assert vitrine("verify", store, "--all").exit_code == 0
+
+
+def test_of_both_the_publications_count(store: Path) -> None:
+    """CURRENT beside publications, of a run that was killed or of an earlier version, is not followed."""
+    first, last = Store.open(str(store)).publications()
+    (store / "CURRENT").write_text(f"{first.snapshot}\n")
+    assert Store.open(str(store)).latest() == last
+    Store.open(str(store)).publish_again(first.snapshot, "back")
+    assert not (store / "CURRENT").exists()
+    assert [one.number for one in Store.open(str(store)).publications()] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("kind", ["format 1", "publications"])
+def test_a_run_that_ends_at_any_step_of_publishing(
+    kind: str, store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever call of the backend is the last, readers see the old snapshot or the new one; the next publishes."""
+    if kind == "format 1":
+        make_format_1(store)
+    old = manifest_of(store)
+    new = old.model_copy(update={"parent": Store.open(str(store)).current(), "run": "another"})
+    seen = []
+
+    class Ended(BaseException):
+        """The end of the process, as far as the code that runs can tell."""
+
+    for at in range(1, 9):
+        copy = Path(shutil.copytree(store, tmp_path / str(at)))
+        opened, count = Store.open(str(copy)), iter(range(1, 99))
+
+        def ending(real: Callable[..., None], count: Iterator[int] = count, at: int = at) -> Callable[..., None]:
+            def do(*arguments: Any) -> None:
+                if next(count) == at:
+                    raise Ended
+                real(*arguments)
+
+            return do
+
+        with monkeypatch.context() as patch:
+            base = opened.latest()
+            for name in ("put", "create", "delete"):
+                patch.setattr(FolderBackend, name, ending(getattr(FolderBackend, name)))
+            try:
+                opened.publish(new, base, "a test")
+            except Ended:
+                pass
+            else:
+                assert at > (2 if kind == "publications" else 4)
+                break
+        seen.append(opened.current())
+        opened.publish(new, opened.latest(), "a test")
+        assert opened.current() == new.snapshot_id()
+    assert seen == [old.snapshot_id()] * (2 if kind == "publications" else 4)
+
+
+def test_an_earlier_publication_that_is_damaged_is_found(store: Path, nights: Path) -> None:
+    """`verify` reads all of them; readers and runs go on with the last, which is whole."""
+    (store / path_of(1)).write_bytes(b"{")
+    done = vitrine("verify", store)
+    assert (done.exit_code, path_of(1) in told(done.stderr)[1]) == (4, True)
+    before = digests(store)
+    assert vitrine("search", store, "--text", "red").exit_code == 0
+    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert {name: digests(store)[name] for name in before} == before
+
+
+def test_a_store_of_nothing_is_none(tmp_path: Path) -> None:
+    """A folder without publications, snapshots and runs is no store; one with publications alone is damaged."""
+    with pytest.raises(InputError, match="none there"):
+        Store.open(str(tmp_path))
+    (tmp_path / "publications").mkdir()
+    (tmp_path / path_of(1)).write_text("")
+    assert vitrine("search", tmp_path, "--text", "red").exit_code == 4
