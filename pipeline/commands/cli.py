@@ -339,7 +339,8 @@ def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) 
 def verify(store: str, every: bool, as_json: bool) -> None:
     """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.
 
-    Records must bear the names of their places, and each index the ids of its partition's rows.
+    Records must bear the names of their places, and each index the ids of its partition's rows; all publications are
+    read too.
     """
     from pipeline.commands import console
     from pipeline.publish.verify import verify_store
