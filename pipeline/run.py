@@ -197,6 +197,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         _tell_damaged(state)
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
+        store.remove(f"{PARTS}/{state.run}")
     give_back()  # also where nothing was left to encode
     kept = state.parent if category is not None else None  # all of it but the category
     with step("build") as counts:

@@ -128,11 +128,17 @@ class Store:
             else:
                 left.unlink(missing_ok=True)
 
-    def put(self, source: Path, name: str, rows: int) -> FileRef:
-        """Commit a finished scratch file under `name`: it is there, whole, when this returns."""
+    def put(self, source: Path, name: str, rows: int, at_hand: bool = False) -> FileRef:
+        """Commit a finished scratch file under `name`: it is there, whole, when this returns. With `at_hand`, this
+        machine has its copy too, for workers that are about to read it.
+        """
         digest, size = digest_file(source)
         beat()
         self.backend.put(source, name)
+        if at_hand and not self.backend.in_place:
+            copy = self.backend.local(name)
+            copy.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(source, copy)
         return FileRef(path=name, bytes=size, rows=rows, blake3=digest)
 
     @contextmanager

@@ -88,7 +88,7 @@ def offer_vectors(
             beat()
         for column, writer in writers.items():
             counts[f"{column}s"] = found_rows = writer.close()
-            tables[column] = store.put(writer.path, f"{folder}/{column}.table", found_rows)
+            tables[column] = store.put(writer.path, f"{folder}/{column}.table", found_rows, at_hand=True)
     path = f"{folder}/earlier.json"
     write_record(store, path, EarlierShards(name=path, shards=tuple(shards), tables=tables))
     return Offer(path, len(shards), counts, frozenset(damaged))

@@ -231,7 +231,8 @@ def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, t
     config, store = config_for(demo, tmp_path / "store"), Store.create(str(tmp_path / "store"))
     plan = make_plan(config.settings.embedding, config.gates)
     runners.run_pipeline((), 2, lambda p: p | Embed(job_of(config, "r1", demo), [*plan.units, *plan.units]))
-    result = embed(store, config.settings.embedding, plan, unbounded("r2", config.settings))
+    job = job_of(config, "r2", demo)
+    result = embed(store, config.settings.embedding, plan, unbounded("r2", config.settings), job.earlier)
     assert [shard.record.name for shard in result.shards] == [s.record.name for s in manifest_of(reference).shards]
     assert run(config).rows_embedded == 120
     assert products(tmp_path / "store") == products(reference)

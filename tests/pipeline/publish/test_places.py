@@ -64,8 +64,13 @@ def places(store: Path, kind: str) -> tuple[Path, Path]:
     """Where the files of a kind lie, of the dresses and of the lamps."""
     manifest = manifest_of(store)
     if kind.startswith("shard"):
-        suffix = {"shard record": "json", "shard": "parquet", "shard rejects": "rejects.parquet"}[kind]
-        one, other = (store / f"shards/{entry.record.name}.{suffix}" for entry in manifest.shards)
+        records = [entry.record for entry in manifest.shards]
+        files = {
+            "shard record": [f"shards/{one.name}.json" for one in records],
+            "shard": [one.file.path for one in records if one.file],
+            "shard rejects": [one.rejects.path for one in records if one.rejects],
+        }
+        one, other = (store / path for path in files[kind])
         return one, other
     file = {"folder": "", "record": "record.json", "index": "index.faiss", "ids": "ids.parquet", "refine": "refine.npy"}
     one, other = (store / f"indexes/{entry.index.name}/{file[kind]}" for entry in manifest.partitions)
