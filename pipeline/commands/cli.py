@@ -121,11 +121,7 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @overrides_argument
 @category_option
 @memory_option
-@click.option(
-    "--no-parent",
-    is_flag=True,
-    help="Publish with no earlier snapshot: for a store that lost its publications, on purpose.",
-)
+@click.option("--no-parent", is_flag=True, help="Publish with no earlier snapshot, on purpose: the history was lost.")
 @click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text.")
 @json_option
 @click.pass_context
@@ -339,8 +335,7 @@ def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) 
 def verify(store: str, every: bool, as_json: bool) -> None:
     """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.
 
-    Records must bear the names of their places, and each index the ids of its partition's rows; all publications are
-    read too.
+    Records must bear the names of their places, each index the ids of its partition's rows; publications are read.
     """
     from pipeline.commands import console
     from pipeline.publish.verify import verify_store

@@ -42,6 +42,13 @@ def _words(value: object) -> object:
     return listed
 
 
+def _rows_or_auto(value: object) -> int | str:
+    if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
+        return value
+    raise ValueError("a whole number of rows, 1 or more, or `auto`")
+
+
+UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
 
 
@@ -143,7 +150,11 @@ class EncodersConfig(Section):
 class ShardsConfig(Section):
     """How the catalog is cut into units of work: whole row groups, or pieces of 32,768 rows of a larger one."""
 
-    unit_rows: Count = Field(1_024, description="rows at which a unit takes no further row group; at most 32,768 count")
+    unit_rows: UnitRows = Field(
+        "auto",
+        description="rows at which a unit takes no further row group; at most 32,768 count. auto: 1,024, doubled until "
+        "a unit has 64 rows of a category on average, and units times categories are 100,000 at most",
+    )
     max_unit_bytes: Bytes = Field(
         268_435_456,
         description="bytes of a unit's used columns once decoded, such as 256MiB; more are refused, over 1 GiB always",

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import functools
 import json
+import math
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -34,6 +35,11 @@ from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.plan.folders import path_notices
 from pipeline.report.notices import Notice, notice
+
+_LEAST_UNIT = 1024  # rows
+# Rows of a partition in a shard, on average: with 4, a row takes 2.5 times the bytes and 10 times as long to read.
+_LEAST_SEGMENT = 64
+_MOST_SEGMENTS = 100_000  # units times partitions
 
 
 class Unit(NamedTuple):
@@ -338,12 +344,13 @@ def _units(
     """Consecutive row groups of a file, together within the limits (a row group that exceeds them is a unit of its
     own, and each piece of a cut one).
     """
+    most = min(PIECE_ROWS, rows_of_unit(*_counted(groups)) if limits.unit_rows == "auto" else limits.unit_rows)
     runs: list[list[int]] = []
     for index, group in enumerate(groups):
         open_run = runs[-1] if runs else []
         rows = sum(groups[i].rows for i in open_run) + group.rows
         size = sum(groups[i].bytes for i in open_run) + group.bytes
-        fits = rows <= min(limits.unit_rows, PIECE_ROWS) and size <= limits.max_unit_bytes
+        fits = rows <= most and size <= limits.max_unit_bytes
         if open_run and groups[open_run[0]].path == group.path and fits:
             open_run.append(index)
         else:
@@ -360,6 +367,21 @@ def _units(
             where = first.path, first.number, end, start
             units.append(Unit(len(units), *where, rows, size, category or "", first.pin, packed, called))
     return tuple(units)
+
+
+def rows_of_unit(rows: int, partitions: int) -> int:
+    """How many rows `shards.unit_rows: auto` gives a unit of a catalog of so many rows and partitions: few enough units
+    that what a manifest lists stays small, and enough rows of a partition in a shard that these are no crumbs.
+
+    A power of two, so that a catalog that grows is hardly ever cut anew.
+    """
+    wanted = max(_LEAST_UNIT, _LEAST_SEGMENT * partitions, rows * partitions / _MOST_SEGMENTS)
+    return 1 << math.ceil(math.log2(wanted))
+
+
+def _counted(groups: list[_Group]) -> tuple[int, int]:
+    """Rows and partitions of the whole catalog."""
+    return sum(group.rows for group in groups), len({name for group in groups for name in group.partitions})
 
 
 def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:

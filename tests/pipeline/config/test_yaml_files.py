@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -125,9 +126,12 @@ def test_any_writing_is_a_value_or_problems(raw: str | bytes) -> None:
     assert all(all((one.key, one.came, one.expected, one.fix)) for one in problems)
 
 
+# `0E0` is a number to YAML 1.2 and to us; a program of YAML 1.1 writes it for text, without quotes.
+NUMBER = re.compile(r"[-+]?[0-9]+[eE][-+]?[0-9]+")
+TEXT = st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8)
 VALUES = st.recursive(
     st.none() | st.booleans() | st.integers(-(10**9), 10**9) | st.floats(allow_nan=False, allow_infinity=False)
-    | st.text(st.characters(codec="utf-8", exclude_categories=["Cc", "Cs"]), max_size=8),
+    | TEXT.filter(lambda text: not NUMBER.fullmatch(text)),
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text("abc01 ", max_size=4), inner, max_size=4),
     max_leaves=20,
 )  # fmt: skip

@@ -19,7 +19,7 @@ from pipeline.catalog import pieces
 from pipeline.catalog import rows as catalog_rows
 from pipeline.config.load import Config, load_config
 from pipeline.plan import units as plan_module
-from pipeline.plan.units import Plan, make_plan
+from pipeline.plan.units import Plan, make_plan, rows_of_unit
 from tests.support.command import config_for
 from tests.support.units import fused_units, write_catalog
 
@@ -154,6 +154,29 @@ def test_no_result_depends_on_units(
     with pieces_of(piece):
         found = embedded(group, unit)
     assert found == embedded(other, 1) == embedded(len(products), 1000)
+
+
+@given(n=st.integers(1, 10**9), partitions=st.integers(1, 256))
+def test_the_size_of_units_follows_the_catalog(n: int, partitions: int) -> None:
+    """Units times partitions stay under 100,000 and a partition has 64 rows of a unit; a power of two, no larger than
+    it has to be, so that a catalog that grows by a hundredth is mostly cut as before.
+    """
+    found = rows_of_unit(n, partitions)
+    assert found & (found - 1) == 0
+    assert found >= max(1024, 64 * partitions)
+    assert n / found * partitions <= 100_000
+    assert found < 2 * max(1024, 64 * partitions, n * partitions / 100_000)
+
+
+def test_a_catalog_of_many_categories_has_larger_units(tmp_path: Path) -> None:
+    """By default: of 40 categories a unit has 4,096 rows, of one 1,024."""
+    ids = [f"a{n}" for n in range(9_000)]
+    for categories, most in ((40, 4000), (1, 1000)):
+        kinds = [f"kind {n % categories}" for n in range(9_000)]
+        write_catalog(tmp_path / "a.parquet", rows(ids, kinds), row_group_rows=500)
+        sizes = [unit.rows for unit in planned(config(tmp_path / "a.parquet")).units]
+        assert max(sizes) == most
+        assert sum(sizes) == 9_000
 
 
 def test_units_take_row_groups_up_to_their_limits(tmp_path: Path) -> None:
