@@ -8,7 +8,7 @@ Beam reads batch types off the annotations, so this module must not postpone the
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cache
 from typing import Any
 
 import apache_beam as beam
@@ -109,11 +109,11 @@ class EncodeTexts(UnitDoFn):
     def setup(self) -> None:
         """Refuse another model than the plan saw."""
         refuse_other_models(self.job.embedding, self.job.encoding)
+        self.load = cache(self._load)
 
-    @cached_property
-    def encoder(self) -> TextEncoder | None:
-        """The encoder, loaded for the first row that waits for it: a night may need none, and torch takes seconds.
-        Threads of one process share it.
+    def _load(self) -> TextEncoder | None:
+        """The encoder, for the first row that waits for it: a night may need none, and torch takes seconds. Threads of
+        one process share it. Not an attribute: Beam looks at these while it builds the graph, and pickles them.
         """
         encoders = self.job.embedding.encoders
         _keep_memory_for(encoders)
@@ -126,7 +126,7 @@ class EncodeTexts(UnitDoFn):
         """Encode the whole unit in micro-batches inside this call."""
         if rows.shard.name is None:
             with translate_failures():
-                encoder = self.encoder if waits(rows.table, TEXT, TEXT_VECTOR) else None
+                encoder = self.load() if waits(rows.table, TEXT, TEXT_VECTOR) else None
                 table = encode_texts(rows.table, encoder).table
             rows = rows.having(table, _encoded(rows.table, table))
         yield rows
@@ -140,14 +140,14 @@ class EncodePhotos(UnitDoFn):
         refuse_other_models(self.job.embedding, self.job.encoding)
         self.limits = photo_limits(self.job.embedding.catalog)
         self.pool = ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos")
+        self.load = cache(self._load)
 
     def teardown(self) -> None:
         """Stop the decoding threads, and the processes that they had started."""
         self.pool.shutdown()
         dismiss()
 
-    @cached_property
-    def encoder(self) -> ImageEncoder | None:
+    def _load(self) -> ImageEncoder | None:
         """The encoder, loaded as that of texts is."""
         encoders = self.job.embedding.encoders
         _keep_memory_for(encoders)
@@ -160,7 +160,7 @@ class EncodePhotos(UnitDoFn):
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
         if rows.shard.name is None:
             with translate_failures(), at_unit(*rows.unit):
-                encoder = self.encoder if waits(rows.table, PHOTOS, IMAGE_VECTOR) else None
+                encoder = self.load() if waits(rows.table, PHOTOS, IMAGE_VECTOR) else None
                 table = encode_photos(rows.table, encoder, self.job.root, self.limits, self.pool).table
             rows = rows.having(table, _encoded(rows.table, table))
         yield rows
@@ -176,9 +176,9 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
         """Open the store."""
         self.store = Store.at(self.job.store)
         self.dims = tower_dims(self.job.embedding)
+        self.load_fusion = cache(self._load_fusion)
 
-    @cached_property
-    def fusion(self) -> Fusion:
+    def _load_fusion(self) -> Fusion:
         """The fusion, loaded for the first unit that is fused."""
         _keep_memory_for(self.job.embedding.encoders)
         fusion = fusion_of(self.job.embedding)
@@ -201,7 +201,7 @@ class FuseAndWrite(beam.DoFn):  # type: ignore[misc]
 
     def fuse(self, rows: UnitRows) -> UnitRows:
         """The unit with its embeddings."""
-        return rows.having(fuse(rows.table, self.fusion, *self.dims))
+        return rows.having(fuse(rows.table, self.load_fusion(), *self.dims))
 
     def infer_output_type(self, input_type: Any) -> Any:
         """A reference."""
@@ -220,7 +220,7 @@ class EncodeFuseAndWrite(FuseAndWrite):
         self.path = StatesPath(
             load_text(encoders.text, encoders.device),
             load_image(encoders.image, encoders.device),
-            self.fusion,
+            self.load_fusion(),
             self.job.root,
             photo_limits(catalog),
             ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos"),

@@ -108,6 +108,18 @@ def test_embedding_is_one_fused_stage_that_only_units_reach(demo: Path, tmp_path
     assert graph.producer.inputs[0].producer.inputs[0].producer.inputs[0].producer.inputs[0].element_type is Unit
 
 
+def test_no_model_travels_with_the_graph(demo: Path, tmp_path: Path) -> None:
+    """Steps name their encoders, and load them where they work: Beam looks at all attributes of a step, and pickles
+    what it finds.
+    """
+    more = ("encoders.text={type: dual, model: builtin}", "encoders.image={type: dual, model: builtin}")
+    config = config_for(demo, tmp_path / "store", *more)
+    units = make_plan(config.settings.embedding, config.gates).units
+    pipeline = beam.Pipeline()
+    _ = pipeline | "Units" >> Embed(job_of(config, "run", demo), units)
+    assert pipeline.to_runner_api().ByteSize() < 200_000
+
+
 def test_a_batch_never_becomes_elements() -> None:
     """Beam's silent element mode, 20 times slower, is an error that says which stages must stay adjacent."""
     converter = UnitRowsConverter.from_typehints(Row, UnitRows)
