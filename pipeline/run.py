@@ -28,7 +28,7 @@ from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
-from pipeline.embed.earlier_vectors import Offer, offer_vectors
+from pipeline.embed.earlier_vectors import Offer, earlier_vectors, offer_vectors
 from pipeline.embed.element import NOTHING_DONE, Tally
 from pipeline.embed.shard_files import earlier_records, note_key
 from pipeline.embed.stage import embed
@@ -197,7 +197,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         _tell_damaged(state)
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
-        store.remove(f"{PARTS}/{state.run}")
+        _tidy(store, state.run)
     give_back()  # also where nothing was left to encode
     kept = state.parent if category is not None else None  # all of it but the category
     with step("build") as counts:
@@ -251,6 +251,15 @@ def _some(counts: dict[str, int]) -> dict[str, int]:
 
 def _provenance(state: _State, plan: Plan) -> Provenance:
     return Provenance(run=state.run, catalog=plan.catalog, read_at=state.started)
+
+
+def _tidy(store: Store, run: str) -> None:
+    """Drop the tables. What a file system does not let go of, because it is mapped, goes with the next run."""
+    earlier_vectors.cache_clear()
+    try:
+        store.remove(f"{PARTS}/{run}")
+    except OSError as err:
+        _log.info("tables of this run are left for the next one to drop: %s", err)
 
 
 def _tell_damaged(state: _State) -> None:

@@ -145,6 +145,8 @@ def read_shard(path: Path | BinaryIO, columns: Sequence[str]) -> pa.Table:
         wanted = [name for name in columns if name in file.schema_arrow.names]
         try:
             return file.read(columns=wanted, use_threads=False)
+        except (ConnectionError, TimeoutError):  # says nothing of the shard
+            raise
         except (OSError, pa.ArrowInvalid) as err:
             raise machine_fault(err) or _damaged(path, str(err)) from err
 
@@ -346,4 +348,6 @@ def _damaged(path: Path | BinaryIO, came: str) -> IntegrityError:
 
 
 def _place(path: Path | BinaryIO) -> str:
-    return str(path) if isinstance(path, Path) else str(getattr(path, "path", path.name))
+    if isinstance(path, Path):
+        return str(path)
+    return str(getattr(path, "path", None) or getattr(path, "name", None) or path)  # fsspec's, or a local file's

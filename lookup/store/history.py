@@ -59,13 +59,16 @@ def _earlier(backend: Backend, number: int | None) -> Publication | None:
 
 def _of_current(backend: Backend) -> Publication | None:
     """What CURRENT says, as the publication number 0 that whoever publishes next creates of it."""
-    if not backend.exists(CURRENT):
+    try:
+        raw = backend.read(CURRENT)
+    except FileNotFoundError as err:
+        if listed(backend):  # a run of this version published meanwhile, and dropped CURRENT
+            return latest(backend)
         if was_published(backend):
             raise lost_pointer(
                 backend, f"a file of {FOLDER}/ beside snapshots that were published", "none (and no CURRENT)"
-            )
+            ) from err
         return None
-    raw = backend.read(CURRENT)
     name = raw[:-1].decode("ascii", "replace")
     if raw != f"{name}\n".encode() or not _stands(backend, name):
         expected = "CURRENT to hold one line, the id of a file of snapshots/ (leave out .json)"

@@ -174,8 +174,10 @@ def _verified(store: Store, shard: FileRef) -> Path:
     key = store.root, shard
     path, seen = _SEEN.get(key, (None, None))
     if path is None or seen != _state(path):
+        before = _state(store.backend.local(shard.path))
         path = store.verified(shard)
-        _SEEN[key] = path, _state(path)
+        if before == _state(path):  # else it came, or was written to, meanwhile: checked once more when asked for next
+            _SEEN[key] = path, before
     return path
 
 

@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -21,6 +21,7 @@ import pyarrow.compute as pc
 from foundation.arrays import Mask
 from foundation.errors import IntegrityError
 from foundation.liveness import beat
+from foundation.machine import machine_fault
 from index_builders.rows.shards import read_shard, shard_metadata
 from lookup.lru import Recent
 from lookup.store.fields import FileRef, NamedRecord, Record
@@ -31,6 +32,7 @@ from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTO_FINGERPRINT, PHOT
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
 from pipeline.embed.fingerprint_table import FingerprintTable, Places, TableWriter
+from pipeline.embed.scattered_rows import ScatteredRows, ShardVectors
 from pipeline.embed.vectors import Halves, halves_of
 
 FINGERPRINTS = {TEXT_VECTOR: TEXT_FINGERPRINT, IMAGE_VECTOR: PHOTO_FINGERPRINT}
@@ -78,9 +80,8 @@ def offer_vectors(
         for number, shard in enumerate(shards if wanted else ()):
             if shard.file is None:
                 continue
-            try:
-                found = _fingerprints(store, shard.file, wanted, limits)
-            except IntegrityError:
+            found = _fingerprints(store, shard.file, wanted, limits)
+            if found is None:
                 damaged.add(shard.file.path)
                 continue
             for column, fingerprints in found.items():
@@ -110,27 +111,32 @@ def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
 
 def _fingerprints(
     store: Store, file: FileRef, wanted: dict[str, dict[str, Any]], limits: dict[str, Any] | None
-) -> dict[str, pa.Array]:
-    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost."""
-    with store.reading(file) as opened:
-        known = {"photo_limits": limits, **shard_metadata(opened)}
-        columns = [column for column, facts in wanted.items() if facts.items() <= known.items()]
-        if not columns:
-            return {}
-        table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST])
+) -> dict[str, pa.Array] | None:
+    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost.
+
+    None for a shard that cannot be read: its digest is not checked here, and Parquet's footers have no checksum.
+    """
+    try:
+        with store.reading(file) as opened:
+            known = {"photo_limits": limits, **shard_metadata(opened)}
+            columns = [column for column, facts in wanted.items() if all(known.get(n) == v for n, v in facts.items())]
+            if not columns:
+                return {}
+            table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST])
+    except IntegrityError:
+        return None
+    except (ValueError, KeyError, TypeError, pa.ArrowException) as err:  # of a footer with other bits
+        fault = machine_fault(err)
+        if fault is not None:
+            raise fault from err
+        return None
+    if any(FINGERPRINTS[column] not in table.column_names for column in columns):
+        return None
     found = {column: table.column(FINGERPRINTS[column]).combine_chunks() for column in columns}
     if IMAGE_VECTOR in found and PHOTOS_LOST in table.column_names:
         lost = pc.greater(table.column(PHOTOS_LOST), 0).combine_chunks()
         found[IMAGE_VECTOR] = pc.if_else(lost, None, found[IMAGE_VECTOR])
     return found
-
-
-class ShardVectors(NamedTuple):
-    """Of a shard's n rows the fingerprints, (n,) binary(16), the vectors, (n, d) float16, and (n,) which there are."""
-
-    fingerprints: pa.Array
-    vectors: Halves
-    there: Mask
 
 
 class EarlierVectors:
@@ -144,12 +150,19 @@ class EarlierVectors:
         self._names = {shard.inputs: shard.name for shard in record.shards}
         self._tables = {column: FingerprintTable(store.verified(file)) for column, file in record.tables.items()}
         self._columns: Recent[tuple[int, str], ShardVectors] = Recent(_KEPT_BYTES, lambda one: one.vectors.nbytes)
-        self._lock = threading.Lock()  # of the next one
+        self._scratch = store.backend.local(path).parent
+        self._scattered: dict[str, ScatteredRows] = {}
+        self._lock = threading.Lock()  # of that, and of the next one
         self._whole: dict[int, Path | None] = {}  # shards whose digest was checked; None: damaged
 
     def shard_of(self, inputs: str) -> str | None:
         """The name of the shard that was made of `inputs`; of several, of later tries, the last one."""
         return self._names.get(inputs)
+
+    def file_of(self, name: str) -> str:
+        """The path in the store of the shard of this name; of one that has none, of its record."""
+        file = next((shard.file for shard in self._shards if shard.name == name), None)
+        return f"shards/{name}.json" if file is None else file.path
 
     def find(self, column: str, fingerprints: pa.Array) -> Places | None:
         """Where the vectors of `column` lie; None where none of that tower are offered."""
@@ -172,6 +185,16 @@ class EarlierVectors:
             with self._lock:
                 self._whole[shard] = None
             return None
+
+    def scattered(
+        self, column: str, places: Places, fingerprints: pa.Array, dim: int
+    ) -> tuple[Halves, Mask, list[int]]:
+        """The vectors of `column` at (m,) places in many shards, see ScatteredRows.read."""
+        with self._lock:
+            if column not in self._scattered:
+                lengths = [0 if shard.file is None else shard.file.rows for shard in self._shards]
+                self._scattered[column] = ScatteredRows(self._scratch / f"{column}.rows", lengths, dim)
+        return self._scattered[column].read(*places, fingerprints, lambda shard: self.vectors(column, shard))
 
     def _checked(self, shard: int) -> Path | None:
         """The path of a shard whose digest was checked, once: readers do not see one that lies elsewhere."""

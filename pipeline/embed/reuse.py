@@ -25,7 +25,10 @@ from pipeline.catalog.stage_columns import (
 )
 from pipeline.embed.earlier_vectors import FINGERPRINTS, EarlierVectors
 from pipeline.embed.element import Tally
+from pipeline.embed.fingerprint_table import Places
 from pipeline.embed.vectors import no_vectors, with_vectors
+
+_FEW = 4  # shards in which a unit's rows lie that are read one by one, as most catalogs have them
 
 
 class FilledRows(NamedTuple):
@@ -64,18 +67,25 @@ def _copied(table: pa.Table, column: str, dim: int, earlier: EarlierVectors, dam
     places = earlier.find(column, fingerprints)
     if places is None:
         return table.column(column)
+    found = np.flatnonzero(places.shards >= 0)
+    if len(np.unique(places.shards[found])) > _FEW:
+        there = Places(places.shards[found], places.rows[found])
+        halves, good, broken = earlier.scattered(column, there, fingerprints.take(pa.array(found)), dim)
+        damaged.update(map(earlier.file, broken))
+        return with_vectors(table.column(column), found[good], halves[good])
     rows, vectors = [np.empty(0, np.int64)], [np.empty((0, dim), np.float16)]
     for shard, wanted in _by_shard(places.shards):
-        found = earlier.vectors(column, shard)
-        if found is None:
+        shard_vectors = earlier.vectors(column, shard)
+        if shard_vectors is None:
             damaged.add(earlier.file(shard))
             continue
+        # The table is a hint: the shard has to have the row, the fingerprint there, and a vector.
+        wanted = wanted[places.rows[wanted] < len(shard_vectors.there)]
         at = places.rows[wanted]
-        # The table is a hint: the shard has to have the fingerprint there, and a vector.
-        same = pc.equal(found.fingerprints.take(pa.array(at)), fingerprints.take(pa.array(wanted)))
-        good = pc.fill_null(same, False).to_numpy(zero_copy_only=False) & found.there[at]
+        same = pc.equal(shard_vectors.fingerprints.take(pa.array(at)), fingerprints.take(pa.array(wanted)))
+        good = pc.fill_null(same, False).to_numpy(zero_copy_only=False) & shard_vectors.there[at]
         rows.append(wanted[good])
-        vectors.append(found.vectors[at[good]])
+        vectors.append(shard_vectors.vectors[at[good]])
     return with_vectors(table.column(column), np.concatenate(rows), np.concatenate(vectors))
 
 

@@ -15,7 +15,15 @@ from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
 from pipeline.config.sections import Embedding
 from pipeline.embed.element import Tally
-from pipeline.embed.shard_files import finished_units, mark_unit, marked_units, reusable_shard, shard_record, unfinished
+from pipeline.embed.shard_files import (
+    finished_units,
+    mark_unit,
+    marked_units,
+    noted,
+    reusable_shard,
+    shard_record,
+    unfinished,
+)
 from pipeline.embed.transforms import EmbedJob, EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 from pipeline.embed.tries import failed_rows
 from pipeline.engine.execution import Execution
@@ -113,6 +121,10 @@ def _resume(store: Store, embedding: Embedding, plan: Plan, run: str) -> dict[in
     """
     catalog_decides = embedding.encoders.image is None or embedding.catalog.image_identity == "version"
     previous = unfinished(store, plan.key, run) if catalog_decides else None
+    if previous is not None and noted(store, f"runs/{previous}/run.json", "status") == "refused":
+        previous = (
+            None  # what stands in was measured anew since: its units are read, and skipped where they are the same
+        )
     resumed: dict[int, str] = {}
     for number, mark in marked_units(store, previous).items() if previous else ():
         record = reusable_shard(store, mark.shard)

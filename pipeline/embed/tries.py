@@ -39,7 +39,7 @@ def standing(
         return Standing(inputs), Tally()
     record = reusable_shard(store, name)
     if record is None:
-        return Standing(inputs), Tally(damaged=frozenset([f"shards/{name}.json, or a file that it names"]))
+        return Standing(inputs), Tally(damaged=frozenset([earlier.file_of(name)]))
     return Standing(inputs, None if _may_have_passed(record, unit, embedding, root) else name), Tally()
 
 

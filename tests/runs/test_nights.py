@@ -191,6 +191,44 @@ def test_a_damaged_shard_is_encoded_again(shop: Shop, kind: str) -> None:
     assert content(shop.folder / "store") == content(shop.folder / "fresh")
 
 
+def test_a_catalog_in_another_order_takes_rows_at_random(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From shards that are laid out once; of one that is damaged its rows are encoded, and it is told."""
+    monkeypatch.setattr("pipeline.embed.reuse._FEW", 0)
+    shop.night()
+    store = shop.folder / "store"
+    shuffle(shop)
+    report = shop.night()
+    assert (shop.texts, shop.images, report["photos_copied"]) == (0, 0, ROWS)
+    shop.night(store="fresh")
+    assert content(store) == content(shop.folder / "fresh")
+    damaged = store / manifest_of(store).shards[1].record.file.path
+    damaged.write_bytes(damaged.read_bytes()[:-9] + b"no footer")
+    shop.table = shop.table.take(list(range(ROWS))[::-1])
+    report = shop.night()
+    assert (shop.texts, shop.images) == (20, 20)
+    (said,) = (one for one in report["notices"] if one["what"] == "shards_damaged")
+    assert said["examples"] == [str(damaged.relative_to(store))]
+    assert list(store.glob("parts/*")) == []
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_footer_with_other_bits_is_damage(shop: Shop, seed: int) -> None:
+    """Parquet's footers have no checksum: whatever a flipped bit makes of one, the run ends well and says which."""
+    shop.night("run.workers=1")
+    store, draw = shop.folder / "store", random.Random(seed)
+    prices(shop)
+    for entry in manifest_of(store).shards:
+        path = store / entry.record.file.path
+        raw = bytearray(path.read_bytes())
+        for _ in range(3):
+            raw[-draw.randrange(9, int.from_bytes(raw[-8:-4], "little"))] ^= 1 << draw.randrange(8)
+        path.write_bytes(raw)
+    report = shop.night()
+    assert report["status"] == "published"
+    assert (shop.texts, shop.images) == (report["texts_encoded"], report["photos_encoded"]) == (ROWS, ROWS)
+    assert vitrine("verify", store).exit_code == 0
+
+
 def test_what_cannot_be_copied_is_said(shop: Shop) -> None:
     """With its reason, in the report of the run."""
     shop.night("shards.towers=false")
