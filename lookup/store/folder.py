@@ -15,6 +15,7 @@ from typing import BinaryIO
 from filelock import FileLock, Timeout
 
 from foundation.disk import sync
+from foundation.errors import InputError
 from foundation.regular_files import read_regular
 from lookup.store.backend import Backend, Lock, inside
 from lookup.store.holder import HOLDER, locked, new_holder
@@ -32,7 +33,21 @@ class FolderBackend(Backend):
         self.sign = self.scratch / "alive"
 
     def prepare(self) -> None:
-        """See Backend."""
+        """See Backend. InputError where there are no hard links: not first when a night is to be published."""
+        self._make_folders()
+        with TemporaryDirectory(dir=self.scratch) as folder:
+            file = Path(folder) / "file"
+            file.touch()
+            try:
+                os.link(file, file.with_name("link"))
+            except OSError as err:
+                raise InputError(
+                    "a file system with hard links, by which publications are created: no two runs publish at once",
+                    f"{self.root}: {err.strerror}",
+                    "keep the store on a file system of this machine, or in a bucket: store.path=...",
+                ) from err
+
+    def _make_folders(self) -> None:
         for folder in ("runs", _SCRATCH):
             self.local(folder).mkdir(parents=True, exist_ok=True)
 
@@ -74,7 +89,7 @@ class FolderBackend(Backend):
 
     def create(self, raw: bytes, name: str) -> None:
         """See Backend; the file is on the disk when this returns. The file system has to know hard links."""
-        self.prepare()
+        self._make_folders()
         with (
             TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
             self._folder_of(name) as target,

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import json
+import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -236,3 +238,16 @@ def test_a_store_of_nothing_is_none(tmp_path: Path) -> None:
     (tmp_path / "publications").mkdir()
     (tmp_path / path_of(1)).write_text("")
     assert vitrine("search", tmp_path, "--text", "red").exit_code == 4
+
+
+def test_a_file_system_without_hard_links_is_refused_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Before anything is encoded, and not when it is to be published."""
+
+    def refused(*_: object) -> None:
+        raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
+
+    monkeypatch.setattr("lookup.store.folder.os.link", refused)
+    done = run_titles(write_titles(tmp_path / "c.parquet", ["red dress"]), tmp_path / "store")
+    assert done.exit_code == 2
+    assert "hard links" in told(done.stderr)[0]
+    assert not list((tmp_path / "store").glob("shards/*"))
