@@ -7,6 +7,7 @@ keeps it, whatever `index.retrain` says by then.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -19,6 +20,8 @@ from pipeline.build.index_files import Located, Offer, reusable_index
 from pipeline.build.tower_queries import tower_queries_identity
 from pipeline.config.published import same_models
 from pipeline.config.sections import Indexing
+
+_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
@@ -64,7 +67,11 @@ class Retraining:
             return "the parent's index of the same rows is damaged; it was trained on these rows, and is again"
         if parent is not None and not self.comparable:
             return "the parent's rows were embedded by other encoders or another fusion"
-        return why_anew(parent, self.settings, rows, self.dim, self.texts)
+        reason = why_anew(parent, self.settings, rows, self.dim, self.texts)
+        if reason is None and parent is not None and not self.store.stands(parent.files["index"]):
+            reason = f"the parent's index is damaged: {parent.files['index'].path} is not as it was written"
+            _log.warning("%s; trained anew", reason)
+        return reason
 
 
 def _content(index: IndexRecord) -> str:
