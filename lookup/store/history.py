@@ -61,7 +61,7 @@ def _of_current(backend: Backend) -> Publication | None:
     """What CURRENT says, as the publication number 0 that whoever publishes next creates of it."""
     try:
         raw = backend.read(CURRENT)
-    except FileNotFoundError as err:
+    except (FileNotFoundError, NotADirectoryError) as err:
         if listed(backend):  # a run of this version published meanwhile, and dropped CURRENT
             return latest(backend)
         if was_published(backend):
