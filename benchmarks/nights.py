@@ -3,9 +3,8 @@
     python benchmarks/nights.py [--products 20000] [--config configs/demo.yaml] [--large]
 
 A demo catalog is indexed once; then each night starts from that store. Steps are in CPU seconds of the run's process,
-imports left out. `--large` adds a night of 200,000 products without photos on which nothing changed. The figures are in
-`docs/benchmarks/nights.md`.
-
+imports left out. `--large` adds a night of 200,000 products without photos on which nothing changed. The page that
+it writes is `nights.md` of the benchmarks.
 """
 
 from __future__ import annotations

@@ -258,6 +258,8 @@ def _tidy(store: Store, run: str) -> None:
     earlier_vectors.cache_clear()
     try:
         store.remove(f"{PARTS}/{run}")
+        if not store.names(PARTS):
+            store.remove(PARTS)
     except OSError as err:
         _log.info("tables of this run are left for the next one to drop: %s", err)
 

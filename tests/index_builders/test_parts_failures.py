@@ -99,10 +99,10 @@ def test_a_disk_that_fills_at_every_file_of_parts(
     assert run_titles(catalog, before, *SMALL, "index.exact_below=100000").exit_code == 0
     failing = ""
 
-    def put(self: Store, source: Path, name: str, rows: int) -> FileRef:
+    def put(self: Store, source: Path, name: str, rows: int, at_hand: bool = False) -> FileRef:
         if name.endswith(failing):
             raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(source))
-        return real(self, source, name, rows)
+        return real(self, source, name, rows, at_hand)
 
     how = (*SMALL, RABITQ, *PARTS, "index.retrain=always")
     for failing in ("learned.faiss", "learned.json", "000002.faiss", "index.faiss"):
