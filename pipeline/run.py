@@ -29,10 +29,10 @@ from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.earlier_vectors import Offer, earlier_vectors, offer_vectors
-from pipeline.embed.element import NOTHING_DONE, Tally
 from pipeline.embed.shard_files import earlier_records, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
+from pipeline.embed.tally import NOTHING_DONE, Tally
 from pipeline.engine.execution import Execution
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress

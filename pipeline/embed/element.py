@@ -5,11 +5,13 @@ Beam reads batch types off annotations, so modules with `process_batch` must not
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 from apache_beam.typehints.batch import BatchConverter
+
+from pipeline.embed.tally import NOTHING_DONE, Tally
 
 
 class UnitKey(NamedTuple):
@@ -27,32 +29,6 @@ class Standing:
 
     inputs: str
     name: str | None = None
-
-
-@dataclass(frozen=True)
-class Tally:
-    """How the vectors of rows came to be: texts, and photos of products, that were encoded, and that were copied from
-    earlier shards; and the files of earlier shards that turned out to be damaged.
-    """
-
-    texts_encoded: int = 0
-    texts_copied: int = 0
-    photos_encoded: int = 0
-    photos_copied: int = 0
-    damaged: frozenset[str] = frozenset()
-
-    @property
-    def counts(self) -> dict[str, int]:
-        """The counts by their names."""
-        return {name: value for name, value in asdict(self).items() if isinstance(value, int)}
-
-    def __add__(self, other: Tally) -> Tally:
-        """Both together."""
-        sums = {name: value + other.counts[name] for name, value in self.counts.items()}
-        return Tally(**sums, damaged=self.damaged | other.damaged)
-
-
-NOTHING_DONE = Tally()
 
 
 @dataclass(frozen=True)

@@ -24,8 +24,8 @@ from pipeline.catalog.stage_columns import (
     with_columns,
 )
 from pipeline.embed.earlier_vectors import FINGERPRINTS, EarlierVectors
-from pipeline.embed.element import Tally
 from pipeline.embed.fingerprint_table import Places
+from pipeline.embed.tally import Tally
 from pipeline.embed.vectors import no_vectors, with_vectors
 
 _FEW = 4  # shards in which a unit's rows lie that are read one by one, as most catalogs have them

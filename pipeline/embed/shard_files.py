@@ -25,9 +25,9 @@ from pipeline.catalog import stage_columns as col
 from pipeline.catalog.price_columns import unread
 from pipeline.config.encoding import photo_limits, tower_dims
 from pipeline.config.sections import Embedding
-from pipeline.embed.element import NOTHING_DONE, Tally
 from pipeline.embed.fuse import count_pairs, split
 from pipeline.embed.loss_details import detail_counts
+from pipeline.embed.tally import NOTHING_DONE, Tally
 
 _REJECT_COLUMNS = {col.ROW: "row", col.ID: "id", col.PARTITION: "partition", col.REJECT: "reason", col.DETAIL: "detail"}
 _MOST_RUNS = 10  # that published nothing, of which shards are looked for

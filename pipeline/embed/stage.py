@@ -14,7 +14,6 @@ from lookup.store.manifest import ShardEntry
 from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
 from pipeline.config.sections import Embedding
-from pipeline.embed.element import Tally
 from pipeline.embed.shard_files import (
     finished_units,
     mark_unit,
@@ -24,6 +23,7 @@ from pipeline.embed.shard_files import (
     shard_record,
     unfinished,
 )
+from pipeline.embed.tally import Tally
 from pipeline.embed.transforms import EmbedJob, EncodeFuseAndWrite, EncodePhotos, EncodeTexts, FuseAndWrite, ReadUnit
 from pipeline.embed.tries import failed_rows
 from pipeline.engine.execution import Execution

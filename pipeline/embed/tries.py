@@ -22,9 +22,10 @@ from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
 from pipeline.embed.earlier_vectors import EarlierVectors
-from pipeline.embed.element import Standing, Tally
+from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import reusable_shard
+from pipeline.embed.tally import Tally
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
