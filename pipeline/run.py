@@ -194,7 +194,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     with step("embed") as counts:
         embedded = embed(store, embedding, plan, execution, offer.path)
         state.tally += embedded.tally
-        _tell_damaged(state)
+        _log_notices(_damaged(state.tally))
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
         _tidy(store, state.run)
@@ -229,19 +229,24 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -
     _refuse_types(settings.embedded_by(embedding), store, state, plan)
     store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
     note_key(store, state.run, plan.key)
-    for line in (line for one in plan.notices for line in one.lines()):
-        _log.warning("%s", line)
+    _log_notices(plan.notices)
     return plan, checked.forecast
 
 
 def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
     """What earlier shards have, in a file of the store; what they have not is told, with its reason."""
     state.notices += copying_notices(embedding, state.parent) if state.parent else []
+    _log_notices(state.notices)
     records = earlier_records(store, state.parent, state.run)
     limits = limits_of(state.parent) if state.parent else None
     offer = offer_vectors(store, embedding, f"{PARTS}/{state.run}", records, limits)
     state.tally += Tally(damaged=offer.damaged)
     return offer
+
+
+def _log_notices(notices: Sequence[Notice]) -> None:
+    for line in (line for one in notices for line in one.lines()):
+        _log.warning("%s", line)
 
 
 def _some(counts: dict[str, int]) -> dict[str, int]:
@@ -264,12 +269,10 @@ def _tidy(store: Store, run: str) -> None:
         _log.info("tables of this run are left for the next one to drop: %s", err)
 
 
-def _tell_damaged(state: _State) -> None:
-    """Tell which earlier shards were damaged: what they had is encoded again."""
-    told = (
-        f"earlier shards that are not as they were written, whose rows are encoded again ({len(state.tally.damaged)}):"
-    )
-    state.notices += notice("shards_damaged", told, sorted(state.tally.damaged))
+def _damaged(tally: Tally) -> list[Notice]:
+    """Which earlier shards were damaged: what they had is encoded again."""
+    told = f"earlier shards that are not as they were written, whose rows are encoded again ({len(tally.damaged)}):"
+    return notice("shards_damaged", told, sorted(tally.damaged))
 
 
 def _gate(settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan) -> Manifest:
@@ -362,6 +365,7 @@ def _report(request: Request, state: _State) -> RunReport:
         notices=(
             *(plan.notices if plan else ()),
             *state.notices,
+            *_damaged(state.tally),
             *(unread_attributes(manifest, scope) if manifest else ()),
         ),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, fields
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -93,24 +93,15 @@ def write_unit(store: Store, inputs: str, fused: pa.Table, embedding: Embedding,
 
 
 class Mark(NamedRecord):
-    """What a run notes of a finished unit: its shard, whether that stood before, and how its vectors came to be, see
-    Tally. Its name is its path.
+    """What a run notes of a finished unit: its shard, whether that stood before, and how its vectors came to be. Its
+    name is its path.
     """
 
-    later: ClassVar[frozenset[str]] = frozenset({field.name for field in fields(Tally)})
+    later: ClassVar[frozenset[str]] = frozenset({"tally"})
 
     shard: str
     reused: bool
-    texts_encoded: int = 0
-    texts_copied: int = 0
-    photos_encoded: int = 0
-    photos_copied: int = 0
-    damaged: frozenset[str] = frozenset()
-
-    @property
-    def tally(self) -> Tally:
-        """How the vectors came to be."""
-        return Tally(**{field.name: getattr(self, field.name) for field in fields(Tally)})
+    tally: Tally = NOTHING_DONE
 
 
 def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool, tally: Tally = NOTHING_DONE) -> None:
@@ -118,7 +109,7 @@ def mark_unit(store: Store, run: str, unit: int, shard: str, reused: bool, tally
     path = _mark_path(run, unit)
     done_before = read_record(store, path, Mark)
     if done_before is None or done_before.shard != shard:
-        write_record(store, path, Mark(name=path, shard=shard, reused=reused, **asdict(tally)))
+        write_record(store, path, Mark(name=path, shard=shard, reused=reused, tally=tally))
 
 
 class PlanKey(NamedRecord):

@@ -5,11 +5,11 @@ Only references cross a shuffle. A unit travels as one UnitRows through the fuse
 Beam reads batch types off the annotations, so this module must not postpone their evaluation.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
-from typing import Any
+from typing import Any, Generic, TypeVar
 
 import apache_beam as beam
 import pyarrow as pa
@@ -42,6 +42,7 @@ from pipeline.engine.progress import at_unit
 from pipeline.plan.unit_rows import duplicates_of, rows_of
 from pipeline.plan.units import Unit
 
+Tower = TypeVar("Tower", TextEncoder, ImageEncoder)
 for element in (Unit, Done):
     coders.registry.register_coder(element, coders.RowCoder)
 
@@ -68,6 +69,29 @@ class UnitDoFn(beam.DoFn):  # type: ignore[misc]
     def infer_output_type(self, input_type: Any) -> Any:
         """Row: see the class Row."""
         return Row
+
+
+class EncodeDoFn(UnitDoFn, Generic[Tower]):
+    """A step that encodes. Its encoder is loaded for the first row that waits for it: a night may need none, and torch
+    takes seconds. It is no attribute, for Beam looks at these while it builds the graph, and pickles what it finds.
+    """
+
+    def setup(self) -> None:
+        """Refuse another model than the plan saw."""
+        refuse_other_models(self.job.embedding, self.job.encoding)
+        self.load: Callable[[], Tower | None] = cache(self._load)
+
+    def load_tower(self, encoders: EncodersConfig) -> Tower | None:
+        """The encoder of this step; None where the config has none. Threads of one process share it."""
+        raise NotImplementedError
+
+    def _load(self) -> Tower | None:
+        encoders = self.job.embedding.encoders
+        _keep_memory_for(encoders)
+        with computing():
+            encoder = self.load_tower(encoders)
+        refuse_other_models(self.job.embedding, self.job.encoding)
+        return encoder
 
 
 class ReadUnit(UnitDoFn):
@@ -104,24 +128,12 @@ class ReadUnit(UnitDoFn):
         yield rows
 
 
-class EncodeTexts(UnitDoFn):
+class EncodeTexts(EncodeDoFn[TextEncoder]):
     """Rows -> rows with text vectors, of a unit whose shard does not stand."""
 
-    def setup(self) -> None:
-        """Refuse another model than the plan saw."""
-        refuse_other_models(self.job.embedding, self.job.encoding)
-        self.load = cache(self._load)
-
-    def _load(self) -> TextEncoder | None:
-        """The encoder, for the first row that waits for it: a night may need none, and torch takes seconds. Threads of
-        one process share it. Not an attribute: Beam looks at these while it builds the graph, and pickles them.
-        """
-        encoders = self.job.embedding.encoders
-        _keep_memory_for(encoders)
-        with computing():
-            encoder = load_text(encoders.text, encoders.device) if encoders.text else None
-        refuse_other_models(self.job.embedding, self.job.encoding)
-        return encoder
+    def load_tower(self, encoders: EncodersConfig) -> TextEncoder | None:
+        """See EncodeDoFn."""
+        return load_text(encoders.text, encoders.device) if encoders.text else None
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Encode the whole unit in micro-batches inside this call."""
@@ -133,29 +145,23 @@ class EncodeTexts(UnitDoFn):
         yield rows
 
 
-class EncodePhotos(UnitDoFn):
+class EncodePhotos(EncodeDoFn[ImageEncoder]):
     """Rows -> rows with photo vectors, of a unit whose shard does not stand. Pixels live inside this call only."""
 
     def setup(self) -> None:
-        """Refuse another model than the plan saw, and start the decoding threads."""
-        refuse_other_models(self.job.embedding, self.job.encoding)
+        """Start the decoding threads too."""
+        super().setup()
         self.limits = photo_limits(self.job.embedding.catalog)
         self.pool = ThreadPoolExecutor(self.job.photo_threads, thread_name_prefix="photos")
-        self.load = cache(self._load)
 
     def teardown(self) -> None:
         """Stop the decoding threads, and the processes that they had started."""
         self.pool.shutdown()
         dismiss()
 
-    def _load(self) -> ImageEncoder | None:
-        """The encoder, loaded as that of texts is."""
-        encoders = self.job.embedding.encoders
-        _keep_memory_for(encoders)
-        with computing():
-            encoder = load_image(encoders.image, encoders.device) if encoders.image else None
-        refuse_other_models(self.job.embedding, self.job.encoding)
-        return encoder
+    def load_tower(self, encoders: EncodersConfig) -> ImageEncoder | None:
+        """See EncodeDoFn."""
+        return load_image(encoders.image, encoders.device) if encoders.image else None
 
     def process_batch(self, rows: UnitRows) -> Iterator[UnitRows]:
         """Fetch, decode and encode the unit's photos, decoding ahead of the encoder."""
