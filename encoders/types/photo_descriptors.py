@@ -101,7 +101,8 @@ class PhotoDescriptors(ImageEncoder):
         # One column of zeros fills the places that are left over where dim does not divide the entries.
         padded = np.concatenate([joined, np.zeros((len(joined), 1), np.float32)], axis=1)
         summed = (padded[:, self._order] * self._signs).reshape(len(joined), -1, self.dim).sum(axis=1)
-        return _unit(summed)
+        # NumPy lays out the sums of several photos by columns, and then adds up their squares in another order.
+        return _unit(np.ascontiguousarray(summed))
 
 
 def _blocks(thumbnails: npt.NDArray[np.uint8]) -> tuple[_Floats, _Floats, _Floats, _Floats]:
