@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +18,27 @@ from tests.support.command import vitrine
 from tests.support.stores import manifest_of
 
 ROWS = 60
+KINDS = ("Clothing", "Shoes", "Home")
 NOT_MEASURED = ("index.text_queries=false", "index.photo_queries=false")  # they are encoded too
 
 
 class Shop:
     """A shop whose catalog is exported anew before each night, and what its encoders are asked for."""
 
-    def __init__(self, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def __init__(
+        self, folder: Path, monkeypatch: pytest.MonkeyPatch, rows: int = ROWS, kinds: Sequence[str] = KINDS
+    ) -> None:
         self.folder, self.photos = folder, folder / "photos"
         self.photos.mkdir()
-        for n in range(ROWS):
-            paint(self.photos / f"{n}.png", n)
-        kinds = ("Clothing", "Shoes", "Home")
+        for n in range(rows):
+            paint(self.photos / f"{n}.png", n % ROWS)
         self.table = pa.table(
             {
-                "id": [f"P{n}" for n in range(ROWS)],
-                "title": [f"red dress number {n}" for n in range(ROWS)],
-                "image_link": [f"{n}.png" for n in range(ROWS)],
-                "price": pa.array([n + 0.5 for n in range(ROWS)]),
-                "product_type": [kinds[n % 3] for n in range(ROWS)],
+                "id": [f"P{n}" for n in range(rows)],
+                "title": [f"red dress number {n}" for n in range(rows)],
+                "image_link": [f"{n}.png" for n in range(rows)],
+                "price": pa.array([n + 0.5 for n in range(rows)]),
+                "product_type": [kinds[n % len(kinds)] for n in range(rows)],
             }
         )
         self.group_rows, self.texts, self.images = 20, 0, 0
@@ -54,18 +57,22 @@ class Shop:
 
     def night(self, *more: str, store: str = "store", refused: bool = False) -> dict[str, Any]:
         """One run of the catalog as it is by now; run.json."""
-        pq.write_table(self.table, self.folder / "c.parquet", row_group_size=self.group_rows, write_page_checksum=True)
         self.texts = self.images = 0
-        where = (f"catalog.path={self.folder / 'c.parquet'}", f"catalog.image_root={self.photos}")
-        fixed = ("catalog.text=[title]", "catalog.attributes=[title,price]", "shards.unit_rows=20", *NOT_MEASURED)
-        done = vitrine(
-            "run", "-c", "configs/weightless.yaml", *where, f"store.path={self.folder / store}", *fixed, *more
-        )
+        done = vitrine(*self.words(*more, store=store))
         assert (done.exit_code != 0) == refused, done.stderr
         report: dict[str, Any] = json.loads(
             (sorted((self.folder / store / "runs").iterdir())[-1] / "run.json").read_text()
         )
         return report
+
+    def words(self, *more: str, store: str = "store") -> list[str]:
+        """The words of the command that runs the catalog, written as it is by now."""
+        pq.write_table(self.table, self.folder / "c.parquet", row_group_size=self.group_rows, write_page_checksum=True)
+        where = (f"catalog.path={self.folder / 'c.parquet'}", f"catalog.image_root={self.photos}")
+        fixed = ("catalog.text=[title]", "catalog.attributes=[title,price]", "shards.unit_rows=20", *NOT_MEASURED)
+        return [
+            "run", "-c", "configs/weightless.yaml", *where, f"store.path={self.folder / store}", *fixed, *more
+        ]  # fmt: skip
 
     def change(self, column: str, values: list[Any]) -> None:
         """Another column in the place of one."""
