@@ -9,7 +9,7 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -18,7 +18,7 @@ import pytest
 from pipeline.embed.fingerprint_table import TableWriter
 from tests.support.command import vitrine
 from tests.support.shop import ROWS, Shop, content, paint
-from tests.support.stores import manifest_of
+from tests.support.stores import digests, manifest_of
 
 
 @pytest.fixture
@@ -258,3 +258,34 @@ def test_a_disk_that_fills_while_tables_are_written(shop: Shop, monkeypatch: pyt
         assert "space" in shop.night(refused=True)["error"]
     assert manifest_of(shop.folder / "store") == before
     assert shop.night()["texts_copied"] == ROWS
+
+
+FULL = Path("/dev/full")  # takes no byte
+
+
+@pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, a device that is always full")
+@pytest.mark.parametrize("name", ["text_vector.0", "image_vector.0", "text_vector", "text_vector.rest"])
+def test_a_disk_that_is_full_while_tables_are_built(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """Whichever of their files takes no byte: exit 1, nothing half-written is left, and the next run copies all vectors."""
+    shop.night()
+    prices(shop)
+    store, real, seen = shop.folder / "store", Path.open, list[str]()
+
+    def opened(path: Path, *how: Any, **more: Any) -> Any:
+        if path.name != name or store not in path.parents:
+            return real(path, *how, **more)
+        seen.append(path.name)
+        return real(FULL, *how, **more)
+
+    before = digests(store)
+    with monkeypatch.context() as patch:
+        patch.setattr(Path, "open", opened)
+        report = shop.night(refused=True)
+    assert seen == [name]
+    assert (report["status"], report["exit_code"]) == ("failed", 1)
+    assert "No space left on device" in report["error"]
+    assert digests(store) == before
+    assert not list(store.glob("tmp/*/*"))
+    report = shop.night()
+    assert (report["texts_copied"], report["photos_copied"]) == (ROWS, ROWS)
+    assert not list(store.glob("parts/*"))  # tables of the run that failed
