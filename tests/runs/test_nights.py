@@ -266,7 +266,7 @@ FULL = Path("/dev/full")  # takes no byte
 @pytest.mark.skipif(not FULL.exists(), reason="needs /dev/full, a device that is always full")
 @pytest.mark.parametrize("name", ["text_vector.0", "image_vector.0", "text_vector", "text_vector.rest"])
 def test_a_disk_that_is_full_while_tables_are_built(shop: Shop, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
-    """Whichever of their files takes no byte: exit 1, nothing half-written is left, and the next run copies all vectors."""
+    """Whichever of their files takes no byte: exit 1, nothing half-written is left, and the next run copies all."""
     shop.night()
     prices(shop)
     store, real, seen = shop.folder / "store", Path.open, list[str]()
