@@ -117,8 +117,9 @@ def test_other_last_bits_are_another_shard_and_index(
 
 
 @pytest.mark.xfail(strict=True, reason="an index that is built again replaces the files of the one of its name")
-@pytest.mark.parametrize("more", [(), ("--no-parent",)], ids=["on top", "no parent"])
-@pytest.mark.parametrize("lost", ["gone", "damaged"])
+@pytest.mark.parametrize(
+    ("lost", "more"), [("gone", ()), ("damaged", ("--no-parent",))], ids=["gone, on top", "damaged, no parent"]
+)
 def test_an_index_that_comes_out_otherwise_has_another_name(
     lost: str, more: tuple[str, ...], folder: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

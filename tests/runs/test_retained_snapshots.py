@@ -139,7 +139,7 @@ def test_snapshots_stay_as_they_were_published(shop: Shop, monkeypatch: pytest.M
     nights = Nights(shop, seed=5)
     nights.full()
     nights.check()
-    for stage in nights.draw.sample(STAGES, 4):
+    for stage in (STAGES[0], STAGES[1], STAGES[3]):
         nights.between()
         with monkeypatch.context() as patch:
             nights.ended(stage, patch)
