@@ -28,11 +28,12 @@ from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
-from pipeline.embed.earlier_vectors import Offer, earlier_vectors, offer_vectors
+from pipeline.embed.earlier_vectors import NO_OFFER, Offer, earlier_vectors, offer_vectors
 from pipeline.embed.shard_files import earlier_records, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.embed.tally import NOTHING_DONE, Tally
+from pipeline.embed.unchanged import standing_catalog
 from pipeline.engine.execution import Execution
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
@@ -180,7 +181,8 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
     execution, category = bounded(execution, forecast), plan.category
     with step("reuse") as counts:
-        offer = _offer(embedding, store, state)
+        stands = standing_catalog(store, embedding, plan, state.parent_id, state.parent, state.run)
+        offer = _offer(embedding, store, state) if stands is None else NO_OFFER
         counts.update(shards=offer.shards, **_some(offer.counts))
     if to_measure(embedding):
         with step("measure") as counts:
@@ -192,7 +194,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     plan = state.plan = replace(plan, encoding=encoding_identity(embedding))
     settings = settings.embedded_by(embedding)
     with step("embed") as counts:
-        embedded = embed(store, embedding, plan, execution, offer.path)
+        embedded = stands or embed(store, embedding, plan, execution, offer.path)
         state.tally += embedded.tally
         _log_notices(_damaged(state.tally))
         state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)

@@ -7,6 +7,7 @@ key; the plan, which sees all of them, gives them the name that most of their ro
 from __future__ import annotations
 
 import difflib
+import functools
 import re
 import unicodedata
 from collections import Counter
@@ -23,6 +24,7 @@ from pipeline.report.notices import Notice
 
 _MOST_CHARS = 1_000  # of a category's name: more is a description
 _MOST_SPELLINGS = 10_000  # that are told apart
+_REMEMBERED = 1_024  # values that are not taken apart again: the next rows have the same
 _SHOWN = 20
 # What may separate levels, in all the forms that feeds write for one another. Nothing is cut at them, they are told.
 _OTHER_SEPARATORS = (
@@ -66,17 +68,17 @@ class Categories:
         self.nothing: Counter[str] = Counter()  # words for nothing, as they are written -> rows
         self._keys: dict[str, str] = {}  # name -> key
         self._distinct: set[str] = set()
+        self._read = functools.lru_cache(_REMEMBERED)(functools.partial(_read, settings))
 
     def add(self, values: pa.Array) -> Counter[str]:
         """Count some rows by name; InputError when there are more categories than there may be."""
         found: Counter[str] = Counter()
         self.nothing += spellings_of_nothing(values)
         for one in pc.value_counts(values).to_pylist():
-            value, rows = one["values"], one["counts"]
-            name = _name(value, self.settings)
+            rows = one["counts"]
+            name, spelling = self._read(one["values"])
             self._know(name)
             found[name] += rows
-            spelling = None if value is None else _spelling(value, self.settings)
             if spelling is not None and spelling != name:
                 self._spell(name, spelling, rows)
         self.rows.update(found)
@@ -193,6 +195,11 @@ def nearest_category(category: str, known: Sequence[str]) -> InputError:
 
 def _name(value: str | None, settings: CatalogConfig) -> str:
     return category_name(value, settings.partition_separator, settings.partition_levels)
+
+
+def _read(settings: CatalogConfig, value: str | None) -> tuple[str, str | None]:
+    """The name of a category, and its spelling; None where there is no value."""
+    return _name(value, settings), None if value is None else _spelling(value, settings)
 
 
 def _spelling(value: str, settings: CatalogConfig) -> str:

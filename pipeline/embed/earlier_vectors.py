@@ -64,6 +64,9 @@ class Offer:
     damaged: frozenset[str]
 
 
+NO_OFFER = Offer("", 0, {}, frozenset())  # of a run that encodes nothing
+
+
 def offer_vectors(
     store: Store, embedding: Embedding, folder: str, records: Sequence[ShardRecord], limits: dict[str, Any] | None
 ) -> Offer:

@@ -11,6 +11,7 @@ import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import BinaryIO
 
@@ -99,8 +100,9 @@ def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: 
     try:
         if not is_local(fs):
             return pq.ParquetFile(fs.open(name), **options)
-        open_regular(utf8_path(name)).close()  # a pipe would wait for ever
-        return pq.ParquetFile(name, **options)
+        with open_regular(utf8_path(name)) as opened:  # a pipe would wait for ever
+            pin = pin_of(os.fstat(opened.fileno()))
+        return pq.ParquetFile(name, **options | {"metadata": metadata or _footer(name, pin)})
     except (*UNREADABLE, UnicodeDecodeError) as err:  # the latter: names of columns
         raise machine_fault(err) or InputError(
             "a Parquet file", f"{path}: {first_line(err)}", "write the file again, or leave it out of catalog.path"
@@ -124,6 +126,15 @@ def first_line(err: BaseException) -> str:
 
 
 # --- inside ---
+
+
+@lru_cache(maxsize=2)
+def _footer(name: str, pin: str) -> pq.FileMetaData:
+    """The footer of a local file in the state `pin`. Each unit opens its file anew, and the footer names all row groups
+    of the file: read every time, it would cost more than the rows of a small unit.
+    """
+    with pq.ParquetFile(name) as file:
+        return file.metadata
 
 
 class _Finding:

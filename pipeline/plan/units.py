@@ -34,6 +34,7 @@ from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.plan.folders import path_notices
+from pipeline.plan.sameness import contents_of
 from pipeline.report.notices import Notice, notice
 
 _LEAST_UNIT = 1024  # rows
@@ -101,8 +102,7 @@ def make_plan(
     settings, shards = embedding.catalog, embedding.shards
     found = find_files(settings.path)
     files = list(found.files)
-    root = existing_root(settings.image_root, settings.path)
-    seen = _Seen(Categories(settings))
+    root, seen = existing_root(settings.image_root, settings.path), _Seen(Categories(settings))
     with all_unchanged(files):
         seen.read(files, settings, shards)
         called = seen.categories.called(before, always=category is not None)
@@ -122,13 +122,14 @@ def make_plan(
             *_cleaned(seen.cleaned),
             *null_words_notice("ids_null_words", "rows have ids", seen.nothing, settings),
             *seen.categories.notices(called),
+            *sampled(units, settings, shards.max_unit_bytes),
         ]
-        notices += sampled(units, settings, shards.max_unit_bytes)
+        contents = contents_of(files, photos=embedding.encoders.image is not None)
     encoding = encoding_identity(embedding)
     catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
     key = identity_of(
         {
-            "catalog": catalog,
+            "contents": contents,
             "category": category,
             "encoding": encoding,
             "reading": settings.model_dump(mode="json"),

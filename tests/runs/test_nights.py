@@ -9,13 +9,17 @@ import os
 import random
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from lookup.store.store import Store
+from pipeline.embed import transforms
 from pipeline.embed.fingerprint_table import TableWriter
+from pipeline.plan.units import Unit
 from tests.support.command import vitrine
 from tests.support.shop import ROWS, Shop, content, paint
 from tests.support.stores import digests, manifest_of
@@ -105,6 +109,90 @@ def test_a_night_encodes_what_changed(shop: Shop, night: Night) -> None:
     shop.night(*LOOSE, *night.more, store="fresh")
     assert content(shop.folder / "store") == content(shop.folder / "fresh")
     assert vitrine("verify", shop.folder / "store", "--all").exit_code == 0
+
+
+TEXTS_ALONE = ("catalog.image=null", "catalog.image_root=null", "encoders.image=null", "fusion={type: single}")
+
+
+@pytest.fixture
+def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """The numbers of the units of which rows were read."""
+    units, rows_of = list[int](), transforms.rows_of
+
+    def noted(unit: Unit, *more: Any) -> pa.Table:
+        units.append(unit.number)
+        return rows_of(unit, *more)
+
+    monkeypatch.setattr(transforms, "rows_of", noted)
+    return units
+
+
+def test_a_catalog_of_the_same_bytes_is_not_read_again(shop: Shop, read: list[int]) -> None:
+    """Texts that are exported anew, byte for byte as they were, are known by that; other bytes are read."""
+    first = shop.night(*TEXTS_ALONE)
+    assert sorted(read) == [0, 1, 2]
+    read.clear()
+    report = shop.night(*TEXTS_ALONE)
+    found = [report[name] for name in ("status", "snapshot", "units_reused", "rows_embedded")]
+    assert (found, read) == (["unchanged", first["snapshot"], 3, ROWS], [])
+    assert shop.night(*TEXTS_ALONE)["status"] == "unchanged"
+    assert read == []
+    prices(shop)
+    assert shop.night(*TEXTS_ALONE)["status"] == "published"
+    assert sorted(read) == [0, 1, 2]
+
+
+@pytest.mark.parametrize(
+    "setting", ["catalog.attributes=[title]", "catalog.partition_levels=2", "encoders.text.dim=64"]
+)
+def test_the_same_bytes_are_read_by_other_settings(shop: Shop, read: list[int], setting: str) -> None:
+    """What rows become is a matter of the settings too."""
+    shop.night(*TEXTS_ALONE)
+    read.clear()
+    shop.night(*TEXTS_ALONE, setting)
+    assert sorted(read) == [0, 1, 2]
+
+
+def test_the_same_bytes_are_read_after_another_run(shop: Shop, read: list[int]) -> None:
+    """The published snapshot has to be that of the catalog: after a run of one category, or of another catalog, it may
+    not be.
+    """
+    first = shop.night(*TEXTS_ALONE)
+    shop.change("title", ["blue" if n < 9 else title for n, title in enumerate(shop.values("title"))])
+    shop.night(*TEXTS_ALONE, "--category", "Home")
+    read.clear()
+    shop.night(*TEXTS_ALONE)
+    assert sorted(read) == [0, 1, 2]
+    Store.open(str(shop.folder / "store")).publish_again(first["snapshot"], "the titles were wrong")
+    read.clear()
+    assert shop.night(*TEXTS_ALONE)["status"] == "published"
+    assert sorted(read) == [0, 1, 2]
+
+
+def test_the_same_bytes_are_read_where_a_shard_is_damaged(shop: Shop, read: list[int]) -> None:
+    """What stands is whole, or it is made again."""
+    first = shop.night(*TEXTS_ALONE)
+    shard = next((shop.folder / "store" / "shards").glob("*.parquet"))
+    whole = shard.read_bytes()
+    shard.write_bytes(whole[:-9] + b"x" + whole[-8:])
+    read.clear()
+    report = shop.night(*TEXTS_ALONE)
+    assert (report["status"], report["snapshot"], sorted(read)) == ("unchanged", first["snapshot"], [0, 1, 2])
+    assert shard.read_bytes() == whole
+
+
+def test_photos_of_an_untouched_catalog_are_looked_at(
+    shop: Shop, read: list[int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A photo may change though the catalog does not."""
+    shop.night()
+    nothing_is_written = SimpleNamespace(write_table=lambda *_, **__: None)
+    monkeypatch.setattr("tests.support.shop.pq", nothing_is_written)  # the catalog is not exported any more
+    assert shop.night()["status"] == "unchanged"
+    read.clear()
+    paint(shop.photos / "5.png", 6)
+    assert shop.night()["photos_encoded"] == 1
+    assert sorted(read) == [0, 1, 2]
 
 
 def test_a_category_uses_vectors_of_all(shop: Shop) -> None:

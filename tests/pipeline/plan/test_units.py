@@ -306,14 +306,26 @@ def test_too_many_partitions_are_taken_for_a_mistake(tmp_path: Path) -> None:
 
 
 def test_the_key_names_what_a_run_would_do(tmp_path: Path) -> None:
-    """Equal for the same run; other for another category, config or unit size, and for a catalog that was touched."""
+    """Equal for the same run; other for another category, config or unit size, and for a catalog of other bytes."""
     path = write_catalog(tmp_path / "a.parquet", rows(["a", "b"], ["x", "y"]), row_group_rows=1)
     changes = ("encoders.text.dim=32", "shards.unit_rows=1", "catalog.max_text_chars=5")
     keys = [planned(config(path)).key, planned(config(path), "x").key]
     keys += [planned(config(path, change)).key for change in changes]
     assert planned(config(path, "run.workers=1", "gates.min_recall=0.5")).key == keys[0]
     path.touch()
+    assert planned(config(path)).key == keys[0]
+    write_catalog(path, rows(["a", "b"], ["x", "y"], ["tea", "pea"]), row_group_rows=1)
     assert len({*keys, planned(config(path)).key}) == 6
+
+
+def test_the_key_of_a_catalog_with_photos_is_that_of_its_files(tmp_path: Path) -> None:
+    """Where photos are looked at, a file that was written again is another one."""
+    path = write_catalog(tmp_path / "a.parquet", rows(["a"]))
+    photos = ("catalog.image=title", "encoders.image={type: photo_descriptors}", "fusion={type: concat}")
+    key = planned(config(path, *photos)).key
+    assert planned(config(path, *photos)).key == key
+    path.touch()
+    assert planned(config(path, *photos)).key != key
 
 
 def test_the_plan_is_kept_as_json(tmp_path: Path) -> None:
