@@ -21,7 +21,7 @@ _KINDS = {
     stat.S_IFBLK: "a device",
     stat.S_IFSOCK: "a socket",
 }
-SMALL_FILE = 2**26  # bytes of settings, locks, manifests and records: a manifest of 100,000 segments has 25 MB
+SMALL_FILE = 2**26  # bytes of settings, locks and records
 
 
 class IrregularFileError(OSError):

@@ -130,12 +130,18 @@ class BuiltIndex:
     measured: Measured
 
     def record(
-        self, name: str, files: dict[str, FileRef], training: Training | None = None, made_of: str | None = None
+        self,
+        name: str,
+        inputs: str,
+        files: dict[str, FileRef],
+        training: Training | None = None,
+        made_of: str | None = None,
     ) -> IndexRecord:
-        """Its record, as index `name` with these files in the store, by role."""
+        """Its record, as index `name` that is made of `inputs`, with these files in the store, by role."""
         measured = self.measured
         return IndexRecord(
             name=name,
+            inputs=inputs,
             type=self.spec.type,
             parameters=self.spec.model_dump(mode="json", exclude={"type"}),
             metric=self.metric,
@@ -162,8 +168,8 @@ class BuiltIndex:
         )
 
 
-def index_name(segment_digests: Sequence[str], settings_identity: str) -> str:
-    """The name (64 hex digits) of the index of these segments, in this order; see IndexSettings.identity."""
+def index_inputs(segment_digests: Sequence[str], settings_identity: str) -> str:
+    """What decides the index of these segments, in this order: 64 hex digits; see IndexSettings.identity."""
     formats = {"index": FORMAT, "shard": SHARD_FORMAT}
     return identity_of({"formats": formats, "settings": settings_identity, "segments": list(segment_digests)})
 

@@ -19,7 +19,8 @@ from lookup.index.subset import search_subset
 from lookup.query import Query, QueryEncoder
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
-from lookup.store.manifest import Manifest, PartitionEntry, Segment, ShardEntry
+from lookup.store.manifest import Manifest, PartitionEntry
+from lookup.store.shards import Shards, file_of
 from lookup.store.store import Store
 
 
@@ -49,8 +50,7 @@ class Reader:
         chosen = list(known.values())
         if partitions is not None:
             chosen = [*{one.name: one for name in partitions for one in _meant(name, known, catalog)}.values()]
-        live = manifest.live()
-        opened = {one.name: _open_partition(store, one, live.get(one.name, [])) for one in chosen}
+        opened = {one.name: _open_partition(store, one, manifest.shards) for one in chosen}
         segments = Segments(store)
         filters = Filters(segments, manifest.attributes, catalog)
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
@@ -141,27 +141,26 @@ class Reader:
 
     def _hit(self, score: float, name: str, position: int) -> Hit:
         partition = self._partitions[name]
-        shard, segment, row = partition.locate(position)
-        assert shard.record.file is not None  # a live segment lies in a file
-        table = self._segments.table(shard.record.file, segment.row_group)
+        shard, row_group, row = partition.locate(position)
+        file = file_of(shard)
+        table = self._segments.table(file, row_group)
         at = {column: table.column(column)[row] for column in table.column_names}
         found = at["id"].as_py()
         (indexed,) = partition.index.ids([position])
         if indexed != found:
-            path = shard.record.file.path
             entry = next(entry for entry in self.manifest.partitions if entry.name == name)
-            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {found!r} in {path}")
+            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {found!r} in {file.path}")
         attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
         source = (shard.source, shard.row_groups[0], at["row"].as_py())
         return Hit(found, score, name, attributes, at["photo"].as_py(), source)
 
 
-def _open_partition(store: Store, partition: PartitionEntry, live: Sequence[tuple[ShardEntry, Segment]]) -> Partition:
-    record = partition.index
-    if record.made_of not in (None, made_of([segment.digest for _, segment in live])):
+def _open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> Partition:
+    record, opened = partition.index, shards.segments.of(partition.name)
+    if record.made_of not in (None, made_of(opened.digests)):
         raise of_other_rows(partition, "it was built of other segments than those of the partition")
     index = PartitionIndex.open({role: store.verified(file) for role, file in record.files.items()}, record)
-    return Partition.of(partition.name, index, live)
+    return Partition(partition.name, index, opened, shards.entries)
 
 
 def _meant(name: str, known: Mapping[str, Any], catalog: Mapping[str, Any]) -> list[Any]:

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import bisect
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
-from itertools import accumulate
 from pathlib import Path
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
@@ -17,7 +16,9 @@ from foundation.errors import IntegrityError
 from lookup.index.partition_index import PartitionIndex
 from lookup.lru import Recent
 from lookup.store.fields import FileRef
-from lookup.store.manifest import PartitionEntry, Segment, ShardEntry
+from lookup.store.manifest import PartitionEntry
+from lookup.store.segment_table import PartitionSegments
+from lookup.store.shards import ShardEntry, file_of
 from lookup.store.store import Store
 
 _KEPT = 64  # segments whose attributes stay in memory after a hit
@@ -29,19 +30,19 @@ class Partition:
 
     name: str
     index: PartitionIndex
-    segments: tuple[tuple[ShardEntry, Segment], ...]
-    ends: tuple[int, ...]  # ends[i]: one past the last position of segment i
+    segments: PartitionSegments  # the live ones
+    shards: tuple[ShardEntry, ...]  # of the snapshot, by number
 
-    @classmethod
-    def of(cls, name: str, index: PartitionIndex, segments: Sequence[tuple[ShardEntry, Segment]]) -> Partition:
-        """`segments` are the live ones of the partition, in the order of positions."""
-        return cls(name, index, tuple(segments), tuple(accumulate(segment.rows for _, segment in segments)))
+    def locate(self, position: int) -> tuple[ShardEntry, int, int]:
+        """The shard of a position, the row group, and the row in it."""
+        segments = self.segments
+        at = int(np.searchsorted(segments.ends, position, side="right"))
+        shard = self.shards[segments.shards[at]]
+        return shard, int(segments.row_groups[at]), position - int(segments.ends[at] - segments.rows[at])
 
-    def locate(self, position: int) -> tuple[ShardEntry, Segment, int]:
-        """The segment of a position, and the row in it."""
-        at = bisect.bisect_right(self.ends, position)
-        shard, segment = self.segments[at]
-        return shard, segment, position - (self.ends[at] - segment.rows)
+    def located(self) -> Iterator[tuple[FileRef, int, int]]:
+        """(file, row group, rows) of each segment, in the order of positions."""
+        return ((file_of(self.shards[one.shard]), one.row_group, one.rows) for one in self.segments)
 
 
 def of_other_rows(partition: PartitionEntry, came: str) -> IntegrityError:
@@ -76,14 +77,14 @@ class Segments:
             (file.path, row_group), lambda: self._read(file, row_group, ("id", "row", "photo", "attributes"))
         )
 
-    def attribute(self, file: FileRef, segment: Segment, name: str) -> pa.Array:
+    def attribute(self, file: FileRef, row_group: int, rows: int, name: str) -> pa.Array:
         """One attribute of a segment, read anew, nothing else with it; IntegrityError where the shard lacks it."""
         # Parquet counts a struct's fields as columns of their own. `a` also names `a.b`: the field is taken by name.
-        table = self._read(file, segment.row_group, (f"attributes.{name}",))
+        table = self._read(file, row_group, (f"attributes.{name}",))
         structs = table.column("attributes").combine_chunks() if "attributes" in table.column_names else None
-        if structs is None or structs.type.get_field_index(name) < 0 or len(structs) != segment.rows:
+        if structs is None or structs.type.get_field_index(name) < 0 or len(structs) != rows:
             raise IntegrityError(
-                f"{file.path} with the attribute {name} of {segment.rows} rows in row group {segment.row_group}",
+                f"{file.path} with the attribute {name} of {rows} rows in row group {row_group}",
                 "none" if structs is None else f"{len(structs)} rows of {structs.type}",
                 "run `vitrine verify STORE`; if the store is whole, run `vitrine run` on the whole catalog again",
             )

@@ -21,7 +21,7 @@ from foundation.allocator import give_back, prepare_memory
 from foundation.errors import GateError, InputError, VitrineError
 from lookup.store.manifest import Manifest, Provenance
 from lookup.store.publication import Publication
-from lookup.store.store import PARTS, Store
+from lookup.store.store import Store, scratch_of
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
@@ -29,7 +29,7 @@ from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.earlier_vectors import NO_OFFER, Offer, earlier_vectors, offer_vectors
-from pipeline.embed.shard_files import earlier_records, note_key
+from pipeline.embed.shard_files import earlier_shards, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.embed.tally import NOTHING_DONE, Tally
@@ -40,6 +40,7 @@ from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.plan.forecast import Forecast, bounded, unbounded
+from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared, copying_notices
@@ -136,6 +137,7 @@ def run(request: Request) -> RunReport:
             finally:
                 report = _report(request, state)
                 _leave(folder, report)
+                _tidy(store, state.run)
     return report
 
 
@@ -197,7 +199,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         embedded = stands or embed(store, embedding, plan, execution, offer.path)
         state.tally += embedded.tally
         _log_notices(_damaged(state.tally))
-        state.units_reused, rows = embedded.reused, sum(shard.record.rows_in for shard in embedded.shards)
+        state.units_reused, rows = embedded.reused, sum(shard.rows_in for shard in embedded.shards.entries)
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
         _tidy(store, state.run)
     give_back()  # also where nothing was left to encode
@@ -209,7 +211,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
     with step("gate") as counts:
-        shards = merge_shards(kept.shards if kept else (), embedded.shards, category)
+        shards = merge_shards(kept, embedded.shards, category)
         types, asked = all_types(plan, kept), request.config.model_dump(mode="json")
         manifest = assemble(settings.indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
         state.manifest = manifest = _gate(settings, store, state, manifest, plan)
@@ -224,8 +226,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
 def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -> tuple[Plan, Forecast | None]:
     """The plan that nothing was found against, and what it takes; as it stands in the run's folder."""
     settings = request.config.settings
-    before = [entry.name for entry in state.parent.partitions] if state.parent else ()
-    checked = preflight(settings, category=request.category, before=before)
+    checked = preflight(settings, category=request.category, before=Before.of(state.parent))
     plan = state.plan = checked.plan
     state.warnings = checked.warnings
     _refuse_types(settings.embedded_by(embedding), store, state, plan)
@@ -239,9 +240,9 @@ def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
     """What earlier shards have, in a file of the store; what they have not is told, with its reason."""
     state.notices += copying_notices(embedding, state.parent) if state.parent else []
     _log_notices(state.notices)
-    records = earlier_records(store, state.parent, state.run)
+    shards = earlier_shards(store, state.parent, state.run)
     limits = limits_of(state.parent) if state.parent else None
-    offer = offer_vectors(store, embedding, f"{PARTS}/{state.run}", records, limits)
+    offer = offer_vectors(store, embedding, f"{scratch_of(state.run)}/vectors", shards, limits)
     state.tally += Tally(damaged=offer.damaged)
     return offer
 
@@ -261,14 +262,12 @@ def _provenance(state: _State, plan: Plan) -> Provenance:
 
 
 def _tidy(store: Store, run: str) -> None:
-    """Drop the tables. What a file system does not let go of, because it is mapped, goes with the next run."""
+    """Drop scratch. What a file system does not let go of, because it is mapped, goes with the next run."""
     earlier_vectors.cache_clear()
     try:
-        store.remove(f"{PARTS}/{run}")
-        if not store.names(PARTS):
-            store.remove(PARTS)
+        store.remove(scratch_of(run))
     except OSError as err:
-        _log.info("tables of this run are left for the next one to drop: %s", err)
+        _log.info("scratch of this run is left for the next one to drop: %s", err)
 
 
 def _damaged(tally: Tally) -> list[Notice]:
@@ -312,7 +311,8 @@ def _refuse(store: Store, state: _State) -> None:
 def _publish(store: Store, state: _State, manifest: Manifest, request: Request) -> None:
     parent = state.parent
     # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
-    if parent is not None and parent.content == manifest.content and parent.files() == manifest.files():
+    same_format = parent is not None and parent.format == manifest.format
+    if parent is not None and same_format and parent.content == manifest.content and parent.files() == manifest.files():
         state.status, state.snapshot = "unchanged", state.parent_id
         _log.info("nothing changed: %s stays published", state.parent_id)
         return

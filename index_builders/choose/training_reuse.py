@@ -114,8 +114,9 @@ def why_anew(parent: IndexRecord | None, settings: IndexSettings, rows: int, dim
     return None
 
 
-def offered_name(content: str, parent: IndexRecord, settings: IndexSettings) -> str:
-    """The name (64 hex digits) of the index `content` if it may have the training of `parent`, whether it will or not.
+def offered_inputs(content: str, parent: IndexRecord, settings: IndexSettings) -> str:
+    """The inputs, 64 hex digits, of an index of `content` that may have the training of `parent`, whether it will or
+    not.
 
     It says what the decision depends on, so that a run that is killed finds what it has built.
     """

@@ -215,9 +215,8 @@ class Filters:
 
     def _read(self, partition: Partition, name: str) -> _Column:
         arrays, kinds = list[pa.Array](), list[pa.DataType]()
-        for shard, segment in partition.segments:
-            assert shard.record.file is not None  # a live segment lies in a file
-            array = self._segments.attribute(shard.record.file, segment, name)
+        for file, row_group, rows in partition.located():
+            array = self._segments.attribute(file, row_group, rows, name)
             if array.null_count == len(array):  # a file without any value has no type of its own
                 array = pa.nulls(len(array))
             kinds.append(array.type)

@@ -82,7 +82,13 @@ class Backend(ABC):
 
     @abstractmethod
     def put(self, source: Path, name: str) -> None:
-        """Make the finished local file `source`, which may be moved, the file `name`, in place of another."""
+        """Make the finished local file `source`, which may be moved, the file `name`; FileExistsError where one is,
+        whatever its bytes.
+        """
+
+    @abstractmethod
+    def replace(self, source: Path, name: str) -> None:
+        """As `put`, in place of another: of notes of a run, and of a file that is damaged."""
 
     @abstractmethod
     def create(self, raw: bytes, name: str) -> None:

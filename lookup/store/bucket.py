@@ -111,6 +111,15 @@ class BucketBackend(Backend):
         return sorted(Path(entry).name for entry in self.fs.ls(self._object(folder), detail=False))
 
     def put(self, source: Path, name: str) -> None:
+        """See Backend. The driver hands the wish to create on to the service, which refuses one that is there."""
+        try:
+            self.fs.put_file(str(source), self._object(name), callback=_Beating(), mode="create")
+        except OSError as err:  # as of `create`
+            if isinstance(err, FileExistsError) or self.exists(name):
+                raise FileExistsError(name) from err
+            raise
+
+    def replace(self, source: Path, name: str) -> None:
         """See Backend."""
         self.fs.put_file(str(source), self._object(name), callback=_Beating())
 

@@ -20,7 +20,7 @@ from foundation.regular_files import read_regular
 from lookup.store.backend import Backend, Lock, inside
 from lookup.store.holder import HOLDER, locked, new_holder
 
-_MOST_BYTES = 2**30  # of a manifest, record or note: a million segments have 250 MB
+_MOST_BYTES = 2**30  # of a manifest, record or note: ten million segments have 340 MB
 _SCRATCH = "tmp"
 
 
@@ -82,6 +82,13 @@ class FolderBackend(Backend):
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
     def put(self, source: Path, name: str) -> None:
+        """See Backend; the file is on the disk when this returns."""
+        with self._folder_of(name) as target:
+            sync(source)
+            os.link(source, target)
+            source.unlink()
+
+    def replace(self, source: Path, name: str) -> None:
         """See Backend; the file is on the disk when this returns."""
         with self._folder_of(name) as target:
             sync(source)

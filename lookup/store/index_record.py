@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
+from pydantic import model_validator
+
 from foundation.identity import identity_of
 from lookup.store.fields import FileRef, NamedRecord, Record
 
@@ -80,9 +82,9 @@ UNDECIDED = "index.retrain: always"  # the `reason` of a training where nothing 
 class Training(Record):
     """Whose rows an index was learned from, and why: see index_builders/choose/training_reuse.py."""
 
-    content: str  # the name that the index of these rows and settings has when it is trained on its own rows
+    content: str  # the inputs of the index of these rows and settings when it is trained on its own rows
     settings: str  # 64 hex digits: of what decides a training, and under `type: auto` the choice
-    trained_by: str  # the name of the index whose rows it was learned from; its own, unless `reused`
+    trained_by: str  # the inputs of the index whose rows it was learned from; its own, unless `reused`
     reused: bool
     reason: str  # the bound that decided, or that there was nothing to decide
     then: TrainingFigures | None  # of `trained_by` when it was trained; None: nothing is learned
@@ -93,8 +95,9 @@ class IndexRecord(NamedRecord):
     """One partition's index and its measured quality: written beside the index as its last file."""
 
     # Fields that came later: a record without them is one of an index that is kept.
-    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of", "note", "faiss"})
+    later: ClassVar[frozenset[str]] = frozenset({"recalls", "training", "made_of", "note", "faiss", "inputs"})
 
+    inputs: str  # 64 hex digits of what decides it: segments, settings, the training on offer
     type: str
     parameters: dict[str, Any]
     metric: str
@@ -118,6 +121,12 @@ class IndexRecord(NamedRecord):
     made_of: str | None = None  # see `made_of`; None: an index of an earlier version
     note: str = ""  # why it is not of the type, or has not the lists, that the settings ask for
     faiss: str = ""  # the version that built it, for people: another may give other bytes; empty: of an earlier version
+
+    @model_validator(mode="before")
+    @classmethod
+    def _of_earlier_versions(cls, fields: Any) -> Any:
+        """These named an index by its inputs."""
+        return {"inputs": fields.get("name"), **fields} if isinstance(fields, dict) else fields
 
     @property
     def exact(self) -> bool:

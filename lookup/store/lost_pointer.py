@@ -74,6 +74,6 @@ def _manifest(backend: Backend, name: str) -> Manifest | None:
     if not manifests.is_id(name):
         return None
     try:
-        return manifests.parse(backend.read(manifests.path_of(name)), name)
+        return manifests.read_manifest(backend, name)
     except (IntegrityError, FileNotFoundError):
         return None

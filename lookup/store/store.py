@@ -1,7 +1,7 @@
-"""The store: a folder that holds everything a run publishes. Files are written once; publications, which send readers
-to a snapshot, are created and never replaced.
+"""The store: a folder that holds everything a run publishes. What a snapshot names is written once, under a name that
+its content decides; publications, which send readers to a snapshot, are created and never replaced.
 
-A file appears by rename, after its bytes are on the disk: readers never see half of one. A file is opened only after
+A file appears whole, after its bytes are on the disk: readers never see half of one. A file is opened only after
 its digest was checked, because FAISS and Parquet read altered bytes without a word.
 """
 
@@ -29,7 +29,8 @@ from lookup.store.folder import FolderBackend
 from lookup.store.manifest import Manifest
 from lookup.store.publication import FOLDER, Publication, listed, path_of
 
-PARTS = "parts"  # of indexes in the making, which workers hand on to each other
+_SCRATCH = "scratch"  # in the folder of a run
+_OLD_SCRATCH = "parts"  # of earlier versions: of all runs
 
 
 class Store:
@@ -121,7 +122,11 @@ class Store:
 
     def sweep(self) -> None:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
-        self.remove(PARTS)
+        self.remove(_OLD_SCRATCH)
+        for run in reversed(self.names("runs")):
+            if self.exists(f"runs/{run}/run.json"):  # it was not killed, and the ones before it are swept
+                break
+            self.remove(scratch_of(run))
         for left in self.backend.leftovers():
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)
@@ -129,12 +134,12 @@ class Store:
                 left.unlink(missing_ok=True)
 
     def put(self, source: Path, name: str, rows: int, at_hand: bool = False) -> FileRef:
-        """Commit a finished scratch file under `name`: it is there, whole, when this returns. With `at_hand`, this
-        machine has its copy too, for workers that are about to read it.
+        """Commit a finished file of a run's own under `name`, in place of another: it is there, whole, when this
+        returns. With `at_hand`, this machine has its copy too, for workers that are about to read it.
         """
         digest, size = digest_file(source)
         beat()
-        self.backend.put(source, name)
+        self.backend.replace(source, name)
         if at_hand and not self.backend.in_place:
             copy = self.backend.local(name)
             copy.parent.mkdir(parents=True, exist_ok=True)
@@ -152,15 +157,23 @@ class Store:
             yield opened
 
     def put_content(self, source: Path, folder: str, suffix: str, rows: int) -> FileRef:
-        """Commit a finished scratch file under the digest of its bytes, in `folder`. One that is there and whole is
-        left as it is; one that is damaged is replaced by the bytes that its name promises.
-        """
+        """Commit a finished scratch file under the digest of its bytes, in `folder`, as `put_whole` does."""
         digest, size = digest_file(source)
         file = FileRef(path=f"{folder}/{digest[:32]}{suffix}", bytes=size, rows=rows, blake3=digest)
-        if not self.stands(file):
-            self.backend.put(source, file.path)
-        beat()
+        self.put_whole(source, file)
         return file
+
+    def put_whole(self, source: Path, file: FileRef) -> None:
+        """Commit a finished scratch file as `file`, whose name its content decides: it is never another's. One that is
+        there and whole is left as it is; one that is damaged is replaced by the bytes that its name promises.
+        """
+        if not self.stands(file):
+            try:
+                self.backend.put(source, file.path)
+            except FileExistsError:  # damaged, unless another process was quicker
+                if not self.stands(file):
+                    self.backend.replace(source, file.path)
+        beat()
 
     def local(self, file: FileRef) -> Path | None:
         """A local path with the bytes of `file`, whatever they are now; None when there is no such file. A copy that is
@@ -259,22 +272,22 @@ class Store:
         if not manifests.is_id(snapshot_id) or not self.exists(manifests.path_of(snapshot_id)):
             fix = "`ls snapshots/` in the store shows them"
             raise InputError("a file of snapshots/ without .json", repr(snapshot_id), fix)
-        return manifests.parse(self.read(manifests.path_of(snapshot_id)), snapshot_id)
+        return manifests.read_manifest(self.backend, snapshot_id)
 
     def publish(self, new: Manifest, base: Publication | None, reason: str) -> Publication:
         """Commit the manifest, and publish it on top of `base`, what was published when the run started.
 
         LockedError when another run published meanwhile, or the lock is no longer held: then nothing is published.
         """
-        self._commit(new)
+        snapshot_id = self._commit(new)
         number = 1 if base is None else base.number + 1
-        return self._create(base, _publication(number, base, new.snapshot_id(), new, new.run, reason))
+        return self._create(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def publish_anew(self, new: Manifest, reason: str) -> Publication:
         """As `publish`, on top of whatever is there, damaged or not."""
-        self._commit(new)
+        snapshot_id = self._commit(new)
         base, number = self._top()
-        return self._create(base, _publication(number, base, new.snapshot_id(), new, new.run, reason))
+        return self._create(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def publish_again(self, snapshot_id: str, reason: str) -> Publication:
         """Publish a snapshot that the store has once more: the way back to it, whatever is published now. InputError
@@ -284,9 +297,20 @@ class Store:
         base, number = self._top()
         return self._create(base, _publication(number, base, snapshot_id, manifest, None, reason))
 
-    def _commit(self, new: Manifest) -> None:
-        self.put_bytes(new.to_bytes(), manifests.path_of(new.snapshot_id()))
+    def _commit(self, new: Manifest) -> str:
+        """Put the files of a manifest, segments first: whoever finds it finds them. The id of the snapshot."""
+        snapshot_id, manifest, segments = new.written()
+        with self.scratch() as folder:
+            for raw, path in (
+                (segments, manifests.segments_path(snapshot_id)),
+                (manifest, manifests.path_of(snapshot_id)),
+            ):
+                source = folder / "file"
+                source.write_bytes(raw)
+                digest, size = digest_file(source)
+                self.put_whole(source, FileRef(path=path, bytes=size, rows=0, blake3=digest))
         self._lock.check()
+        return snapshot_id
 
     def _top(self) -> tuple[Publication | None, int]:
         """(the latest publication, None where it is damaged, too; the next number that is free)"""
@@ -313,6 +337,11 @@ class Store:
                 "run again: what is made is not made twice",
             ) from err
         return made
+
+
+def scratch_of(run: str) -> str:
+    """The folder of the store in which workers of a run hand on files to each other; gone when it ends."""
+    return f"runs/{run}/{_SCRATCH}"
 
 
 def _publication(

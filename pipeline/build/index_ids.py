@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from index_builders.rows.shards import SegmentRef, read_ids
-from lookup.store.fields import FileRef
-from lookup.store.manifest import Manifest, PartitionEntry, Segment
+from lookup.store.manifest import Manifest, PartitionEntry
+from lookup.store.shards import Located
 from lookup.store.store import Store
 
 _AT_ONCE = 32  # partitions whose ids files are open: shards are gone over once for so many
@@ -30,11 +30,9 @@ def misplaced(store: Store, manifest: Manifest, partitions: Sequence[PartitionEn
     for start in range(0, len(partitions), _AT_ONCE):
         with ExitStack() as stack:
             some = {one.name: stack.enter_context(_Ids(store, one)) for one in partitions[start : start + _AT_ONCE]}
-            for shard in manifest.shards:
-                for segment in shard.segments:
-                    if segment.partition in some and segment.partition not in found and shard.record.file is not None:
-                        problem = some[segment.partition].differs(store, shard.record.file, segment)
-                        found.update({segment.partition: problem} if problem else {})
+            for name, segment in manifest.shards.shard_by_shard(list(some)):
+                if name not in found and (problem := some[name].differs(store, segment)):
+                    found[name] = problem
     return found
 
 
@@ -54,19 +52,19 @@ class _Ids:
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
         self.opened.close()
 
-    def differs(self, store: Store, shard: FileRef, segment: Segment) -> str | None:
+    def differs(self, store: Store, segment: Located) -> str | None:
         """How the next ids differ from those of `segment`; None when they do not."""
         mine = self._take(segment.rows)
-        path = store.local(shard)
+        path = store.local(segment.file)
         if path is None:
-            return f"{shard.path} is not there"
+            return f"{segment.file.path} is not there"
         theirs = read_ids(SegmentRef(path, segment.row_group, segment.rows, segment.digest))
         if mine.equals(theirs):
             return None
         pairs = enumerate(zip(mine.to_pylist(), theirs.to_pylist(), strict=False))
         at, (one, other) = next(((at, pair) for at, pair in pairs if pair[0] != pair[1]), (len(mine), (None, None)))
         start = self.position - len(mine)
-        return f"{self.file.path} has {one!r} at position {start + at}, where {shard.path} has {other!r}"
+        return f"{self.file.path} has {one!r} at position {start + at}, where {segment.file.path} has {other!r}"
 
     def _take(self, rows: int) -> pa.Array:
         parts = [self.left]

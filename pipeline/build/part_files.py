@@ -1,11 +1,12 @@
 """Large partitions in the store: what workers hand on to each other while an index is built as parts.
 
-    parts/<index name>/so-far-<round>.json     what rounds before this one found, and took
-    parts/<index name>/<round>/learned.json    what is built in this round, and the digest of its trained index
-    parts/<index name>/<round>/learned.faiss   the trained index without rows
-    parts/<index name>/<round>/<part>.faiss    the same with the rows of one part
+    <task>/so-far-<round>.json     what rounds before this one found, and took
+    <task>/<round>/learned.json    what is built in this round, and the digest of its trained index
+    <task>/<round>/learned.faiss   the trained index without rows
+    <task>/<round>/<part>.faiss    the same with the rows of one part
 
-All of it is dropped as soon as nobody needs it: after its round, at the end of the build step, and by the next run.
+`<task>` is the path of the task's file without its ending, in the scratch of the run. All of it is dropped as soon as
+nobody needs it: after its round, at the end of the build step, and by the next run.
 """
 
 from __future__ import annotations
@@ -28,17 +29,9 @@ from index_builders.settings import IndexSettings
 from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.index_record import IndexRecord
 from lookup.store.records import lost_record, read_record, write_record
-from lookup.store.store import PARTS, Store
-from pipeline.build.index_files import (
-    Offer,
-    commit,
-    earlier,
-    read_rows,
-    read_task,
-    reusable_index,
-    training,
-    write_index,
-)
+from lookup.store.store import Store
+from pipeline.build.index_files import commit, reusable_index, training, write_index
+from pipeline.build.task_files import Offer, earlier, read_rows, read_task
 
 
 class _Learned(NamedRecord):
@@ -61,7 +54,7 @@ class Task(NamedTuple):
 
     number: int
     partition: str
-    name: str
+    inputs: str
     path: str
     round: int
 
@@ -71,7 +64,7 @@ class Part(NamedTuple):
 
     number: int
     partition: str
-    name: str
+    inputs: str
     path: str
     round: int
     part: int
@@ -98,7 +91,7 @@ def started(
     partition, offer = _partition(store, task, settings, dim, embed)
     parts = parts_of(partition, part_rows)
     if not parts:
-        return write_index(store, task.name, partition, offer)
+        return write_index(store, task.inputs, partition, offer)
     rounds, before = _earlier_rounds(store, task)
     with store.scratch() as folder:
         trained, empty = learn(partition, rounds, folder)
@@ -112,7 +105,7 @@ def started(
 
 def task_of(part: Part) -> Task:
     """The task that this is a part of. In worker processes elements have Beam's own types: the fields, no methods."""
-    return Task(part.number, part.partition, part.name, part.path, part.round)
+    return Task(part.number, part.partition, part.inputs, part.path, part.round)
 
 
 def filled_part(store: Store, part: Part, settings: IndexSettings) -> PartFile:
@@ -120,7 +113,7 @@ def filled_part(store: Store, part: Part, settings: IndexSettings) -> PartFile:
     began, task = time.perf_counter(), task_of(part)
     trained, empty, _ = _learned(store, task)
     rows = range(part.first, part.end)
-    first, segments = read_rows(store, part.path, part.name, rows)
+    first, segments = read_rows(store, part.path, part.inputs, rows)
     with store.scratch() as folder:
         path = folder / "part.faiss"
         fill((trained.spec, empty), segments, first, rows, settings, path)
@@ -140,7 +133,7 @@ def merged(
         return None
     began, parts = time.perf_counter(), sorted(parts, key=lambda one: one.part)
     partition, offer = _partition(store, task, settings, dim, embed)
-    record = reusable_index(store, task.name)
+    record = reusable_index(store, task.inputs)
     if record is None:
         trained, empty, before = _learned(store, task)
         files = [FileRef(path=one.path, bytes=one.bytes, rows=one.rows, blake3=one.blake3) for one in parts]
@@ -152,8 +145,8 @@ def merged(
                 write_record(store, path, _Short(name=path, rounds=found, seconds=seconds))
             else:
                 found = replace(found, build_seconds=seconds)
-                learned = training(task.name, offer, found, settings)
-                record = commit(store, task.name, folder, found, learned, partition.segments)
+                learned = training(task.inputs, offer, found, settings)
+                record = commit(store, task.inputs, folder, found, learned, partition.segments)
     store.remove(_folder(task))
     return record
 
@@ -166,7 +159,7 @@ def needs_round(store: Store, task: Task) -> bool:
 def _partition(
     store: Store, task: Task, settings: IndexSettings, dim: int, embed: Embed | None
 ) -> tuple[Partition, Offer]:
-    segments, offer = read_task(store, task.path, task.name)
+    segments, offer = read_task(store, task.path, task.inputs)
     return Partition(segments, dim, settings, embed, earlier(store, offer)), offer
 
 
@@ -208,8 +201,12 @@ def _learned_path(task: Task) -> str:
 
 
 def _folder(task: Task) -> str:
-    return f"{PARTS}/{task.name}/{task.round}"
+    return f"{_of_rounds(task)}/{task.round}"
 
 
 def _so_far_path(task: Task) -> str:
-    return f"{PARTS}/{task.name}/so-far-{task.round}.json"
+    return f"{_of_rounds(task)}/so-far-{task.round}.json"
+
+
+def _of_rounds(task: Task) -> str:
+    return task.path.removesuffix(".json")

@@ -13,13 +13,14 @@ from functools import partial
 import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
-from foundation.errors import VitrineError
 from index_builders.rows.vectors_file import part_count
-from lookup.store.index_record import describe_training
-from lookup.store.manifest import Manifest, PartitionEntry, ShardEntry
-from lookup.store.store import PARTS, Store
-from pipeline.build.index_files import Located, index_record, index_stands, write_task
+from lookup.store.index_record import IndexRecord, describe_training
+from lookup.store.manifest import Manifest, PartitionEntry
+from lookup.store.shards import Shards
+from lookup.store.store import Store, scratch_of
+from pipeline.build.index_files import index_record, index_stands
 from pipeline.build.part_files import PartFile, Task, needs_round
+from pipeline.build.task_files import write_shards, write_task
 from pipeline.build.training_reuse import Retraining
 from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, FillPart, MergeParts
 from pipeline.config.encoding import fusion_of
@@ -45,7 +46,7 @@ class Built:
 
 
 def build_indexes(
-    store: Store, indexing: Indexing, shards: Sequence[ShardEntry], parent: Manifest | None, execution: Execution
+    store: Store, indexing: Indexing, shards: Shards, parent: Manifest | None, execution: Execution
 ) -> Built:
     """Build the index of every partition of `shards` that does not stand whole already, see training_reuse.py.
 
@@ -53,49 +54,50 @@ def build_indexes(
     """
     dim = fusion_of(indexing.embedding).dim
     retraining = Retraining(store, indexing, dim, parent)
-    names: dict[str, str] = {}
+    folder = f"{scratch_of(execution.run)}/indexes"
+    records: dict[str, IndexRecord] = {}
     tasks: list[Task] = []
     parts, large = 0, False
-    for number, (partition, located) in enumerate(sorted(_by_partition(shards).items())):
-        wanted = retraining.wanted(partition, located)
-        names[partition] = wanted.name
-        if wanted.offer is not None:
-            path = f"runs/{execution.run}/indexes/{number:06d}.json"
-            write_task(store, path, wanted.name, located, wanted.offer)
-            tasks.append(Task(number, partition, wanted.name, path, 0))
-            rows = sum(segment.rows for _, segment, *_ in located)
+    for number, (partition, rows) in enumerate(sorted(shards.segments.rows_of().items())):
+        wanted = retraining.wanted(partition, shards.segments.of(partition))
+        if wanted.record is not None:
+            records[partition] = wanted.record
+        elif wanted.offer is not None:
+            path = f"{folder}/{number:06d}.json"
+            write_task(store, path, wanted.inputs, partition, f"{folder}/shards.json", wanted.offer)
+            tasks.append(Task(number, partition, wanted.inputs, path, 0))
             parts += part_count(rows, execution.part_rows)
             large |= rows > execution.part_rows
+    stood = set(records)
     if tasks:
+        write_shards(store, f"{folder}/shards.json", shards)
         job = BuildJob(indexing, dim, store.root, execution.part_rows, execution.build_threads, large)
         built = partial(_standing, store, tuple(tasks))
         with watched(execution.progress, "build", len(tasks), built):
             _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))
-    records = {partition: index_record(store, name) for partition, name in names.items()}
+        store.remove(folder)
     for task in tasks:
-        if note := records[task.partition].note:
-            _log.warning("index of %s: %s", task.partition, note)
-        if said := describe_training(records[task.partition]):
+        records[task.partition] = record = index_record(store, task.inputs)
+        if record.note:
+            _log.warning("index of %s: %s", task.partition, record.note)
+        if said := describe_training(record):
             _log.info("index of %s: %s", task.partition, said)
-    partitions = tuple(PartitionEntry(name=name, rows=record.rows, index=record) for name, record in records.items())
-    return Built(partitions, set(names) - {task.partition for task in tasks})
+    entries = (PartitionEntry(name=name, rows=record.rows, index=record) for name, record in sorted(records.items()))
+    return Built(tuple(entries), stood)
 
 
 def _standing(store: Store, tasks: Sequence[Task]) -> int:
-    return sum(index_stands(store, task.name) for task in tasks)
+    return sum(index_stands(store, task.inputs) for task in tasks)
 
 
 def _build(store: Store, job: BuildJob, tasks: Sequence[Task], beam_arguments: Sequence[str], workers: int) -> None:
     """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left."""
-    try:
-        while tasks:
-            stage = BuildIndexes(job, tasks)
-            with store.scratch() as scratch:
-                run_pipeline(beam_arguments, workers, partial(_staged, stage), scratch)
-            following = [task._replace(round=task.round + 1) for task in tasks]
-            tasks = [task for task in following if needs_round(store, task)]
-    finally:
-        store.remove(PARTS)
+    while tasks:
+        stage = BuildIndexes(job, tasks)
+        with store.scratch() as scratch:
+            run_pipeline(beam_arguments, workers, partial(_staged, stage), scratch)
+        following = [task._replace(round=task.round + 1) for task in tasks]
+        tasks = [task for task in following if needs_round(store, task)]
 
 
 def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection:
@@ -129,18 +131,3 @@ class BuildIndexes(beam.PTransform):  # type: ignore[misc]
             | "MergeParts" >> beam.ParDo(MergeParts(*given))
         )
         return (built["done"], merged) | "Done" >> beam.Flatten()
-
-
-def _by_partition(shards: Sequence[ShardEntry]) -> dict[str, list[Located]]:
-    """Partition -> its live segments and their files, in the order of the shards: the order of index positions."""
-    found: dict[str, list[Located]] = {}
-    for shard in shards:
-        for segment in shard.segments:
-            if shard.record.file is None:
-                raise VitrineError(
-                    "a file for every segment",
-                    f"none in shard {shard.record.name}",
-                    "report this: a shard lost its file",
-                )
-            found.setdefault(segment.partition, []).append((shard.record.file, segment, shard.source, shard.row_groups))
-    return found

@@ -1,22 +1,23 @@
 """Which index a partition keeps, and whose training a new one is offered: what `index.retrain` means for a run.
 
-An index is named by its content: segments and settings. One that may have the training of the parent's index is named
-by that training too, since its bytes depend on it. Its record remembers the content, so that an unchanged partition
-keeps it, whatever `index.retrain` says by then.
+What an index is made of, its inputs, are segments and settings; of one that may have the training of the parent's index
+that training too, since its bytes depend on it. Its record remembers what its inputs are without that, so that an
+unchanged partition keeps it, whatever `index.retrain` says by then.
 """
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Sequence
 from dataclasses import dataclass
 
-from index_builders.build import index_name
-from index_builders.choose.training_reuse import offered_name, why_anew
+from index_builders.build import index_inputs
+from index_builders.choose.training_reuse import offered_inputs, why_anew
 from lookup.store.index_record import UNDECIDED, IndexRecord
 from lookup.store.manifest import Manifest
+from lookup.store.segment_table import PartitionSegments
 from lookup.store.store import Store
-from pipeline.build.index_files import Located, Offer, reusable_index
+from pipeline.build.index_files import restored_index, reusable_index
+from pipeline.build.task_files import Offer
 from pipeline.build.tower_queries import tower_queries_identity
 from pipeline.config.published import same_models
 from pipeline.config.sections import Indexing
@@ -26,10 +27,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Wanted:
-    """The index that a partition shall have; `offer` is None where it stands whole already."""
+    """The index that a partition shall have: its inputs, and either its record, where it stands whole, or what training
+    it may have.
+    """
 
-    name: str
-    offer: Offer | None
+    inputs: str
+    offer: Offer | None = None
+    record: IndexRecord | None = None
 
 
 class Retraining:
@@ -41,23 +45,24 @@ class Retraining:
         self.parents = {entry.name: entry.index for entry in parent.partitions} if parent else {}
         self.comparable = parent is not None and same_models(indexing.embedding, parent)
 
-    def wanted(self, partition: str, located: Sequence[Located]) -> Wanted:
-        """The index of a partition of these segments."""
-        rows = sum(segment.rows for _, segment, *_ in located)
-        identity = self.settings.identity(rows, self.dim, self.texts)
-        content = index_name([segment.digest for _, segment, *_ in located], identity)
+    def wanted(self, partition: str, segments: PartitionSegments) -> Wanted:
+        """The index of a partition of these segments: where it did not change the parent's, else any of its inputs."""
+        rows = segments.total
+        content = index_inputs(segments.digests, self.settings.identity(rows, self.dim, self.texts))
         parent = self.parents.get(partition)
         unchanged = parent is not None and _content(parent) == content
-        for name in [parent.name, content] if parent is not None and unchanged else [content]:
-            if reusable_index(self.store, name) is not None:
-                return Wanted(name, None)
+        record = restored_index(self.store, parent) if parent is not None and unchanged else None
+        record = record or reusable_index(self.store, content)
+        if record is not None:
+            return Wanted(record.inputs, record=record)
         reason = self._why_anew(parent, rows, unchanged)
         if parent is None or reason is not None:
             return Wanted(content, Offer(content=content, texts=self.texts, reason=reason or "", parent=None))
-        name = offered_name(content, parent, self.settings)
-        if reusable_index(self.store, name) is not None:
-            return Wanted(name, None)
-        return Wanted(name, Offer(content=content, texts=self.texts, reason="", parent=parent))
+        inputs = offered_inputs(content, parent, self.settings)
+        record = reusable_index(self.store, inputs)
+        if record is not None:
+            return Wanted(inputs, record=record)
+        return Wanted(inputs, Offer(content=content, texts=self.texts, reason="", parent=parent))
 
     def _why_anew(self, parent: IndexRecord | None, rows: int, unchanged: bool) -> str | None:
         """Why the parent's training is not offered; None: it is."""
@@ -75,5 +80,5 @@ class Retraining:
 
 
 def _content(index: IndexRecord) -> str:
-    """The name that an index of these rows and settings has when it is trained on them."""
-    return index.name if index.training is None else index.training.content
+    """The inputs that an index of these rows and settings has when it is trained on them."""
+    return index.inputs if index.training is None else index.training.content

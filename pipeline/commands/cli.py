@@ -100,10 +100,10 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     from pipeline.config.published import as_published, to_measure
     from pipeline.plan.history import encode_seconds
     from pipeline.preflight.check import preflight
-    from pipeline.preflight.parent import beside_published, names_before
+    from pipeline.preflight.parent import before_in, beside_published
 
     settings = _load(config, overrides, memory).config.settings
-    checked = preflight(settings, category=category, before=names_before(settings.store))
+    checked = preflight(settings, category=category, before=before_in(settings.store))
     checked = beside_published(as_run := as_published(settings), checked)
     seconds = encode_seconds(settings.store, settings.embedding.encoders, checked.plan.rows)
     console.plan(checked, seconds, to_measure(as_run.embedding), as_json)

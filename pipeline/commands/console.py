@@ -250,8 +250,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
         f", parent {manifest.parent}"
     )
     echo(
-        f"{manifest.rows:,} products in {len(manifest.partitions)} partitions and {len(manifest.shards)} shards, "
-        f"{manifest.dim} dimensions"
+        f"{manifest.rows:,} products in {len(manifest.partitions)} partitions and "
+        f"{len(manifest.shards.entries)} shards, {manifest.dim} dimensions"
     )
     for modality, encoder in (("text", manifest.text), ("image", manifest.image)):
         if encoder is not None:

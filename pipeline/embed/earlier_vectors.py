@@ -25,8 +25,9 @@ from foundation.machine import machine_fault
 from index_builders.rows.shards import read_shard, shard_metadata
 from lookup.lru import Recent
 from lookup.store.fields import FileRef, NamedRecord, Record
-from lookup.store.manifest import ShardRecord
 from lookup.store.records import lost_record, read_record, write_record
+from lookup.store.shard_record import ShardRecord
+from lookup.store.shards import ShardEntry
 from lookup.store.store import Store
 from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTO_FINGERPRINT, PHOTOS_LOST, TEXT_FINGERPRINT, TEXT_VECTOR
 from pipeline.config.encoding import photo_limits
@@ -68,13 +69,17 @@ NO_OFFER = Offer("", 0, {}, frozenset())  # of a run that encodes nothing
 
 
 def offer_vectors(
-    store: Store, embedding: Embedding, folder: str, records: Sequence[ShardRecord], limits: dict[str, Any] | None
+    store: Store,
+    embedding: Embedding,
+    folder: str,
+    known: Sequence[ShardEntry | ShardRecord],
+    limits: dict[str, Any] | None,
 ) -> Offer:
-    """Write what the shards of `records` have for `embedding` into `folder` of the store, for EarlierVectors.
+    """Write what the shards of `known` have for `embedding` into `folder` of the store, for EarlierVectors.
 
     `limits` are those of photos that shards of earlier versions, which do not say them, were made with.
     """
-    shards = [EarlierShard(name=one.name, inputs=one.inputs or one.name, file=one.file) for one in records]
+    shards = [EarlierShard(name=one.name, inputs=one.inputs or one.name, file=one.file) for one in known]
     wanted = _wanted(embedding)
     damaged, tables, counts = set[str](), dict[str, FileRef](), dict[str, int]()
     with store.scratch() as scratch:

@@ -7,7 +7,7 @@ from collections import Counter
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookup.store.manifest import OTHERS, DetailCount
+from lookup.store.shard_record import OTHERS, DetailCount
 from pipeline.catalog.stage_columns import DEGRADED, DETAIL, ID, IMAGE_FAULT, PARTITION, PHOTOS_LOST, REJECT
 
 _MOST = 20  # kinds of a unit; its record, and so the manifest, has them all, for each partition

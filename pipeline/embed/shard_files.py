@@ -18,8 +18,10 @@ from foundation.identity import identity_of
 from index_builders.rows.shards import shard_schema, write_shard
 from lookup.filters.prices import PRICE
 from lookup.store.fields import FileRef, NamedRecord
-from lookup.store.manifest import Manifest, RejectCount, Segment, ShardRecord
+from lookup.store.manifest import Manifest
 from lookup.store.records import lost_record, read_record, write_record
+from lookup.store.shard_record import RejectCount, Segment, ShardRecord
+from lookup.store.shards import ShardEntry
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.price_columns import unread
@@ -145,7 +147,7 @@ def unfinished(store: Store, key: str, run: str) -> str | None:
     return earlier[-1] if same and not _ended_well(store, earlier[-1]) else None
 
 
-def earlier_records(store: Store, parent: Manifest | None, run: str) -> list[ShardRecord]:
+def earlier_shards(store: Store, parent: Manifest | None, run: str) -> list[ShardEntry | ShardRecord]:
     """The shards that `run` may use: those of `parent`, and of runs since that published nothing. Without a parent, all
     that the store has.
     """
@@ -154,9 +156,9 @@ def earlier_records(store: Store, parent: Manifest | None, run: str) -> list[Sha
         named = (own_record(store, stem) for stem in stems)
     else:
         marks = [mark for other in _since(store, run) for mark in marked_units(store, other).values()]
-        known = {entry.record.name for entry in parent.shards}
+        known = {entry.name for entry in parent.shards.entries}
         named = (own_record(store, name) for name in dict.fromkeys(mark.shard for mark in marks) if name not in known)
-    published = [entry.record for entry in parent.shards] if parent is not None else []
+    published = parent.shards.entries if parent is not None else ()
     return [*published, *(one for one in named if one is not None)]
 
 

@@ -10,7 +10,7 @@ from functools import partial
 import apache_beam as beam
 
 from foundation.errors import VitrineError
-from lookup.store.manifest import ShardEntry
+from lookup.store.shards import Shards
 from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
 from pipeline.config.sections import Embedding
@@ -40,7 +40,7 @@ class Embedded:
     was encoded.
     """
 
-    shards: tuple[ShardEntry, ...]
+    shards: Shards
     reused: int
     tally: Tally
 
@@ -71,12 +71,15 @@ def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution, 
             f"units {missing[:5]} are not",
             "report this: the runner lost work; run again to go on",
         )
-    shards = tuple(_entry(store, unit, marks[unit.number].shard) for unit in plan.units)
-    for unit, shard in zip(plan.units, shards, strict=True):
-        if shard.record.rows_in != unit.rows:
+    shards = Shards.of(
+        (shard_record(store, marks[unit.number].shard), unit.path, (unit.first_group, unit.end_group))
+        for unit in plan.units
+    )
+    for unit, shard in zip(plan.units, shards.entries, strict=True):
+        if shard.rows_in != unit.rows:
             raise VitrineError(
                 f"{unit.rows} rows in unit {unit.number}",
-                f"{shard.record.rows_in}",
+                f"{shard.rows_in}",
                 "the catalog changed during the run: run again",
             )
     tally = sum((marks[unit.number].tally for unit in todo), Tally())
@@ -134,14 +137,3 @@ def _resume(store: Store, embedding: Embedding, plan: Plan, run: str) -> dict[in
     if resumed:
         _log.info("resuming run %s: %d of %d units are done", previous, len(resumed), len(plan.units))
     return resumed
-
-
-def _entry(store: Store, unit: Unit, name: str) -> ShardEntry:
-    record = shard_record(store, name)
-    return ShardEntry(
-        record=record,
-        source=unit.path,
-        row_groups=(unit.first_group, unit.end_group),
-        segments=record.segments,
-        rejected=record.rejected,
-    )

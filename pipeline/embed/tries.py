@@ -16,7 +16,7 @@ import pyarrow.compute as pc
 from blake3 import blake3
 
 from foundation.reasons import Reason
-from lookup.store.manifest import ShardRecord
+from lookup.store.shard_record import ShardRecord
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns

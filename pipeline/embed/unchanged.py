@@ -32,8 +32,8 @@ def standing_catalog(
         return None
     if noted(store, f"runs/{before[0]}/run.json", "snapshot") != snapshot:
         return None
-    for shard in parent.shards:
-        record = reusable_shard(store, shard.record.name)
+    for shard in parent.shards.entries:
+        record = reusable_shard(store, shard.name)
         if record is None or failed_rows(record):
             return None
     _log.info("the catalog is, byte for byte, that of run %s: nothing of it is read again", before[0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
+from pathlib import Path
 
 import faiss
 import numpy as np
@@ -43,14 +44,15 @@ class Part:
 
 def parts_of(store: Store, manifest: Manifest) -> list[Part]:
     """The partitions in order of name; the digest of every shard is checked."""
-    found: dict[str, list[SegmentRef]] = {partition.name: [] for partition in manifest.partitions}
-    for shard in manifest.shards:
-        live = [segment for segment in shard.segments if segment.partition in found]
-        if live and shard.record.file is not None:
-            path = store.verified(shard.record.file)
-            for segment in live:
-                found[segment.partition].append(SegmentRef(path, segment.row_group, segment.rows, segment.digest))
-    named = sorted(found.items())
+    paths: dict[str, Path] = {}
+    named = list[tuple[str, list[SegmentRef]]]()
+    for name in sorted(partition.name for partition in manifest.partitions):
+        refs = list[SegmentRef]()
+        for one in manifest.shards.located(name):
+            if one.file.path not in paths:
+                paths[one.file.path] = store.verified(one.file)
+            refs.append(SegmentRef(paths[one.file.path], one.row_group, one.rows, one.digest))
+        named.append((name, refs))
     sizes = [sum(ref.rows for ref in refs) for _, refs in named]
     firsts = [0, *accumulate(sizes)]
     return [Part(name, firsts[i], sizes[i], tuple(refs)) for i, (name, refs) in enumerate(named)]

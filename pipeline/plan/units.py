@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import functools
 import json
-import math
 from collections import Counter
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, NamedTuple
 
@@ -35,12 +34,8 @@ from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.plan.folders import path_notices
 from pipeline.plan.sameness import contents_of
+from pipeline.plan.unit_sizes import NOTHING, Before, rows_of_unit
 from pipeline.report.notices import Notice, notice
-
-_LEAST_UNIT = 1024  # rows
-# Rows of a partition in a shard, on average: with 4, a row takes 2.5 times the bytes and 10 times as long to read.
-_LEAST_SEGMENT = 64
-_MOST_SEGMENTS = 100_000  # units times partitions
 
 
 class Unit(NamedTuple):
@@ -77,6 +72,7 @@ class Plan:
     category: str | None = None  # the partition that the run is about; None: all
     notices: tuple[Notice, ...] = ()
     files: tuple[CatalogFile, ...] = ()
+    unit_rows: int = PIECE_ROWS  # of a unit at most
 
     @property
     def rows(self) -> int:
@@ -91,12 +87,10 @@ class Plan:
         return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
-def make_plan(
-    embedding: Embedding, gates: GatesConfig, category: str | None = None, before: Collection[str] = ()
-) -> Plan:
+def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = None, before: Before = NOTHING) -> Plan:
     """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
-    lists what makes it impossible. `before` are the partitions of the snapshot that is replaced; `gates` bound what of
-    ids and categories may be refused.
+    lists what makes it impossible. `before` is of the snapshot that is replaced; `gates` bound what of ids and
+    categories may be refused.
     """
     embedding.fusion.refuse_towers(*towers(embedding))
     settings, shards = embedding.catalog, embedding.shards
@@ -105,14 +99,15 @@ def make_plan(
     root, seen = existing_root(settings.image_root, settings.path), _Seen(Categories(settings))
     with all_unchanged(files):
         seen.read(files, settings, shards)
-        called = seen.categories.called(before, always=category is not None)
+        called = seen.categories.called(before.partitions, always=category is not None)
         groups = [_called(group, called) for group in seen.groups]
         partitions = _partitions(groups, settings.path)
         seen.refuse(settings, gates)
         if category is not None:
             category = _meant(category, partitions, settings.partition_separator)
         repeated = _duplicates(files, groups, seen.hashes, settings, shards)
-        units = _units(groups, repeated, shards, category)
+        most = _most_rows(groups, shards, before)
+        units = _units(groups, repeated, most, shards.max_unit_bytes, category)
         carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, settings, shards)
         notices = [
             *_left_out(found),
@@ -139,7 +134,7 @@ def make_plan(
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    known = named(carried), category, tuple(notices), found.files
+    known = named(carried), category, tuple(notices), found.files, most
     return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, *known)
 
 
@@ -340,18 +335,17 @@ def _duplicates(
 
 
 def _units(
-    groups: list[_Group], repeated: dict[int, list[int]], limits: ShardsConfig, category: str | None
+    groups: list[_Group], repeated: dict[int, list[int]], most: int, most_bytes: int, category: str | None
 ) -> tuple[Unit, ...]:
-    """Consecutive row groups of a file, together within the limits (a row group that exceeds them is a unit of its
-    own, and each piece of a cut one).
+    """Consecutive row groups of a file, together of at most so many rows and bytes (a row group that exceeds them is a
+    unit of its own, and each piece of a cut one).
     """
-    most = min(PIECE_ROWS, rows_of_unit(*_counted(groups)) if limits.unit_rows == "auto" else limits.unit_rows)
     runs: list[list[int]] = []
     for index, group in enumerate(groups):
         open_run = runs[-1] if runs else []
         rows = sum(groups[i].rows for i in open_run) + group.rows
         size = sum(groups[i].bytes for i in open_run) + group.bytes
-        fits = rows <= most and size <= limits.max_unit_bytes
+        fits = rows <= most and size <= most_bytes
         if open_run and groups[open_run[0]].path == group.path and fits:
             open_run.append(index)
         else:
@@ -370,19 +364,11 @@ def _units(
     return tuple(units)
 
 
-def rows_of_unit(rows: int, partitions: int) -> int:
-    """How many rows `shards.unit_rows: auto` gives a unit of a catalog of so many rows and partitions: few enough units
-    that what a manifest lists stays small, and enough rows of a partition in a shard that these are no crumbs.
-
-    A power of two, so that a catalog that grows is hardly ever cut anew.
-    """
-    wanted = max(_LEAST_UNIT, _LEAST_SEGMENT * partitions, rows * partitions / _MOST_SEGMENTS)
-    return 1 << math.ceil(math.log2(wanted))
-
-
-def _counted(groups: list[_Group]) -> tuple[int, int]:
-    """Rows and partitions of the whole catalog."""
-    return sum(group.rows for group in groups), len({name for group in groups for name in group.partitions})
+def _most_rows(groups: list[_Group], limits: ShardsConfig, before: Before) -> int:
+    """How many rows a unit has at most."""
+    rows, partitions = sum(group.rows for group in groups), {name for group in groups for name in group.partitions}
+    auto = rows_of_unit(rows, len(partitions), before.unit_rows)
+    return min(PIECE_ROWS, auto if limits.unit_rows == "auto" else limits.unit_rows)
 
 
 def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:

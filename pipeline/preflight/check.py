@@ -6,7 +6,7 @@ To add a check, add a generator of findings to the file of its subject, and to `
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 from encoders.fusion.base import fusion_spec
@@ -17,6 +17,7 @@ from pipeline.config.yaml_files import Problem
 from pipeline.files.discover import list_files, open_file
 from pipeline.files.pinned import all_unchanged
 from pipeline.plan.forecast import Forecast, expected
+from pipeline.plan.unit_sizes import NOTHING, Before
 from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
 from pipeline.preflight.indexes import index_findings, query_findings
@@ -52,10 +53,10 @@ def preflight(
     purpose: Purpose = "run",
     category: str | None = None,
     model: str | None = None,
-    before: Collection[str] = (),
+    before: Before = NOTHING,
 ) -> Checked:
     """Plan and look; InputError tells everything that makes it impossible. `model` is what `vitrine train` starts from,
-    `before` the partitions that are published.
+    `before` of the snapshot that is published.
 
     VitrineError where the ids or categories are damaged; other damage is told by the unit that meets it.
     """
@@ -93,7 +94,7 @@ def _refuse(found: Sequence[Finding]) -> None:
 
 
 def _planned(
-    embedding: Embedding, gates: GatesConfig, category: str | None, before: Collection[str], found: list[Finding]
+    embedding: Embedding, gates: GatesConfig, category: str | None, before: Before, found: list[Finding]
 ) -> Plan:
     """The plan. What it refuses is told beside what was found before, each thing once; what is wrong with the names of
     columns instead, since that is why they are not there.

@@ -10,6 +10,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.published import why_not_copied
 from pipeline.config.sections import Embedding, RunSettings
+from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
 from pipeline.preflight.check import Checked
 from pipeline.preflight.moves import find_moves
@@ -36,11 +37,11 @@ def compared(
     return check_plan(Planned(parent, settings.gates, types, category, moves.before, moved, moves.describe()))
 
 
-def names_before(path: str) -> list[str]:
-    """The partitions that the store at `path` publishes."""
+def before_in(path: str) -> Before:
+    """What the store at `path` publishes."""
     store = Store.at(path)
     name = store.current()
-    return [] if name is None else [entry.name for entry in store.manifest(name).partitions]
+    return Before() if name is None else Before.of(store.manifest(name))
 
 
 def beside_published(settings: RunSettings, checked: Checked) -> Checked:

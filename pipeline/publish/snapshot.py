@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,7 +14,8 @@ from encoders.names import category_key, clean_name
 from foundation.errors import InputError
 from foundation.identity import identity_of
 from lookup.filters.values import common_type, type_name
-from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry, ShardEntry
+from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry
+from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
@@ -59,9 +60,10 @@ def with_types(store: Store, parent: Manifest) -> Manifest:
     if parent.attribute_types or not parent.attributes:
         return parent
     kinds: dict[str, list[pa.DataType]] = {name: [] for name in parent.attributes}
-    for shard in parent.shards:
-        if shard.record.file is not None and shard.segments:
-            with pq.ParquetFile(store.verified(shard.record.file)) as file:
+    live = parent.shards.segments.by_shard("rows", len(parent.shards.entries))
+    for shard, rows in zip(parent.shards.entries, live, strict=True):
+        if shard.file is not None and rows:
+            with pq.ParquetFile(store.verified(shard.file)) as file:
                 empty = without_values(file.metadata)
                 for field in file.schema_arrow.field("attributes").type:
                     if f"attributes.{field.name}" not in empty:
@@ -90,10 +92,9 @@ def _refuse_old_names(parent: Manifest) -> None:
         )
 
 
-def merge_shards(parent: Sequence[ShardEntry], new: Sequence[ShardEntry], category: str | None) -> list[ShardEntry]:
-    """The shards of a snapshot: the parent's without the category that `new` replaces, then the new ones."""
-    carried = [entry for entry in (_without(entry, category) for entry in parent) if entry.segments or entry.rejected]
-    return carried + list(new)
+def merge_shards(carried: Manifest | None, new: Shards, category: str | None) -> Shards:
+    """The shards of a snapshot: the new ones, of a category after those of the parent that hold others."""
+    return new if carried is None or category is None else chained([carried.shards.without(category), new])
 
 
 def merge_partitions(
@@ -109,7 +110,7 @@ def assemble(
     plan: Plan,
     run: str,
     parent: str | None,
-    shards: Sequence[ShardEntry],
+    shards: Shards,
     partitions: Sequence[PartitionEntry],
     attribute_types: Mapping[str, str],
 ) -> Manifest:
@@ -133,16 +134,15 @@ def assemble(
         dim=fusion_of(embedding).dim,
         metric=indexing.index.metric.value,
         attribute_types=dict(attribute_types),
-        shards=tuple(shards),
+        shards=shards,
+        unit_rows=plan.unit_rows,
         partitions=tuple(partitions),
         fusion_parts=embedding.fusion.parts,
         **encoding,
     )
 
 
-def _content(
-    encoding: dict[str, Any], root: str, shards: Sequence[ShardEntry], partitions: Sequence[PartitionEntry]
-) -> str:
+def _content(encoding: dict[str, Any], root: str, shards: Shards, partitions: Iterable[PartitionEntry]) -> str:
     """64 hex digits of what readers get: equal snapshots have equal ones, whenever and by whichever run they were
     made.
     """
@@ -156,16 +156,8 @@ def _content(
                 for name, value in encoding.items()
             },
             "image_root": root,
-            "shards": [
-                [
-                    e.record.name,
-                    e.source,
-                    e.row_groups,
-                    [s.digest for s in e.segments],
-                    [r.model_dump() for r in e.rejected],
-                ]
-                for e in shards
-            ],
+            "shards": [[one.name, one.source, one.row_groups] for one in shards.entries],
+            "segments": shards.segments.digest(),
             "partitions": [[p.name, p.index.name] for p in partitions],
         }
     )
@@ -186,9 +178,3 @@ def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:
     """The values of `READING` in a dumped section, by dotted key, and where photos are looked for, if they are."""
     reading = {f"catalog.{name}": catalog.get(name, _ADDED.get(name)) for name in READING}
     return reading | {"catalog.image_root": root if catalog.get("image") else None}
-
-
-def _without(entry: ShardEntry, category: str | None) -> ShardEntry:
-    segments = tuple(segment for segment in entry.segments if segment.partition != category)
-    rejected = tuple(reject for reject in entry.rejected if reject.partition != category)
-    return entry.model_copy(update={"segments": segments, "rejected": rejected})

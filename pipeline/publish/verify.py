@@ -60,7 +60,7 @@ def _as_written(file: FileRef) -> str:
 
 def _records(store: Store, manifests: Iterable[Manifest]) -> Iterator[tuple[str, str]]:
     """(what was expected, what came) of each record that is not there under its own name."""
-    shards = {entry.record.name for manifest in manifests for entry in manifest.shards}
+    shards = {entry.name for manifest in manifests for entry in manifest.shards.entries}
     indexes = {partition.index.name for manifest in manifests for partition in manifest.partitions}
     wrong = [f"shards/{name}.json" for name in sorted(shards) if own_record(store, name) is None]
     wrong += [f"indexes/{name}/record.json" for name in sorted(indexes) if own_index_record(store, name) is None]

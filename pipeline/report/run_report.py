@@ -21,7 +21,8 @@ from foundation.reasons import fix_of
 from lookup.page import duration, render
 from lookup.store.fields import Record
 from lookup.store.index_record import describe_training
-from lookup.store.manifest import OTHERS, DetailCount, Manifest
+from lookup.store.manifest import Manifest
+from lookup.store.shard_record import OTHERS, DetailCount
 from pipeline.report.notices import Notice, counted
 
 log = logging.getLogger(__name__)

@@ -19,7 +19,7 @@ from pydantic import ValidationError
 from foundation.errors import InputError, IntegrityError, VitrineError
 from foundation.metric import Metric
 from index_builders.base import BuilderSpec, builder_spec, builder_types
-from index_builders.build import build, index_name
+from index_builders.build import build, index_inputs
 from index_builders.fill.fill import fill_index
 from index_builders.fill.threads import threads
 from index_builders.measure.proof import check_finds_itself
@@ -148,16 +148,16 @@ def test_names_follow_content_and_settings() -> None:
     """Another segment, order or target is another name; a setting that changes nothing here is not."""
     base = IndexSettings()
     names = [
-        index_name(["a", "b"], base.identity(1000, 64)),
-        index_name(["b", "a"], base.identity(1000, 64)),
-        index_name(["a"], base.identity(1000, 64)),
-        index_name(["a", "b"], IndexSettings(target_recall=0.9).identity(1000, 64)),
-        index_name(["a", "b"], IndexSettings(seed=5).identity(1000, 64)),
-        index_name(["a", "b"], IndexSettings(exact_below=600).identity(1000, 64)),
+        index_inputs(["a", "b"], base.identity(1000, 64)),
+        index_inputs(["b", "a"], base.identity(1000, 64)),
+        index_inputs(["a"], base.identity(1000, 64)),
+        index_inputs(["a", "b"], IndexSettings(target_recall=0.9).identity(1000, 64)),
+        index_inputs(["a", "b"], IndexSettings(seed=5).identity(1000, 64)),
+        index_inputs(["a", "b"], IndexSettings(exact_below=600).identity(1000, 64)),
     ]
     assert len(set(names)) == 6
     same = IndexSettings(exact_below=20_000, large={"type": "flat"}, max_train_rows=1000, max_bytes_per_vector=9)
-    assert names[0] == index_name(["a", "b"], same.identity(1000, 64))
+    assert names[0] == index_inputs(["a", "b"], same.identity(1000, 64))
     trained = [IndexSettings(max_train_rows=n).identity(20_000, 64) for n in (10_000, 30_000, 90_000)]
     assert trained[0] != trained[1] == trained[2]
     assert all(len(name) == 64 for name in names)

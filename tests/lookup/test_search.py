@@ -293,8 +293,8 @@ def test_a_dropped_reader_is_gone(store: Path) -> None:
 def test_a_slow_shard_holds_up_no_other(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """While one thread checks a shard, hits of another shard come; the digest of each shard is checked once."""
     reader = lookup.open(str(store))
-    shards = [shard for shard in reader.manifest.shards if shard.record.file is not None]
-    slow, quick = (shard.record.file for shard in shards[:2])
+    shards = [shard for shard in reader.manifest.shards.entries if shard.file is not None]
+    slow, quick = (shard.file for shard in shards[:2])
     assert slow is not None
     assert quick is not None
     waiting, go_on, checked = threading.Event(), threading.Event(), list[str]()

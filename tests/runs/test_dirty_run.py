@@ -45,16 +45,14 @@ def landed(catalog: Path, store: Store) -> dict[int, tuple[str, str | None, str 
             starts[file.name, group] = at
             at += metadata.row_group(group).num_rows
     found: dict[int, tuple[str, str | None, str | None]] = {}
-    for shard in manifest_of(store).shards:
+    for shard in manifest_of(store).shards.entries:
         start = starts[Path(shard.source).name, shard.row_groups[0]]
         rows: list[tuple[int, tuple[str, str | None, str | None]]] = []
-        if shard.record.file is not None:
-            good = pq.read_table(
-                store.backend.local(shard.record.file.path), columns=["row", "id", "degraded"]
-            ).to_pylist()
+        if shard.file is not None:
+            good = pq.read_table(store.backend.local(shard.file.path), columns=["row", "id", "degraded"]).to_pylist()
             rows += [(r["row"], ("degraded" if r["degraded"] else "embedded", r["degraded"], r["id"])) for r in good]
-        if shard.record.rejects is not None:
-            bad = pq.read_table(store.backend.local(shard.record.rejects.path)).to_pylist()
+        if shard.rejects is not None:
+            bad = pq.read_table(store.backend.local(shard.rejects.path)).to_pylist()
             rows += [(r["row"], ("rejected", r["reason"], r["id"])) for r in bad]
         for row, what in rows:
             assert start + row not in found, "a row stands twice"
@@ -91,16 +89,16 @@ def test_totals_are_exact(ended: tuple[Path, Store, Any]) -> None:
     assert (report.rows_in, report.rows_embedded, report.rows_rejected) == (rows, rows - rejected, rejected)
     assert report.rejects == manifest.rejects() == dict(reasons["rejected"])
     assert report.degraded == dict(reasons["degraded"])
-    assert sum(segment.rows for shard in manifest.shards for segment in shard.segments) == rows - rejected
+    assert manifest.shards.segments.rows_of().total() == rows - rejected
     assert sum(partition.rows for partition in manifest.partitions) == rows - rejected == manifest.rows
 
 
 def test_what_is_embedded_has_its_vectors(ended: tuple[Path, Store, Any]) -> None:
     """Every embedded row has finite values that are float16 numbers, and a tower vector for what it has; none else."""
     _, store, _ = ended
-    for shard in manifest_of(store).shards:
-        assert shard.record.file is not None
-        table = pq.read_table(store.backend.local(shard.record.file.path))
+    for shard in manifest_of(store).shards.entries:
+        assert shard.file is not None
+        table = pq.read_table(store.backend.local(shard.file.path))
         values = table.column("embedding").combine_chunks().flatten().to_numpy()
         assert (values == values.astype("float16")).all()
         for row in table.select(

@@ -94,7 +94,7 @@ def stored(name: str, folder: Path) -> dict[str, Any]:
     assert done.exit_code == 0, done.stderr
     manifest = Store.open(str(store)).published()[1]
     files = {file.path: blake3((store / file.path).read_bytes()).hexdigest()[:32] for file in manifest.files()}
-    parts = [lasting(part.model_dump(mode="json")) for part in (*manifest.shards, *manifest.partitions)]
+    parts = [lasting(part.model_dump(mode="json")) for part in (*manifest.shards.entries, *manifest.partitions)]
     said = json.dumps(parts, sort_keys=True).replace(str(folder), "")  # where the catalog lies
     content = blake3(said.encode()).hexdigest()[:32]
     return {"content": content, "rows": manifest.rows, "files": dict(sorted(files.items()))}

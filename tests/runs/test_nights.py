@@ -253,7 +253,7 @@ def test_a_damaged_shard_is_encoded_again(shop: Shop, kind: str) -> None:
     """Its rows are, nobody else's; the report says which, and the snapshot is whole."""
     shop.night("run.workers=1")
     one, other, _ = (
-        shop.folder / "store" / entry.record.file.path for entry in manifest_of(shop.folder / "store").shards
+        shop.folder / "store" / entry.file.path for entry in manifest_of(shop.folder / "store").shards.entries
     )
     raw = one.read_bytes()
     column = {"a vector": "image_vector", "a fingerprint": "text_fingerprint"}.get(kind)
@@ -289,7 +289,7 @@ def test_a_catalog_in_another_order_takes_rows_at_random(shop: Shop, monkeypatch
     assert (shop.texts, shop.images, report["photos_copied"]) == (0, 0, ROWS)
     shop.night(store="fresh")
     assert content(store) == content(shop.folder / "fresh")
-    damaged = store / manifest_of(store).shards[1].record.file.path
+    damaged = store / manifest_of(store).shards.entries[1].file.path
     damaged.write_bytes(damaged.read_bytes()[:-9] + b"no footer")
     shop.table = shop.table.take(list(range(ROWS))[::-1])
     report = shop.night()
@@ -305,8 +305,8 @@ def test_a_footer_with_other_bits_is_damage(shop: Shop, seed: int) -> None:
     shop.night("run.workers=1")
     store, draw = shop.folder / "store", random.Random(seed)
     prices(shop)
-    for entry in manifest_of(store).shards:
-        path = store / entry.record.file.path
+    for entry in manifest_of(store).shards.entries:
+        path = store / entry.file.path
         raw = bytearray(path.read_bytes())
         for _ in range(3):
             raw[-draw.randrange(9, int.from_bytes(raw[-8:-4], "little"))] ^= 1 << draw.randrange(8)

@@ -60,8 +60,8 @@ def hold(photos: list[bytes], place: Path, seeds: range) -> Counter[str]:
 def lost(store: Path) -> dict[str, tuple[str, str]]:
     """id -> (reason, detail) of the rows that lost their photo."""
     found = {}
-    for shard in manifest_of(store).shards:
-        for file, column in ((shard.record.file, "degraded"), (shard.record.rejects, "reason")):
+    for shard in manifest_of(store).shards.entries:
+        for file, column in ((shard.file, "degraded"), (shard.rejects, "reason")):
             for row in pq.read_table(store / file.path).to_pylist() if file else ():
                 if row[column] is not None:
                     found[row["id"]] = (row[column], row["detail"])

@@ -38,14 +38,12 @@ class Flat:
 def read_flat(store: Path) -> Flat:
     """Every live segment of the published snapshot, read by pyarrow alone."""
     vectors, rows = [], []
-    for shard in manifest_of(store).shards:
-        assert shard.record.file is not None
-        file = pq.ParquetFile(store / shard.record.file.path)
-        for segment in shard.segments:
-            table = file.read_row_group(segment.row_group)
-            vectors.append(np.array(table["embedding"].to_pylist(), dtype=np.float32))
-            kept = [name for name in ("id", "row", "photo", "attributes") if name in table.column_names]
-            rows += [{**row, "partition": segment.partition} for row in table.select(kept).to_pylist()]
+    manifest = manifest_of(store)
+    for partition, segment in manifest.shards.shard_by_shard([one.name for one in manifest.partitions]):
+        table = pq.ParquetFile(store / segment.file.path).read_row_group(segment.row_group)
+        vectors.append(np.array(table["embedding"].to_pylist(), dtype=np.float32))
+        kept = [name for name in ("id", "row", "photo", "attributes") if name in table.column_names]
+        rows += [{**row, "partition": partition} for row in table.select(kept).to_pylist()]
     return Flat(np.concatenate(vectors), rows)
 
 

@@ -68,7 +68,7 @@ def built(folder: Path, xb: np.ndarray, chosen: IndexSettings = SMALL) -> tuple[
 def record_of(result: BuiltIndex) -> IndexRecord:
     """The record that a run writes of `result`, its files where they lie."""
     files = {role: FileRef(path=name, bytes=0, rows=result.rows, blake3="") for role, name in result.files.items()}
-    return result.record("ab" * 32, files)
+    return result.record("ab" * 32, "cd" * 32, files)
 
 
 def true_recall(index: PartitionIndex, xb: np.ndarray, own: np.ndarray, k: int) -> float:

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections.abc import Iterable
 from pathlib import Path
+from typing import Any
 
+import pyarrow.compute as pc
 from blake3 import blake3
 
 from lookup.store.manifest import Manifest
+from lookup.store.records import read_record
+from lookup.store.shard_record import ShardRecord
 from lookup.store.store import Store
 
 FOLDERS = ("publications", "snapshots", "shards", "indexes")
@@ -40,11 +45,50 @@ def publish_by_hand(store: Path, snapshot: str) -> Path:
     return path
 
 
-def make_format_1(store: Path) -> None:
-    """Make the store one of before there were publications: CURRENT names what is published."""
-    current = Store.open(str(store)).current()
-    shutil.rmtree(store / "publications")
-    (store / "CURRENT").write_text(f"{current}\n")
+def make_format_1(store: Path, without: Iterable[str] = ("inputs",)) -> str:
+    """Make the store one of before there were publications, of the snapshot that is published and no other: CURRENT
+    names it, its one file has all of its segments, indexes are named by what they were made of. Its id.
+
+    Records of indexes are `without` some fields, `inputs` among them.
+    """
+    opened = Store.open(str(store))
+    manifest = opened.published()[1]
+    fields = {**manifest.model_dump(mode="json"), "format": 1, "parent": None}
+    fields["shards"] = [_entry_of_format_1(opened, manifest, number) for number in range(len(manifest.shards.entries))]
+    for partition in fields["partitions"]:
+        partition["index"] = _index_of_format_1(opened, partition["index"], set(without))
+    raw = json.dumps(fields, indent=1).encode()
+    name = f"{manifest.created_at:%Y%m%dT%H%M%SZ}-{blake3(raw).hexdigest()[:16]}"
+    for folder in ("publications", "snapshots"):
+        shutil.rmtree(store / folder)
+    for pointer in store.glob("indexes/*.json"):
+        pointer.unlink()
+    (store / "snapshots").mkdir()
+    (store / "snapshots" / f"{name}.json").write_bytes(raw)
+    (store / "CURRENT").write_text(f"{name}\n")
+    return name
+
+
+def _entry_of_format_1(store: Store, manifest: Manifest, number: int) -> dict[str, Any]:
+    shard, table = manifest.shards.entries[number], manifest.shards.segments.table
+    record = read_record(store, f"shards/{shard.name}.json", ShardRecord, shard.name)
+    assert record is not None
+    live = set(table.filter(pc.equal(table["shard"], number))["partition"].to_pylist())
+    fields = record.model_dump(mode="json")
+    used = {key: [one for one in fields[key] if one["partition"] in live] for key in ("segments", "rejected")}
+    return {"record": fields, "source": shard.source, "row_groups": shard.row_groups, **used}
+
+
+def _index_of_format_1(store: Store, fields: dict[str, Any], without: set[str]) -> dict[str, Any]:
+    old, name = fields["name"], fields["inputs"]
+    moved = {role: {**file, "path": file["path"].replace(old, name)} for role, file in fields["files"].items()}
+    folder = store.backend.local(f"indexes/{old}")
+    if folder.exists():
+        folder.rename(folder.with_name(name))
+    fields = {key: one for key, one in fields.items() if key not in without} | {"name": name, "files": moved}
+    line = json.dumps(fields).encode()
+    store.put_bytes(line + b"\n" + blake3(line).hexdigest().encode() + b"\n", f"indexes/{name}/record.json")
+    return fields
 
 
 def products(store: Path) -> dict[str, bytes]:

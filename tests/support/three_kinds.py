@@ -32,7 +32,7 @@ def texts_only(config: Callable[..., Config], *more: str) -> Config:
 
 def accounted(manifest: Manifest, rows: int) -> bool:
     """Whether live rows and live rejects make up `rows`, in the shards and in the partitions."""
-    live = sum(segment.rows for shard in manifest.shards for segment in shard.segments)
+    live = manifest.shards.segments.rows_of().total()
     return live == manifest.rows and live + sum(manifest.rejects().values()) == rows
 
 

@@ -20,10 +20,10 @@ class Gate(Invariant):
 
     def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        live, silent = comparison.new.live(), list[PartitionEntry]()
+        live, silent = comparison.new.shards.segments, list[PartitionEntry]()
         for partition in comparison.new.partitions:
             if partition.index.made_of is None:
                 silent.append(partition)
-            elif partition.index.made_of != made_of([segment.digest for _, segment in live.get(partition.name, [])]):
+            elif partition.index.made_of != made_of(live.of(partition.name).digests):
                 yield partition.name
         yield from misplaced(comparison.store, comparison.new, silent)

@@ -136,13 +136,12 @@ def _named(one: Drawn) -> Iterator[tuple[str, str]]:
 
 def _rows(store: Store, manifest: Manifest) -> _Rows:
     """Whole segments, in random order, until there are `_ROWS`; of the last one some rows."""
-    live = [(shard.record.file, segment) for shard in manifest.shards for segment in shard.segments]
-    parts, left = [], _ROWS
+    live, parts, left = manifest.shards.segments, [], _ROWS
     for number in np.random.default_rng(0).permutation(len(live)).tolist():
-        file, segment = live[number]
-        if file is None or not left:
+        segment = manifest.shards.at(number)
+        if segment is None or not left:
             continue
-        part = _read(SegmentRef(store.verified(file), segment.row_group, segment.rows, segment.digest), left)
+        part = _read(SegmentRef(store.verified(segment.file), segment.row_group, segment.rows, segment.digest), left)
         parts.append(part)
         left -= len(part.ids)
     ids = [name for part in parts for name in part.ids]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookup.store.manifest import OTHERS
+from lookup.store.shard_record import OTHERS
 from pipeline.publish.gates.base import Comparison, SnapshotGate, share
 from pipeline.report.run_report import GateResult
 

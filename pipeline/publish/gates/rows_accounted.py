@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookup.store.manifest import ShardEntry
+import numpy as np
+
+from foundation.arrays import Mask
+from lookup.store.shards import Shards
 from pipeline.publish.gates.base import Comparison, Invariant
 
 
@@ -16,15 +19,21 @@ class Gate(Invariant):
 
     def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        return (entry.record.name for entry in comparison.new.shards if not _adds_up(entry))
+        shards = comparison.new.shards
+        return (shards.entries[at].name for at in np.flatnonzero(~_adds_up(shards, comparison.scope)).tolist())
 
 
-def _adds_up(entry: ShardEntry) -> bool:
-    """Whether a shard's counts agree. Of one that a re-index has replaced in part, only its own record can."""
-    record = entry.record
-    embedded = sum(segment.rows for segment in record.segments)
-    rejected = sum(reject.rows for reject in record.rejected)
-    if not set(entry.segments) <= set(record.segments) or not set(entry.rejected) <= set(record.rejected):
-        return False
-    in_files = (record.file.rows if record.file else 0, record.rejects.rows if record.rejects else 0)
-    return record.rows_in == embedded + rejected and in_files == (embedded, rejected)
+def _adds_up(shards: Shards, scope: frozenset[str] | None) -> Mask:
+    """(n,) whether a shard's counts agree: all that its unit was, or, where a re-index of others replaced some of its
+    partitions, no less than what is left of it.
+    """
+    segments, entries = shards.segments, shards.entries
+    files = [(one.file.rows if one.file else 0, one.rejects.rows if one.rejects else 0) for one in entries]
+    in_files = np.array(files, np.int64).reshape(-1, 2)
+    live = np.stack([segments.by_shard("rows", len(entries)), segments.by_shard("rejected", len(entries))], axis=1)
+    whole: Mask = np.array([one.rows_in for one in entries], np.int64) == in_files.sum(axis=1)
+    all_live: Mask = (live == in_files).all(axis=1)
+    if scope is None:
+        return whole & all_live
+    touched = segments.in_scope(scope, len(entries))
+    return whole & np.where(touched, all_live, (live <= in_files).all(axis=1))

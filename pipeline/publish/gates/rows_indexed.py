@@ -16,10 +16,7 @@ class Gate(Invariant):
 
     def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        live: Counter[str] = Counter()
-        for shard in comparison.new.shards:
-            for segment in shard.segments:
-                live[segment.partition] += segment.rows
+        live = comparison.new.shards.segments.rows_of()
         named = Counter(partition.name for partition in comparison.new.partitions)
         yield from (name for name in live if name not in named)
         yield from (name for name, times in named.items() if times > 1)

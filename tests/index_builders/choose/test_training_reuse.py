@@ -80,8 +80,8 @@ def test_a_training_is_used_again(parent: Path) -> None:
     assert training.reused
     assert training.then is not None
     assert training.now is not None
-    assert (training.trained_by, training.then.rows) == (before.partitions[0].index.name, 1500)
-    assert index.name not in (training.trained_by, training.content)
+    assert (training.trained_by, training.then.rows) == (before.partitions[0].index.inputs, 1500)
+    assert index.inputs not in (training.trained_by, training.content)
     was, now = faiss_index(before, parent), faiss_index(manifest_of(parent / "store"), parent)
     np.testing.assert_array_equal(centroids_of(was), centroids_of(now))
     assert (was.ntotal, now.ntotal) == (1500, 1450)
@@ -114,7 +114,7 @@ def test_drift_is_measured_from_the_training(parent: Path) -> None:
     for rows in (1470, 1450, 1480):
         assert night(parent, titles(rows)).exit_code == 0
         training = training_of(parent)
-        assert (training.reused, training.trained_by, training.then) == (True, trained.name, trained.training.then)
+        assert (training.reused, training.trained_by, training.then) == (True, trained.inputs, trained.training.then)
         assert training.now is not None
         assert training.now.rows == rows
 
@@ -169,8 +169,8 @@ def test_a_bound_decides(parent: Path, rows: list[str], more: tuple[str, ...], r
     assert f"index of all: trained on its own rows: {training.reason}" in (last_run(parent) / "log.txt").read_text()
     assert night(parent, rows, *SMALL, LARGE, store="always").exit_code == 0
     always = manifest_of(parent / "always").partitions[0].index
-    assert training.content == always.name
-    assert training.trained_by == index_of(parent).name
+    assert training.content == always.inputs
+    assert training.trained_by == index_of(parent).inputs
     ours, theirs = (path.read_bytes() for path in (file_of(parent, "store"), file_of(parent, "always")))
     assert ours == theirs
 
@@ -221,7 +221,7 @@ def test_what_is_not_comparable_is_trained_anew(parent: Path, more: tuple[str, .
     training = training_of(parent)
     assert not training.reused
     assert training.reason.startswith(reason)
-    assert index.name == training.content
+    assert index.inputs == training.content
 
 
 @pytest.mark.parametrize("other", [{"type": "gone"}, {"parameters": {"nlist": 16, "strange": 1}}])
@@ -257,9 +257,9 @@ def centroids_of(index: Any) -> np.ndarray:
 def rows_of(manifest: Manifest, folder: Path) -> np.ndarray:
     """(n, d) float64 embeddings of the only partition, in the order of its positions."""
     parts = []
-    for shard in manifest.shards:
-        assert shard.record.file is not None
-        table = pq.read_table(folder / "store" / shard.record.file.path, columns=["embedding"])
+    for shard in manifest.shards.entries:
+        assert shard.file is not None
+        table = pq.read_table(folder / "store" / shard.file.path, columns=["embedding"])
         parts += table.column("embedding").to_pylist()
     return np.array(parts, dtype=np.float64)
 

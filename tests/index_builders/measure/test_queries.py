@@ -347,7 +347,7 @@ def log_of(store: Path) -> str:
 
 def vectors_of(store: Path, tower: str = "text_vector") -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(n, d) embeddings and (n, dt) vectors of a tower as float64, by position, and (n,) bool of who has one."""
-    parts = [store / shard.record.file.path for shard in manifest_of(store).shards if shard.record.file]
+    parts = [store / shard.file.path for shard in manifest_of(store).shards.entries if shard.file]
     table = pa.concat_tables([pq.read_table(path, columns=["embedding", tower]) for path in parts])
     raw = table.column(tower).to_pylist()
     length = next(len(one) for one in raw if one)

@@ -216,7 +216,7 @@ def test_there_are_partitions_that_are_not_exact(mixed: Path, shelf: tuple[Reade
     """The store of the tests below has what they are about."""
     assert [partition.index.type for partition in manifest_of(mixed).partitions] == ["ivf_rabitq"]
     assert len(shelf[1]) == N + 5
-    assert len(manifest_of(mixed).shards) == 5
+    assert len(manifest_of(mixed).shards.entries) == 5
 
 
 PRICES = st.floats(0, 101).map(lambda value: round(value, 2))

@@ -20,7 +20,7 @@ from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import digests, make_format_1, manifest_of, publications
+from tests.support.stores import digests, everything, make_format_1, manifest_of
 
 ROWS = 40
 
@@ -147,21 +147,24 @@ def test_a_run_does_not_publish_over_who_went_back(store: Path, nights: Path, mo
 
 
 def test_a_store_of_format_1_opens_and_is_run_again(store: Path, nights: Path) -> None:
-    """Readers and a run without change leave it alone; the next snapshot begins a history with what CURRENT named, and
-    CURRENT goes: an earlier version would serve it for ever.
+    """Readers leave it alone; the next run writes what it has anew, and encodes and builds nothing. Its publication
+    begins a history with what CURRENT named, and CURRENT goes: an earlier version would serve it for ever.
     """
-    before = manifest_of(store)
-    make_format_1(store)
+    before, files = make_format_1(store), manifest_of(store).files()
+    seen = everything(store)
     for command in (("verify", store, "--all"), ("inspect", store), ("search", store, "--text", "red")):
         assert vitrine(*command).exit_code == 0
-    assert run_titles(nights / "2.parquet", store).exit_code == 0
-    assert ((store / "CURRENT").exists(), publications(store)) == (True, {})
-    done = run_titles(nights / "3.parquet", store, "--json")
-    assert (done.exit_code, json.loads(done.stdout)["parent"]) == (0, before.snapshot_id())
+    assert everything(store) == seen
+    report = json.loads(run_titles(nights / "2.parquet", store, "--json").stdout)
+    assert [report[name] for name in ("status", "parent", "texts_encoded", "units")] == ["published", before, 0, 1]
+    assert (report["units_reused"], report["indexes_reused"]) == (1, len(manifest_of(store).partitions))
+    assert (manifest_of(store).format, manifest_of(store).files()) == (2, files)
+    assert "unchanged: " in run_titles(nights / "2.parquet", store).stdout
     zero, one = Store.open(str(store)).publications()
-    assert (zero.number, zero.before, zero.snapshot) == (0, None, before.snapshot_id())
-    assert (one.number, one.before, one.parent) == (1, 0, before.snapshot_id())
+    assert (zero.number, zero.before, zero.snapshot) == (0, None, before)
+    assert (one.number, one.before, one.parent) == (1, 0, before)
     assert not (store / "CURRENT").exists()
+    assert run_titles(nights / "3.parquet", store).exit_code == 0
     assert lookup.open(str(store)).search("red dress 7", k=1)[0].attributes["title"].endswith("night 3")
     assert run_titles(nights / "1.parquet", store).exit_code == 0
     assert vitrine("verify", store, "--all").exit_code == 0
@@ -184,8 +187,8 @@ def test_a_run_that_ends_at_any_step_of_publishing(
     """Whatever call of the backend is the last, readers see the old snapshot or the new one; the next publishes."""
     if kind == "format 1":
         make_format_1(store)
-    old = manifest_of(store)
-    new = old.model_copy(update={"parent": Store.open(str(store)).current(), "run": "another"})
+    old = Store.open(str(store)).current()
+    new = manifest_of(store).model_copy(update={"parent": old, "run": "another"})
     seen = []
 
     class Ended(BaseException):
@@ -205,19 +208,19 @@ def test_a_run_that_ends_at_any_step_of_publishing(
 
         with monkeypatch.context() as patch:
             base = opened.latest()
-            for name in ("put", "create", "delete"):
+            for name in ("put", "replace", "create", "delete"):
                 patch.setattr(FolderBackend, name, ending(getattr(FolderBackend, name)))
             try:
                 opened.publish(new, base, "a test")
             except Ended:
                 pass
             else:
-                assert at > (2 if kind == "publications" else 4)
+                assert at > (3 if kind == "publications" else 5)
                 break
         seen.append(opened.current())
         opened.publish(new, opened.latest(), "a test")
-        assert opened.current() == new.snapshot_id()
-    assert seen == [old.snapshot_id()] * (2 if kind == "publications" else 4)
+        assert opened.current() == new.written().snapshot
+    assert seen == [old] * (3 if kind == "publications" else 5)
 
 
 def test_an_earlier_publication_that_is_damaged_is_found(store: Path, nights: Path) -> None:

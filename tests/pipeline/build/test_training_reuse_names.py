@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from pathlib import Path
 
 import pytest
-from blake3 import blake3
 
 from index_builders.settings import IndexSettings
 from lookup.store.index_record import IndexRecord
-from lookup.store.manifest import Manifest
-from lookup.store.records import read_record
-from lookup.store.store import Store
 from pipeline import run as stages
 from tests.support.command import vitrine
 from tests.support.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, night, titles, training_of
-from tests.support.stores import manifest_of
+from tests.support.stores import make_format_1, manifest_of
 
 
 @pytest.fixture(scope="module")
@@ -55,7 +50,7 @@ def test_always_names_an_index_by_its_rows(tmp_path: Path) -> None:
     other = IndexSettings(exact_below=512, retrain="auto", retrain_max_error=2, text_queries=False)
     assert one.identity(1500, 32) == other.identity(1500, 32)
     assert night(tmp_path, titles(1500), *SMALL, LARGE, "index.retrain=always").exit_code == 0
-    assert index_of(tmp_path).name == training_of(tmp_path).content
+    assert index_of(tmp_path).inputs == training_of(tmp_path).content
     assert "unchanged: " in night(tmp_path, titles(1500)).stdout
 
 
@@ -109,7 +104,7 @@ def test_partitions_come_and_go(tmp_path: Path) -> None:
     after = {entry.name: entry.index for entry in manifest_of(tmp_path / "store").partitions}
     assert after["b"] == before["b"]
     assert after["a"].training is not None
-    assert (after["a"].training.reused, after["a"].training.trained_by) == (True, before["a"].name)
+    assert (after["a"].training.reused, after["a"].training.trained_by) == (True, before["a"].inputs)
     assert night(tmp_path, a[:1380] + c, *parted, kind=["a"] * 1380 + ["c"] * 700).exit_code == 0
     last = {entry.name: entry.index for entry in manifest_of(tmp_path / "store").partitions}
     assert set(last) == {"a", "c"}
@@ -151,21 +146,11 @@ def test_a_damaged_index_of_the_same_rows_is_built_again(parent: Path) -> None:
 def test_an_index_of_an_earlier_version_is_kept(parent: Path) -> None:
     """Records without what came later still stand: nothing is built again, and a change trains anew once."""
     assert night(parent, titles(1500)).exit_code == 0  # the catalog lies elsewhere
-    store = Store.open(str(parent / "store"))
-    name = index_of(parent).name
-    path = store.backend.local(f"indexes/{name}/record.json")
-    fields = json.loads(path.read_bytes().partition(b"\n")[0])
-    for later in IndexRecord.later:
-        del fields[later]
-    line = json.dumps(fields).encode()
-    path.write_bytes(line + b"\n" + blake3(line).hexdigest().encode() + b"\n")
-    earlier = read_record(store, f"indexes/{name}/record.json", IndexRecord, name)
-    assert earlier is not None
+    make_format_1(parent / "store", IndexRecord.later)
+    earlier = index_of(parent)
     assert earlier.training is None
-    manifest = manifest_of(parent / "store")
-    partition = manifest.partitions[0].model_copy(update={"index": earlier})
-    dumped = manifest.model_copy(update={"partitions": (partition,), "parent": store.current()})
-    store.publish(Manifest.model_validate_json(dumped.to_bytes()), store.latest(), "a test")
+    assert night(parent, titles(1500)).exit_code == 0
+    assert index_of(parent) == earlier
     assert "unchanged: " in night(parent, titles(1500)).stdout
     assert night(parent, titles(1450)).exit_code == 0
     assert training_of(parent).reason.startswith("an earlier version built the parent's index")

@@ -15,7 +15,6 @@ import pytest
 from click.testing import Result
 
 from lookup.filters.values import sort_of, type_name, type_named
-from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of, publications, publish_by_hand
@@ -149,13 +148,13 @@ def test_a_feed_of_another_type_is_refused_until_it_is_meant(tmp_path: Path, enc
 
 def older(store: Path, change: Callable[[dict[str, Any]], None]) -> None:
     """Publish the snapshot again as an earlier version would have written it."""
-    opened = Store.open(str(store))
-    fields = json.loads(opened.published()[1].to_bytes())
+    snapshot, raw, segments = Store.open(str(store)).published()[1].written()
+    fields = json.loads(raw)
     change(fields)
-    manifest = Manifest.model_validate(fields)
     raw = json.dumps(fields, indent=1).encode()
-    name = f"{manifest.snapshot_id().rpartition('-')[0]}-{_digest(raw)}"
+    name = f"{snapshot.rpartition('-')[0]}-{_digest(raw)}"
     (store / "snapshots" / f"{name}.json").write_bytes(raw)
+    (store / "snapshots" / f"{name}.segments").write_bytes(segments)
     publish_by_hand(store, name)
 
 

@@ -175,7 +175,7 @@ def test_an_unreadable_row_group(tmp_path: Path) -> None:
 def named_files(store: Path) -> dict[str, str]:
     """The files that the published manifest names, and their bytes' digests as they are now."""
     manifest = json.loads(vitrine("inspect", store, "--json").stdout)["manifest"]
-    shards = [file for shard in manifest["shards"] for file in (shard["record"]["file"], shard["record"]["rejects"])]
+    shards = [file for shard in manifest["shards"] for file in (shard["file"], shard["rejects"])]
     indexes = [file for partition in manifest["partitions"] for file in partition["index"]["files"].values()]
     paths = [file["path"] for file in [*shards, *indexes] if file]
     return {path: blake3((store / path).read_bytes()).hexdigest() for path in paths}
@@ -299,15 +299,15 @@ def refusals(place: Path) -> list[tuple[str, str, str]]:
 
 
 def test_a_store_of_a_newer_format(place: Path) -> None:
-    """A manifest of format 2 under its right id: every command exits 4 and tells the format; nothing is written."""
+    """A manifest of format 3 under its right id: every command exits 4 and tells the format; nothing is written."""
     store = place / "store"
     current = Store.open(str(store)).current() or ""
     manifest = json.loads((store / path_of(current)).read_text())
-    newer = json.dumps({**manifest, "format": 2, "unheard_of": []}).encode()
+    newer = json.dumps({**manifest, "format": 3, "unheard_of": []}).encode()
     name = f"{current.rpartition('-')[0]}-{blake3(newer).hexdigest()[:16]}"
     (store / path_of(name)).write_bytes(newer)
     publish_by_hand(store, name)
-    assert all("format 2" in came for _, came, _ in refusals(place))
+    assert all("format 3" in came for _, came, _ in refusals(place))
 
 
 def test_a_store_in_which_nothing_is_published(place: Path, tmp_path: Path) -> None:

@@ -248,9 +248,9 @@ def test_a_touched_photo(how: str, demo: Path, tmp_path: Path) -> None:
     def reused_and_vector() -> tuple[int, np.ndarray[Any, Any]]:
         report = run(Request(config))
         store = Store.open(str(tmp_path / "store"))
-        shard = store.manifest(store.current() or "").shards[0]
-        assert shard.record.file is not None
-        vector = pq.read_table(store.backend.local(shard.record.file.path)).column("embedding")[0].as_py()
+        shard = store.manifest(store.current() or "").shards.entries[0]
+        assert shard.file is not None
+        vector = pq.read_table(store.backend.local(shard.file.path)).column("embedding")[0].as_py()
         return report.units_reused, np.array(vector)
 
     _, first = reused_and_vector()

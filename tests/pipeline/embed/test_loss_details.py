@@ -19,7 +19,7 @@ from PIL import Image
 
 from encoders.photos import foreign
 from encoders.photos.paths import spellings
-from lookup.store.manifest import OTHERS, DetailCount
+from lookup.store.shard_record import OTHERS, DetailCount
 from pipeline.catalog.columns import photos_of
 from pipeline.embed.loss_details import detail_counts
 from pipeline.report.run_report import losses
@@ -63,9 +63,9 @@ def ran(
 def lost(folder: Path) -> dict[str, tuple[int, str | None, str | None]]:
     """id -> (photos_lost, degraded, detail) of the rows that were embedded."""
     found = {}
-    for shard in manifest_of(folder / "store").shards:
-        if shard.record.file is not None:
-            for row in pq.read_table(folder / "store" / shard.record.file.path).to_pylist():
+    for shard in manifest_of(folder / "store").shards.entries:
+        if shard.file is not None:
+            for row in pq.read_table(folder / "store" / shard.file.path).to_pylist():
                 found[row["id"]] = (row["photos_lost"], row["degraded"], row["detail"])
     return found
 
@@ -95,8 +95,7 @@ def test_a_photo_that_is_lost_is_counted_everywhere(tmp_path: Path) -> None:
         "p1": (2, None, "no such file: gone.png"),
         "p2": (0, None, None),
     }
-    segment = manifest_of(tmp_path / "store").shards[0].segments[0]
-    assert (segment.photos, segment.photos_lost, report["photos"], report["photos_lost"]) == (6, 3, 6, 3)
+    assert (*manifest_of(tmp_path / "store").photos(), report["photos"], report["photos_lost"]) == (6, 3, 6, 3)
     assert [(loss["outcome"], loss["reason"], loss["detail"], loss["example"]) for loss in report["details"]] == [
         ("photos_lost", "image_not_found", "no such file", "p1: gone.png"),
         ("photos_lost", "image_undecodable", "HTML, not a photo", "p0: page.png"),

@@ -69,10 +69,9 @@ def rows_of(store: Path) -> tuple[list[str], dict[str, tuple[np.ndarray, np.ndar
     """Ids of the published products, and the vectors of each tower with the mask of what is there."""
     opened, manifest = Store.open(str(store)), manifest_of(store)
     refs = [
-        SegmentRef(opened.verified(shard.record.file), one.row_group, one.rows, one.digest)
-        for shard in manifest.shards
-        if shard.record.file
-        for one in shard.segments
+        SegmentRef(opened.verified(one.file), one.row_group, one.rows, one.digest)
+        for partition in manifest.partitions
+        for one in manifest.shards.located(partition.name)
     ]
     ids = [name for ref in refs for name in read_ids(ref).to_pylist()]
     parts = {tower: [read_tower(ref, tower) for ref in refs] for tower in ("text", "image")}

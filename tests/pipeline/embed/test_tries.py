@@ -200,7 +200,7 @@ def test_a_photo_that_may_be_had_another_time_is_tried_each_night(
 
 def vectors(store: Path) -> dict[str, Any]:
     """id -> embedding of what is published."""
-    files = [shard.record.file for shard in manifest_of(store).shards]
+    files = [shard.file for shard in manifest_of(store).shards.entries]
     rows = [row for file in files if file is not None for row in pq.read_table(store / file.path).to_pylist()]
     return {row["id"]: row["embedding"] for row in rows}
 

@@ -148,9 +148,9 @@ def test_every_runner_writes_the_same_bytes(
 def vectors(store: Path) -> dict[str, bytes]:
     """The embedding of each id, over all shards of the snapshot."""
     found: dict[str, bytes] = {}
-    for shard in manifest_of(store).shards:
-        assert shard.record.file is not None
-        table = pq.read_table(store / shard.record.file.path, columns=["id", "embedding"])
+    for shard in manifest_of(store).shards.entries:
+        assert shard.file is not None
+        table = pq.read_table(store / shard.file.path, columns=["id", "embedding"])
         for name, vector in zip(table["id"].to_pylist(), table["embedding"].to_pylist(), strict=True):
             found[name] = np.array(vector, dtype=np.float32).tobytes()
     return found
@@ -245,7 +245,7 @@ def test_a_bundle_that_is_retried_changes_nothing(demo: Path, reference: Path, t
     runners.run_pipeline((), 2, lambda p: p | Embed(job_of(config, "r1", demo), [*plan.units, *plan.units]))
     job = job_of(config, "r2", demo)
     result = embed(store, config.settings.embedding, plan, unbounded("r2", config.settings), job.earlier)
-    assert [shard.record.name for shard in result.shards] == [s.record.name for s in manifest_of(reference).shards]
+    assert [shard.name for shard in result.shards.entries] == [s.name for s in manifest_of(reference).shards.entries]
     assert run(config).rows_embedded == 120
     assert products(tmp_path / "store") == products(reference)
 

@@ -138,7 +138,7 @@ def test_towers_alone_are_brute_force(demo: Path, published: Path, write: Callab
     manifest, qrels = manifest_of(published), judged(demo)
     assert manifest.text is not None
     assert manifest.image is not None
-    tables = [pq.read_table(published / shard.record.file.path) for shard in manifest.shards if shard.record.file]
+    tables = [pq.read_table(published / shard.file.path) for shard in manifest.shards.entries if shard.file]
     ids = [one for table in tables for one in table["id"].to_pylist()]
     for kind, column, entry in (("text", "text_vector", manifest.text), ("photo", "image_vector", manifest.image)):
         raw = b"".join(one for table in tables for one in table[column].to_pylist())

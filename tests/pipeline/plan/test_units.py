@@ -19,7 +19,8 @@ from pipeline.catalog import pieces
 from pipeline.catalog import rows as catalog_rows
 from pipeline.config.load import Config, load_config
 from pipeline.plan import units as plan_module
-from pipeline.plan.units import Plan, make_plan, rows_of_unit
+from pipeline.plan.unit_sizes import Before, rows_of_unit
+from pipeline.plan.units import Plan, make_plan
 from tests.support.command import config_for
 from tests.support.units import fused_units, write_catalog
 
@@ -166,6 +167,20 @@ def test_the_size_of_units_follows_the_catalog(n: int, partitions: int) -> None:
     assert found >= max(1024, 64 * partitions)
     assert n / found * partitions <= 100_000
     assert found < 2 * max(1024, 64 * partitions, n * partitions / 100_000)
+
+
+def test_a_catalog_whose_size_goes_up_and_down_is_cut_once(tmp_path: Path) -> None:
+    """It keeps the larger units, until half of them would do twice over; where they are too small they grow at once."""
+    around = [rows_of_unit(n, 100, before) for n, before in ((8_100_000, 8192), (8_300_000, 8192), (8_100_000, 16384))]
+    assert around == [8192, 16384, 16384]
+    assert rows_of_unit(4_000_000, 100, 32768) == 8192
+    write_catalog(tmp_path / "a.parquet", rows([f"a{n}" for n in range(3_000)], ["b"] * 3_000), row_group_rows=500)
+    loaded = config(tmp_path / "a.parquet")
+    sizes = {
+        before: [u.rows for u in make_plan(loaded.settings.embedding, loaded.gates, before=Before((), before)).units]
+        for before in (None, 2048, 4096)
+    }
+    assert sizes == {None: [1000] * 3, 2048: [2000, 1000], 4096: [1000] * 3}
 
 
 def test_a_catalog_of_many_categories_has_larger_units(tmp_path: Path) -> None:

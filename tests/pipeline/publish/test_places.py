@@ -64,7 +64,7 @@ def places(store: Path, kind: str) -> tuple[Path, Path]:
     """Where the files of a kind lie, of the dresses and of the lamps."""
     manifest = manifest_of(store)
     if kind.startswith("shard"):
-        records = [entry.record for entry in manifest.shards]
+        records = manifest.shards.entries
         files = {
             "shard record": [f"shards/{one.name}.json" for one in records],
             "shard": [one.file.path for one in records if one.file],
@@ -181,20 +181,23 @@ def test_some_two_mixes_are_found_and_mended(seed: int, whole: Path, store: Path
 
 
 def test_an_index_of_other_rows_is_refused(whole: Path, store: Path) -> None:
-    """A record that bears its name but was made of the other category's rows: no reader opens it, verify and the run
-    tell. So are ids of an earlier version's index, which does not say what it was made of.
+    """An index in the manifest that was made of the other category's rows: no reader opens it, verify tells. So are ids
+    of an earlier version's, which does not say what it was made of. A record that bears its name and lies refuses a run
+    that has no parent; else what the parent says of an index counts.
     """
     opened = Store.open(str(store))
     one, other = (entry.index for entry in manifest_of(store).partitions)
     for made in (other.made_of, None):
-        wrong = other.model_copy(update={"name": one.name, "made_of": made})
+        wrong = other.model_copy(update={"name": one.name, "inputs": one.inputs, "made_of": made})
         write_record(opened, f"indexes/{one.name}/record.json", wrong)
         assert read_record(opened, f"indexes/{one.name}/record.json", IndexRecord, one.name) == wrong
-        done = run_titles(whole / "next.parquet", store, *TRAINED)
+        done = run_titles(whole / "next.parquet", store, *TRAINED, "--no-parent")
         assert done.exit_code == 3
         assert "index_rows" in told(done.stderr)[0]
         assert "dresses" in told(done.stderr)[1]
+        assert run_titles(whole / "next.parquet", store, *TRAINED).exit_code == 0
         manifest = manifest_of(store)
+        assert manifest.partitions[0].index == one
         entry = manifest.partitions[0].model_copy(update={"index": wrong})
         base = opened.latest()
         assert base is not None
@@ -218,7 +221,7 @@ def test_a_hit_that_two_files_tell_apart(whole: Path, store: Path) -> None:
     expected, came, _ = told(done.stderr)
     assert done.exit_code == 4
     assert other.index.files["ids"].path in expected
-    assert any(entry.record.file is not None and entry.record.file.path in came for entry in manifest.shards)
+    assert any(entry.file is not None and entry.file.path in came for entry in manifest.shards.entries)
     done = vitrine("verify", store)
     assert done.exit_code == 4
     assert "'D0'" in told(done.stderr)[1]

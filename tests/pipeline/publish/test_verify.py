@@ -26,7 +26,7 @@ WORDS = [
 TITLES = [f"{word} number {n}" for n, word in enumerate(WORDS * 4)][:600]
 TRAINED = ("index.exact_below=512", "index.large={type: ivf_pq, nlist: 8, nbits: 4}", "shards.unit_rows=300")
 FLIPS = 150  # in each file
-KINDS = ("publication", "manifest", "shard", "rejects", "index", "ids", "refine")
+KINDS = ("publication", "manifest", "segments", "shard", "rejects", "index", "ids", "refine")
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +53,7 @@ def file_of(kind: str, store: Path) -> Path:
     patterns = {
         "publication": "publications/*.json",
         "manifest": f"snapshots/{current}.json",
+        "segments": f"snapshots/{current}.segments",
         "shard": "shards/" + "[0-9a-f]" * 32 + ".parquet",
         "rejects": "shards/*.rejects.parquet",
         "index": "indexes/*/index.faiss",
@@ -67,8 +68,8 @@ def test_the_snapshot_has_every_kind_of_file(whole: Path) -> None:
     store = whole / "store"
     named = Store.open(str(store)).published()[1]
     paths = {file.path for file in named.files()}
-    assert {str(file_of(kind, store).relative_to(store)) for kind in KINDS[2:]} <= paths
-    assert len(named.shards) == 2
+    assert {str(file_of(kind, store).relative_to(store)) for kind in KINDS[3:]} <= paths
+    assert len(named.shards.entries) == 2
     assert named.rejects() == {"duplicate_id": 12}
     assert vitrine("verify", store).exit_code == 0
 
@@ -163,7 +164,7 @@ def test_all_damaged_files_are_named_at_once(store: Path) -> None:
         assert str(file.relative_to(store)) in came
 
 
-@pytest.mark.parametrize("kind", KINDS[2:])
+@pytest.mark.parametrize("kind", KINDS[3:])
 @pytest.mark.parametrize("damage", [halve, flip, remove], ids=lambda damage: damage.__name__)
 def test_the_next_run_mends(kind: str, damage: Callable[[Path], None], whole: Path, store: Path) -> None:
     """`vitrine run` writes what does not validate anew, byte for byte, and the snapshot stays the published one."""
@@ -195,7 +196,7 @@ def test_a_mended_file_with_other_bytes_is_published(whole: Path, store: Path, m
     assert run_titles(whole / "c.parquet", store, *TRAINED).exit_code == 0
     after = digests(store)
     assert str(file.relative_to(store)) not in after
-    assert len(after) == len(before) - 1 + 4  # a shard, its record, a manifest and a publication
+    assert len(after) == len(before) - 1 + 5  # a shard, its record, a manifest with its segments and a publication
     assert vitrine("verify", store).exit_code == 0
 
 

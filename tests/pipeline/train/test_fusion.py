@@ -73,9 +73,9 @@ def test_a_trained_fusion_indexes_and_answers(demo: Path, fusions: dict[str, Pat
     shutil.copytree(fusions[kind], moved)
     other = json.loads(vitrine(*run(demo, store, kind, moved)).stdout)
     assert other["units_reused"] == other["units"]  # the same fusion in another folder
-    for entry in manifest_of(store).shards:
-        assert entry.record.file is not None
-        vectors = np.stack(pq.read_table(store / entry.record.file.path).column("embedding").to_numpy())
+    for entry in manifest_of(store).shards.entries:
+        assert entry.file is not None
+        vectors = np.stack(pq.read_table(store / entry.file.path).column("embedding").to_numpy())
         np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-2)
     title = "red dress"
     photo = next((demo / "query-photos").glob("*.jpg"))

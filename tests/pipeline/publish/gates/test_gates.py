@@ -16,7 +16,9 @@ from hypothesis import strategies as st
 
 from lookup.store.fields import FileRef
 from lookup.store.index_record import IndexRecord
-from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, RejectCount, Segment, ShardEntry, ShardRecord
+from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry
+from lookup.store.shard_record import RejectCount, Segment, ShardRecord
+from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig
 from pipeline.publish.gates import check
@@ -49,9 +51,7 @@ def file(rows: int, name: str = "file") -> FileRef:
     return FileRef(path=name, bytes=1, rows=rows, blake3="0" * 64)
 
 
-def shard(
-    rows: dict[str, int], rejected: dict[str, int] | None = None, degraded: int = 0, name: str = "s"
-) -> ShardEntry:
+def shard(rows: dict[str, int], rejected: dict[str, int] | None = None, degraded: int = 0, name: str = "s") -> Shards:
     """A shard of rows and rejects (missing_id) per partition, used whole."""
     lost_photos = (("image_not_found", degraded),) if degraded else ()  # all in the first partition
     segments = tuple(
@@ -68,12 +68,13 @@ def shard(
         segments=segments,
         rejected=rejects,
     )
-    return ShardEntry(record=record, source="catalog.parquet", row_groups=(0, 1), segments=segments, rejected=rejects)
+    return Shards.of([(record, "catalog.parquet", (0, 1))])
 
 
 def index(rows: int, **changes: Any) -> IndexRecord:
     fields: dict[str, Any] = {
         "name": "i",
+        "inputs": "j",
         "type": "flat",
         "parameters": {},
         "metric": "ip",
@@ -94,12 +95,9 @@ def index(rows: int, **changes: Any) -> IndexRecord:
     return IndexRecord(**fields | changes)
 
 
-def manifest(*shards: ShardEntry, recalls: dict[str, float] | None = None) -> Manifest:
+def manifest(*shards: Shards, recalls: dict[str, float] | None = None) -> Manifest:
     """The right manifest of these shards; recall 0.95 unless told."""
-    rows: dict[str, int] = {}
-    for one in shards:
-        for segment in one.segments:
-            rows[segment.partition] = rows.get(segment.partition, 0) + segment.rows
+    rows = chained(shards).segments.rows_of()
     partitions = [
         PartitionEntry(name=name, rows=n, index=index(n, recall=(recalls or {}).get(name, 0.95)))
         for name, n in sorted(rows.items())
@@ -117,7 +115,7 @@ def manifest(*shards: ShardEntry, recalls: dict[str, float] | None = None) -> Ma
         dim=8,
         metric="ip",
         attributes=(),
-        shards=shards,
+        shards=chained(shards),
         partitions=tuple(partitions),
     )
 
@@ -180,10 +178,10 @@ def test_a_figure_at_its_bound_passes_and_beyond_it_fails(
 RIGHT = manifest(shard({"a": 6, "b": 4}, {"a": 2}, name="one"), shard({"a": 3}, name="two"))
 
 
-def with_record(**changes: Any) -> Manifest:
-    entry = RIGHT.shards[0]
-    wrong = entry.model_copy(update={"record": entry.record.model_copy(update=changes)})
-    return RIGHT.model_copy(update={"shards": (wrong, RIGHT.shards[1])})
+def with_entry(**changes: Any) -> Manifest:
+    first, second = RIGHT.shards.entries
+    wrong = first.model_copy(update=changes)
+    return RIGHT.model_copy(update={"shards": RIGHT.shards.model_copy(update={"entries": (wrong, second)})})
 
 
 def with_index(**changes: Any) -> Manifest:
@@ -203,11 +201,11 @@ A, B = RIGHT.partitions
 @pytest.mark.parametrize(
     ("wrong", "gate", "named"),
     [
-        (with_record(rows_in=13), "rows_accounted", "one"),
-        (with_record(rejected=()), "rows_accounted", "one"),
-        (with_record(file=file(9)), "rows_accounted", "one"),
-        (with_record(rejects=None), "rows_accounted", "one"),
-        (with_record(segments=RIGHT.shards[0].segments[:1], rows_in=8, file=file(6)), "rows_accounted", "one"),
+        (with_entry(rows_in=13), "rows_accounted", "one"),
+        (with_entry(file=file(9)), "rows_accounted", "one"),
+        (with_entry(rejects=None), "rows_accounted", "one"),
+        (with_entry(file=file(11), rejects=file(1)), "rows_accounted", "one"),
+        (with_entry(file=file(9), rejects=file(3)), "rows_accounted", "one"),
         (with_partitions(A.model_copy(update={"rows": 10}), B), "rows_indexed", "a"),
         (with_index(rows=8, files={"index": file(8), "ids": file(8)}), "rows_indexed", "a"),
         (with_partitions(A), "rows_indexed", "b"),
@@ -231,13 +229,16 @@ def test_each_broken_invariant_fails_its_own_gate_alone(wrong: Manifest, gate: s
 
 
 def test_a_shard_replaced_in_part_still_adds_up() -> None:
-    """After a re-index the old shard's live segments are fewer than its record's; that is no error."""
-    old = RIGHT.shards[0]
-    rest = old.model_copy(update={"segments": old.segments[1:], "rejected": ()})
+    """After a re-index the old shard's live segments are fewer than its file's; that is no error, more of them are."""
+    rest = RIGHT.shards.without("a")
     new = manifest(rest, shard({"a": 7}, {"a": 1}, name="again"))
-    found = results(new)
+    found = results(new, RIGHT, LOOSE, "a")
     assert not failed(found)
-    assert found["reject_share"].value == 1 / 12  # the old shard's two rejects went with their segment
+    assert found["reject_share"].value == 1 / 8  # the old shard's two rejects went with their segment
+    assert failed(results(new)) == {"rows_accounted"}  # of a run of the whole catalog
+    (less,) = (one.model_copy(update={"file": file(3), "rows_in": 5}) for one in rest.entries)
+    wrong = rest.model_copy(update={"entries": (less,)})
+    assert "rows_accounted" in failed(results(manifest(wrong, shard({"a": 7}, name="again")), RIGHT, LOOSE, "a"))
 
 
 def test_nothing_embedded_is_never_published() -> None:
