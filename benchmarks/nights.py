@@ -247,9 +247,10 @@ def _row(found: dict[str, float], full: dict[str, float]) -> list[str]:
 NOTES = """
 Encoded are products whose text, or whose photos, entered an encoder for the index; queries with which indexes and what
 stands in for a missing photo are measured are encoded beside, and stand in `build`, `embed` and the last column. So
-do, on nights on which anything is encoded, the import of torch (about 2 s) and loading the model (4 s). `towers off` copies what the shards of before
-have; the night after it has nothing to copy. Nothing changed: the catalog is exported again, byte for byte as it was.
-Where it has photos, its rows are read all the same, because a photo may be another one under the same name.
+do, on nights on which anything is encoded, the import of torch (about 2 s) and loading the model (4 s). `towers off`
+copies what the shards of before have; the night after it has nothing to copy. Nothing changed: the catalog is exported
+again, byte for byte as it was. Where it has photos, its rows are read all the same, because a photo may be another one
+under the same name.
 """
 
 if __name__ == "__main__":
