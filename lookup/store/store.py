@@ -124,9 +124,9 @@ class Store:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
         self.remove(_OLD_SCRATCH)
         for run in reversed(self.names("runs")):
-            if self.exists(f"runs/{run}/run.json"):  # it was not killed, and the ones before it are swept
+            self.remove(scratch_of(run))  # also of one that ended, hung, say, or over a file that was still mapped
+            if self.exists(f"runs/{run}/run.json"):  # the ones before it are swept
                 break
-            self.remove(scratch_of(run))
         for left in self.backend.leftovers():
             if left.is_dir() and not left.is_symlink():
                 shutil.rmtree(left, ignore_errors=True)

@@ -18,7 +18,7 @@ import lookup
 from foundation.errors import InputError, LockedError
 from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
-from lookup.store.store import Store
+from lookup.store.store import Store, scratch_of
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import digests, everything, make_format_1, manifest_of
 
@@ -80,6 +80,19 @@ def test_what_was_created_is_not_replaced(empty: Store) -> None:
     empty.backend.delete("publications/a")
     empty.backend.delete("publications/a")
     assert not empty.exists("publications/a")
+
+
+def test_scratch_of_runs_that_are_over_goes(empty: Store) -> None:
+    """Of runs that were killed, and of the last one that left a report, which may have been ended because it hung; not
+    their notes.
+    """
+    for run in ("1-ended", "2-killed"):
+        empty.put_bytes(b"x", f"{scratch_of(run)}/indexes/0.faiss")
+        empty.put_bytes(b"x", f"runs/{run}/plan.json")
+    empty.put_bytes(b"{}", "runs/1-ended/run.json")
+    empty.sweep()
+    assert empty.names("runs/1-ended") == ["plan.json", "run.json"]
+    assert empty.names("runs/2-killed") == ["plan.json"]
 
 
 def test_of_many_that_create_one_does(empty: Store) -> None:
