@@ -47,7 +47,7 @@ class Proof(Record):
 
     recall_low: float  # the 95% bootstrap interval of recall@k over the held-out queries
     recall_high: float
-    found_itself: int  # sampled rows that were asked for, and found
+    found_itself: int  # sampled rows that were asked for, and found among the first hits
     imbalance: float | None  # of the lists: nlist * sum(size^2) / rows^2, 1 when all are equal; None: no lists
     score_error: float  # root mean square of (the score by which candidates are found - the true score)
     reconstruction_error: float | None  # mean |x - decoded x|^2 / |x|^2; None: FAISS does not decode this type

@@ -87,3 +87,37 @@ def test_searches_that_prove_are_of_a_fixed_size(
     with threads(1):
         assert recalls_of_kinds(queries, recalls(index, queries))[0] == least
         assert prove(index, spec, queries, least, (0, 0)) == two
+
+
+@pytest.mark.parametrize("large", [{"type": "ivf_pq", "nlist": 8, "refine": "sq8"}, {"type": "ivf_flat", "nlist": 8}])
+def test_few_rows_may_stand_behind_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, large: dict[str, object]
+) -> None:
+    """Of a hundred rows five that codes rank too low are no damage, as long as each is found alone; six are too many,
+    and one that is not there is one too many.
+    """
+    xb = clustered(900)
+    _, index = built(tmp_path, xb, IndexSettings(exact_below=512, held_out_queries=100, large=large))
+    queries, real = held_out(xb[:100], np.arange(100), vectors_file(xb), 10), PartitionIndex.search
+    behind = 0
+
+    def search(
+        self: PartitionIndex, xq: np.ndarray, k: int, nprobe: int | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        scores, positions = real(self, xq, k + 1, nprobe)
+        lost = (xq[:, None] == xb[None, :behind]).all(axis=2).any(axis=1)
+        cut = np.where(lost[:, None], scores[:, 1:], scores[:, :-1])
+        return cut, np.where(lost[:, None], positions[:, 1:], positions[:, :-1])
+
+    monkeypatch.setattr(PartitionIndex, "search", search)
+    for behind in (0, 1, 5):
+        assert check_finds_itself(index, queries) == 100 - behind
+    behind = 6
+    with pytest.raises(VitrineError, match="6 of 100 do not"):
+        check_finds_itself(index, queries)
+    behind = 1
+    monkeypatch.setattr(
+        "index_builders.measure.proof.search_subset", lambda *_: (np.zeros((1, 1)), np.full((1, 1), -1))
+    )
+    with pytest.raises(VitrineError, match="1 of 100 do not"):
+        check_finds_itself(index, queries)
