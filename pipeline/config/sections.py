@@ -153,7 +153,8 @@ class ShardsConfig(Section):
     unit_rows: UnitRows = Field(
         "auto",
         description="rows at which a unit takes no further row group; at most 32,768 count. auto: 1,024, doubled until "
-        "a unit has 64 rows of a category on average, and units times categories are 100,000 at most",
+        "there are 64 units at most, a unit has 64 rows of a category on average, and units times categories are "
+        "100,000 at most",
     )
     max_unit_bytes: Bytes = Field(
         268_435_456,
