@@ -13,9 +13,11 @@ from typing import Any
 
 import fsspec
 import pytest
+from blake3 import blake3
 
 import lookup
 from foundation.errors import InputError, LockedError
+from lookup.store.fields import FileRef
 from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
 from lookup.store.store import Store, scratch_of
@@ -80,6 +82,41 @@ def test_what_was_created_is_not_replaced(empty: Store) -> None:
     empty.backend.delete("publications/a")
     empty.backend.delete("publications/a")
     assert not empty.exists("publications/a")
+
+
+def test_what_was_put_is_not_replaced(empty: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file is put where there is none: another under its name is refused and left as it is. Only one that is damaged
+    gives way to what its name promises; and of a driver that asks twice the first request counts.
+    """
+    source, put, replaced = tmp_path / "source", empty.backend.put, list[str]()
+
+    def again(raw: bytes) -> Path:
+        source.write_bytes(raw)
+        return source
+
+    put(again(b"whole"), "shards/a")
+    with pytest.raises(FileExistsError):
+        put(again(b"other bytes"), "shards/a")
+    assert empty.read("shards/a") == b"whole"
+
+    def twice(source: Path, name: str) -> None:
+        put(again(b"whole"), name)
+        put(again(b"whole"), name)
+
+    def noted(source: Path, name: str) -> None:
+        replaced.append(name)
+        replace(source, name)
+
+    replace = empty.backend.replace
+    monkeypatch.setattr(empty.backend, "replace", noted)
+    monkeypatch.setattr(empty.backend, "put", twice)
+    file = FileRef(path="shards/b", bytes=5, rows=0, blake3=blake3(b"whole").hexdigest())
+    empty.put_whole(again(b"whole"), file)
+    assert (empty.read("shards/b"), replaced) == (b"whole", [])
+    monkeypatch.setattr(empty.backend, "put", put)
+    replace(again(b"cut"), "shards/b")
+    empty.put_whole(again(b"whole"), file)
+    assert (empty.read("shards/b"), replaced) == (b"whole", ["shards/b"])
 
 
 def test_scratch_of_runs_that_are_over_goes(empty: Store) -> None:
