@@ -72,7 +72,7 @@ class Plan:
     category: str | None = None  # the partition that the run is about; None: all
     notices: tuple[Notice, ...] = ()
     files: tuple[CatalogFile, ...] = ()
-    unit_rows: int = PIECE_ROWS  # of a unit at most
+    unit_rows: int = PIECE_ROWS  # of a unit at most, for the plans of later nights
 
     @property
     def rows(self) -> int:
@@ -134,7 +134,8 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
         }
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
-    known = named(carried), category, tuple(notices), found.files, most
+    cut = most if category is None else before.unit_rows or most  # the other categories stay as they were cut
+    known = named(carried), category, tuple(notices), found.files, cut
     return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, *known)
 
 

@@ -184,6 +184,19 @@ def test_a_catalog_whose_size_goes_up_and_down_is_cut_once(tmp_path: Path) -> No
     assert sizes == {None: [1000] * 3, 2048: [2000, 1000], 4096: [1000] * 3}
 
 
+def test_a_category_leaves_the_size_of_units_to_the_whole_catalog(tmp_path: Path) -> None:
+    """A run of one category in smaller units is no reason to cut, and build, all others anew the night after."""
+    write_catalog(tmp_path / "a.parquet", rows([f"a{n}" for n in range(3_000)], ["b"] * 3_000), row_group_rows=500)
+    loaded = config(tmp_path / "a.parquet", "shards.unit_rows=500")
+    found = [
+        make_plan(loaded.settings.embedding, loaded.gates, category, before=Before((), before))
+        for category, before in (("b", 2048), ("b", None), (None, 2048))
+    ]
+    assert [(plan.unit_rows, max(unit.rows for unit in plan.units)) for plan in found] == [
+        (2048, 500), (500, 500), (500, 500)
+    ]  # fmt: skip
+
+
 def test_a_catalog_of_many_categories_has_larger_units(tmp_path: Path) -> None:
     """By default: of 40 categories a unit has 4,096 rows, of one 1,024."""
     ids = [f"a{n}" for n in range(9_000)]
