@@ -11,7 +11,7 @@ import os
 import shutil
 import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -124,7 +124,8 @@ class Store:
         """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
         self.remove(_OLD_SCRATCH)
         for run in reversed(self.names("runs")):
-            self.remove(scratch_of(run))  # also of one that ended, hung, say, or over a file that was still mapped
+            with suppress(OSError):  # some file systems do not let go of what a worker of that run has mapped
+                self.remove(scratch_of(run))  # also of one that ended: it may have hung
             if self.exists(f"runs/{run}/run.json"):  # the ones before it are swept
                 break
         for left in self.backend.leftovers():

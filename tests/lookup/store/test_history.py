@@ -132,6 +132,22 @@ def test_scratch_of_runs_that_are_over_goes(empty: Store) -> None:
     assert empty.names("runs/2-killed") == ["plan.json"]
 
 
+def test_scratch_that_is_held_stops_no_run(empty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody believes what another run left there; it goes when the file system lets go of it."""
+    empty.put_bytes(b"x", f"{scratch_of('1-killed')}/0.table")
+
+    def held(folder: str) -> None:
+        if folder.startswith("runs/"):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), folder)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(empty.backend, "remove", held)
+        empty.sweep()
+    assert empty.names(scratch_of("1-killed")) == ["0.table"]
+    empty.sweep()
+    assert empty.names(scratch_of("1-killed")) == []
+
+
 def test_of_many_that_create_one_does(empty: Store) -> None:
     """Of thirty threads that create the same name at once, each its own bytes, one gets it."""
 
