@@ -138,12 +138,14 @@ class SegmentTable:
         sums = _sums(self._codes, self.numbers("rows"), len(self.names))
         return Counter({name: count for name, count in zip(self.names, sums.tolist(), strict=True) if count})
 
-    def by_shard(self, name: str, shards: int) -> Positions:
-        """Of each of so many shards the sum of a column of numbers, or of rows of an outcome: (shards,) int64."""
-        if name in SCHEMA.names:
-            return _sums(self.numbers("shard"), self.numbers(name), shards)
+    def by_shard(self, shards: int) -> Positions:
+        """How many rows each of so many shards has: (shards,) int64."""
+        return _sums(self.numbers("shard"), self.numbers("rows"), shards)
+
+    def lost_by_shard(self, outcome: str, shards: int) -> Positions:
+        """How many rows of an outcome each of so many shards has: (shards,) int64."""
         owners, found = self._owned("lost")
-        counted = pc.equal(found["outcome"], name).to_numpy()
+        counted = pc.equal(found["outcome"], outcome).to_numpy()
         return _sums(self.numbers("shard")[owners[counted]], found["rows"].to_numpy()[counted], shards)
 
     def in_scope(self, scope: frozenset[str], shards: int) -> Mask:

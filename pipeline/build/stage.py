@@ -20,7 +20,7 @@ from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.index_files import index_record, index_stands
 from pipeline.build.part_files import PartFile, Task, needs_round
-from pipeline.build.task_files import write_shards, write_task
+from pipeline.build.task_files import shards_of_run, write_shards, write_task
 from pipeline.build.training_reuse import Retraining
 from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, FillPart, MergeParts
 from pipeline.config.encoding import fusion_of
@@ -75,6 +75,7 @@ def build_indexes(
         built = partial(_standing, store, tuple(tasks))
         with watched(execution.progress, "build", len(tasks), built):
             _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))
+        shards_of_run.cache_clear()
         store.remove(folder)
     for task in tasks:
         records[task.partition] = record = index_record(store, task.inputs)

@@ -60,13 +60,13 @@ def write_task(store: Store, path: str, index: str, partition: str, shards: str,
 def read_task(store: Store, path: str, index: str) -> tuple[list[SegmentRef], Offer]:
     """The segments of the task of an index, their files' digests checked, and what it says of the training."""
     task = _task(store, path, index)
-    return opened(store, _shards(store.root, task.shards).located(task.partition)), task.offer
+    return opened(store, shards_of_run(store.root, task.shards).located(task.partition)), task.offer
 
 
 def read_rows(store: Store, path: str, index: str, rows: range) -> tuple[int, list[SegmentRef]]:
     """The segments of a task in which `rows` of its partition lie, checked alike, and the first row of the first."""
     task = _task(store, path, index)
-    shards = _shards(store.root, task.shards)
+    shards = shards_of_run(store.root, task.shards)
     ends = shards.segments.of(task.partition).ends.tolist()
     first = bisect.bisect_right(ends, rows.start)
     within = list(shards.located(task.partition))[first : bisect.bisect_left(ends, rows.stop) + 1]
@@ -85,7 +85,8 @@ def opened(store: Store, segments: Iterable[Located]) -> list[SegmentRef]:
 
 
 @lru_cache(maxsize=2)  # of this run, and of the one before in a process that stays
-def _shards(root: str, path: str) -> Shards:
+def shards_of_run(root: str, path: str) -> Shards:
+    """The shards that `write_shards` wrote into file `path` of the store at `root`: read once per process."""
     store = Store.at(root)
     record = read_record(store, path, _Shards)
     if record is None:

@@ -34,7 +34,7 @@ def standing_catalog(
         return None
     for shard in parent.shards.entries:
         record = reusable_shard(store, shard.name)
-        if record is None or failed_rows(record):
+        if record is None or failed_rows(record) or (record.file, record.rejects) != (shard.file, shard.rejects):
             return None
     _log.info("the catalog is, byte for byte, that of run %s: nothing of it is read again", before[0])
     return Embedded(parent.shards, len(plan.units), NOTHING_DONE)

@@ -60,7 +60,7 @@ def with_types(store: Store, parent: Manifest) -> Manifest:
     if parent.attribute_types or not parent.attributes:
         return parent
     kinds: dict[str, list[pa.DataType]] = {name: [] for name in parent.attributes}
-    live = parent.shards.segments.by_shard("rows", len(parent.shards.entries))
+    live = parent.shards.segments.by_shard(len(parent.shards.entries))
     for shard, rows in zip(parent.shards.entries, live, strict=True):
         if shard.file is not None and rows:
             with pq.ParquetFile(store.verified(shard.file)) as file:

@@ -49,7 +49,8 @@ def verify_store(path: str, every: bool = False) -> Verified:
         raise IntegrityError(
             f"{len(files)} files as they were written: " + "; ".join(wanted for wanted, _ in named),
             "; ".join(said for _, said in named) + more,
-            "delete these files and run `vitrine run` again: it writes them anew; until then serve an earlier snapshot",
+            "delete these files and run `vitrine run` again: it writes anew what is published; until then "
+            "serve an earlier one. What earlier ones alone name comes from a backup, or they are deleted",
         )
     return Verified(current, len(files), sum(file.bytes for file in files.values()), len(manifests))
 

@@ -30,7 +30,7 @@ def _adds_up(shards: Shards, scope: frozenset[str] | None) -> Mask:
     segments, entries = shards.segments, shards.entries
     files = [(one.file.rows if one.file else 0, one.rejects.rows if one.rejects else 0) for one in entries]
     in_files = np.array(files, np.int64).reshape(-1, 2)
-    live = np.stack([segments.by_shard("rows", len(entries)), segments.by_shard("rejected", len(entries))], axis=1)
+    live = np.stack([segments.by_shard(len(entries)), segments.lost_by_shard("rejected", len(entries))], axis=1)
     whole: Mask = np.array([one.rows_in for one in entries], np.int64) == in_files.sum(axis=1)
     all_live: Mask = (live == in_files).all(axis=1)
     if scope is None:

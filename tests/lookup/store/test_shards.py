@@ -93,7 +93,7 @@ def check(shards: Shards, records: list[ShardRecord], gone: str | None = None) -
         assert {(one.reason, one.detail): one.rows for one in table.kinds(scope)} == _summed(
             ((d.reason, d.detail), d.rows) for d in kinds
         )
-    by_shard = shards.segments.by_shard("rows", len(shards.entries)).tolist()
+    by_shard = shards.segments.by_shard(len(shards.entries)).tolist()
     assert by_shard == [sum(s.rows for one, s in live if one.name == entry.name) for entry in shards.entries]
     both = list(shards.shard_by_shard(sorted(names)))
     assert sorted(one.digest for _, one in both) == sorted(s.digest for _, s in live)
