@@ -35,12 +35,15 @@ def verify_store(path: str, every: bool = False) -> Verified:
     store = Store.open(path)
     current, manifest = store.published()
     store.publications()  # each is read
-    manifests = {current: manifest}
-    if every:
-        manifests |= {name: store.manifest(name) for name in store.snapshots() if name != current}
+    manifests, problems = {current: manifest}, list[tuple[str, str]]()
+    for name in store.snapshots() if every else ():
+        try:
+            manifests[name] = store.manifest(name)
+        except IntegrityError as err:
+            problems.append((err.expected, err.came))
     files = {(file.path, file.blake3): file for one in manifests.values() for file in one.files()}
     read = ((file, store.problem_of(file)) for file in files.values())
-    problems = [(_as_written(file), f"{file.path}: {said}") for file, said in read if said is not None]
+    problems += [(_as_written(file), f"{file.path}: {said}") for file, said in read if said is not None]
     if not problems:  # what follows reads them
         problems = [*_records(store, manifests.values()), *_ids(store, manifests.values())]
     if problems:

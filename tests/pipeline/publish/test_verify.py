@@ -214,3 +214,17 @@ def test_a_valid_manifest_that_says_something_else_is_found(whole: Path, store: 
         ):
             assert (done.exit_code, done.stdout) == (4, "")
             assert file.name in told(done.stderr)[0]
+
+
+def test_every_snapshot_that_is_damaged_is_named(whole: Path, store: Path) -> None:
+    """`--all` goes on after a manifest or its segments that are lost; without it the published one is whole."""
+    first = Store.open(str(store)).current()
+    for number in (1, 2):
+        assert run_titles(whole / "c.parquet", store, *TRAINED, f"index.seed={number}").exit_code == 0
+    _, second, _ = Store.open(str(store)).snapshots()
+    (store / f"snapshots/{first}.segments").unlink()
+    flip(store / f"snapshots/{second}.json")
+    assert vitrine("verify", store).exit_code == 0
+    done = vitrine("verify", store, "--all")
+    assert done.exit_code == 4
+    assert all(f"snapshots/{name}" in told(done.stderr)[0] for name in (first, second))
