@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import time
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -28,6 +29,13 @@ def digests(store: Path) -> dict[str, str]:
 def manifest_of(store: Path) -> Manifest:
     """The published manifest."""
     return Store.open(str(store)).published()[1]
+
+
+def in_another_second() -> None:
+    """Wait until the clock shows another second: ids of snapshots sort by time, which they have to the second."""
+    now = int(time.time())
+    while int(time.time()) == now:
+        time.sleep(0.01)
 
 
 def publications(store: Path) -> dict[str, bytes]:

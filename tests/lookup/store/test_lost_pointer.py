@@ -14,7 +14,7 @@ from click.testing import Result
 from lookup.store.folder import FolderBackend
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import make_format_1, manifest_of, publish_by_hand
+from tests.support.stores import in_another_second, make_format_1, manifest_of, publish_by_hand
 
 ROWS = 300
 
@@ -24,6 +24,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of two nights, and a catalog of a tenth of the rows. Tests must not change it."""
     folder = tmp_path_factory.mktemp("nights")
     for price in (1.0, 2.0):
+        in_another_second()
         titles = [f"red dress {n} at {price}" for n in range(ROWS)]
         assert run_titles(write_titles(folder / "c.parquet", titles), folder / "store").exit_code == 0
     write_titles(folder / "tenth.parquet", [f"red dress {n} at 3" for n in range(ROWS // 10)])

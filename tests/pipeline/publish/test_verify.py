@@ -18,7 +18,7 @@ from index_builders.rows import shards
 from lookup.store.store import Store
 from pipeline.publish.verify import verify_store
 from tests.support.command import run_titles, told, vitrine, write_titles
-from tests.support.stores import digests
+from tests.support.stores import digests, in_another_second
 
 WORDS = [
     f"{a} {b} {c}" for a in ("red", "blue", "green", "black") for b in range(15) for c in ("dress", "shoe", "lamp")
@@ -220,6 +220,7 @@ def test_every_snapshot_that_is_damaged_is_named(whole: Path, store: Path) -> No
     """`--all` goes on after a manifest or its segments that are lost; without it the published one is whole."""
     first = Store.open(str(store)).current()
     for number in (1, 2):
+        in_another_second()
         assert run_titles(whole / "c.parquet", store, *TRAINED, f"index.seed={number}").exit_code == 0
     _, second, _ = Store.open(str(store)).snapshots()
     (store / f"snapshots/{first}.segments").unlink()
