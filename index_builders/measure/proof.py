@@ -74,9 +74,8 @@ def _find_themselves(index: PartitionIndex, vectors: VectorsFile, xq: Vectors, o
     off = np.abs(scores[np.arange(len(own)), at] - score) / (1 + np.abs(score))
     behind = score < deserved - _SELF_TOLERANCE * np.abs(deserved)
     missed, few = off > _tolerance(index), behind.sum() <= _SELF_BEHIND * len(own)
-    missed |= behind & ~(
-        few & np.array([_is_there(index, *one) for one in zip(xq, own, deserved, behind, strict=True)])
-    )
+    for row in np.flatnonzero(behind).tolist():
+        missed[row] |= not few or not _is_there(index, xq[row], int(own[row]), float(deserved[row]))
     if missed.any():
         first = int(np.flatnonzero(missed)[0])
         raise VitrineError(
@@ -88,11 +87,11 @@ def _find_themselves(index: PartitionIndex, vectors: VectorsFile, xq: Vectors, o
     return len(xq) - int(behind.sum())
 
 
-def _is_there(index: PartitionIndex, x: Vectors, at: int, deserved: float, asked: bool) -> bool:
+def _is_there(index: PartitionIndex, x: Vectors, at: int, deserved: float) -> bool:
     """Whether the row at `at`, of vector `x` (d,), is found by it with the score that it deserves, where no other row
-    is searched; False where it is not `asked`.
+    is searched. An exact index excuses none.
     """
-    if not asked or not index.widest:
+    if not index.widest:
         return False
     subset = subset_of(index, np.arange(index.rows) == at)
     scores, positions = search_subset(index, x[None], 1, index.widest, subset)

@@ -84,9 +84,6 @@ class PartitionSegments:
         """Rows of all."""
         return int(self.rows.sum(dtype=np.int64))
 
-    def __len__(self) -> int:
-        return len(self.rows)
-
     def __iter__(self) -> Iterator[Row]:
         columns = (self.shards.tolist(), self.row_groups.tolist(), self.rows.tolist(), self.digests)
         return map(Row._make, zip(*columns, strict=True))

@@ -20,7 +20,7 @@ from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.index_record import IndexRecord, Training, made_of
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
-from pipeline.build.task_files import Offer
+from pipeline.build.task_files import TrainingOffer
 
 
 class _Made(NamedRecord):
@@ -29,7 +29,7 @@ class _Made(NamedRecord):
     index: str
 
 
-def training(inputs: str, offer: Offer, built: BuiltIndex, settings: IndexSettings) -> Training:
+def training(inputs: str, offer: TrainingOffer, built: BuiltIndex, settings: IndexSettings) -> Training:
     """What the record of an index of these inputs says of its training."""
     learned, trained_by = built.learned, inputs
     if learned.reused and offer.parent is not None and offer.parent.training is not None:
@@ -45,7 +45,7 @@ def training(inputs: str, offer: Offer, built: BuiltIndex, settings: IndexSettin
     )
 
 
-def write_index(store: Store, inputs: str, partition: Partition, offer: Offer) -> IndexRecord:
+def write_index(store: Store, inputs: str, partition: Partition, offer: TrainingOffer) -> IndexRecord:
     """Build the index of `partition`, which is made of `inputs`, its record last."""
     settings, segments = partition.settings, partition.segments
     with store.scratch() as folder:

@@ -31,7 +31,7 @@ from lookup.store.index_record import IndexRecord
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 from pipeline.build.index_files import commit, reusable_index, training, write_index
-from pipeline.build.task_files import Offer, earlier, read_rows, read_task
+from pipeline.build.task_files import TrainingOffer, earlier, read_rows, read_task
 
 
 class _Learned(NamedRecord):
@@ -158,7 +158,7 @@ def needs_round(store: Store, task: Task) -> bool:
 
 def _partition(
     store: Store, task: Task, settings: IndexSettings, dim: int, embed: Embed | None
-) -> tuple[Partition, Offer]:
+) -> tuple[Partition, TrainingOffer]:
     segments, offer = read_task(store, task.path, task.inputs)
     return Partition(segments, dim, settings, embed, earlier(store, offer)), offer
 

@@ -60,9 +60,9 @@ def build_indexes(
     parts, large = 0, False
     for number, (partition, rows) in enumerate(sorted(shards.segments.rows_of().items())):
         wanted = retraining.wanted(partition, shards.segments.of(partition))
-        if wanted.record is not None:
-            records[partition] = wanted.record
-        elif wanted.offer is not None:
+        if isinstance(wanted, IndexRecord):
+            records[partition] = wanted
+        else:
             path = f"{folder}/{number:06d}.json"
             write_task(store, path, wanted.inputs, partition, f"{folder}/shards.json", wanted.offer)
             tasks.append(Task(number, partition, wanted.inputs, path, 0))

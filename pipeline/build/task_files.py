@@ -19,7 +19,7 @@ from lookup.store.shards import Located, ShardEntry, Shards
 from lookup.store.store import Store
 
 
-class Offer(Record):
+class TrainingOffer(Record):
     """The training that an index may have: that of `parent`, an index of the parent snapshot, or None."""
 
     content: str  # the name of the index when it is trained on its own rows
@@ -41,7 +41,7 @@ class _TaskFile(NamedRecord):
     index: str  # what it shall be made of, as its record will say: `inputs`
     partition: str
     shards: str  # path of the shards of the run
-    offer: Offer
+    offer: TrainingOffer
 
 
 def write_shards(store: Store, path: str, shards: Shards) -> None:
@@ -52,12 +52,12 @@ def write_shards(store: Store, path: str, shards: Shards) -> None:
     write_record(store, path, _Shards(name=path, entries=shards.entries, segments=file))
 
 
-def write_task(store: Store, path: str, index: str, partition: str, shards: str, offer: Offer) -> None:
+def write_task(store: Store, path: str, index: str, partition: str, shards: str, offer: TrainingOffer) -> None:
     """Write which partition of the shards in file `shards` an index is of, and the training that it may have."""
     write_record(store, path, _TaskFile(name=path, index=index, partition=partition, shards=shards, offer=offer))
 
 
-def read_task(store: Store, path: str, index: str) -> tuple[list[SegmentRef], Offer]:
+def read_task(store: Store, path: str, index: str) -> tuple[list[SegmentRef], TrainingOffer]:
     """The segments of the task of an index, their files' digests checked, and what it says of the training."""
     task = _task(store, path, index)
     return opened(store, shards_of_run(store.root, task.shards).located(task.partition)), task.offer
@@ -102,7 +102,7 @@ def _task(store: Store, path: str, index: str) -> _TaskFile:
     return task
 
 
-def earlier(store: Store, offer: Offer) -> Earlier | None:
+def earlier(store: Store, offer: TrainingOffer) -> Earlier | None:
     """The training that is offered; IntegrityError where its file is damaged: no damage is passed over in silence."""
     if offer.parent is None:
         return None

@@ -17,7 +17,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.segment_table import PartitionSegments
 from lookup.store.store import Store
 from pipeline.build.index_files import restored_index, reusable_index
-from pipeline.build.task_files import Offer
+from pipeline.build.task_files import TrainingOffer
 from pipeline.build.tower_queries import tower_queries_identity
 from pipeline.config.published import same_models
 from pipeline.config.sections import Indexing
@@ -26,14 +26,11 @@ _log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True)
-class Wanted:
-    """The index that a partition shall have: its inputs, and either its record, where it stands whole, or what training
-    it may have.
-    """
+class ToBuild:
+    """An index that does not stand: its inputs, and the training that it may have."""
 
     inputs: str
-    offer: Offer | None = None
-    record: IndexRecord | None = None
+    offer: TrainingOffer
 
 
 class Retraining:
@@ -45,7 +42,7 @@ class Retraining:
         self.parents = {entry.name: entry.index for entry in parent.partitions} if parent else {}
         self.comparable = parent is not None and same_models(indexing.embedding, parent)
 
-    def wanted(self, partition: str, segments: PartitionSegments) -> Wanted:
+    def wanted(self, partition: str, segments: PartitionSegments) -> IndexRecord | ToBuild:
         """The index of a partition of these segments: where it did not change the parent's, else any of its inputs."""
         rows = segments.total
         content = index_inputs(segments.digests, self.settings.identity(rows, self.dim, self.texts))
@@ -54,15 +51,15 @@ class Retraining:
         record = restored_index(self.store, parent) if parent is not None and unchanged else None
         record = record or reusable_index(self.store, content)
         if record is not None:
-            return Wanted(record.inputs, record=record)
+            return record
         reason = self._why_anew(parent, rows, unchanged)
         if parent is None or reason is not None:
-            return Wanted(content, Offer(content=content, texts=self.texts, reason=reason or "", parent=None))
+            return ToBuild(content, TrainingOffer(content=content, texts=self.texts, reason=reason or "", parent=None))
         inputs = offered_inputs(content, parent, self.settings)
         record = reusable_index(self.store, inputs)
         if record is not None:
-            return Wanted(inputs, record=record)
-        return Wanted(inputs, Offer(content=content, texts=self.texts, reason="", parent=parent))
+            return record
+        return ToBuild(inputs, TrainingOffer(content=content, texts=self.texts, reason="", parent=parent))
 
     def _why_anew(self, parent: IndexRecord | None, rows: int, unchanged: bool) -> str | None:
         """Why the parent's training is not offered; None: it is."""

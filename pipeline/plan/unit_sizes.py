@@ -11,7 +11,7 @@ _LEAST_UNIT = 1024  # rows
 # Rows of a partition in a shard, on average: with 4, a row takes 2.5 times the bytes and 10 times as long to read.
 _LEAST_SEGMENT = 64
 _MOST_SEGMENTS = 100_000  # units times partitions
-_UNITS = 64  # enough for workers to share; a unit costs some 20 ms beside its rows
+_UNITS = 64  # enough for workers to share; a unit costs some 13 ms beside its rows
 
 
 @dataclass(frozen=True)

@@ -11,9 +11,9 @@ from lookup.store.fields import FileRef
 from lookup.store.shard_record import Segment, ShardRecord
 from lookup.store.shards import Shards
 from lookup.store.store import Store
-from pipeline.build.task_files import Offer, read_rows, read_task, write_shards, write_task
+from pipeline.build.task_files import TrainingOffer, read_rows, read_task, write_shards, write_task
 
-OFFER = Offer(content="a" * 64, texts=None, reason="", parent=None)
+OFFER = TrainingOffer(content="a" * 64, texts=None, reason="", parent=None)
 
 
 def shards_of(file: FileRef, *rows: dict[str, int]) -> Shards:
