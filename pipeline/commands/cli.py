@@ -28,8 +28,8 @@ from pipeline.commands.options import (
     json_option,
     memory_option,
     overrides_argument,
-    store_argument,
 )
+from pipeline.commands.store_commands import evaluate, inspect, search, verify
 
 if TYPE_CHECKING:
     from pipeline.config.load import Loaded
@@ -48,6 +48,10 @@ Command = TypeVar("Command", bound=Callable[..., Any])
 @click.version_option(package_name="vitrine-index")
 def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
+
+
+for _command in (search, evaluate, inspect, verify):
+    cli.add_command(_command)
 
 
 @cli.command(
@@ -218,44 +222,6 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     console.trained_fusion(trained, left_out, as_json)
 
 
-@cli.command(
-    epilog=example(
-        'vitrine search demo/store --text "red dress" -k 5',
-        "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
-        "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
-        "vitrine search demo/store --image photo.jpg --text blue --late",
-        "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
-    )
-)
-@store_argument
-@click.option("--text", help="What to look for, in any language.")
-@click.option("--image", type=click.Path(), help="A photo of what to look for.")
-@click.option(
-    "--queries", type=click.Path(), help="Parquet file with the columns text and / or image: many queries at once."
-)
-@click.option("--category", help="Only this category.")
-@click.option("-k", "k", type=COUNT, default=10, show_default=True, help="How many hits.")
-@click.option("--nprobe", type=COUNT, help="Inverted lists to look at, instead of the tuned number.")
-@click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
-@click.option(
-    "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
-)
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
-@json_option
-def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Find products by text, by photo, or by both."""
-    from lookup.filters.where import parsed
-    from lookup.query import Query
-    from pipeline.commands import console
-    from pipeline.config.paths import refuse_out
-    from pipeline.evaluate.questions import ask, questions
-
-    refuse_out("--html", html, store)
-    query = Query(category=given["category"], k=given["k"], nprobe=given["nprobe"], where=parsed(given["where"]))
-    answered = ask(store, questions(given["text"], given["image"], given["queries"]), query, given["late"], html)
-    console.answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
-
-
 @cli.group()
 def models() -> None:
     """Fetch the weights that runs load. A run itself makes no network connection."""
@@ -277,70 +243,6 @@ def models_pull(name: str, revision: str | None, folder: Path | None, as_json: b
     called, locked = pull(name, revision, folder)
     line = f"{called}: {locked.repo} at {locked.revision}, {len(locked.files)} files; use it as `model: {called}`"
     console.result({"name": called, **locked.model_dump(mode="json")}, as_json, line)
-
-
-@cli.command(
-    "eval",
-    epilog=example(
-        "vitrine eval store --queries queries.parquet --qrels qrels.parquet",
-        "vitrine eval store --queries queries.parquet --qrels qrels.parquet -k 5 --category Fruit --html quality.html",
-    ),
-)
-@store_argument
-@click.option("--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text, image.")
-@click.option("--qrels", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
-@click.option("--category", help="Only the queries of this category, asked in it.")
-@click.option("-k", "--k", "k", type=COUNT, default=10, show_default=True, help="The k of precision, recall and F1.")
-@click.option("--late", is_flag=True, help="Also merge a text list and a photo list by rank, for queries of both.")
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the plot and the tables.")
-@json_option
-def evaluate(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Measure how well searches find what judges called right, and where what is missed gets lost."""
-    from pipeline.commands import console
-    from pipeline.config.paths import refuse_out
-    from pipeline.evaluate.evaluation import Request, evaluate
-    from pipeline.evaluate.page import write_report
-
-    refuse_out("--html", html, store)
-    found = evaluate(Request(store, **given))
-    if html is not None:
-        write_report(html, found)
-    console.evaluation(found, html, as_json)
-
-
-@cli.command(epilog=example("vitrine inspect demo/store", "vitrine inspect demo/store --html indexes.html"))
-@store_argument
-@click.option("--snapshot", help="Another snapshot than the published one: a name of snapshots/ without .json.")
-@click.option("--html", type=click.Path(path_type=Path), help="Also write a page with recall-latency plots.")
-@json_option
-def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) -> None:
-    """Show a snapshot: its partitions, indexes, measured recall, rejects and encoders."""
-    from lookup.store.store import Store
-    from pipeline.commands import console
-    from pipeline.config.paths import refuse_out
-    from pipeline.report.index_page import write_report
-
-    refuse_out("--html", html, store)
-    opened = Store.open(store)
-    chosen, manifest = (snapshot, opened.manifest(snapshot)) if snapshot else opened.published()
-    if html is not None:
-        write_report(html, chosen, manifest)
-    console.snapshot(chosen, manifest, html, as_json)
-
-
-@cli.command(epilog=example("vitrine verify demo/store", "vitrine verify demo/store --all"))
-@store_argument
-@click.option("--all", "every", is_flag=True, help="All snapshots that the store has, not the published one alone.")
-@json_option
-def verify(store: str, every: bool, as_json: bool) -> None:
-    """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.
-
-    Records must bear the names of their places, each index the ids of its partition's rows; publications are read.
-    """
-    from pipeline.commands import console
-    from pipeline.publish.verify import verify_store
-
-    console.verified(verify_store(store, every), as_json)
 
 
 @cli.command(epilog=example("vitrine doctor", "vitrine doctor --device cuda"))
