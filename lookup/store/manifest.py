@@ -18,6 +18,7 @@ from blake3 import blake3
 from pydantic import Field, ValidationError
 
 from foundation.errors import IntegrityError
+from foundation.identity import identity_of
 from lookup.store.backend import Backend
 from lookup.store.fields import FileRef, Record
 from lookup.store.format_1 import upgraded
@@ -138,6 +139,15 @@ class Manifest(Record):
             *self.shards.files(),
             *(file for partition in self.partitions for _, file in sorted(partition.index.files.items())),
         ]
+
+    @property
+    def made_from(self) -> str:
+        """64 hex digits of what went in: of every unit, and of the models. Two snapshots of the same have one, also
+        where vectors that were copied differ in their last bits, or indexes were trained another time.
+        """
+        models = [one and one.identity for one in (self.text, self.image)]
+        fusion = self.fusion_identity or self.fusion
+        return identity_of({"units": sorted(one.inputs for one in self.shards.entries), "models": [*models, fusion]})
 
     def written(self) -> Written:
         """The files of the manifest as it is published now, and its id."""

@@ -30,16 +30,26 @@ class Publication(Record):
     run: str | None = None  # None: no run, but a person
     published_at: AwareDatetime | None = None
     reason: str
+    # Fields that came later: they are left out where they are empty, so that digests of before hold.
+    content: str | None = None  # `Manifest.made_from` of the snapshot; None: of an earlier version
+    held: tuple[
+        str, ...
+    ] = ()  # `made_from` of what was gone back from: no run publishes that again unless it is told to
+    collected: AwareDatetime | None = None  # files that none of `kept` needs and that are older may be deleted
+    kept: tuple[str, ...] = ()  # the snapshots whose files were not deleted; empty: none were deleted
     digest: str | None = None  # blake3 of the fields above, as JSON; None: written by hand
 
     def signed(self) -> Publication:
         """The same with its digest."""
-        digest = blake3(self.model_dump_json(exclude={"digest"}).encode()).hexdigest()
+        digest = blake3(self.model_dump_json(exclude={"digest", *self._empty()}).encode()).hexdigest()
         return self.model_copy(update={"digest": digest})
 
     def to_bytes(self) -> bytes:
         """The file of the signed one: a line of UTF-8 JSON."""
-        return self.signed().model_dump_json().encode() + b"\n"
+        return self.signed().model_dump_json(exclude=self._empty()).encode() + b"\n"
+
+    def _empty(self) -> set[str]:
+        return {name for name in ("content", "held", "collected", "kept") if not getattr(self, name)}
 
 
 def path_of(number: int) -> str:

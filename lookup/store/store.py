@@ -348,6 +348,7 @@ def scratch_of(run: str) -> str:
 def _publication(
     number: int, base: Publication | None, snapshot_id: str, manifest: Manifest, run: str | None, reason: str
 ) -> Publication:
+    content = manifest.made_from
     return Publication(
         number=number,
         before=None if base is None else base.number,
@@ -356,6 +357,8 @@ def _publication(
         run=run,
         published_at=datetime.now(UTC),
         reason=reason,
+        content=content,
+        held=() if base is None else tuple(one for one in base.held if one != content),
     ).signed()
 
 
