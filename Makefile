@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-nightly check bench builtin-model index locks clean
+.PHONY: help setup demo test test-nightly check bench builtin-model nightly reindex ci-index locks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -65,9 +65,17 @@ demo: setup ## a catalog of 2,000 products, the whole run, four queries, and a p
 	$(QUERY) -k 8 --queries demo/queries.parquet --html demo/hits.html > demo/hits.txt
 	@echo "the page of hits, for these and eight more queries: $(CURDIR)/demo/hits.html"
 
-index: setup ## run one category: make index CATEGORY=Kitchen CONFIG=configs/demo.yaml
-	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make index CATEGORY=Kitchen CONFIG=configs/demo.yaml" >&2; exit 2; }
-	$(BIN)/vitrine run -c $(or $(CONFIG),configs/demo.yaml) --category '$(CATEGORY)'
+nightly: setup ## a night: make nightly CONFIG=/etc/vitrine/nightly.yaml
+	$(BIN)/vitrine run -c $(or $(CONFIG),configs/nightly.yaml)
+
+reindex: setup ## run one category: make reindex CATEGORY=Kitchen CONFIG=configs/demo.yaml
+	@[ -n "$(CATEGORY)" ] || { echo "expected: CATEGORY=... ; for example: make reindex CATEGORY=Kitchen CONFIG=configs/demo.yaml" >&2; exit 2; }
+	$(BIN)/vitrine run -c $(or $(CONFIG),configs/nightly.yaml) --category '$(CATEGORY)'
+
+ci-index: setup ## configs/ci.yaml to an IVF-PQ index, and a query that it answers; 30 seconds on two cores
+	$(BIN)/vitrine demo-catalog demo --products 2000
+	$(BIN)/vitrine run -c configs/ci.yaml
+	$(BIN)/vitrine search demo/store-ci -k 3 --text 'red dress'
 
 test: setup ## the tests, without those marked nightly
 	$(BIN)/pytest -m 'not nightly' -n logical --maxprocesses 4 --dist loadfile
@@ -75,7 +83,7 @@ test: setup ## the tests, without those marked nightly
 test-nightly: setup ## the tests that take minutes
 	$(BIN)/pytest -m nightly
 
-check: setup ## format, lint, types, tests and docs: all that CI runs
+check: setup ## format, lint, types, tests and docs: all that CI runs, with ci-index
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy

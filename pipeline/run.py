@@ -123,7 +123,7 @@ def run(request: Request) -> RunReport:
         store.sweep()
         state = _State(_run_id(), datetime.now(UTC))
         execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
-        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt"):
+        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt", state.run):
             log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
             try:
                 with translate_failures(), watchdog(execution.stall_minutes, store.backend.sign, log, give_up):

@@ -227,6 +227,21 @@ def test_json_in_documents_parses() -> None:
         json.loads(body)
 
 
+# --- make ---
+
+
+def test_targets_for_operators_only_call_the_command() -> None:
+    """What `make nightly`, `reindex` and `ci-index` do is what `vitrine` does; CI runs the last one too."""
+    makefile = (ROOT / "Makefile").read_text()
+    for target in ("nightly", "reindex", "ci-index"):
+        recipe = re.search(rf"^{target}: setup ## [^\n]*\n((?:\t[^\n]*\n)+)", makefile, re.MULTILINE)
+        assert recipe is not None
+        lines = [line.strip() for line in recipe[1].splitlines() if not line.startswith("\t@[ -n")]
+        assert lines
+        assert [line for line in lines if not line.startswith("$(BIN)/vitrine ")] == []
+    assert (ROOT / ".ci/run").read_text().splitlines()[-2:] == ["make check", "make ci-index"]
+
+
 # --- blocks that run ---
 
 

@@ -26,6 +26,7 @@ from pipeline.commands.options import (
     config_option,
     example,
     json_option,
+    log_format_option,
     memory_option,
     overrides_argument,
 )
@@ -33,6 +34,7 @@ from pipeline.commands.store_commands import evaluate, inspect, search, verify
 
 if TYPE_CHECKING:
     from pipeline.config.load import Loaded
+    from pipeline.config.sections import LogFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -127,6 +129,7 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @memory_option
 @click.option("--no-parent", is_flag=True, help="Publish with no earlier snapshot, on purpose: the history was lost.")
 @click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text.")
+@log_format_option
 @json_option
 @click.pass_context
 def run(
@@ -137,6 +140,7 @@ def run(
     memory: str | None,
     no_parent: bool,
     measure: bool,
+    log_format: LogFormat | None,
     as_json: bool,
 ) -> None:
     """Encode what changed, build the indexes, and publish them if they pass the gates.
@@ -148,8 +152,7 @@ def run(
     from pipeline.engine import meters
     from pipeline.preflight import address_space
 
-    loaded = _load(config, overrides, memory)
-    console.logs(loaded.config.run.log_level)
+    loaded = _load_and_log(config, overrides, log_format, memory)
     address_space.refuse_few_addresses(loaded.config.encoders.networks_on_cpu)
     from pipeline import run as runs
 
@@ -170,8 +173,11 @@ def run(
 @click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
 @click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
 @overrides_argument
+@log_format_option
 @json_option
-def train(config: str | None, model: str, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+def train(
+    config: str | None, model: str, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
+) -> None:
     """Fine-tune a two-tower model on the catalog's own texts and photos.
 
     The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
@@ -181,9 +187,8 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
     from pipeline.config.paths import refuse_out
     from pipeline.engine import meters
 
-    loaded = _load(config, overrides, untrained=True)
+    loaded = _load_and_log(config, overrides, log_format, untrained=True)
     refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
-    console.logs(loaded.config.run.log_level)
     from pipeline.train.towers import train_on_catalog
 
     with meters.progress() as progress:
@@ -201,8 +206,11 @@ def train(config: str | None, model: str, out: Path, overrides: Sequence[str], a
 @config_option
 @click.option("--out", required=True, type=Folder(), help="New folder for the trained fusion.")
 @overrides_argument
+@log_format_option
 @json_option
-def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_json: bool) -> None:
+def train_fusion(
+    config: str | None, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
+) -> None:
     """Train the fusion that fusion.type names for the config's encoders, on the catalog's own products.
 
     The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
@@ -212,9 +220,8 @@ def train_fusion(config: str | None, out: Path, overrides: Sequence[str], as_jso
     from pipeline.config.paths import refuse_out
     from pipeline.engine import meters
 
-    loaded = _load(config, overrides, untrained=True)
+    loaded = _load_and_log(config, overrides, log_format, untrained=True)
     refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
-    console.logs(loaded.config.run.log_level)
     from pipeline.train.fusion import train_fusion_on_catalog
 
     with meters.progress() as progress:
@@ -292,6 +299,24 @@ def _load(path: str | None, overrides: Sequence[str], memory: str | None = None,
 
     given = [] if memory is None else [f"run.memory={memory}"]
     return load_config(path, [*overrides, *given], untrained=untrained)
+
+
+def _load_and_log(
+    path: str | None,
+    overrides: Sequence[str],
+    log_format: LogFormat | None,
+    memory: str | None = None,
+    untrained: bool = False,
+) -> Loaded:
+    """The config, with the log going to stderr as it says; what is wrong with it, too, as `log_format` says."""
+    from pipeline.commands import console
+
+    if log_format is not None:
+        console.logs("INFO", log_format)
+        overrides = [*overrides, f"run.log_format={log_format}"]
+    loaded = _load(path, overrides, memory, untrained)
+    console.logs(loaded.config.run.log_level, loaded.config.run.log_format)
+    return loaded
 
 
 def main() -> None:

@@ -15,14 +15,18 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from pipeline.engine.printing import document, echo, printable, table
+from pipeline.report.log_lines import JsonLines, TextLines
 
 if TYPE_CHECKING:
+    from types import TracebackType
+
     from encoders.training.fusion_trainer import TrainedFusion
     from encoders.training.trainer import Trained
     from lookup.filters.where import Condition
     from lookup.store.manifest import Manifest
     from pipeline.commands.doctor import Check
     from pipeline.config.load import Row
+    from pipeline.config.sections import LogFormat
     from pipeline.evaluate.evaluation import Evaluation
     from pipeline.evaluate.questions import Answered
     from pipeline.preflight.check import Checked
@@ -42,14 +46,25 @@ def result(value: Any, as_json: bool, line: str) -> None:
         echo(line)
 
 
-def logs(level: str) -> None:
-    """Send our log lines to stderr, and other libraries' from WARNING on."""
-    handler = _Stderr()
-    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s", "%H:%M:%S"))
-    handler.addFilter(_for_people)
-    logging.basicConfig(level=logging.WARNING, handlers=[handler])
+def logs(level: str, form: LogFormat = "text") -> None:
+    """Send our log lines to stderr, and other libraries' from WARNING on. As JSON, also what Python itself would print
+    there: warnings, and the traceback of a fault that nobody foresaw.
+    """
+    handlers = logging.getLogger().handlers
+    handler = next((one for one in handlers if isinstance(one, _Stderr)), _Stderr())
+    handler.setFormatter(JsonLines() if form == "json" else TextLines())
+    if not handlers:
+        handler.addFilter(_for_people)
+        logging.basicConfig(level=logging.WARNING, handlers=[handler])
+    if form == "json":
+        logging.captureWarnings(True)
+        sys.excepthook = _log_fault
     for package in ("pipeline", "encoders", "index_builders", "lookup", "foundation"):
         logging.getLogger(package).setLevel(level)
+
+
+def _log_fault(kind: type[BaseException], err: BaseException, at: TracebackType | None) -> None:
+    _log.critical("a fault of the program: report it", exc_info=(kind, err, at))
 
 
 def _for_people(record: logging.LogRecord) -> bool:

@@ -16,6 +16,9 @@ category_option = click.option("--category", help="Only this category: a partiti
 memory_option = click.option(
     "--memory", metavar="SIZE", help="Bytes that the run may hold, such as 4GB; the same as run.memory=SIZE."
 )
+log_format_option = click.option(
+    "--log-format", type=click.Choice(["text", "json"]), help="Log lines on stderr; the same as run.log_format=FORMAT."
+)
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 store_argument = click.argument("store")
 COUNT = click.IntRange(min=1)

@@ -48,6 +48,7 @@ def _rows_or_auto(value: object) -> int | str:
     raise ValueError("a whole number of rows, 1 or more, or `auto`")
 
 
+LogFormat = Literal["text", "json"]
 UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
 
@@ -241,6 +242,9 @@ class RunConfig(Section):
         "run or a training is ended, its stacks in the log; null: never",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+    log_format: LogFormat = Field(
+        "text", description="lines on stderr: text, or json, one object a line; log.txt is text"
+    )
 
 
 # --- sections that go together: below the commands nobody takes the whole config ---

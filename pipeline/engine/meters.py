@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from lookup.page import duration
 from pipeline.engine.progress import Progress
+from pipeline.report.log_lines import json_lines
 
 _log = logging.getLogger(__name__)
 _COUNTED = {
@@ -29,8 +30,10 @@ _SHARE = 0.05  # of the time that a step has taken: hours do not fill a log
 
 @contextmanager
 def progress() -> Iterator[Progress]:
-    """A function that shows how far a step is: a bar on a terminal, now and then a line elsewhere."""
-    if not sys.stderr.isatty():
+    """A function that shows how far a step is: a bar on a terminal, now and then a line elsewhere, and where lines are
+    JSON.
+    """
+    if not sys.stderr.isatty() or json_lines():
         yield Lines()
         return
     from rich.console import Console

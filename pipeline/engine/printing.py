@@ -8,6 +8,7 @@ import re
 import secrets
 import shutil
 import sys
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from datetime import date
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from foundation import streams
+from pipeline.report.log_lines import json_lines
 
 if TYPE_CHECKING:
     from foundation.errors import VitrineError
@@ -88,15 +90,19 @@ def _finite(value: Any) -> Any:
 
 
 def error(err: VitrineError, as_json: bool) -> None:
-    """An error: three parts on stderr, and with --json the same as the document. The exit code tells it all the same
-    where neither can be written.
+    """An error: three parts on stderr, one object where log lines are JSON, and with --json the same as the document.
+    The exit code tells it all the same where neither can be written.
     """
     told = {"expected": err.expected, "came": err.came, "to_do": err.fix}
     if as_json:
         with suppress(OSError):
             document({"error": told, "exit_code": err.exit_code})
+    lines = json_lines()
     try:
-        click.secho("error", fg="red", bold=True, err=True)
-        click.echo(str(err), err=True)
+        if lines is None:
+            click.secho("error", fg="red", bold=True, err=True)
+            click.echo(str(err), err=True)
+        else:
+            click.echo(lines.line(time.time(), "ERROR", "vitrine", str(err), **told, exit_code=err.exit_code), err=True)
     except OSError:
         streams.hush(sys.stderr)

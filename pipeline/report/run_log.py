@@ -8,16 +8,20 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from pipeline.report.log_lines import TextLines, json_lines
+
 _log = logging.getLogger(__name__)
 
 
 class RunLog(logging.FileHandler):
-    """Keeps this process's log in a file too, while the body runs, and the traceback of what ended it."""
+    """Keeps this process's log in a file too, while the body runs, and the traceback of what ended it. Lines that are
+    written as JSON name the run from here on.
+    """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, run: str) -> None:
         super().__init__(path, encoding="utf-8")
-        self.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(name)s %(message)s"))
-        self.told = False
+        self.setFormatter(TextLines(named=True))
+        self.run, self.told = run, False
 
     def handleError(self, record: logging.LogRecord) -> None:  # noqa: N802 - logging's own name
         """Say once that the disk does not take the log: by default each line would cost a traceback."""
@@ -27,6 +31,8 @@ class RunLog(logging.FileHandler):
 
     def __enter__(self) -> Self:
         logging.getLogger().addHandler(self)
+        if lines := json_lines():
+            lines.run = self.run
         return self
 
     def __exit__(self, kind: type[BaseException] | None, err: BaseException | None, at: TracebackType | None) -> None:
