@@ -7,6 +7,7 @@ from typing import Any
 
 from blake3 import blake3
 
+VERSION = "version of the type"  # the part that a release of ours changes
 _LONGEST = 200  # characters of a part that is told as it is
 _SHOWN = 24  # characters of a part in a message: digests are told apart by fewer
 
@@ -18,7 +19,7 @@ def parts_of(fields: dict[str, Any], version: int, provenance: dict[str, str]) -
     """
     texts = {name: value if isinstance(value, str) else json.dumps(value) for name, value in fields.items()}
     short = {name: text if len(text) <= _LONGEST else identity_of({name: text}) for name, text in texts.items()}
-    return {**short, "version of the type": str(version), **provenance}
+    return {**short, VERSION: str(version), **provenance}
 
 
 def differing(theirs: dict[str, str], mine: dict[str, str]) -> list[str]:

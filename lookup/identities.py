@@ -6,7 +6,7 @@ from encoders.base import EncoderSpec, Modality
 from encoders.fusion.base import FusionSpec
 from encoders.photos.golden import PIXELS
 from foundation.errors import InputError
-from foundation.identity import describe_parts, differing
+from foundation.identity import VERSION, describe_parts, differing
 from lookup.store.manifest import EncoderEntry, Manifest
 
 
@@ -60,7 +60,7 @@ def _fix(parts: list[str], entry: EncoderEntry) -> str:
     if all(name.startswith(PIXELS) for name in parts):
         known = entry.about.get("Pillow")
         return f"install {f'pillow=={known}' if known else 'the Pillow of the run'} here, or run again with this one"
-    if "version of the type" in parts:
+    if VERSION in parts:
         return "install the version of vitrine that made the snapshot, or run again with this one"
     files = [name for name in parts if not name.startswith(PIXELS)]
     model = entry.about.get("model")

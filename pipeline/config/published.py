@@ -4,11 +4,13 @@ snapshot has measured that a run goes on with.
 
 from __future__ import annotations
 
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from encoders.base import EncoderSpec
 from encoders.fusion.base import fusion_spec
+from encoders.photos.golden import PIXELS
+from foundation.identity import VERSION, describe_parts, differing
 from lookup.identities import describe_differing
 from lookup.store.manifest import (
     EncoderEntry,
@@ -57,6 +59,47 @@ def _comparable(mine: _Model, theirs: _Model) -> tuple[Any, Any]:
     if mine.identity == theirs.identity or mine.fields == theirs.fields:
         return f"identity {mine.identity[:16]}", f"identity {theirs.identity[:16]}"
     return mine.fields, theirs.fields
+
+
+@dataclass(frozen=True)
+class ReplacedModel:
+    """An encoder or a fusion, `text`, `image` or `fusion`, that is another than the published snapshot's though the
+    config names it as before. `differs` says in which part; `files` whether files of a model do, rather than versions
+    alone.
+    """
+
+    name: str
+    differs: str
+    files: bool
+
+
+def replaced_models(embedding: Embedding, parent: Manifest) -> list[ReplacedModel]:
+    """The models that are others under the fields that they had. A fusion that measures first is another each time."""
+    encoders, fusion = embedding.encoders, embedding.fusion
+    mine: dict[str, _Model] = {}
+    for name, spec in (("text", encoders.text), ("image", encoders.image)):
+        if spec is not None:
+            mine[name] = _Model(spec.model_dump(mode="json"), spec.identity, spec.parts)
+    if fusion.measure_weight is None:
+        mine["fusion"] = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
+    theirs = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
+    pairs = ((name, theirs[name], model) for name, model in mine.items())
+    return [found for name, before, now in pairs if (found := _replaced(name, before, now)) is not None]
+
+
+def _replaced(name: str, before: _Model, now: _Model) -> ReplacedModel | None:
+    if before.fields is None or now.fields is None or before.identity in (None, now.identity):
+        return None
+    if any(now.fields.get(key) != value for key, value in before.fields.items()):
+        return None
+    if not before.parts:  # of an earlier version
+        there, here = f"identity {str(before.identity)[:16]}", f"identity {str(now.identity)[:16]}"
+        return ReplacedModel(name, f"{here} instead of {there}", True)
+    parts = differing(before.parts, now.parts)
+    files = [part for part in parts if part != VERSION and not part.startswith(PIXELS)]
+    told = files or parts
+    differs = f"{describe_parts(told, now.parts)} instead of {describe_parts(told, before.parts)}"
+    return ReplacedModel(name, differs, bool(files))
 
 
 def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from foundation.errors import GateError
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
-from pipeline.config.published import why_not_copied
+from pipeline.config.published import replaced_models, why_not_copied
 from pipeline.config.sections import Embedding, RunSettings
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
@@ -28,7 +28,8 @@ def compared(
 ) -> list[GateResult]:
     """The gates that need a plan only; InputError for a category's run that would mix what differs."""
     if category is None:
-        return check_plan(Planned(parent, settings.gates, plan.attribute_types))
+        replaced = replaced_models(settings.embedding, parent)
+        return check_plan(Planned(parent, settings.gates, plan.attribute_types, replaced=replaced))
     refuse_mixing(settings.indexing, plan, with_types(store, parent))
     moves = find_moves(store, parent, settings.embedding, plan, category)
     if moves.moved:

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
+from pipeline.config.published import ReplacedModel
 from pipeline.config.sections import GatesConfig
 from pipeline.report.run_report import GateResult
 
@@ -47,7 +48,8 @@ class Planned:
     """A plan, as far as it can be compared with the published snapshot before anything is encoded.
 
     `types` are the attributes' of the catalog. Of a run of one `category`, `before` are the products that are published
-    of it, and `moved` how many of them stand in which other categories by now, in words `where`.
+    of it, and `moved` how many of them stand in which other categories by now, in words `where`. `replaced` are models
+    of a whole run that are others than the parent's under the same fields.
     """
 
     old: Manifest
@@ -57,6 +59,7 @@ class Planned:
     before: int = 0
     moved: int = 0
     where: str = ""
+    replaced: Sequence[ReplacedModel] = ()
 
 
 class _Gate(ABC):
