@@ -11,8 +11,9 @@ from pipeline.publish.gates.base import Comparison, Invariant
 
 
 class Gate(Invariant):
-    """Every index was made of the live segments of its partition, ids and vectors. One of an earlier version does not
-    say what it was made of: its ids are compared.
+    """Every index was made of the live segments of its partition, ids and vectors. Of an index that is not the parent's
+    the ids are compared with those of its rows, file with file; and of one of an earlier version, which does not say
+    what it was made of.
     """
 
     name, rank = "index_rows", 130
@@ -20,10 +21,11 @@ class Gate(Invariant):
 
     def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
-        live, silent = comparison.new.shards.segments, list[PartitionEntry]()
+        live, compared = comparison.new.shards.segments, list[PartitionEntry]()
+        known = {one.index.name for one in comparison.old.partitions} if comparison.old else set()
         for partition in comparison.new.partitions:
-            if partition.index.made_of is None:
-                silent.append(partition)
-            elif partition.index.made_of != made_of(live.of(partition.name).digests):
+            if partition.index.made_of not in (None, made_of(live.of(partition.name).digests)):
                 yield partition.name
-        yield from misplaced(comparison.store, comparison.new, silent)
+            elif partition.index.made_of is None or partition.index.name not in known:
+                compared.append(partition)
+        yield from misplaced(comparison.store, comparison.new, compared)

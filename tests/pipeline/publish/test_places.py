@@ -209,6 +209,20 @@ def test_an_index_of_other_rows_is_refused(whole: Path, store: Path) -> None:
         opened.publish_again(base.snapshot, "back")
 
 
+def test_another_index_ids_beside_an_index_are_refused(whole: Path, store: Path) -> None:
+    """A record that says rightly what its index was made of, and names the ids of another one, refuses a run that takes
+    it up: ids are compared with those of the rows before anything is published.
+    """
+    one, other = (entry.index for entry in manifest_of(store).partitions)
+    wrong = one.model_copy(update={"files": {**one.files, "ids": other.files["ids"]}})
+    write_record(Store.open(str(store)), f"indexes/{one.name}/record.json", wrong)
+    done = run_titles(whole / "next.parquet", store, *TRAINED, "--no-parent")
+    assert done.exit_code == 3
+    expected, came, _ = told(done.stderr)
+    assert "index_rows <= 0" in expected
+    assert "index_rows 1 (partitions whose index was made of other rows than theirs: dresses;" in came
+
+
 def test_a_hit_that_two_files_tell_apart(whole: Path, store: Path) -> None:
     """An id in the index that is not the shard's at that position ends the search with exit 4, naming both files."""
     opened, manifest = Store.open(str(store)), manifest_of(store)

@@ -26,7 +26,7 @@ def test_other_weights_under_the_same_name_are_refused_before_encoding(
         patch.setattr(HashedText, "forward", None)  # whoever encodes fails
         done = run_titles(catalog, tmp_path / "store")
         assert done.exit_code == 3
-        expected, came, fix = told(done.stderr)
+        expected, came, _ = told(done.stderr)
         assert expected == "encoder_changed <= 0"
         assert f"text: model.safetensors {'b' * 16} instead of model.safetensors {'a' * 16}" in came
         assert "--accept encoder_changed" in came
