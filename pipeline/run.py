@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Literal
 
 from foundation.allocator import give_back, prepare_memory
-from foundation.errors import GateError, InputError, VitrineError
+from foundation.errors import InputError, VitrineError
 from lookup.store.manifest import Manifest, Provenance
 from lookup.store.publication import Publication
 from lookup.store.store import Store, scratch_of
@@ -44,6 +44,7 @@ from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared, copying_notices
+from pipeline.publish import acceptance
 from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.gates.missing_shares import missing_shares
@@ -76,6 +77,7 @@ class Request:
     progress: Progress | None = None
     no_parent: bool = False  # publish on top of whatever is there, compared with nothing
     measure: bool = False  # anew what stands in for a missing modality, see stand_ins.py
+    accept: Sequence[str] = ()  # gates, or gate:partition, that stop nothing: see acceptance.py
 
 
 @dataclass
@@ -84,6 +86,7 @@ class _State:
 
     run: str
     started: datetime
+    accepted: tuple[acceptance.Acceptance, ...] = ()
     base: Publication | None = None  # what was published when it started
     parent_id: str | None = None
     parent: Manifest | None = None
@@ -109,6 +112,7 @@ def run(request: Request) -> RunReport:
             f"--category {request.category}: the other categories would be gone",
             "leave out --category; or publish the snapshot to start from (docs/how-to/operations.md, Rollback)",
         )
+    accepted = acceptance.parse(request.accept)
     settings = request.config.settings
     encoders = settings.embedding.encoders
     if settings.limits.memory is not None:
@@ -121,7 +125,7 @@ def run(request: Request) -> RunReport:
     store = Store.create(settings.store)
     with store.lock():
         store.sweep()
-        state = _State(_run_id(), datetime.now(UTC))
+        state = _State(_run_id(), datetime.now(UTC), accepted)
         execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
         with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt", state.run):
             log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
@@ -214,8 +218,9 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         shards = merge_shards(kept, embedded.shards, category)
         types, asked = all_types(plan, kept), request.config.model_dump(mode="json")
         manifest = assemble(settings.indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
-        state.manifest = manifest = _gate(settings, store, state, manifest, plan)
-        counts.update(gates=len(state.gates), failed=sum(not gate.passed for gate in state.gates))
+        state.manifest = manifest = _gate(settings, store, state, manifest, plan, kept)
+        counts.update(gates=len(state.gates), failed=sum(gate.stops for gate in state.gates))
+        counts.update(_some({"accepted": sum(gate.accepted for gate in state.gates)}))
         _refuse(store, state)
     with step("publish"):
         refuse_another_catalog(plan, embedding.catalog.path)
@@ -229,6 +234,7 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -
     checked = preflight(settings, category=request.category, before=Before.of(state.parent))
     plan = state.plan = checked.plan
     state.warnings = checked.warnings
+    state.accepted = acceptance.in_partitions(state.accepted, {*plan.partitions, *Before.of(state.parent).partitions})
     _refuse_types(settings.embedded_by(embedding), store, state, plan)
     store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
     note_key(store, state.run, plan.key)
@@ -276,14 +282,20 @@ def _damaged(tally: Tally) -> list[Notice]:
     return notice("shards_damaged", told, sorted(tally.damaged))
 
 
-def _gate(settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan) -> Manifest:
-    """`manifest` with how products fare that lack a modality; and what the gates say of it."""
+def _gate(
+    settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan, kept: Manifest | None
+) -> Manifest:
+    """`manifest` with how products fare that lack a modality, and with what was accepted of what the gates say of it;
+    `kept` is what it was joined with.
+    """
     embedding = settings.embedding
     figures = missing_shares(store, manifest, state.parent, embedding, plan)
     manifest = manifest.model_copy(update={"missing": figures})
     stands_in = None not in towers(embedding) and embedding.fusion.stands_in
-    state.gates += check(Comparison(store, manifest, state.parent, _scope(state), settings.gates, stands_in))
-    return manifest
+    found = check(Comparison(store, manifest, state.parent, _scope(state), settings.gates, stands_in))
+    state.gates += acceptance.mark(found, state.accepted)
+    accepted = acceptance.entries(state.gates, state.run, kept, plan.category)
+    return manifest.model_copy(update={"accepted": accepted})
 
 
 def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:
@@ -292,20 +304,15 @@ def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan
         return
     if plan.category is not None:
         state.parent = with_types(store, state.parent)  # which the new snapshot's are joined with
-    state.gates = compared(settings, plan, store, state.parent, plan.category)
+    found = compared(settings, plan, store, state.parent, plan.category)
+    state.gates = acceptance.mark(found, state.accepted)
     _refuse(store, state)
 
 
 def _refuse(store: Store, state: _State) -> None:
-    report = f"{store.root}/runs/{state.run}/report.html"
-    failed = [gate for gate in state.gates if not gate.passed]
-    if failed:
+    if any(one.stops for one in state.gates):
         state.status = "refused"
-        raise GateError(
-            "; ".join(f"{gate.name} {gate.op} {gate.bound:g}" for gate in failed),
-            "; ".join(f"{gate.name} {gate.value:g} ({gate.advice})" for gate in failed),
-            f"see to what each figure says, and run again; nothing was published, and the report is {report}",
-        )
+    acceptance.refuse(state.gates, f"{store.root}/runs/{state.run}/report.html")
 
 
 def _publish(store: Store, state: _State, manifest: Manifest, request: Request) -> None:
@@ -317,10 +324,12 @@ def _publish(store: Store, state: _State, manifest: Manifest, request: Request) 
         _log.info("nothing changed: %s stays published", state.parent_id)
         return
     if request.no_parent:
-        published = store.publish_anew(manifest, "a run of the whole catalog, --no-parent")
+        published = store.publish_anew(
+            manifest, f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
+        )
     else:
         what = "the whole catalog" if request.category is None else f"category {request.category!r}"
-        published = store.publish(manifest, state.base, f"a run of {what}")
+        published = store.publish(manifest, state.base, f"a run of {what}{acceptance.in_spite(state.gates)}")
     state.status, state.snapshot = "published", published.snapshot
     _log.info("published %s as number %d", published.snapshot, published.number)
 

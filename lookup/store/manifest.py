@@ -19,6 +19,7 @@ from pydantic import Field, ValidationError
 
 from foundation.errors import IntegrityError
 from foundation.identity import identity_of
+from lookup.store.accepted import Accepted
 from lookup.store.backend import Backend
 from lookup.store.fields import FileRef, Record
 from lookup.store.format_1 import upgraded
@@ -101,6 +102,7 @@ class Manifest(Record):
     partitions: tuple[PartitionEntry, ...]
     unit_rows: int | None = None  # of a unit at most, as planned; None: of an earlier version
     missing: tuple[MissingShare, ...] | None = None  # None: not measured, or of an earlier version
+    accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
 
     @property
     def rows(self) -> int:

@@ -130,6 +130,12 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
 @click.option("--no-parent", is_flag=True, help="Publish with no earlier snapshot, on purpose: the history was lost.")
 @click.option("--measure", is_flag=True, help="Measure anew what stands in for a missing photo or text.")
 @log_format_option
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="GATE[:PARTITION]",
+    help="Publish although this gate refuses, and have the snapshot say so; several: each of them.",
+)
 @json_option
 @click.pass_context
 def run(
@@ -141,6 +147,7 @@ def run(
     no_parent: bool,
     measure: bool,
     log_format: LogFormat | None,
+    accept: tuple[str, ...],
     as_json: bool,
 ) -> None:
     """Encode what changed, build the indexes, and publish them if they pass the gates.
@@ -158,8 +165,8 @@ def run(
 
     with meters.progress() as progress:
         words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-        request = runs.Request(loaded.config, category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure)
-        report = runs.run(request)
+        asked = category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure, accept
+        report = runs.run(runs.Request(loaded.config, *asked))
     console.report(report, loaded.config.store.path, as_json)
 
 

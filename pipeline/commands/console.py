@@ -158,6 +158,9 @@ def _report(run: RunReport, store: str, as_json: bool) -> None:
             ],
         )
     _notices(run.notices)
+    for gate in run.gates:
+        if gate.accepted:
+            echo(printable(f"accepted: {gate.place} is {gate.value:g}, {gate.op} {gate.bound:g} was asked"))
     if run.photos_lost:
         echo(f"{run.photos_lost:,} of {run.photos:,} photos of the rows embedded are lost")
     echo(
@@ -248,7 +251,7 @@ def evaluation(measured: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.report.index_page import identity_table, index_table, missing_table, notes_table, training_table
+    from pipeline.report import index_page
 
     if as_json:
         document(
@@ -273,11 +276,17 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
             echo(f"{modality}: {encoder.fields['type']}, {encoder.dim} dimensions, identity {encoder.identity[:16]}")
     attributes = ", ".join(map(partial(_typed, manifest.attribute_types), manifest.attributes))
     echo(f"fusion: {manifest.fusion['type']}; attributes: {attributes or 'none'}")
-    table(*index_table(manifest))
-    after = notes_table(manifest), training_table(manifest), missing_table(manifest), identity_table(manifest)
-    for made in after:
-        if made[1]:
-            table(*made)
+    table(*index_page.index_table(manifest))
+    for make in (
+        index_page.accepted_table,
+        index_page.notes_table,
+        index_page.training_table,
+        index_page.missing_table,
+        index_page.identity_table,
+    ):
+        columns, rows = make(manifest)
+        if rows:
+            table(columns, rows)
     rejects = sorted(manifest.rejects().items())
     if rejects:
         table(["rejected for", "rows"], [[reason, f"{count:,}"] for reason, count in rejects])

@@ -50,6 +50,12 @@ def considered_table(manifest: Manifest) -> Table:
     return columns, rows
 
 
+def accepted_table(manifest: Manifest) -> Table:
+    """(columns, rows) of every figure that the snapshot was published in spite of."""
+    rows = [[one.place, f"{one.value:g}", f"{one.bound:g}", one.run] for one in manifest.accepted]
+    return ["published in spite of", "figure", "bound", "accepted for run"], rows
+
+
 def notes_table(manifest: Manifest) -> Table:
     """(columns, rows) of every index that is not what the settings ask for, and why."""
     noted = [[partition.name, partition.index.note] for partition in manifest.partitions if partition.index.note]
@@ -108,6 +114,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         heading="Indexes",
         note=[f"snapshot {snapshot}: {manifest.rows:,} products in {len(manifest.partitions)} partitions"],
         plots=[_plot(one.name, one.index) for one in manifest.partitions if not one.index.exact],
+        accepted=accepted_table(manifest),
         notes=notes_table(manifest),
         indexes=index_table(manifest),
         trainings=training_table(manifest),

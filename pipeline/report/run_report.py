@@ -38,7 +38,9 @@ class Step(Record):
 
 
 class GateResult(Record):
-    """One figure held against its bound. `advice` says where the figure comes from and, where it failed, what to do."""
+    """One figure held against its bound, of the whole or of one `partition`. `advice` says where the figure comes from
+    and, where it failed, what to do. One that failed and is `accepted` stops nothing.
+    """
 
     name: str
     value: float
@@ -46,6 +48,23 @@ class GateResult(Record):
     op: Literal["<=", ">="]
     passed: bool
     advice: str
+    partition: str | None = None
+    accepted: bool = False
+
+    @property
+    def stops(self) -> bool:
+        """Whether nothing may be published."""
+        return not self.passed and not self.accepted
+
+    @property
+    def verdict(self) -> str:
+        """passed, failed or accepted."""
+        return "passed" if self.passed else "accepted" if self.accepted else "failed"
+
+    @property
+    def place(self) -> str:
+        """Gate, or gate:partition: what `--accept` takes."""
+        return self.name if self.partition is None else f"{self.name}:{self.partition}"
 
 
 class Warned(Record):
@@ -230,22 +249,34 @@ def _figures(report: RunReport) -> list[tuple[str, str, float]]:
 
 def _labelled(report: RunReport) -> list[tuple[str, str, str, dict[str, float]]]:
     """(name, help, label, label value -> value) of the metrics that have several."""
-    gates, partitions = report.gates, report.partitions
+    gates, partitions = _by_gate(report.gates), report.partitions
+    failed = [(name, one) for name, one in gates.items() if not one.passed]
     timed = [row for row in partitions if row.p50_ms]  # an exact index is not timed
     return [
         ("step_seconds", "Wall-clock time of a step.", "step", _summed(report.steps)),
         ("rejects", "Rows left out, by reason.", "reason", {**report.rejects}),
         ("degraded", "Rows embedded by one modality, by reason.", "reason", {**report.degraded}),
         ("notices", "What was left out or read otherwise, by kind.", "what", {**counted(report.notices)}),
-        ("gate_passed", "1 where the gate passed.", "gate", {gate.name: float(gate.passed) for gate in gates}),
-        ("gate_value", "The figure that the gate measured.", "gate", {gate.name: gate.value for gate in gates}),
-        ("gate_bound", "The bound of that figure.", "gate", {gate.name: gate.bound for gate in gates}),
+        ("gate_passed", "1 where the gate passed.", "gate", {name: float(one.passed) for name, one in gates.items()}),
+        ("gate_accepted", "1 where it failed and was accepted.", "gate", {n: float(g.accepted) for n, g in failed}),
+        ("gate_value", "The figure that the gate measured.", "gate", {name: one.value for name, one in gates.items()}),
+        ("gate_bound", "The bound of that figure.", "gate", {name: one.bound for name, one in gates.items()}),
         ("partition_rows", "Rows of a partition.", "partition", {row.name: row.rows for row in partitions}),
         ("partition_recall", "Measured recall@k, 0 to 1.", "partition", {row.name: row.recall for row in partitions}),
         ("partition_p50_seconds", "Median query.", "partition", {row.name: row.p50_ms / 1e3 for row in timed}),
         ("partition_p99_seconds", "99th percentile query.", "partition", {row.name: row.p99_ms / 1e3 for row in timed}),
         ("partition_bytes", "Index files of a partition.", "partition", {row.name: row.bytes for row in partitions}),
     ]
+
+
+def _by_gate(results: Sequence[GateResult]) -> dict[str, GateResult]:
+    """Of each gate the result that says most: the first that stops, else the first that failed, else the first."""
+    found: dict[str, GateResult] = {}
+    for one in results:
+        before = found.setdefault(one.name, one)
+        if (one.stops, not one.passed) > (before.stops, not before.passed):
+            found[one.name] = one
+    return found
 
 
 def _summed(steps: tuple[Step, ...]) -> dict[str, float]:

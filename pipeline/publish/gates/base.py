@@ -12,7 +12,7 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar, Literal
+from typing import Any, ClassVar, Literal
 
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
@@ -67,6 +67,8 @@ class _Gate(ABC):
     bound: ClassVar[str | float]  # key of section `gates`, or the bound itself
     least: ClassVar[bool] = False  # whether the figure must reach the bound, rather than not exceed it
     rank: ClassVar[int]  # results stand in this order
+    results: ClassVar[tuple[str, ...]] = ()  # the names of its results, where these are not its own
+    acceptable: ClassVar[bool] = True  # whether `--accept` may publish in spite of it
 
     def result(
         self,
@@ -76,15 +78,17 @@ class _Gate(ABC):
         fix: str = "",
         enough: bool = True,
         name: str = "",
+        partition: str | None = None,
     ) -> GateResult:
         """A figure against the bound; `where` it comes from, and how to `fix` it where it failed. It stops nothing
-        unless it is of `enough` rows. `name` is the result's where a gate has several.
+        unless it is of `enough` rows. `name` is the result's where a gate has several, `partition` whose it is.
         """
         bound = float(getattr(bounds, self.bound) if isinstance(self.bound, str) else self.bound)
         op: Literal["<=", ">="] = ">=" if self.least else "<="
         passed = not enough or (value >= bound if self.least else value <= bound)
         advice = where if passed or not fix else f"{where}; {fix}"
-        return GateResult(name=name or self.name, value=value, bound=bound, op=op, passed=passed, advice=advice)
+        fields: dict[str, Any] = {"op": op, "passed": passed, "advice": advice, "partition": partition}
+        return GateResult(name=name or self.name, value=value, bound=bound, **fields)
 
 
 class SnapshotGate(_Gate):
@@ -106,7 +110,7 @@ class PlanGate(_Gate):
 class Invariant(SnapshotGate):
     """A gate that fails only when the program or a disk is at fault."""
 
-    bound = 0
+    bound, acceptable = 0, False
     what: ClassVar[str]  # goes wrong, in the plural
 
     def check(self, comparison: Comparison) -> Iterable[GateResult]:

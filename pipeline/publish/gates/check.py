@@ -30,6 +30,11 @@ def plan_gates() -> list[PlanGate]:
     return [gate for gate in _gates() if isinstance(gate, PlanGate)]
 
 
+def result_names() -> dict[str, bool]:
+    """The name of every result that there may be -> whether it may be accepted."""
+    return {name: gate.acceptable for gate in _gates() for name in gate.results or (gate.name,)}
+
+
 def _gates() -> list[SnapshotGate | PlanGate]:
     names = (module.name for module in pkgutil.iter_modules(folder.__path__))
     modules = (importlib.import_module(f"{folder.__name__}.{name}") for name in names)

@@ -26,7 +26,7 @@ class Gate(SnapshotGate):
     partition the build has looked.
     """
 
-    name, bound, rank = "ids_unique", 0, 140
+    name, bound, rank, acceptable = "ids_unique", 0, 140, False
 
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""

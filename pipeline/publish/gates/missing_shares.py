@@ -37,6 +37,7 @@ class Gate(SnapshotGate):
     """A result for each kind of queries; one that says so where nothing was measured of a fusion that stands in."""
 
     name, bound, rank = "missing_shares", "max_missing_shift", 120
+    results = ("missing_photo_shift", "missing_text_shift", "missing_shares")
 
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""

@@ -11,7 +11,9 @@ from pipeline.report.run_report import GateResult
 
 
 class Gate(SnapshotGate):
-    """Rows lost of the partition that fares worst; `least_rows` must be lost before any share refuses."""
+    """Rows lost of each partition that is refused, else of the one that fares worst; `least_rows` must be lost before
+    any share refuses.
+    """
 
     name, bound, rank = "partition_row_drop", "max_row_drop", 110
 
@@ -22,9 +24,11 @@ class Gate(SnapshotGate):
         bound, least = comparison.bounds.max_row_drop, comparison.bounds.least_rows
         rows = {partition.name: partition.rows for partition in comparison.new.partitions}
         drops = [_Drop(one.name, one.rows, rows.get(one.name)) for one in comparison.old.partitions]
-        worst = max(drops, key=lambda one: (one.share > bound and one.lost >= least, one.share))
-        where = f"worst partition: {worst}{few(worst.share > bound, worst.lost, least)}"
-        yield self.result(comparison.bounds, worst.share, where, FIX, worst.lost >= least)
+        drops.sort(key=lambda one: (one.share > bound and one.lost >= least, one.share), reverse=True)
+        beyond = [one for one in drops if one.share > bound and one.lost >= least]
+        for at, one in enumerate(beyond or drops[:1]):
+            where = f"{'' if at else 'worst '}partition: {one}{few(one.share > bound, one.lost, least)}"
+            yield self.result(comparison.bounds, one.share, where, FIX, one.lost >= least, partition=one.name)
 
 
 @dataclass(frozen=True)

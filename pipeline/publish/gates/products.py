@@ -11,7 +11,7 @@ from pipeline.report.run_report import GateResult
 class Gate(SnapshotGate):
     """One product, or more."""
 
-    name, bound, least, rank = "products", 1, True, 40
+    name, bound, least, rank, acceptable = "products", 1, True, 40, False
 
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
         """See SnapshotGate."""

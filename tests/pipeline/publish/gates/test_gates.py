@@ -127,8 +127,8 @@ def results(
     comparison = Comparison(store, new, parent, frozenset(scope) if scope else None, bounds)
     gates = [gate for gate in snapshot_gates() if gate.name not in OPEN_FILES]
     found = [one for gate in gates for one in gate.check(comparison)]
-    assert len({one.name for one in found}) == len(found), "two results under one name"
-    return {one.name: one for one in found}
+    assert len({one.place for one in found}) == len(found), "two results of one gate and partition"
+    return {one.name: one for one in reversed(found)}  # of a gate the first: of the whole, or of the worst partition
 
 
 def failed(found: dict[str, GateResult]) -> set[str]:
