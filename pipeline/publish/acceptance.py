@@ -68,6 +68,13 @@ def entries(
     return (*(one for one in before if one.place not in places), *mine)
 
 
+def counts(results: Sequence[GateResult]) -> dict[str, int]:
+    """How many results there are, how many of them stop a run, and how many would but for what was accepted."""
+    accepted = sum(one.accepted for one in results)
+    told = {"gates": len(results), "failed": sum(one.stops for one in results)}
+    return told | {"accepted": accepted} if accepted else told
+
+
 def in_spite(results: Iterable[GateResult]) -> str:
     """What was accepted, for whoever reads the history; empty where nothing was."""
     places = [one.place for one in results if one.accepted]
