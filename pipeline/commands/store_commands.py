@@ -110,3 +110,35 @@ def verify(store: str, every: bool, as_json: bool) -> None:
     from pipeline.publish.verify import verify_store
 
     console.verified(verify_store(store, every), as_json)
+
+
+@click.command(
+    epilog=example(
+        "vitrine diff demo/store",
+        "vitrine diff demo/store 41 42 --json",
+        "vitrine diff demo/store 20261121T085140Z-ffe67b365cd1c6c4 --limit 20",
+    )
+)
+@store_argument
+@click.argument("first", required=False, metavar="[A]")
+@click.argument("second", required=False, metavar="[B]")
+@click.option("--limit", type=click.IntRange(min=0), default=5, show_default=True, help="Ids of each kind of change.")
+@json_option
+def diff(store: str, first: str | None, second: str | None, limit: int, as_json: bool) -> None:
+    """Show what differs between two snapshots: products, vectors, indexes, rejects, sizes, settings.
+
+    A and B are numbers of publications or ids of snapshots; without them the snapshot that is served is compared with
+    the one before it.
+    """
+    from lookup.store.store import Store
+    from pipeline.commands.diff_page import print_diff
+    from pipeline.compare.named_snapshots import two_snapshots
+    from pipeline.compare.snapshots import as_document, compare_snapshots
+    from pipeline.engine.printing import document
+
+    opened = Store.open(store)
+    found = compare_snapshots(opened, two_snapshots(opened, first, second), limit)
+    if as_json:
+        document(as_document(found))
+    else:
+        print_diff(found)
