@@ -41,6 +41,6 @@ class IntegrityError(VitrineError):
 
 
 class LockedError(VitrineError):
-    """Another run holds the store, or published while this one worked."""
+    """Another run is at the same, or published while this one worked."""
 
     exit_code = 5

@@ -17,8 +17,10 @@ from functools import partial
 from pathlib import Path
 from typing import Literal
 
+from encoders.names import category_key
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import InputError, VitrineError
+from lookup.store.at_work import clear_scratch
 from lookup.store.manifest import Manifest, Provenance
 from lookup.store.publication import Publication
 from lookup.store.store import Store, scratch_of
@@ -123,14 +125,15 @@ def run(request: Request) -> RunReport:
     prepare_memory(encoders.networks_on_cpu)  # before torch is imported
     refuse_store(settings.store)
     store = Store.create(settings.store)
-    with store.lock():
-        store.sweep()
-        state = _State(_run_id(), datetime.now(UTC), accepted)
+    state = _State(_run_id(), datetime.now(UTC), accepted)
+    what = _words(request.category and category_key(request.category))
+    with store.courtesy_lock(what), store.working(state.run) as sign:
+        clear_scratch(store.backend)
         execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
         with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt", state.run):
             log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
             try:
-                with translate_failures(), watchdog(execution.stall_minutes, store.backend.sign, log, give_up):
+                with translate_failures(), watchdog(execution.stall_minutes, sign, log, give_up):
                     _steps(request, store, state, execution)
             except VitrineError as err:
                 state.error = err
@@ -159,12 +162,11 @@ def _courtesy(state: _State) -> Iterator[None]:
 
 
 def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
-    """Leave the report of a run that hangs, and free the lock; the process ends after this."""
+    """Leave the report of a run that hangs; the process ends after this, and the system frees its locks."""
     state.error = err
     _leave(folder, _report(request, state))
     with suppress(OSError):
         store.hand_in(folder, f"runs/{state.run}")
-    store.abandon()
 
 
 def _leave(folder: Path, report: RunReport) -> None:
@@ -327,10 +329,15 @@ def _publish(store: Store, state: _State, manifest: Manifest, request: Request) 
             manifest, f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
         )
     else:
-        what = "the whole catalog" if request.category is None else f"category {request.category!r}"
-        published = store.publish(manifest, state.base, f"a run of {what}{acceptance.in_spite(state.gates)}")
+        what = f"a run of {_words(request.category)}{acceptance.in_spite(state.gates)}"
+        published = store.publish(manifest, state.base, what)
     state.status, state.snapshot = "published", published.snapshot
     _log.info("published %s as number %d", published.snapshot, published.number)
+
+
+def _words(category: str | None) -> str:
+    """What a run is of."""
+    return "the whole catalog" if category is None else f"category {category!r}"
 
 
 def _scope(state: _State) -> frozenset[str] | None:

@@ -3,45 +3,29 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, NamedTuple
 
 from foundation.errors import IntegrityError
 
 
-class Lock(ABC):
-    """The lock of a store: one process at a time has it."""
+class Found(NamedTuple):
+    """A file that a listing shows: its name, its bytes, and when it was written, in seconds since 1970 by the clock of
+    whoever keeps it.
+    """
 
-    @abstractmethod
-    def acquire(self) -> None:
-        """Take it; LockedError says who has it."""
-
-    @abstractmethod
-    def check(self) -> None:
-        """LockedError when it was lost meanwhile."""
-
-    @abstractmethod
-    def abandon(self) -> None:
-        """Say that nobody holds it: before it is released, or before this process ends."""
-
-    @abstractmethod
-    def release(self) -> None:
-        """Give it back, and say so."""
+    name: str
+    bytes: int
+    written: float
 
 
 class Backend(ABC):
     """Files under names such as `shards/ab.parquet`, in one place, named `root`. A file appears whole or not at all.
 
-    `scratch` is the local folder for files in the making, on the disk that they will lie on if that is one of this
-    machine; folders of ours in it begin with `prefix`. `sign` is the local file by which processes of this machine see
-    that a run is alive; it need not be there.
+    Several processes may use it at once. `create` is what they agree by: of those who create one name one does.
     """
 
     in_place = True  # whether `local` names the files themselves, so that what is written there is in the store
-    scratch: Path
-    prefix = ""
-    sign: Path
 
     def __init__(self, root: str) -> None:
         self.root = root
@@ -81,6 +65,10 @@ class Backend(ABC):
         """The names of what lies directly in `folder`, sorted; none where it is absent."""
 
     @abstractmethod
+    def walk(self, folder: str) -> list[Found]:
+        """All files below `folder`, by name, in as few requests as there can be; none where it is absent."""
+
+    @abstractmethod
     def put(self, source: Path, name: str) -> None:
         """Make the finished local file `source`, which may be moved, the file `name`; FileExistsError where one is,
         whatever its bytes.
@@ -101,14 +89,6 @@ class Backend(ABC):
     @abstractmethod
     def remove(self, folder: str) -> None:
         """Drop `folder` and this machine's copies of it, there or not."""
-
-    @abstractmethod
-    def leftovers(self) -> Iterator[Path]:
-        """What dead processes left in `scratch`, for whoever holds the lock."""
-
-    @abstractmethod
-    def lock(self) -> Lock:
-        """The lock, not yet taken."""
 
 
 def inside(name: str) -> str:

@@ -1,36 +1,30 @@
 """A store in a bucket, through fsspec: s3://, gs://, abfs://, memory://. Files are read through a local cache.
 
-An object appears whole or not at all, so there is nothing to rename. The service itself creates publications and the
-lock only where there are none: of two runs one gets them. The lock outlives a holder that is killed, and then a person
-has to delete it; who loses it publishes nothing, and nobody publishes over what was published meanwhile.
+An object appears whole or not at all, so there is nothing to rename. The service itself creates a publication only
+where there is none: of two runs that want a number one gets it. There is no lock: it would outlive who is killed.
 """
 
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import shutil
-import time
-from collections.abc import Iterator
 from contextlib import suppress
+from datetime import datetime
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import fsspec
 
-from foundation.errors import InputError, LockedError
+from foundation.errors import InputError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
-from lookup.store.backend import Backend, Lock, inside
-from lookup.store.holder import HOLDER, locked, new_holder
+from lookup.store.backend import Backend, Found, inside
 
 # Their drivers hand `mode="create"` on to the service (read in s3fs 2026.9, gcsfs 2026.10, adlfs 2026.8 and fsspec's
-# memory). Others look first and then write, or overwrite, so that two runs would both have the lock.
+# memory). Others look first and then write, or overwrite, so that two runs would both have a number.
 _SCHEMES = ("s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "memory")
-_DEAD = 86_400  # seconds after which what lies in scratch is taken for a dead run's
-
-_log = logging.getLogger(__name__)
+_WRITTEN = ("LastModified", "mtime", "last_modified", "created")  # as s3fs, gcsfs, adlfs and memory call it
 
 
 class _Beating(fsspec.Callback):  # type: ignore[misc]
@@ -47,15 +41,13 @@ class BucketBackend(Backend):
     """
 
     in_place = False
-    prefix = "scratch-"
 
     def __init__(self, root: str) -> None:
         super().__init__(root.rstrip("/"))
         self.fs, self.base = _bucket(self.root)
         default = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "vitrine"
         folder = Path(os.environ.get("VITRINE_CACHE") or default)
-        self.scratch = folder / hashlib.blake2b(self.root.encode(), digest_size=8).hexdigest()
-        self.sign = self.scratch / "alive"
+        self.cache = folder / hashlib.blake2b(self.root.encode(), digest_size=8).hexdigest()
 
     def prepare(self) -> None:
         """Make the folder of the cache; object stores have no folders of their own. InputError when it is somebody
@@ -63,16 +55,16 @@ class BucketBackend(Backend):
         """
         fix = "set VITRINE_CACHE to a folder of your own that can be written"
         try:
-            self.scratch.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.cache.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as err:
             raise machine_fault(err) or InputError(f"a folder for local copies of {self.root}", str(err), fix) from err
-        owner = self.scratch.stat().st_uid
+        owner = self.cache.stat().st_uid
         if owner != os.getuid():
-            raise InputError(f"a cache that belongs to user {os.getuid()}", f"{self.scratch} of user {owner}", fix)
+            raise InputError(f"a cache that belongs to user {os.getuid()}", f"{self.cache} of user {owner}", fix)
 
     def local(self, name: str) -> Path:
         """See Backend."""
-        return self.scratch / inside(name)
+        return self.cache / inside(name)
 
     def exists(self, name: str) -> bool:
         """See Backend."""
@@ -109,6 +101,16 @@ class BucketBackend(Backend):
         if not self.fs.exists(self._object(folder)):
             return []
         return sorted(Path(entry).name for entry in self.fs.ls(self._object(folder), detail=False))
+
+    def walk(self, folder: str) -> list[Found]:
+        """See Backend."""
+        self.fs.invalidate_cache()
+        found = self.fs.find(self._object(folder), detail=True)
+        prefix = f"{self.base.strip('/')}/"
+        return sorted(
+            Found(name.strip("/").removeprefix(prefix), int(facts["size"]), _written(facts))
+            for name, facts in found.items()
+        )
 
     def put(self, source: Path, name: str) -> None:
         """See Backend. The driver hands the wish to create on to the service, which refuses one that is there."""
@@ -147,17 +149,6 @@ class BucketBackend(Backend):
         if self.local(folder).is_dir():
             shutil.rmtree(self.local(folder))
 
-    def leftovers(self) -> Iterator[Path]:
-        """See Backend: what is a day old or older; readers of this machine may be using the rest."""
-        for left in self.scratch.glob(f"{self.prefix}*"):
-            with suppress(FileNotFoundError):  # a reader's, which is done this moment
-                if left.stat().st_mtime < time.time() - _DEAD:
-                    yield left
-
-    def lock(self) -> Lock:
-        """See Backend."""
-        return _ObjectLock(self)
-
     def _small(self, name: str) -> bytes | None:
         try:
             return self.read(name)
@@ -168,53 +159,12 @@ class BucketBackend(Backend):
         return f"{self.base}/{inside(name)}"
 
 
-class _ObjectLock(Lock):
-    """An object that the service itself creates only where there is none. It outlives a holder that is killed."""
-
-    def __init__(self, backend: BucketBackend) -> None:
-        self.backend = backend
-        self.held = b""  # the content of lock.json while the lock is ours
-
-    def acquire(self) -> None:
-        mine = new_holder()
-        try:
-            self.backend.create(mine, HOLDER)
-        except FileExistsError as err:
-            fix = f"wait for that run to end; if it is dead, delete {self.backend.root}/{HOLDER}"
-            raise locked(self._holder(), fix) from err
-        self.held = mine
-
-    def check(self) -> None:
-        found = self._holder()
-        if not self.held or found != self.held:
-            raise LockedError(
-                f"{self.backend.root}/{HOLDER} as this run wrote it",
-                "another run's" if found else "none",
-                "somebody deleted the lock of a run that was alive: nothing was published; run again",
-            )
-
-    def abandon(self) -> None:
-        """Delete the lock if it is still ours. The run has ended as it has: what goes wrong here is told, not
-        raised.
-        """
-        mine, self.held = self.held, b""
-        root = self.backend.root
-        try:
-            if mine and self._holder() == mine:
-                self.backend.delete(HOLDER)
-            elif mine:
-                _log.warning("%s/%s was deleted by somebody while this run was at work", root, HOLDER)
-        except OSError as err:
-            _log.warning("%s/%s could not be deleted (%s): delete it by hand", root, HOLDER, err)
-
-    def release(self) -> None:
-        self.abandon()
-
-    def _holder(self) -> bytes:
-        try:
-            return self.backend.read(HOLDER)
-        except FileNotFoundError:
-            return b""
+def _written(facts: dict[str, Any]) -> float:
+    """When an object was written, by the service's clock."""
+    found = next(facts[name] for name in _WRITTEN if facts.get(name) is not None)
+    if isinstance(found, str):
+        found = datetime.fromisoformat(found)
+    return float(found.timestamp() if isinstance(found, datetime) else found)
 
 
 def _bucket(root: str) -> tuple[fsspec.AbstractFileSystem, str]:
@@ -223,7 +173,7 @@ def _bucket(root: str) -> tuple[fsspec.AbstractFileSystem, str]:
     if scheme not in _SCHEMES:
         raise InputError(
             f"a store in a folder, or under {', '.join(f'{known}://' for known in _SCHEMES)}",
-            f"{root}: with {scheme}:// two runs could hold the lock at once",
+            f"{root}: with {scheme}:// two runs could publish under one number",
             "correct store.path",
         )
     try:

@@ -1,42 +1,34 @@
 """A store in a local folder. A file appears by rename, or by a link where none may be replaced, after its bytes are on
-the disk; the system frees the lock of a process that dies.
+the disk.
 """
 
 from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import BinaryIO
-
-from filelock import FileLock, Timeout
 
 from foundation.disk import sync
 from foundation.errors import InputError
 from foundation.regular_files import read_regular
-from lookup.store.backend import Backend, Lock, inside
-from lookup.store.holder import HOLDER, locked, new_holder
+from lookup.store.backend import Backend, Found, inside
+from lookup.store.scratch import TMP, scratch_folder
 
 _MOST_BYTES = 2**30  # of a manifest, record or note: ten million segments have 340 MB
-_SCRATCH = "tmp"
 
 
 class FolderBackend(Backend):
     """See Backend; `root` is absolute."""
 
-    def __init__(self, root: str) -> None:
-        super().__init__(root)
-        self.scratch = Path(root) / _SCRATCH
-        self.sign = self.scratch / "alive"
-
     def prepare(self) -> None:
         """See Backend. InputError where there are no hard links: not first when a night is to be published."""
-        self._make_folders()
-        with TemporaryDirectory(dir=self.scratch) as folder:
-            file = Path(folder) / "file"
+        self.local("runs").mkdir(parents=True, exist_ok=True)
+        with scratch_folder(self.local(TMP)) as folder:
+            file = folder / "file"
             file.touch()
             try:
                 os.link(file, file.with_name("link"))
@@ -46,10 +38,6 @@ class FolderBackend(Backend):
                     f"{self.root}: {err.strerror}",
                     "keep the store on a file system of this machine, or in a bucket: store.path=...",
                 ) from err
-
-    def _make_folders(self) -> None:
-        for folder in ("runs", _SCRATCH):
-            self.local(folder).mkdir(parents=True, exist_ok=True)
 
     def local(self, name: str) -> Path:
         """See Backend."""
@@ -81,6 +69,16 @@ class FolderBackend(Backend):
         path = self.local(folder)
         return sorted(entry.name for entry in path.iterdir()) if path.is_dir() else []
 
+    def walk(self, folder: str) -> list[Found]:
+        """See Backend."""
+        found = []
+        for path in self.local(folder).rglob("*"):
+            with suppress(FileNotFoundError):  # gone meanwhile
+                facts = path.stat()
+                if stat.S_ISREG(facts.st_mode):
+                    found.append(Found(path.relative_to(self.root).as_posix(), facts.st_size, facts.st_mtime))
+        return sorted(found)
+
     def put(self, source: Path, name: str) -> None:
         """See Backend; the file is on the disk when this returns."""
         with self._folder_of(name) as target:
@@ -96,12 +94,8 @@ class FolderBackend(Backend):
 
     def create(self, raw: bytes, name: str) -> None:
         """See Backend; the file is on the disk when this returns. The file system has to know hard links."""
-        self._make_folders()
-        with (
-            TemporaryDirectory(dir=self.scratch, ignore_cleanup_errors=True) as folder,
-            self._folder_of(name) as target,
-        ):
-            source = Path(folder) / "new"
+        with scratch_folder(self.local(TMP)) as folder, self._folder_of(name) as target:
+            source = folder / "new"
             source.write_bytes(raw)
             sync(source)
             try:
@@ -120,14 +114,6 @@ class FolderBackend(Backend):
         if path.is_dir():
             shutil.rmtree(path)
 
-    def leftovers(self) -> Iterator[Path]:
-        """See Backend: all of it, since whoever holds the lock is the only one at work."""
-        return self.scratch.iterdir()
-
-    def lock(self) -> Lock:
-        """See Backend."""
-        return _FolderLock(self)
-
     @contextmanager
     def _folder_of(self, name: str) -> Iterator[Path]:
         """The path of `name`, in a folder that is there; the name that the body gives it is on the disk afterwards."""
@@ -138,37 +124,3 @@ class FolderBackend(Backend):
         sync(target.parent)
         if new_folder:
             sync(target.parent.parent)
-
-
-class _FolderLock(Lock):
-    def __init__(self, backend: FolderBackend) -> None:
-        self.backend = backend
-        self.held = FileLock(backend.local("lock"))
-
-    def acquire(self) -> None:
-        try:
-            self.held.acquire(timeout=0)
-        except Timeout as err:
-            raise locked(self._holder()) from err
-        try:
-            self.backend.local(HOLDER).write_bytes(new_holder())
-        except OSError:
-            self.release()
-            raise
-
-    def check(self) -> None:
-        """The system's own lock is not lost."""
-
-    def abandon(self) -> None:
-        with suppress(OSError):
-            self.backend.local(HOLDER).unlink(missing_ok=True)
-
-    def release(self) -> None:
-        self.abandon()
-        self.held.release()
-
-    def _holder(self) -> bytes:
-        try:
-            return self.backend.read(HOLDER)
-        except FileNotFoundError:  # it has not said so yet, or let go this moment
-            return b""

@@ -8,10 +8,8 @@ its digest was checked, because FAISS and Parquet read altered bytes without a w
 from __future__ import annotations
 
 import os
-import shutil
-import tempfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import BinaryIO
@@ -26,11 +24,11 @@ from lookup.store.backend import Backend
 from lookup.store.digests import differs, digest_file
 from lookup.store.fields import FileRef
 from lookup.store.folder import FolderBackend
+from lookup.store.holder import FOLDER as LOCKS
+from lookup.store.holder import courtesy_lock
 from lookup.store.manifest import Manifest
 from lookup.store.publication import FOLDER, Publication, listed, path_of
-
-_SCRATCH = "scratch"  # in the folder of a run
-_OLD_SCRATCH = "parts"  # of earlier versions: of all runs
+from lookup.store.scratch import TMP, held, scratch_folder, sign_of
 
 
 class Store:
@@ -39,7 +37,7 @@ class Store:
     def __init__(self, backend: Backend) -> None:
         self.backend = backend
         self.root = backend.root
-        self._lock = backend.lock()
+        self._tmp = backend.local(TMP)
 
     @staticmethod
     def at(path: str) -> Store:
@@ -94,9 +92,8 @@ class Store:
         """A local folder for files in the making; gone afterwards."""
         if not self.backend.in_place:
             self.backend.prepare()
-        where, prefix = self.backend.scratch, self.backend.prefix or None
-        with tempfile.TemporaryDirectory(prefix=prefix, dir=where, ignore_cleanup_errors=True) as folder:
-            yield Path(folder)
+        with scratch_folder(self._tmp) as folder:
+            yield folder
 
     @contextmanager
     def folder(self, name: str) -> Iterator[Path]:
@@ -119,20 +116,6 @@ class Store:
         if not self.backend.in_place:
             for file in sorted(path.iterdir()):
                 self.put(file, f"{name}/{file.name}", rows=0)
-
-    def sweep(self) -> None:
-        """Drop what killed runs left in scratch. Only the holder of the lock may call this."""
-        self.remove(_OLD_SCRATCH)
-        for run in reversed(self.names("runs")):
-            with suppress(OSError):  # some file systems do not let go of what a worker of that run has mapped
-                self.remove(scratch_of(run))  # also of one that ended: it may have hung
-            if self.exists(f"runs/{run}/run.json"):  # the ones before it are swept
-                break
-        for left in self.backend.leftovers():
-            if left.is_dir() and not left.is_symlink():
-                shutil.rmtree(left, ignore_errors=True)
-            else:
-                left.unlink(missing_ok=True)
 
     def put(self, source: Path, name: str, rows: int, at_hand: bool = False) -> FileRef:
         """Commit a finished file of a run's own under `name`, in place of another: it is there, whole, when this
@@ -224,22 +207,27 @@ class Store:
             raise _missing(file, problem or "no such file")
         return path
 
-    # --- the lock ---
+    # --- who is at work ---
 
     @contextmanager
-    def lock(self) -> Iterator[None]:
-        """Hold the store for a run; LockedError says who has it."""
-        lock = self.backend.lock()
-        lock.acquire()
-        self._lock = lock
-        try:
+    def courtesy_lock(self, what: str) -> Iterator[None]:
+        """Hold `what`, such as "the whole catalog", while the body runs; LockedError says who has it. In a bucket only
+        processes of this machine are told.
+        """
+        with courtesy_lock(self.backend.local(LOCKS), what):
             yield
-        finally:
-            lock.release()
 
-    def abandon(self) -> None:
-        """Say of the lock that nobody holds it: before this process ends."""
-        self._lock.abandon()
+    @contextmanager
+    def working(self, run: str) -> Iterator[Path]:
+        """`run` is at work while the body is: nobody takes what it has in scratch for a dead run's. Its sign of life is
+        given: a file that processes of this machine touch, which need not be there.
+        """
+        with held(self._tmp, run):
+            yield self.sign_of(run)
+
+    def sign_of(self, run: str) -> Path:
+        """The sign of life of a run, see `working`."""
+        return sign_of(self._tmp, run)
 
     # --- snapshots ---
 
@@ -278,7 +266,7 @@ class Store:
     def publish(self, new: Manifest, base: Publication | None, reason: str) -> Publication:
         """Commit the manifest, and publish it on top of `base`, what was published when the run started.
 
-        LockedError when another run published meanwhile, or the lock is no longer held: then nothing is published.
+        LockedError when another run published meanwhile: then nothing is published.
         """
         snapshot_id = self._commit(new)
         number = 1 if base is None else base.number + 1
@@ -310,7 +298,6 @@ class Store:
                 source.write_bytes(raw)
                 digest, size = digest_file(source)
                 self.put_whole(source, FileRef(path=path, bytes=size, rows=0, blake3=digest))
-        self._lock.check()
         return snapshot_id
 
     def _top(self) -> tuple[Publication | None, int]:
@@ -342,7 +329,7 @@ class Store:
 
 def scratch_of(run: str) -> str:
     """The folder of the store in which workers of a run hand on files to each other; gone when it ends."""
-    return f"runs/{run}/{_SCRATCH}"
+    return f"{TMP}/{run}"
 
 
 def _publication(

@@ -71,7 +71,7 @@ def build_indexes(
     stood = set(records)
     if tasks:
         write_shards(store, f"{folder}/shards.json", shards)
-        job = BuildJob(indexing, dim, store.root, execution.part_rows, execution.build_threads, large)
+        job = BuildJob(indexing, dim, store.root, execution.run, execution.part_rows, execution.build_threads, large)
         built = partial(_standing, store, tuple(tasks))
         with watched(execution.progress, "build", len(tasks), built):
             _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))

@@ -34,6 +34,7 @@ class BuildJob:
     indexing: Indexing
     dim: int  # of the embeddings
     store: str  # its path
+    run: str
     part_rows: int
     most_threads: int | None  # of a build; None: its share of the cores
     large: bool  # whether any partition may be built as parts
@@ -48,7 +49,7 @@ class StoreDoFn(beam.DoFn):  # type: ignore[misc]
     def setup(self) -> None:
         """Open the store, and load the fusion where texts are asked."""
         self.store = Store.at(self.job.store)
-        attach(self.store.backend.sign)
+        attach(self.store.sign_of(self.job.run))
         self.embed = tower_queries(self.job.indexing)
 
 

@@ -102,7 +102,7 @@ class ReadUnit(UnitDoFn):
         self.store, self.dims = Store.at(self.job.store), tower_dims(self.job.embedding)
         with translate_failures():
             self.earlier = earlier_vectors(self.job.store, self.job.earlier)
-        attach(self.store.backend.sign)
+        attach(self.store.sign_of(self.job.run))
 
     @beam.DoFn.yields_batches  # type: ignore[untyped-decorator]
     def process(self, unit: Unit) -> Iterator[UnitRows]:

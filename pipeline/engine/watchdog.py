@@ -1,13 +1,13 @@
 """Ends a run or a training that makes no progress any more: a worker's thread died, a process was killed, a call hangs.
 
-Beam waits for ever for what a dead thread would have said, and meanwhile the run holds the store. A thread that dies of
+Beam waits for ever for what a dead thread would have said. A thread that dies of
 what the machine lacks, or that is Beam's own worker, is seen at once (threading.excepthook): the local runner's server
 of gRPC, say, that cannot start a thread, or a worker for which there is no memory. For all else signs of life are
 beats of this process, the mtime of a file that workers of this machine touch, and finished units
 (foundation/liveness.py).
 Without any for the stated time, the stacks of all threads go into the run's log, and an error is raised in the main
 thread, again and again, because what is waited for there may be waited for again while the runner is closed. Where that
-does not help, the watchdog itself leaves the report, frees the lock and ends the process.
+does not help, the watchdog itself leaves the report and ends the process, with which its locks go.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def watchdog(
     thread died for which the body waits; of the machine's fault, if it did.
 
     `sign` is made, and removed; None where no other process works for the body. `give_up` is called in a thread of its
-    own where the body cannot be ended: it shall leave the report and free the lock.
+    own where the body cannot be ended: it shall leave the report.
     """
     if sign is not None:
         sign.touch()

@@ -125,8 +125,8 @@ def test_a_bucket_gets_the_same_index(
     store = Store.open(url)
     there = store.published()[1].partitions[0].index
     assert there.model_dump(mode="json", exclude=TIMES) == proved(tmp_path / "one")
-    assert "scratch" not in store.names(f"runs/{store.names('runs')[-1]}")
-    assert not list((tmp_path / "cache").rglob("scratch"))
+    assert store.names("tmp") == []
+    assert not list((tmp_path / "cache").glob("*/tmp/*"))
     memory = fsspec.filesystem("memory")
     memory.store.clear()
     memory.pseudo_dirs[:] = [""]
@@ -224,7 +224,7 @@ def test_all_that_fall_short_are_a_refusal(
         done = run_titles(catalog, tmp_path / name, *SMALL, f"run.part_rows={rows}")
         assert done.exit_code == 3
         said.append(told(done.stderr))
-        assert not list((tmp_path / name).glob("runs/*/scratch"))
+        assert not list((tmp_path / name).glob("tmp/*"))
     assert said[0] == said[1]
     assert len(filled) >= 8
     assert len(filled) % 4 == 0

@@ -71,7 +71,7 @@ def test_a_damaged_part_is_refused(catalog: Path, tmp_path: Path, monkeypatch: p
         done = run_titles(catalog, store, *SMALL, RABITQ, *PARTS)
     assert done.exit_code == 4
     assert "blake3" in told(done.stderr)[0]
-    assert not list(store.glob("runs/*/scratch"))
+    assert not list(store.glob("tmp/*"))
     assert not publications(store)
     check_ended_well(run_titles(catalog, store, *SMALL, RABITQ, *PARTS), store)
     assert proved(store) == proved(tmp_path / "one")
@@ -118,7 +118,7 @@ def test_a_disk_that_fills_at_every_file_of_parts(
         assert (done.exit_code, done.stdout) == (1, "")
         assert "No space left on device" in told(done.stderr)[1]
         assert publications(store) == current
-        assert not list(store.glob("runs/*/scratch"))
+        assert not list(store.glob("tmp/*"))
     check_ended_well(run_titles(catalog, store, *how), store)
 
 
@@ -150,11 +150,11 @@ def test_what_a_killed_run_left_is_dropped(catalog: Path, tmp_path: Path) -> Non
     given = (*TITLES_ONLY, f"catalog.path={catalog}", f"store.path={store}", *SMALL, RABITQ, *PARTS)
     command = [sys.executable, "-c", code, "run", "-c", "configs/weightless.yaml", *given]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as process:
-        while process.poll() is None and not list(store.glob("runs/*/scratch/indexes/*/0/*.faiss")):
+        while process.poll() is None and not list(store.glob("tmp/*/indexes/*/0/*.faiss")):
             time.sleep(0.002)
         process.kill()
     assert process.returncode == -signal.SIGKILL
-    assert list(store.glob("runs/*/scratch/indexes/*/0/*.faiss"))
+    assert list(store.glob("tmp/*/indexes/*/0/*.faiss"))
     check_ended_well(run_titles(catalog, store, *SMALL, RABITQ, *PARTS), store)
     assert proved(store) == proved(tmp_path / "one")
     (store / "parts" / "ab" / "0").mkdir(parents=True)  # of an earlier version

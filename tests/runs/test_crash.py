@@ -24,7 +24,6 @@ import lookup
 from foundation import disk
 from foundation.errors import LockedError
 from lookup.store import folder as stores
-from lookup.store.holder import HOLDER
 from lookup.store.store import Store
 from pipeline.embed.shard_files import finished_units, mark_unit
 from pipeline.engine import progress
@@ -286,19 +285,18 @@ def test_a_report_that_cannot_be_written(
     assert digests(store) == before
 
 
-# --- one run at a time ---
+# --- one run of the same at a time ---
 
 HOLD = """
 import sys, time
-from lookup.store.holder import HOLDER
 from lookup.store.store import Store
-with Store.create(sys.argv[1]).lock():
+with Store.create(sys.argv[1]).courtesy_lock("the whole catalog"):
     print(flush=True)
     time.sleep(99)
 """
 
 
-def test_a_second_run_is_told_who_holds_the_store(small_nights: Path, tmp_path: Path) -> None:
+def test_a_second_run_of_the_whole_catalog_is_told_who_is_at_it(small_nights: Path, tmp_path: Path) -> None:
     """Exit 5 with process, host and time of the first; after kill -9 of that one the store is free."""
     store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
     before = digests(store)
@@ -310,9 +308,9 @@ def test_a_second_run_is_told_who_holds_the_store(small_nights: Path, tmp_path: 
             done = run_titles(new, store, *UNITS)
             assert (done.exit_code, done.stdout) == (5, "")
             came = told(done.stderr)[1]
-            who = json.loads((store / HOLDER).read_text())
+            (who,) = (json.loads(note.read_text()) for note in store.glob("locks/*.json"))
             assert who["pid"] == holder.pid
-            assert f"process {holder.pid} on {os.uname().nodename} holds it since {who['since']}" in came
+            assert f"process {holder.pid} on {os.uname().nodename} is at it since {who['since']}" in came
             assert digests(store) == before
             assert lookup.open(str(store)).search(text="red dress")  # readers need no lock
         finally:
@@ -331,16 +329,6 @@ def test_who_published_meanwhile_is_not_overwritten(small_nights: Path, tmp_path
         with pytest.raises(LockedError, match="another run published meanwhile"):
             opened.publish(manifest.model_copy(update={"run": "another"}), base, "a test")
     assert publications(store) == before
-
-
-def test_a_holder_that_lets_go_this_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds the lock taken, and its holder gone a moment later, is told that it was taken."""
-    store = Store.create(str(tmp_path))
-    with store.lock():
-        (tmp_path / HOLDER).unlink()
-        monkeypatch.setattr(stores.FolderBackend, "exists", lambda *_: True)  # it was there a moment ago
-        with pytest.raises(LockedError, match="holds it"), Store.create(str(tmp_path)).lock():
-            pass
 
 
 # --- notes of a run that were cut ---

@@ -1,11 +1,11 @@
-"""A store under an fsspec URL, here in memory: the same runs, readers, checks and lock as in a folder."""
+"""A store under an fsspec URL, here in memory: the same runs, readers and checks as in a folder."""
 
 from __future__ import annotations
 
-import logging
 import os
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -14,12 +14,11 @@ import pytest
 from fsspec.implementations.memory import MemoryFileSystem
 
 import lookup
-from foundation.errors import InputError, IntegrityError, LockedError
+from foundation.errors import InputError, IntegrityError
 from lookup.store import bucket
-from lookup.store.bucket import BucketBackend
+from lookup.store.at_work import at_work, clear_scratch
 from lookup.store.folder import FolderBackend
-from lookup.store.holder import HOLDER
-from lookup.store.store import Store
+from lookup.store.store import Store, scratch_of
 from pipeline.publish.verify import verify_store
 from pipeline.run import Request, run
 from tests.support.command import config_for
@@ -75,94 +74,13 @@ def test_an_altered_object_is_found(demo: Path, url: str) -> None:
         fs.pipe_file(f"/bucket/store/{file.path}", whole)
 
 
-def test_the_lock_of_a_bucket_is_held_by_one(url: str) -> None:
-    """The second holder is told who has it and what to delete when that one is dead; afterwards it is free again."""
+def test_a_lock_object_of_an_earlier_version_stops_nobody(demo: Path, url: str) -> None:
+    """It outlived its holder, and a person had to delete it; a run leaves none, and heeds none."""
     store = Store.create(url)
-    with (
-        store.lock(),
-        pytest.raises(LockedError, match=r"(?s)process \d+ on .* holds it since .*delete memory://"),
-        store.lock(),
-    ):
-        pass
-    with store.lock():
-        pass
-
-
-# --- the lock, when somebody deletes it ---
-
-
-def delete_lock() -> None:
-    fsspec.filesystem("memory").rm_file(f"/bucket/store/{HOLDER}")
-
-
-def test_a_lost_lock_is_not_released_again(url: str, caplog: pytest.LogCaptureFixture) -> None:
-    """Whose lock was deleted ends well with a warning, and leaves the lock of the next run alone."""
-    first, second = Store.create(url), Store.create(url)
-    with caplog.at_level(logging.WARNING), first.lock():
-        delete_lock()
-    assert "was deleted by somebody" in caplog.text
-    with second.lock():
-        held = second.read(HOLDER)
-        delete_lock()
-        second.put_bytes(held.replace(b'"pid"', b'"PID"'), HOLDER)  # the next run's
-    assert second.exists(HOLDER)
-
-
-@pytest.mark.parametrize("successor", [False, True])
-def test_who_lost_the_lock_does_not_publish(demo: Path, url: str, successor: bool) -> None:
-    """Something is published only while lock.json is the one that the run itself wrote."""
-    snapshot = published(demo, url)
-    store = Store.open(url)
-    manifest = store.manifest(snapshot).model_copy(update={"parent": snapshot})
-    base = store.latest()
-    with store.lock():
-        delete_lock()
-        if successor:
-            store.put_bytes(b"{}", HOLDER)
-        with pytest.raises(LockedError, match="as this run wrote it"):
-            store.publish(manifest, base, "a test")
-        assert store.current() == snapshot
-    with pytest.raises(LockedError, match="as this run wrote it"):
-        store.publish(manifest, base, "a test")
-
-
-def test_a_lock_that_the_driver_reports_as_an_invalid_argument(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """s3fs raises EINVAL where the lock is taken: that is told as a taken lock, and any other trouble as itself."""
-    store = Store.create(url)
-
-    def refused(*_: object, **__: object) -> None:
-        raise OSError(22, "At least one of the pre-conditions you specified did not hold")
-
-    with store.lock():
-        monkeypatch.setattr(MemoryFileSystem, "pipe_file", refused)
-        with pytest.raises(LockedError, match=r"process \d+ on"), Store.create(url).lock():
-            pass
-    with pytest.raises(OSError, match="pre-conditions"), store.lock():
-        pass
-
-
-def test_a_lock_that_cannot_be_deleted_fails_no_run(
-    url: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> None:
-    """What goes wrong while the lock is let go is told, not raised: the run has ended as it has."""
-
-    def failing(*_: object) -> None:
-        raise PermissionError(13, "Access Denied")
-
-    monkeypatch.setattr(MemoryFileSystem, "rm_file", failing)
-    with caplog.at_level(logging.WARNING), Store.create(url).lock():
-        pass
-    assert "delete it by hand" in caplog.text
-
-
-def test_a_lock_that_is_let_go_this_moment(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Who finds the lock taken, and its holder gone a moment later, is told that it was taken."""
-    store = Store.create(url)
-    with store.lock():
-        monkeypatch.setattr(BucketBackend, "read", lambda *_: (_ for _ in ()).throw(FileNotFoundError(HOLDER)))
-        with pytest.raises(LockedError, match="not yet written its name"), Store.create(url).lock():
-            pass
-        monkeypatch.undo()
+    store.put_bytes(b'{"pid": 1, "host": "gone", "since": "yesterday"}', "lock.json")
+    published(demo, url)
+    assert store.read("lock.json").startswith(b'{"pid": 1')
+    assert store.names("locks") == []
 
 
 # --- where a store may be ---
@@ -170,7 +88,7 @@ def test_a_lock_that_is_let_go_this_moment(url: str, monkeypatch: pytest.MonkeyP
 
 @pytest.mark.parametrize("refused", ["ftp://host/store", "hdfs://host/store", "https://host/store", "local:///store"])
 def test_a_scheme_without_exclusive_create_is_refused(refused: str) -> None:
-    """Two runs could hold its lock at once; the message names what may be used."""
+    """Two runs could publish under one number; the message names what may be used."""
     with pytest.raises(InputError, match=r"(?s)s3://, .*gs://, .*memory://.*two runs"):
         Store.at(refused)
 
@@ -212,17 +130,34 @@ def test_the_cache_is_the_users_own(url: str, tmp_path: Path, monkeypatch: pytes
         Store.create(url)
 
 
-def test_scratch_of_dead_runs_is_swept_by_age(url: str, tmp_path: Path) -> None:
-    """What lies in the cache's scratch for more than a day goes; younger scratch and copies of files stay."""
+def test_scratch_of_the_dead_is_swept(url: str) -> None:
+    """What somebody works on in the cache stays, however old; what is held by nobody goes, and copies of files stay."""
     store = Store.create(url)
-    with store.scratch() as young, store.scratch() as old:
-        (old / "shard").write_bytes(b"x")
-        copies = store.backend.local("shards")
+    with store.scratch() as held:
+        copies, left = store.backend.local("shards"), store.backend.local("tmp/of-a-dead-one")
         copies.mkdir()
-        for folder in (old, copies):
-            os.utime(folder, (time.time() - 90_000,) * 2)
-        store.sweep()
-        assert (young.is_dir(), old.exists(), copies.is_dir()) == (True, False, True)
+        left.mkdir()
+        (left / "shard").write_bytes(b"x")
+        for folder in (held, copies, left):
+            os.utime(folder, (0, 0))
+        clear_scratch(store.backend)
+        assert (held.is_dir(), left.exists(), copies.is_dir()) == (True, False, True)
+
+
+def test_shared_scratch_of_other_machines_goes_by_age(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs of other machines are not known by their locks: what one wrote within a day stays, by the service's clock,
+    wherever this machine's stands; and what a run of this machine left goes at once.
+    """
+    store, fs = Store.create(url), fsspec.filesystem("memory")
+    for name in ("old", "young", "here", "dead"):
+        store.put_bytes(b"x", f"{scratch_of(name)}/vectors/text")
+    fs.store["/bucket/store/tmp/old/vectors/text"].created -= timedelta(days=2)
+    store.backend.local("tmp/dead.lock").touch()
+    monkeypatch.setattr(time, "time", lambda: 0.0)
+    with store.working("here"):
+        assert at_work(store.backend) == ["here", "young"]
+        clear_scratch(store.backend)
+    assert set(store.names("tmp")) == {"here", "now", "young"}
 
 
 def test_reuse_fetches_nothing(demo: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:

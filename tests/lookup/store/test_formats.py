@@ -79,7 +79,6 @@ def test_a_run_goes_on_from_what_the_first_version_left(left: Path, more: tuple[
     assert manifest_of(store).parent == (None if more else before)
     assert not (store / "CURRENT").exists()
     assert [path for path in (store / "tmp").iterdir() if path.is_dir()] == []
-    assert not (store / "lock.json").exists()
     kept.check()
     for command in (("verify", store, "--all"), ("search", store, "--text", "blue hat number 24")):
         assert vitrine(*command).exit_code == 0

@@ -8,6 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,7 @@ from blake3 import blake3
 
 import lookup
 from foundation.errors import InputError, LockedError
+from lookup.store.at_work import at_work, clear_scratch
 from lookup.store.fields import FileRef
 from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
@@ -119,33 +121,65 @@ def test_what_was_put_is_not_replaced(empty: Store, tmp_path: Path, monkeypatch:
     assert (empty.read("shards/b"), replaced) == (b"whole", ["shards/b"])
 
 
-def test_scratch_of_runs_that_are_over_goes(empty: Store) -> None:
-    """Of runs that were killed, and of the last one that left a report, which may have been ended because it hung; not
-    their notes.
-    """
-    for run in ("1-ended", "2-killed"):
-        empty.put_bytes(b"x", f"{scratch_of(run)}/indexes/0.faiss")
-        empty.put_bytes(b"x", f"runs/{run}/plan.json")
-    empty.put_bytes(b"{}", "runs/1-ended/run.json")
-    empty.sweep()
-    assert empty.names("runs/1-ended") == ["plan.json", "run.json"]
-    assert empty.names("runs/2-killed") == ["plan.json"]
+def test_scratch_of_runs_that_are_dead_goes(empty: Store) -> None:
+    """Not that of one that is at work, and nobody's notes."""
+    for run in ("1-killed", "2-at-work"):
+        with empty.working(run) if run == "1-killed" else nullcontext():
+            empty.put_bytes(b"x", f"{scratch_of(run)}/indexes/0.faiss")
+            empty.put_bytes(b"x", f"runs/{run}/plan.json")
+    empty.backend.local("tmp/1-killed.lock").touch()  # as kill -9 leaves it
+    empty.sign_of("1-killed").touch()
+    with empty.working("2-at-work") as sign:
+        sign.touch()
+        clear_scratch(empty.backend)
+        assert sign.exists()
+        assert at_work(empty.backend) == ["2-at-work"]
+    assert (empty.names("runs/1-killed"), empty.names("runs/2-at-work")) == (["plan.json"], ["plan.json"])
+    assert (empty.names(scratch_of("1-killed")), empty.names(scratch_of("2-at-work"))) == ([], ["indexes"])
+    assert not empty.sign_of("1-killed").exists()
 
 
 def test_scratch_that_is_held_stops_no_run(empty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody believes what another run left there; it goes when the file system lets go of it."""
-    empty.put_bytes(b"x", f"{scratch_of('1-killed')}/0.table")
+    left = empty.backend.local(f"{scratch_of('1-killed')}/0.table")
+    left.parent.mkdir(parents=True)
+    left.touch()
+    real = os.rmdir
 
-    def held(folder: str) -> None:
-        if folder.startswith("runs/"):
-            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), folder)
+    def held(path: object, **named: Any) -> None:
+        if str(path).endswith("1-killed"):
+            raise OSError(errno.ENOTEMPTY, os.strerror(errno.ENOTEMPTY), path)
+        real(path, **named)  # type: ignore[arg-type]
 
     with monkeypatch.context() as patch:
-        patch.setattr(empty.backend, "remove", held)
-        empty.sweep()
-    assert empty.names(scratch_of("1-killed")) == ["0.table"]
-    empty.sweep()
-    assert empty.names(scratch_of("1-killed")) == []
+        patch.setattr(os, "rmdir", held)
+        clear_scratch(empty.backend)
+    assert left.parent.is_dir()
+    clear_scratch(empty.backend)
+    assert not left.parent.exists()
+
+
+def test_one_at_a_time_is_told(empty: Store) -> None:
+    """Two who are at the same are told of each other, others are not; and after the first ended it is free."""
+    with empty.courtesy_lock("the whole catalog"), empty.courtesy_lock("category 'shoes'"):
+        with pytest.raises(LockedError, match=rf"process {os.getpid()} on .* is at it since 2"):
+            empty.courtesy_lock("category 'shoes'").__enter__()
+        for note in empty.backend.local("locks").glob("*.json"):
+            note.unlink()
+        with pytest.raises(LockedError, match="not yet written its name"):
+            empty.courtesy_lock("the whole catalog").__enter__()
+    with empty.courtesy_lock("the whole catalog"):
+        pass
+
+
+def test_a_walk_finds_every_file_with_its_bytes(empty: Store) -> None:
+    """Of a folder and all below, by name; none where it is absent. What is written later is not older."""
+    assert empty.backend.walk("shards") == []
+    for name in ("shards/b/c", "shards/a", "snapshots/d"):
+        empty.put_bytes(name.encode(), name)
+    found = empty.backend.walk("shards")
+    assert [(one.name, one.bytes) for one in found] == [("shards/a", 8), ("shards/b/c", 10)]
+    assert found[1].written <= found[0].written
 
 
 def test_of_many_that_create_one_does(empty: Store) -> None:

@@ -301,7 +301,7 @@ def test_exit_codes(tmp_path: Path) -> None:
     assert run_titles(catalog, store, "gates.least_rows=1").exit_code == 3  # one of three rows is rejected
     assert run_titles(catalog, store, "gates.max_reject_share=0.5").exit_code == 0
     assert run_titles(catalog, store, "catalog.text=[titel]").exit_code == 2
-    with Store.open(str(store)).lock():
+    with Store.open(str(store)).courtesy_lock("the whole catalog"):
         assert run_titles(catalog, store).exit_code == 5
     (store / "runs").rename(store / "runs.old")
     (store / "runs").write_bytes(b"")

@@ -88,7 +88,6 @@ def test_a_run_that_hangs_ends(hang: str, runs: Runs, tmp_path: Path) -> None:
         report = json.loads((folder / "run.json").read_text())
         assert (report["status"], report["exit_code"]) == ("failed", 1)
         assert "run.stall_minutes" in report["error"]
-    assert not (store / "lock.json").exists()
     code, said = runs("", store)
     assert code == 0, said
     assert Store.open(str(store)).published()[1].rows == 40
@@ -108,7 +107,6 @@ def test_a_run_whose_thread_died_ends_at_once(death: str, runs: Runs, tmp_path: 
     (folder,) = (store / "runs").iterdir()
     assert "a thread died; the stacks of all threads" in (folder / "log.txt").read_text()
     assert json.loads((folder / "run.json").read_text())["exit_code"] == 1
-    assert not (store / "lock.json").exists()
 
 
 def test_a_slow_run_is_left_alone(runs: Runs, tmp_path: Path) -> None:
