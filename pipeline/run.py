@@ -293,7 +293,8 @@ def _gate(
     figures = missing_shares(store, manifest, state.parent, embedding, plan)
     manifest = manifest.model_copy(update={"missing": figures})
     stands_in = None not in towers(embedding) and embedding.fusion.stands_in
-    found = check(Comparison(store, manifest, state.parent, _scope(state), settings.gates, stands_in))
+    compared_with = (state.parent, _scope(state), settings.gates, stands_in, state.base)
+    found = check(Comparison(store, manifest, *compared_with))
     state.gates += acceptance.mark(found, state.accepted)
     accepted = acceptance.entries(state.gates, state.run, kept, plan.category)
     return manifest.model_copy(update={"accepted": accepted})

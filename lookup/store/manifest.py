@@ -151,6 +151,11 @@ class Manifest(Record):
         fusion = self.fusion_identity or self.fusion
         return identity_of({"units": sorted(one.inputs for one in self.shards.entries), "models": [*models, fusion]})
 
+    @property
+    def built_from(self) -> str:
+        """64 hex digits of that and of the section `index`, as the last run had it."""
+        return identity_of({"made_from": self.made_from, "index": self.config.get("index")})
+
     def written(self) -> Written:
         """The files of the manifest as it is published now, and its id."""
         segments = self.shards.segments.to_bytes()

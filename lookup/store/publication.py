@@ -39,6 +39,11 @@ class Publication(Record):
     kept: tuple[str, ...] = ()  # the snapshots whose files were not deleted; empty: none were deleted
     digest: str | None = None  # blake3 of the fields above, as JSON; None: written by hand
 
+    @property
+    def by_hand(self) -> bool:
+        """Whether a person chose what it publishes, not a run and not a collection."""
+        return self.run is None and self.collected is None
+
     def signed(self) -> Publication:
         """The same with its digest."""
         digest = blake3(self.model_dump_json(exclude={"digest", *self._empty()}).encode()).hexdigest()

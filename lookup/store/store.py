@@ -270,21 +270,13 @@ class Store:
         """
         snapshot_id = self._commit(new)
         number = 1 if base is None else base.number + 1
-        return self._create(base, _publication(number, base, snapshot_id, new, new.run, reason))
+        return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def publish_anew(self, new: Manifest, reason: str) -> Publication:
         """As `publish`, on top of whatever is there, damaged or not."""
         snapshot_id = self._commit(new)
-        base, number = self._top()
-        return self._create(base, _publication(number, base, snapshot_id, new, new.run, reason))
-
-    def publish_again(self, snapshot_id: str, reason: str) -> Publication:
-        """Publish a snapshot that the store has once more: the way back to it, whatever is published now. InputError
-        where there is none of that id, LockedError when a run publishes this moment.
-        """
-        manifest = self.manifest(snapshot_id)
-        base, number = self._top()
-        return self._create(base, _publication(number, base, snapshot_id, manifest, None, reason))
+        base, number = self.top()
+        return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def _commit(self, new: Manifest) -> str:
         """Put the files of a manifest, segments first: whoever finds it finds them. The id of the snapshot."""
@@ -300,17 +292,17 @@ class Store:
                 self.put_whole(source, FileRef(path=path, bytes=size, rows=0, blake3=digest))
         return snapshot_id
 
-    def _top(self) -> tuple[Publication | None, int]:
-        """(the latest publication, None where it is damaged, too; the next number that is free)"""
+    def top(self) -> tuple[Publication | None, int]:
+        """(the latest publication, None where it is damaged, too; the next number that is free)."""
         try:
             base = self.latest()
         except IntegrityError:
             base = None
         return base, max(listed(self.backend), default=0) + 1 if base is None else base.number + 1
 
-    def _create(self, base: Publication | None, made: Publication) -> Publication:
-        """Create the file of `made`, on top of `base`. An earlier version, which reads CURRENT, then ends with exit
-        code 4 rather than serve for ever what that names.
+    def publish_on(self, base: Publication | None, made: Publication) -> Publication:
+        """Create the file of `made`, on top of `base`; LockedError where its number is taken. An earlier version, which
+        reads CURRENT, then ends with exit code 4 rather than serve for ever what that names.
         """
         if self.exists(history.CURRENT):
             if base is not None and not self.exists(path_of(base.number)):
@@ -324,7 +316,7 @@ class Store:
                 "another run published meanwhile",
                 "run again: what is made is not made twice",
             ) from err
-        return made
+        return made.signed()
 
 
 def scratch_of(run: str) -> str:
@@ -335,7 +327,7 @@ def scratch_of(run: str) -> str:
 def _publication(
     number: int, base: Publication | None, snapshot_id: str, manifest: Manifest, run: str | None, reason: str
 ) -> Publication:
-    content = manifest.made_from
+    mine = (manifest.made_from, manifest.built_from)
     return Publication(
         number=number,
         before=None if base is None else base.number,
@@ -344,8 +336,8 @@ def _publication(
         run=run,
         published_at=datetime.now(UTC),
         reason=reason,
-        content=content,
-        held=() if base is None else tuple(one for one in base.held if one != content),
+        content=manifest.made_from,
+        held=() if base is None else tuple(one for one in base.held if one not in mine),
     ).signed()
 
 

@@ -4,7 +4,7 @@ index with what it is said to be of.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from foundation.errors import IntegrityError
@@ -41,6 +41,17 @@ def verify_store(path: str, every: bool = False) -> Verified:
             manifests[name] = store.manifest(name)
         except IntegrityError as err:
             problems.append((err.expected, err.came))
+    return _verified(store, current, manifests, problems)
+
+
+def verify_snapshot(store: Store, snapshot: str, manifest: Manifest) -> Verified:
+    """Check every file that a manifest names; otherwise as `verify_store`."""
+    return _verified(store, snapshot, {snapshot: manifest}, [])
+
+
+def _verified(
+    store: Store, snapshot: str, manifests: Mapping[str, Manifest], problems: list[tuple[str, str]]
+) -> Verified:
     files = {(file.path, file.blake3): file for one in manifests.values() for file in one.files()}
     read = ((file, store.problem_of(file)) for file in files.values())
     problems += [(_as_written(file), f"{file.path}: {said}") for file, said in read if said is not None]
@@ -55,7 +66,7 @@ def verify_store(path: str, every: bool = False) -> Verified:
             "delete these files and run `vitrine run` again: it writes anew what is published; until then "
             "serve an earlier one. What earlier ones alone name comes from a backup, or they are deleted",
         )
-    return Verified(current, len(files), sum(file.bytes for file in files.values()), len(manifests))
+    return Verified(snapshot, len(files), sum(file.bytes for file in files.values()), len(manifests))
 
 
 def _as_written(file: FileRef) -> str:

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 from lookup.store.manifest import Manifest
+from lookup.store.publication import Publication
 from lookup.store.store import Store
 from pipeline.config.published import ReplacedModel
 from pipeline.config.sections import GatesConfig
@@ -28,6 +29,7 @@ class Comparison:
     """A snapshot that is about to be published, and the one that is. `scope` names the partitions that the run touched:
     shares and recall are taken over these, so that a re-index of one category is not refused for another's past.
 
+    `base` is the publication on top of which the snapshot would be published, None where it is compared with nothing.
     `stands_in` is whether the fusion puts something in place of a missing modality, where there are two towers.
     """
 
@@ -37,6 +39,7 @@ class Comparison:
     scope: Scope
     bounds: GatesConfig
     stands_in: bool = False
+    base: Publication | None = None
 
     def touched(self, partition: str) -> bool:
         """Whether the run touched `partition`."""

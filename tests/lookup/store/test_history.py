@@ -22,6 +22,7 @@ from lookup.store.at_work import at_work, clear_scratch
 from lookup.store.fields import FileRef
 from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
+from lookup.store.rollback import publish_again
 from lookup.store.store import Store, scratch_of
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import digests, everything, make_format_1, manifest_of
@@ -232,7 +233,7 @@ def test_a_run_does_not_publish_over_who_went_back(store: Path, nights: Path, mo
     def meanwhile(*arguments: Any) -> None:
         real(*arguments)
         for one in (first, last):
-            opened.publish_again(one.snapshot, "back and forth")
+            publish_again(opened, one.snapshot, "back and forth")
 
     with monkeypatch.context() as patch:
         patch.setattr(stages, "refuse_another_catalog", meanwhile)
@@ -275,7 +276,7 @@ def test_of_both_the_publications_count(store: Path) -> None:
     first, last = Store.open(str(store)).publications()
     (store / "CURRENT").write_text(f"{first.snapshot}\n")
     assert Store.open(str(store)).latest() == last
-    Store.open(str(store)).publish_again(first.snapshot, "back")
+    publish_again(Store.open(str(store)), first.snapshot, "back")
     assert not (store / "CURRENT").exists()
     assert [one.number for one in Store.open(str(store)).publications()] == [1, 2, 3]
 

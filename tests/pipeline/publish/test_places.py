@@ -17,6 +17,7 @@ from foundation.errors import IntegrityError
 from index_builders.fill.threads import threads
 from lookup.store.index_record import IndexRecord
 from lookup.store.records import read_record, write_record
+from lookup.store.rollback import publish_again
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of
@@ -206,7 +207,7 @@ def test_an_index_of_other_rows_is_refused(whole: Path, store: Path) -> None:
         assert vitrine("verify", store).exit_code == 4
         with pytest.raises(IntegrityError, match=r"indexes/.*ids\.parquet"):
             lookup.open(str(store)).search(text="red dress")
-        opened.publish_again(base.snapshot, "back")
+        publish_again(opened, base.snapshot, "back")
 
 
 def test_another_index_ids_beside_an_index_are_refused(whole: Path, store: Path) -> None:

@@ -1,0 +1,189 @@
+"""The way back: an earlier snapshot is published once more. One object is written, and nothing else changes.
+
+What was left is held: no run publishes a snapshot that is made from the same, unless it is told to. Otherwise the next
+night would bring back what a person went back from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from foundation.errors import InputError, IntegrityError, LockedError
+from lookup.store import manifest as manifests
+from lookup.store.manifest import Manifest
+from lookup.store.publication import Publication, listed, path_of, read_publication
+from lookup.store.store import Store
+
+Check = Callable[[Store, str, Manifest], object]  # raises where a snapshot is not whole
+
+_TRIES = 5  # to get a number, while others publish
+_NAMED = 5
+_LOOK = "`vitrine snapshots STORE` shows what there is to go back to"
+
+
+@dataclass(frozen=True)
+class Rollback:
+    """What is served now, and what was before; `held` is the content of that, None where nothing is held. Where the
+    snapshot was served already, nothing was published: `publication` is that one.
+    """
+
+    publication: Publication
+    to: Publication
+    left: Publication | None  # None: it is damaged
+    held: str | None = None
+    served_already: bool = False
+
+
+def roll_back(store: Store, number: int | None, why: str, check: Check | None = None) -> Rollback:
+    """Serve what publication `number` served; by default the last one of another snapshot than the served one that was
+    not gone back from. `check` raises where the snapshot is not whole; by default files are looked for, not read.
+
+    InputError where there is none, or its snapshot was deleted; IntegrityError where one of its files is missing or
+    cut; LockedError when others publish each time that this tries.
+    """
+    check = check or _refuse_missing
+    first = store.top()[0]
+    checked: dict[str, Manifest] = {}
+    for _ in range(_TRIES):
+        base, number_free = store.top()
+        if number is None and base is not None and first is not None and base.snapshot != first.snapshot:
+            raise LockedError(
+                f"{first.snapshot}, which was served when this began, to be served still",
+                f"{path_of(base.number)} was created meanwhile: {base.snapshot} ({base.reason})",
+                "look at `vitrine snapshots STORE`, and roll back again if it has to be",
+            )
+        to = _target(store, number, base)
+        if base is not None and to.snapshot == base.snapshot:
+            return Rollback(base, to, base, served_already=True)
+        if to.snapshot not in checked:
+            checked[to.snapshot] = store.manifest(to.snapshot)
+            check(store, to.snapshot, checked[to.snapshot])
+        with suppress(LockedError):
+            reason = f"back to publication {to.number}: {why}"
+            made = _publish(store, to.snapshot, checked[to.snapshot], reason, base, number_free)
+            held = [one for one in made.held if base is None or one not in base.held]
+            return Rollback(made, to, base, held[0] if held else None)
+    raise LockedError(
+        "a number that is free, to publish under", f"others published {_TRIES} times meanwhile", "roll back again"
+    )
+
+
+def publish_again(store: Store, snapshot_id: str, reason: str) -> Publication:
+    """Publish a snapshot that the store has once more, on top of whatever is there, damaged or not; what is left is
+    held. InputError where there is none of that id, LockedError when a run publishes this moment.
+    """
+    return _publish(store, snapshot_id, store.manifest(snapshot_id), reason, *store.top())
+
+
+def readable(store: Store) -> Iterator[Publication]:
+    """The publications that can be read, the highest first, also those of before a history that began anew."""
+    base, _ = store.top()
+    if base is not None and base.number == 0:  # what CURRENT names
+        yield base
+    for number in reversed(listed(store.backend)):
+        with suppress(ValueError):
+            yield read_publication(store.backend, number)
+
+
+def missing_files(store: Store, manifest: Manifest) -> list[str]:
+    """What is wrong with files that `manifest` names, by their names and sizes alone: one line each."""
+    there = {one.name: one.bytes for folder in ("shards", "indexes") for one in store.backend.walk(folder)}
+    found = ((file, there.get(file.path)) for file in manifest.files())
+    return [
+        f"{file.path}: {'no such file' if bytes is None else f'{bytes} bytes of {file.bytes}'}"
+        for file, bytes in found
+        if bytes != file.bytes
+    ]
+
+
+def _target(store: Store, number: int | None, base: Publication | None) -> Publication:
+    """The publication to go back to, whose snapshot is not known to be given up."""
+    collector: Publication | None = None
+    above: Publication | None = None
+    left = set[str]()  # snapshots that a person went back from
+    for one in readable(store):
+        if above is not None and above.by_hand and above.snapshot != one.snapshot:
+            left.add(one.snapshot)
+        served = base.snapshot if base is not None else one.snapshot if above is None else None
+        if one.number == number or (number is None and one.snapshot not in (served, *left)):
+            _refuse_deleted(store, one, collector)
+            return one
+        if one.collected is not None and collector is None:
+            collector = one
+        above = one
+    numbers = listed(store.backend)
+    if number is not None and number in numbers:
+        raise IntegrityError(f"{path_of(number)} as it was created", "a damaged one", f"choose another: {_LOOK}")
+    if number is None:
+        raise InputError(
+            "an earlier publication, of another snapshot than the served one and of none that was gone back from",
+            "none",
+            f"name a number; {_LOOK}",
+        )
+    shown = ", ".join(map(str, numbers[-_NAMED:])) or "those of later nights"
+    raise InputError(f"the number of a publication, such as {shown}", str(number), _LOOK)
+
+
+def _refuse_deleted(store: Store, one: Publication, collector: Publication | None) -> None:
+    """Refuse a snapshot that is deleted, or that the last collection after `one` is about to delete."""
+    how = None
+    if collector is not None and one.snapshot not in collector.kept:
+        how = f"given up by publication {collector.number} ({collector.reason})"
+    elif not (manifests.is_id(one.snapshot) and store.exists(manifests.path_of(one.snapshot))):
+        how = "deleted"
+    if how is not None:
+        raise InputError(
+            "a publication whose snapshot the store still has",
+            f"publication {one.number}, of {one.snapshot}: that was {how}",
+            f"choose another; {_LOOK}",
+        )
+
+
+def _refuse_missing(store: Store, snapshot_id: str, manifest: Manifest) -> None:
+    wrong = missing_files(store, manifest)
+    if wrong:
+        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
+        raise IntegrityError(
+            f"all files of {snapshot_id} as they were written",
+            "; ".join(wrong[:_NAMED]) + more,
+            f"restore them from a backup, or go back to another: {_LOOK}",
+        )
+
+
+def _publish(
+    store: Store, snapshot_id: str, manifest: Manifest, reason: str, base: Publication | None, number: int
+) -> Publication:
+    held = base.held if base is not None else _last_held(store)
+    left = _left(store, base, manifest) if base is not None and base.snapshot != snapshot_id else None
+    mine = (manifest.made_from, manifest.built_from)
+    made = Publication(
+        number=number,
+        before=None if base is None else base.number,
+        snapshot=snapshot_id,
+        parent=manifest.parent,
+        run=None,
+        published_at=datetime.now(UTC),
+        reason=reason,
+        content=manifest.made_from,
+        held=tuple(one for one in dict.fromkeys((*held, left)) if one is not None and one not in mine),
+    )
+    return store.publish_on(base, made)
+
+
+def _left(store: Store, base: Publication, to: Manifest) -> str | None:
+    """The content of what is left, told apart from that of `to`; None where nothing tells them apart."""
+    if base.content not in (None, to.made_from):
+        return base.content
+    try:
+        left = store.manifest(base.snapshot)
+    except IntegrityError:  # nobody can say what it was made from
+        return None
+    pairs = ((left.made_from, to.made_from), (left.built_from, to.built_from))
+    return next((mine for mine, theirs in pairs if mine != theirs), None)
+
+
+def _last_held(store: Store) -> tuple[str, ...]:
+    return next((one.held for one in readable(store)), ())
