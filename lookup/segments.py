@@ -35,14 +35,18 @@ class Partition:
 
     def locate(self, position: int) -> tuple[ShardEntry, int, int]:
         """The shard of a position, the row group, and the row in it."""
-        segments = self.segments
-        at = int(np.searchsorted(segments.ends, position, side="right"))
-        shard = self.shards[segments.shards[at]]
-        return shard, int(segments.row_groups[at]), position - int(segments.ends[at] - segments.rows[at])
+        return locate(self.segments, self.shards, position)
 
     def located(self) -> Iterator[tuple[FileRef, int, int]]:
         """(file, row group, rows) of each segment, in the order of positions."""
         return ((file_of(self.shards[one.shard]), one.row_group, one.rows) for one in self.segments)
+
+
+def locate(segments: PartitionSegments, shards: Sequence[ShardEntry], position: int) -> tuple[ShardEntry, int, int]:
+    """The shard of a position of a partition's index, the row group, and the row in it."""
+    at = int(np.searchsorted(segments.ends, position, side="right"))
+    shard = shards[segments.shards[at]]
+    return shard, int(segments.row_groups[at]), position - int(segments.ends[at] - segments.rows[at])
 
 
 def of_other_rows(partition: PartitionEntry, came: str) -> IntegrityError:

@@ -137,6 +137,14 @@ class Fusion(ABC):
     def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
         """(nq, dim) float32 of (nq, dt) and / or (nq, di) float32 unit rows; ValueError when both are None."""
 
+    def score_parts(
+        self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
+    ) -> dict[Modality, float] | None:
+        """What of the score of one query and one item, each as (text, photo), (1, dt) and (1, di) float32 unit rows or
+        None, is of the texts and what of the photos; None where that is no plain sum.
+        """
+        return None
+
 
 class StatesFusion(Fusion):
     """A fusion that reads the states of tokens and patches besides the vectors of towers."""

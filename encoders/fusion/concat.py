@@ -7,6 +7,7 @@ from typing import Literal
 import numpy as np
 from pydantic import Field
 
+from encoders.base import Modality
 from encoders.fusion.base import Fusion, FusionSpec
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
@@ -68,6 +69,19 @@ class Concat(Fusion):
         if image is not None:
             out[:, self._text_dim :] = image * np.float32(self._image_root**power)
         return out
+
+    def score_parts(
+        self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
+    ) -> dict[Modality, float]:
+        """See Fusion.score_parts: always a sum of what was asked by, nothing for what is missing."""
+        both = all(one is not None for one in asked)
+        weights = (self._text_root**2, self._image_root**2) if both else (1.0, 1.0)
+        names: tuple[Modality, ...] = ("text", "image")
+        return {
+            name: 0.0 if x is None else weight * float(np.vdot(q, x))
+            for name, weight, q, x in zip(names, weights, asked, item, strict=True)
+            if q is not None
+        }
 
     def _check(self, text: Vectors | None, image: Vectors | None) -> None:
         if text is None and image is None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Literal, Self
 
+import numpy as np
 from pydantic import Field
 
 from encoders.base import Modality
@@ -101,6 +102,14 @@ class Single(Fusion):
         if asked is None:
             raise ValueError("expected text or image vectors, both are None")
         return asked
+
+    def score_parts(
+        self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
+    ) -> dict[Modality, float] | None:
+        """See Fusion.score_parts: all of it is of the one tower."""
+        (mine,) = self.uses
+        q, x = (pair[0] if mine == "text" else pair[1] for pair in (asked, item))
+        return None if q is None or x is None else {mine: float(np.vdot(q, x))}
 
 
 class SharedSingle(WeightedSum):

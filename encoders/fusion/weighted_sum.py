@@ -155,6 +155,20 @@ class WeightedSum(Fusion):
         """(nq, dim) float32, whose inner products with items are the scores."""
         return self.weighted_queries(text, image, self._text_weight)
 
+    def score_parts(
+        self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
+    ) -> dict[Modality, float] | None:
+        """See Fusion.score_parts: a sum where the item has both; of one alone a stand-in is in it too."""
+        text, image = item
+        if text is None or image is None:
+            return None
+        query = self.queries(*asked)[:, : self._tower_dim] * np.float32(self._scale)
+        weights: tuple[tuple[Modality, float, Vectors], ...] = (
+            ("text", self._text_weight, text),
+            ("image", self._image_weight, image),
+        )
+        return {name: weight * float(np.vdot(query, vectors)) for name, weight, vectors in weights}
+
     def weighted_queries(self, text: Vectors | None, image: Vectors | None, text_weight: float) -> Vectors:
         """(nq, dim) float32: `queries`, those of both asking for the text with `text_weight` and for the photo with the
         rest.

@@ -31,7 +31,7 @@ from pipeline.commands.options import (
     memory_option,
     overrides_argument,
 )
-from pipeline.commands.store_commands import diff, evaluate, inspect, search, verify
+from pipeline.commands.store_commands import diff, evaluate, explain, inspect, search, verify
 
 if TYPE_CHECKING:
     from pipeline.config.load import Loaded
@@ -53,7 +53,7 @@ def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
 
 
-for _command in (search, evaluate, inspect, verify, diff, rollback):
+for _command in (search, evaluate, inspect, verify, diff, explain, rollback):
     cli.add_command(_command)
 
 

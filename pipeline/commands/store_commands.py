@@ -142,3 +142,39 @@ def diff(store: str, first: str | None, second: str | None, limit: int, as_json:
         document(as_document(found))
     else:
         print_diff(found)
+
+
+@click.command(
+    epilog=example(
+        "vitrine explain demo/store V-00000042",
+        'vitrine explain demo/store V-00000042 --text "red dress" -k 20',
+        "vitrine explain demo/store V-00000042 --image photo.jpg --json",
+    )
+)
+@store_argument
+@click.argument("product", metavar="ID")
+@click.option("--text", help="A query for which its place is told.")
+@click.option("--image", type=click.Path(), help="A photo for which its place is told, alone or with --text.")
+@click.option("-k", "k", type=COUNT, default=10, show_default=True, help="Hits of the search, and of those above it.")
+@json_option
+def explain(store: str, product: str, text: str | None, image: str | None, k: int, as_json: bool) -> None:
+    """Say why a product is, or is not, found: its row, or why it has none, and its place for a query.
+
+    Exit code 0 also where there is no such product.
+    """
+    from lookup.query import photo_limits, read_photo
+    from lookup.store.store import Store
+    from pipeline.commands.explain_page import as_document, print_explanation
+    from pipeline.engine.printing import document
+    from pipeline.explain.explanation import explain
+    from pipeline.explain.ranking import Asked
+
+    asked = None
+    if text is not None or image is not None:
+        limits = photo_limits(Store.open(store).published()[1])
+        asked = Asked(text, None if image is None else read_photo(image, limits.max_bytes), k)
+    found = explain(store, product, asked)
+    if as_json:
+        document(as_document(found))
+    else:
+        print_explanation(found)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
@@ -12,10 +11,9 @@ import pyarrow.parquet as pq
 
 from foundation.arrays import Vectors
 from index_builders.rows.shards import SegmentRef, read_embeddings, read_places
-from lookup.store.fields import FileRef
+from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest
 from lookup.store.shards import Located
-from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.compare.row_keys import Keys, row_keys, vector_hashes
 
@@ -28,20 +26,6 @@ class Segment(NamedTuple):
     partition: str
     at: Located
     same_vectors: bool = False
-
-
-class CheckedFiles:
-    """Files of a store, each of which is compared with its digest once."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-        self._paths: dict[str, Path] = {}
-
-    def path(self, file: FileRef) -> Path:
-        """Where it lies; IntegrityError where it is not as it was written."""
-        if file.path not in self._paths:
-            self._paths[file.path] = self._store.verified(file)
-        return self._paths[file.path]
 
 
 @dataclass(frozen=True)

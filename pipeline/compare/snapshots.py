@@ -12,11 +12,12 @@ import numpy.typing as npt
 
 from foundation.arrays import Vectors
 from lookup.identities import describe_differing
+from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
 from pipeline.compare.joined_rows import Pairs, joined
 from pipeline.compare.row_keys import KEY, Keys
-from pipeline.compare.snapshot_rows import CheckedFiles, Rows, unlike_segments
+from pipeline.compare.snapshot_rows import Rows, unlike_segments
 
 # What may have become of a product. `attributes`: these alone; `vector`: its embedding is another, for whatever reason.
 KINDS = ("added", "gone", "text", "photo", "attributes", "moved", "vector")

@@ -89,7 +89,7 @@ def rank(
         asking = np.array([i for i, name in enumerate(within) if name in (None, part.name)], dtype=np.int64)
         if not len(asking):
             continue
-        for rows, found in _blocks(part, column):
+        for rows, found in vector_blocks(part, column):
             block = metric.stored(rows)
             for start in range(0, len(asking), _QUERIES):
                 few = asking[start : start + _QUERIES]
@@ -110,7 +110,7 @@ def _nearest(xq: Vectors, block: Vectors, k: int, metric: Metric) -> tuple[Vecto
     return ranked(search, xq, k, len(block))
 
 
-def _blocks(part: Part, column: str) -> Iterator[tuple[Vectors, Numbers]]:
+def vector_blocks(part: Part, column: str) -> Iterator[tuple[Vectors, Numbers]]:
     """(vectors (n, d) float32, their numbers (n,) int64), without rows that have none."""
     waiting: list[tuple[Vectors, Numbers]] = []
     rows, start = 0, part.first

@@ -50,7 +50,15 @@ def test_every_module_that_serves_loads_without_extras() -> None:
     assert int(done.stdout) > 80
 
 
-@pytest.mark.parametrize("words", [("search", "--text", "red dress", "-k", "3"), ("inspect",), ("verify",)])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("search", "--text", "red dress", "-k", "3"),
+        ("inspect",),
+        ("verify",),
+        ("explain", "V-00000042", "--text", "red dress"),
+    ],
+)
 def test_commands_that_only_read_need_no_extra(words: tuple[str, ...], published: Path) -> None:
     """They print what they print where everything is installed."""
     here = vitrine(words[0], published, *words[1:], "--json")

@@ -1,0 +1,1 @@
+"""Why a product of a published snapshot is, or is not, found."""
