@@ -50,7 +50,7 @@ class Reader:
         chosen = list(known.values())
         if partitions is not None:
             chosen = [*{one.name: one for name in partitions for one in _meant(name, known, catalog)}.values()]
-        opened = {one.name: _open_partition(store, one, manifest.shards) for one in chosen}
+        opened = {one.name: open_partition(store, one, manifest.shards) for one in chosen}
         segments = Segments(store)
         filters = Filters(segments, manifest.attributes, catalog)
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
@@ -155,7 +155,10 @@ class Reader:
         return Hit(found, score, name, attributes, at["photo"].as_py(), source)
 
 
-def _open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> Partition:
+def open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> Partition:
+    """The index of a partition, opened for search after its digests were checked, and where its rows lie;
+    IntegrityError where it was built of others.
+    """
     record, opened = partition.index, shards.segments.of(partition.name)
     if record.made_of not in (None, made_of(opened.digests)):
         raise of_other_rows(partition, "it was built of other segments than those of the partition")

@@ -47,9 +47,9 @@ from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared, copying_notices
 from pipeline.publish import acceptance
+from pipeline.publish.figures.measure import with_figures
 from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
-from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
 from pipeline.report.notices import Notice, notice
 from pipeline.report.run_log import RunLog
@@ -286,12 +286,11 @@ def _damaged(tally: Tally) -> list[Notice]:
 def _gate(
     settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan, kept: Manifest | None
 ) -> Manifest:
-    """`manifest` with how products fare that lack a modality, and with what was accepted of what the gates say of it;
-    `kept` is what it was joined with.
+    """`manifest` with its figures, and with what was accepted of what the gates say of it; `kept` is what it was joined
+    with.
     """
     embedding = settings.embedding
-    figures = missing_shares(store, manifest, state.parent, embedding, plan)
-    manifest = manifest.model_copy(update={"missing": figures})
+    manifest = with_figures(store, manifest, state.parent, settings.indexing, plan, _scope(state))
     stands_in = None not in towers(embedding) and embedding.fusion.stands_in
     compared_with = (state.parent, _scope(state), settings.gates, stands_in, state.base)
     found = check(Comparison(store, manifest, *compared_with))

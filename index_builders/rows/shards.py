@@ -185,6 +185,19 @@ def read_places(ref: SegmentRef, rows: npt.NDArray[np.int64]) -> tuple[list[str]
     return table.column("id").to_pylist(), table.column("row").to_pylist()
 
 
+def read_fingerprints(ref: SegmentRef, tower: str) -> pa.Array:
+    """What tells the texts or photos of a segment's rows apart, (rows,) binary of 16 bytes; null where there is none.
+    `tower` is `text` or `photo`.
+    """
+    with _reading(ref.path) as file:
+        _check_rows(file, ref)
+        try:
+            found = file.read_row_group(ref.row_group, columns=[f"{tower}_fingerprint"], use_threads=False)
+        except (OSError, pa.ArrowInvalid) as err:
+            raise machine_fault(err) or _damaged(ref.path, str(err)) from err
+    return found.column(0).combine_chunks()
+
+
 def read_tower(ref: SegmentRef, tower: str) -> tuple[Vectors, npt.NDArray[np.bool_]]:
     """The vectors, (rows, dt) float32, that a tower, `text` or `image`, made of a segment's rows, and which there are;
     the others are zeros.

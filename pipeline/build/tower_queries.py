@@ -48,10 +48,10 @@ _AT_ONCE = 256  # texts encoded at a time
 
 def tower_queries(indexing: Indexing) -> Embed | None:
     """What makes queries of products; None where the config wants none."""
-    kinds = _kinds(indexing)
+    kinds = query_kinds(indexing)
     if not kinds:
         return None
-    asking = _Asking(indexing, fusion_of(indexing.embedding))
+    asking = Asking.of(indexing)
     if indexing.index.queries is not None:
         listed = _listed(indexing, kinds)
         return {kind: _Listed(asking, tuple(some)).vectors for kind, some in listed.items()}
@@ -61,7 +61,7 @@ def tower_queries(indexing: Indexing) -> Embed | None:
 
 def tower_queries_identity(indexing: Indexing) -> str | None:
     """64 hex digits of what the queries of `tower_queries` are made by; None where it makes none."""
-    kinds = _kinds(indexing)
+    kinds = query_kinds(indexing)
     if not kinds:
         return None
     specs = {TEXT: indexing.embedding.encoders.text, PHOTO: indexing.embedding.encoders.image}
@@ -70,8 +70,8 @@ def tower_queries_identity(indexing: Indexing) -> str | None:
     return identity_of({**towers, "fusion": indexing.embedding.fusion.identity, **queries})
 
 
-def _kinds(indexing: Indexing) -> list[str]:
-    """By what products are found, and asked."""
+def query_kinds(indexing: Indexing) -> list[str]:
+    """By what products are found, and asked: `text`, `photo`."""
     encoders, index, uses = indexing.embedding.encoders, indexing.index, fusion_of(indexing.embedding).uses
     wanted = (
         (TEXT, index.text_queries and encoders.text is not None and "text" in uses),
@@ -81,11 +81,16 @@ def _kinds(indexing: Indexing) -> list[str]:
 
 
 @dataclass(frozen=True)
-class _Asking:
-    """The encoders and the fusion of a indexing, on the side of queries."""
+class Asking:
+    """The encoders and the fusion of an indexing, on the side of queries."""
 
     indexing: Indexing
     fusion: Fusion
+
+    @classmethod
+    def of(cls, indexing: Indexing) -> Asking:
+        """What `indexing` asks by; the encoders are loaded when they are first needed."""
+        return cls(indexing, fusion_of(indexing.embedding))
 
     @property
     def encoder(self) -> QueryEncoder:
@@ -96,7 +101,7 @@ class _Asking:
 
     @property
     def _text(self) -> TextEncoder:
-        assert self.indexing.embedding.encoders.text is not None  # _kinds saw to it
+        assert self.indexing.embedding.encoders.text is not None  # query_kinds saw to it
         return load_text(self.indexing.embedding.encoders.text, self.indexing.embedding.encoders.device)
 
     @property
@@ -114,9 +119,27 @@ class _Asking:
         photos = [photos[0] for rows in self._read(segments, some, PHOTO) for photos in rows if photos]
         return self.photos([self._view(photo, number) for number, photo in enumerate(photos)])
 
+    def own(self, kind: str, segments: Sequence[SegmentRef], positions: Positions) -> tuple[Positions, Vectors]:
+        """Those of the rows at rising `positions` that can be asked for by their own text or first photo, (m,) int64,
+        and (m, d) float32 queries by it, as it is.
+        """
+        there = [one for rows in self._read(segments, positions, kind) for one in rows]
+        if kind == PHOTO:
+            there = [photos and self._photo(photos[0], lambda pixels: pixels) for photos in there]
+        at = positions[[number for number, one in enumerate(there) if one is not None]]
+        items = [one for one in there if one is not None]
+        size = _AT_ONCE if kind == TEXT else self._image.micro_batch if items else 1
+        encode = self._encode_texts if kind == TEXT else self._encode_photos
+        parts, kept = [np.empty((0, self.fusion.dim), np.float32)], [np.empty(0, np.int64)]
+        for start in range(0, len(items), size):
+            fused, good = encode(items[start : start + size])
+            parts.append(fused)
+            kept.append(at[start : start + size][good])
+        return np.concatenate(kept), np.concatenate(parts)
+
     def texts(self, texts: Sequence[str]) -> Vectors:
         """(n, d) float32 queries by texts."""
-        parts = [self._fused_texts(texts[start : start + _AT_ONCE]) for start in range(0, len(texts), _AT_ONCE)]
+        parts = [self._encode_texts(texts[start : start + _AT_ONCE])[0] for start in range(0, len(texts), _AT_ONCE)]
         return np.concatenate([np.empty((0, self.fusion.dim), np.float32), *parts])
 
     def photos(self, prepared: Sequence[Any]) -> Vectors:
@@ -126,7 +149,7 @@ class _Asking:
             lost = len(prepared) - len(good)
             _log.warning("%d of %d photos to ask by could not be read: tuned without them", lost, len(prepared))
         size = self._image.micro_batch if good else 1
-        parts = [self._fused_photos(good[start : start + size]) for start in range(0, len(good), size)]
+        parts = [self._encode_photos(good[start : start + size])[0] for start in range(0, len(good), size)]
         return np.concatenate([np.empty((0, self.fusion.dim), np.float32), *parts])
 
     def prepared(self, raw: bytes, change: Callable[[Any], Any]) -> Any:
@@ -140,23 +163,28 @@ class _Asking:
             return None
 
     def _view(self, photo: dict[str, Any], number: int) -> Any:
+        rng = np.random.default_rng((self.indexing.index.seed, 4, number))
+        return self._photo(photo, lambda pixels: as_taken(pixels, rng))
+
+    def _photo(self, photo: dict[str, Any], change: Callable[[Any], Any]) -> Any:
         catalog = self.indexing.embedding.catalog
         try:
             raw = fetch(photo, image_root(catalog.image_root, catalog.path), photo_limits(catalog))
         except PhotoError:
             return None
-        rng = np.random.default_rng((self.indexing.index.seed, 4, number))
-        return self.prepared(raw, lambda pixels: as_taken(pixels, rng))
+        return self.prepared(raw, change)
 
-    def _fused_texts(self, texts: Sequence[str]) -> Vectors:
+    def _encode_texts(self, texts: Sequence[str]) -> tuple[Vectors, list[int]]:
         with_states = isinstance(self.fusion, StatesFusion)
         encode = partial(self._text.encode_states if with_states else self._text.encode, role="query")
-        return fused_queries(self.fusion, text=_good(encode, texts, self._text.dim))
+        found, good = _good(encode, texts, self._text.dim)
+        return fused_queries(self.fusion, text=found), good
 
-    def _fused_photos(self, prepared: Sequence[Any]) -> Vectors:
+    def _encode_photos(self, prepared: Sequence[Any]) -> tuple[Vectors, list[int]]:
         with_states = isinstance(self.fusion, StatesFusion)
         encode = self._image.encode_prepared_states if with_states else self._image.encode_prepared
-        return fused_queries(self.fusion, image=_good(encode, prepared, self._image.dim))
+        found, good = _good(encode, prepared, self._image.dim)
+        return fused_queries(self.fusion, image=found), good
 
     def _read(self, segments: Sequence[SegmentRef], positions: Positions, what: str) -> list[list[Any]]:
         """The texts or the lists of photos of rows, from the catalog, by segment."""
@@ -172,11 +200,13 @@ class _Asking:
         return found
 
 
-def _good(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], dim: int) -> Encoded:
-    """What could be encoded; an item that the tower refuses, as it did when the products were encoded, is left out."""
+def _good(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], dim: int) -> tuple[Encoded, list[int]]:
+    """What could be encoded, and which items that are; one that the tower refuses, as it did when the products were
+    encoded, is left out.
+    """
     found, failed = encode_each(encode, items, dim)
     at = [number for number in range(len(items)) if number not in failed]
-    return Encoded(found.vectors[at], [found.states[number] for number in at] if found.states else [])
+    return Encoded(found.vectors[at], [found.states[number] for number in at] if found.states else []), at
 
 
 def _entry(spec: EncoderSpec | None) -> EncoderEntry | None:
@@ -231,7 +261,7 @@ def _bytes_of(path: str, indexing: Indexing) -> bytes | None:
 class _Listed:
     """The queries of a file that are of one kind."""
 
-    asking: _Asking
+    asking: Asking
     questions: tuple[Question, ...]
 
     def vectors(self, segments: Sequence[SegmentRef], positions: Positions) -> Vectors:

@@ -203,6 +203,17 @@ class GatesConfig(Section):
         "tower alone; likewise of those without text, by photo",
     )
 
+    max_agreement_drop: Share = Field(
+        0.15,
+        description="agreement of texts with photos that is lost, share of the parent's; of 50 products that have "
+        "both, and more than chance explains",
+    )
+    max_found_again_drop: Share = Field(
+        0.1,
+        description="products that are no longer found by their own text, or by their own photo, encoded anew, share "
+        "of those asked; more than chance explains",
+    )
+
     def enough(self, part: float, whole: float) -> bool:
         """Whether `part` of `whole` may stop a run: one of three is an accident, most of them are not, however few."""
         return part >= self.least_rows or part > 0.5 * whole
