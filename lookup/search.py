@@ -51,7 +51,7 @@ class Reader:
         if partitions is not None:
             chosen = [*{one.name: one for name in partitions for one in _meant(name, known, catalog)}.values()]
         opened = {one.name: open_partition(store, one, manifest.shards) for one in chosen}
-        segments = Segments(store)
+        segments = Segments(store, snapshot)
         filters = Filters(segments, manifest.attributes, catalog)
         return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
 

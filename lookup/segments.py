@@ -16,7 +16,7 @@ from foundation.errors import IntegrityError
 from lookup.index.partition_index import PartitionIndex
 from lookup.lru import Recent
 from lookup.store.fields import FileRef
-from lookup.store.manifest import PartitionEntry
+from lookup.store.manifest import PartitionEntry, path_of
 from lookup.store.segment_table import PartitionSegments
 from lookup.store.shards import ShardEntry, file_of
 from lookup.store.store import Store
@@ -67,10 +67,10 @@ class _Shard:
 
 
 class Segments:
-    """id, row, photo and attributes of segments, read when they are first needed. Threads may share it."""
+    """id, row, photo and attributes of segments of a snapshot, read when they are needed. Threads may share it."""
 
-    def __init__(self, store: Store) -> None:
-        self._store = store
+    def __init__(self, store: Store, snapshot: str) -> None:
+        self._store, self._snapshot = store, snapshot
         self._lock = threading.Lock()  # of the shards' dict; never held while a file is read
         self._shards: dict[str, _Shard] = {}
         self._tables: Recent[tuple[str, int], pa.Table] = Recent(_KEPT)
@@ -95,9 +95,18 @@ class Segments:
         return pc.struct_field(structs, structs.type.get_field_index(name))
 
     def _read(self, file: FileRef, row_group: int, columns: Sequence[str]) -> pa.Table:
-        with pq.ParquetFile(self._verified(file), page_checksum_verification=True) as opened:
-            wanted = [name for name in columns if name.split(".")[0] in opened.schema_arrow.names]
-            return opened.read_row_group(row_group, columns=wanted).combine_chunks()
+        try:
+            with pq.ParquetFile(self._verified(file), page_checksum_verification=True) as opened:
+                wanted = [name for name in columns if name.split(".")[0] in opened.schema_arrow.names]
+                return opened.read_row_group(row_group, columns=wanted).combine_chunks()
+        except (IntegrityError, FileNotFoundError) as err:
+            if self._store.exists(path_of(self._snapshot)):
+                raise
+            raise IntegrityError(
+                f"{file.path} of snapshot {self._snapshot}, which this reader opened",
+                "that snapshot was deleted meanwhile, by `vitrine gc` or by hand",
+                "open the store anew, and do so more often than the age that `vitrine gc --older-than` is given",
+            ) from err
 
     def _verified(self, file: FileRef) -> Path:
         """The path of a shard whose digest was checked: once, not again for every segment."""

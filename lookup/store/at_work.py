@@ -31,6 +31,16 @@ def clear_scratch(backend: Backend) -> None:
             backend.remove(f"{TMP}/{name}")
 
 
+def clock(backend: Backend) -> float:
+    """Now, in seconds since 1970, by the clock that says when files of the store are written."""
+    with scratch_folder(backend.local(TMP)) as folder:
+        (folder / _NOW).touch()
+        if backend.in_place:
+            return (folder / _NOW).stat().st_mtime
+        backend.replace(folder / _NOW, f"{TMP}/{_NOW}")
+    return next(found.written for found in backend.walk(TMP) if found.name == f"{TMP}/{_NOW}")
+
+
 def _elsewhere(backend: Backend, young: bool) -> set[str]:
     """Whose scratch in a bucket, of those of whom this machine has no lock, has something that was written within a
     day, or has not. By the clock of the service, which has to be asked: this machine's may be wrong.

@@ -76,11 +76,13 @@ def commit(
 
 def reusable_index(store: Store, inputs: str) -> IndexRecord | None:
     """The record of the index that was made of `inputs`, when it and its files are whole; None when it has to be built
-    (again).
+    (again). What says so is written anew: it may be old and of no retained snapshot, and now it is needed.
     """
     record = _made_of(store, inputs)
-    whole = record is not None and all(store.stands(file) for file in record.files.values())
-    return record if whole else None
+    if record is None:
+        return None
+    write_record(store, _made_path(inputs), _Made(name=inputs, index=record.name))
+    return record if all(store.stands(file) for file in record.files.values()) else None
 
 
 def restored_index(store: Store, record: IndexRecord) -> IndexRecord | None:
@@ -108,6 +110,12 @@ def index_record(store: Store, inputs: str) -> IndexRecord:
     if record is None:
         raise lost_record(f"the record of the index of {inputs}", _made_path(inputs), "index")
     return record
+
+
+def pointed_index(store: Store, inputs: str) -> str | None:
+    """The name of the index that was last made of `inputs`; None where nothing that is whole says so."""
+    made = read_record(store, _made_path(inputs), _Made, inputs)
+    return None if made is None else made.index
 
 
 def _made_of(store: Store, inputs: str) -> IndexRecord | None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from foundation.errors import InputError
-from pipeline.commands.options import example, json_option, store_argument
+from pipeline.commands.options import COUNT, example, json_option, store_argument
 
 
 @click.command(
@@ -34,3 +34,30 @@ def rollback(store: str, number: int | None, why: str, verify_files: bool, as_js
         raise InputError("--why with a reason", repr(why), fix)
     check = verify_snapshot if verify_files else None
     life_pages.rolled_back(roll_back(Store.open(store), number, why, check), as_json)
+
+
+@click.command(epilog=example("vitrine gc demo/store --dry-run", "vitrine gc demo/store --keep 14 --older-than 1w"))
+@store_argument
+@click.option("--keep", type=COUNT, default=7, show_default=True, help="How many snapshots to keep at least.")
+@click.option(
+    "--older-than",
+    default="2d",
+    show_default=True,
+    help="Delete nothing younger, or served since: 12h, 2d.",
+)
+@click.option("--dry-run", is_flag=True, help="Only say what would be deleted.")
+@json_option
+def gc(store: str, keep: int, older_than: str, dry_run: bool, as_json: bool) -> None:
+    """Delete the files that no snapshot needs which is kept, no run and no reader that is younger than an age.
+
+    Runs and searches may be at work meanwhile. Publications stay: they are the history.
+    """
+    from lookup.store.store import Store
+    from pipeline.collect.ages import parse_age
+    from pipeline.collect.collection import collect
+    from pipeline.commands import console, life_pages
+
+    console.logs("WARNING")
+    age = parse_age(older_than)
+    words = f"--keep {keep} --older-than {older_than.strip()}"
+    life_pages.collected(collect(Store.open(store), keep, age, words, dry_run), dry_run, as_json)

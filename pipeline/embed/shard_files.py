@@ -144,7 +144,7 @@ def unfinished(store: Store, key: str, run: str) -> str | None:
     if not earlier:
         return None
     same = noted_key(store, earlier[-1]) == key
-    return earlier[-1] if same and not _ended_well(store, earlier[-1]) else None
+    return earlier[-1] if same and not ended_well(store, earlier[-1]) else None
 
 
 def earlier_shards(store: Store, parent: Manifest | None, run: str) -> list[ShardEntry | ShardRecord]:
@@ -166,13 +166,14 @@ def _since(store: Store, run: str) -> list[str]:
     """Runs before `run` that published nothing, back to the last that ended well, the oldest first."""
     found: list[str] = []
     for name in reversed([name for name in store.names("runs") if name < run]):
-        if len(found) == _MOST_RUNS or _ended_well(store, name):
+        if len(found) == _MOST_RUNS or ended_well(store, name):
             break
         found.append(name)
     return found[::-1]
 
 
-def _ended_well(store: Store, run: str) -> bool:
+def ended_well(store: Store, run: str) -> bool:
+    """Whether a run published, or had nothing to publish: no run goes on from its marks."""
     return noted(store, f"runs/{run}/run.json", "status") in ("published", "unchanged")
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -25,11 +25,12 @@ class Crashing(FolderBackend):
     at: int | None = None  # None: it never crashes
     done_first = False
     calls = 0
+    changes: ClassVar[list[int]] = []  # the numbers of calls that change something
 
     @classmethod
     def armed(cls, at: int | None, done_first: bool) -> type[Crashing]:
         """The same, which counts anew."""
-        return type("Armed", (cls,), {"at": at, "done_first": done_first, "calls": 0})
+        return type("Armed", (cls,), {"at": at, "done_first": done_first, "calls": 0, "changes": []})
 
 
 def _counted(name: str) -> Callable[..., Any]:
@@ -38,6 +39,8 @@ def _counted(name: str) -> Callable[..., Any]:
     def call(self: Crashing, *arguments: Any) -> Any:
         kind = type(self)
         kind.calls += 1
+        if name in CHANGES:
+            kind.changes.append(kind.calls)
         if kind.at is not None and kind.calls >= kind.at:
             if kind.calls == kind.at and kind.done_first:
                 real(self, *arguments)

@@ -1,0 +1,1 @@
+"""Which snapshots of a store are kept, what each of them names, and the deletion of what none of them does."""

@@ -1,0 +1,110 @@
+"""Garbage collection: what no snapshot that is kept, no run and nothing young needs is deleted.
+
+A collection is a publication of its own, of the snapshot that is served. It stands before anything is deleted: who goes
+back to an earlier snapshot, and who publishes what was made before, finds it, and what was given up is used by nobody.
+Killed anywhere, it leaves files too many and none too few, and the next one deletes them.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from functools import partial
+
+from foundation.errors import InputError, LockedError
+from lookup.store.publication import Publication
+from lookup.store.store import Store
+from pipeline.collect.garbage import KINDS, Garbage
+from pipeline.collect.survey import Survey, survey
+
+_TRIES = 5  # to get a number, while others publish
+_BELIEVED = 60.0  # seconds for which a survey holds: then what is garbage is asked again
+
+_log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True)
+class Collected:
+    """What was found; the publication that tells of it, None where nothing was deleted; and the garbage that went."""
+
+    found: Survey
+    publication: Publication | None
+    garbage: tuple[Garbage, ...]
+
+    @property
+    def totals(self) -> dict[str, tuple[int, int]]:
+        """Kind -> (files, and folders, that were deleted, their bytes)."""
+        of = {kind: [one.bytes for one in self.garbage if one.kind == kind] for kind in KINDS}
+        return {kind: (len(sizes), sum(sizes)) for kind, sizes in of.items()}
+
+
+def collect(store: Store, keep: int, age: timedelta, words: str, dry_run: bool = False) -> Collected:
+    """Delete what neither the last `keep` snapshots nor any that was served within `age` need; `words` say so to
+    people. With `dry_run` nothing is changed.
+
+    Otherwise as `survey`; LockedError when others publish each time that this tries.
+    """
+    if keep < 1:
+        raise InputError("--keep of 1 snapshot or more", str(keep), "correct it: the served one is always kept")
+    for _ in range(_TRIES):
+        found = survey(store, keep, age)
+        if dry_run or not found.garbage:
+            return Collected(found, None, found.garbage)
+        made = _publish(store, found, words)
+        if made is not None:
+            # Again, for now nobody goes back to what it gives up: what was published before it is seen.
+            deleted = _delete(store, partial(survey, store, keep, age, found.kept, found.cutoff))
+            return Collected(found, made, tuple(deleted))
+    raise LockedError(
+        "a number that is free, to publish under", f"others published {_TRIES} times meanwhile", "collect again"
+    )
+
+
+def _publish(store: Store, found: Survey, words: str) -> Publication | None:
+    """The publication of a collection; None where another one was published first."""
+    base = found.base
+    made = Publication(
+        number=base.number + 1,
+        before=base.number,
+        snapshot=base.snapshot,
+        parent=base.parent,
+        published_at=datetime.now(UTC),
+        reason=f"gc {words}",
+        content=base.content,
+        held=base.held,
+        collected=datetime.fromtimestamp(found.cutoff, UTC),
+        kept=found.kept,
+    )
+    with suppress(LockedError):
+        return store.publish_on(base, made)
+    return None
+
+
+def _delete(store: Store, look: Callable[[], Survey]) -> list[Garbage]:
+    """Delete what `look` finds, in its order, and say what that was."""
+    deleted = list[Garbage]()
+    while True:
+        looked, number = time.monotonic(), len(deleted)
+        for one in look().garbage:
+            if len(deleted) > number and time.monotonic() - looked > _BELIEVED:
+                break
+            _delete_one(store, one)
+            deleted.append(one)
+        else:
+            return deleted
+
+
+def _delete_one(store: Store, one: Garbage) -> None:
+    _log.debug("deleting %s, %d bytes", one.name, one.bytes)
+    if one.folder:
+        store.backend.delete(f"{one.name}/record.json")  # of an index: what says that it is whole
+        with suppress(FileNotFoundError):  # another collection is at it
+            store.remove(one.name)
+        return
+    store.backend.delete(one.name)
+    if not store.backend.in_place:
+        store.backend.local(one.name).unlink(missing_ok=True)
