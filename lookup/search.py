@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
 
+import pyarrow as pa
+
 from encoders.names import SEPARATOR, same_category
 from encoders.photos.golden import golden_photos
 from foundation.arrays import Vectors
@@ -44,7 +46,18 @@ class Reader:
         unknown, IntegrityError when a file is missing, cut or altered.
         """
         store = Store.open(path)
-        snapshot, manifest = store.published()
+        return cls.of(store, *store.published(), partitions, device)
+
+    @classmethod
+    def of(
+        cls,
+        store: Store,
+        snapshot: str,
+        manifest: Manifest,
+        partitions: Sequence[str] | None = None,
+        device: str = "cpu",
+    ) -> Reader:
+        """The same of a manifest, published or not, that is called `snapshot`."""
         known = {partition.name: partition for partition in manifest.partitions}
         catalog = manifest.config["catalog"]
         chosen = list(known.values())
@@ -59,6 +72,10 @@ class Reader:
     def categories(self) -> list[str]:
         """The partitions that can be searched."""
         return list(self._partitions)
+
+    def ids(self, category: str) -> pa.ChunkedArray:
+        """(rows,) string: the ids of a partition, by position."""
+        return self._partitions[category].index.id_column
 
     def load(self, text: bool = False, image: bool = False) -> None:
         """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""

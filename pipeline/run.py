@@ -290,7 +290,9 @@ def _gate(
     with.
     """
     embedding = settings.embedding
-    manifest = with_figures(store, manifest, state.parent, settings.indexing, plan, _scope(state))
+    manifest, told = with_figures(store, manifest, state.parent, settings, plan, state.run)
+    state.notices += told
+    _log_notices(told)
     stands_in = None not in towers(embedding) and embedding.fusion.stands_in
     compared_with = (state.parent, _scope(state), settings.gates, stands_in, state.base)
     found = check(Comparison(store, manifest, *compared_with))

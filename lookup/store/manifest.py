@@ -22,7 +22,7 @@ from foundation.identity import identity_of
 from lookup.store.accepted import Accepted
 from lookup.store.backend import Backend
 from lookup.store.fields import FileRef, Record
-from lookup.store.figures import Agreement, PartitionFigures
+from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
 from lookup.store.index_record import IndexRecord
 from lookup.store.missing_share import MissingShare
@@ -104,6 +104,7 @@ class Manifest(Record):
     partitions: tuple[PartitionEntry, ...]
     unit_rows: int | None = None  # of a unit at most, as planned; None: of an earlier version
     missing: tuple[MissingShare, ...] | None = None  # None: not measured, or of an earlier version
+    golden: GoldenCount | None = None  # None: no golden queries
     agreement: Agreement | None = None  # of texts and photos of all partitions; None: as above
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
 

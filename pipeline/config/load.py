@@ -27,6 +27,7 @@ from pipeline.config.sections import (
     Embedding,
     EncodersConfig,
     GatesConfig,
+    GoldenConfig,
     Indexing,
     RunConfig,
     RunSettings,
@@ -49,6 +50,7 @@ class Config(Section):
     shards: ShardsConfig = ShardsConfig()
     index: Annotated[IndexSettings, AfterValidator(checked_index)] = IndexSettings()
     gates: GatesConfig = GatesConfig()
+    golden: GoldenConfig = GoldenConfig()
     store: StoreConfig
     run: RunConfig = RunConfig()
     train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
@@ -58,7 +60,7 @@ class Config(Section):
     def settings(self) -> RunSettings:
         """What a run goes by, for those below the commands."""
         embedding = Embedding(self.catalog, self.encoders, self.fusion, self.shards)
-        return RunSettings(Indexing(embedding, self.index), self.gates, self.run, self.store.path)
+        return RunSettings(Indexing(embedding, self.index), self.gates, self.run, self.store.path, self.golden)
 
 
 @dataclass(frozen=True)
@@ -101,6 +103,8 @@ def load_config(
     ):
         layers, problems = layers + more, problems + wrong
     for origin, layer in layers:
+        if isinstance(layer.get("golden"), str):  # in short
+            layer["golden"] = {"path": layer["golden"]}
         sources.merge(tree, layer, origin, origins, frozenset(SPECS))
     if unread:  # what the file would have set is unknown: complaints about missing keys would mislead
         raise sources.refuse(problems)

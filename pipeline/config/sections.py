@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
@@ -214,9 +214,29 @@ class GatesConfig(Section):
         "of those asked; more than chance explains",
     )
 
+    min_golden: Share = Field(
+        0.9,
+        description="golden queries that find a product which they expect, share of those whose products the snapshot "
+        "has; two that miss, or more than half",
+    )
+    max_golden_unknown: Share = Field(
+        0.3, description="golden queries whose products the snapshot does not have, share of all; two at least"
+    )
+
     def enough(self, part: float, whole: float) -> bool:
         """Whether `part` of `whole` may stop a run: one of three is an accident, most of them are not, however few."""
         return part >= self.least_rows or part > 0.5 * whole
+
+
+class GoldenConfig(Section):
+    """Queries that have to find their products before anything is published."""
+
+    path: Name | None = Field(
+        None,
+        description="YAML or Parquet file of golden queries: text, image, category, k, expect; relative to the current "
+        "directory; `golden: FILE` in short; null: none",
+    )
+    k: Count = Field(10, description="hits of which one has to be a product that is expected")
 
 
 class StoreConfig(Section):
@@ -287,6 +307,7 @@ class RunSettings:
     gates: GatesConfig
     limits: RunConfig
     store: str  # its path
+    golden: GoldenConfig = field(default_factory=GoldenConfig)
 
     @property
     def embedding(self) -> Embedding:

@@ -20,6 +20,7 @@ from pipeline.plan.forecast import Forecast, expected
 from pipeline.plan.unit_sizes import NOTHING, Before
 from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
+from pipeline.preflight.golden import golden_findings
 from pipeline.preflight.indexes import index_findings, query_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
 from pipeline.preflight.names import name_findings
@@ -29,7 +30,7 @@ from pipeline.preflight.sample import sampled
 from pipeline.preflight.texts import text_findings, text_notices
 
 _log = logging.getLogger(__name__)
-_CHECKS = (text_findings, photo_findings, row_findings, query_findings)
+_CHECKS = (text_findings, photo_findings, row_findings, query_findings, golden_findings)
 
 
 @dataclass(frozen=True)

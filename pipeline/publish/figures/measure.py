@@ -12,13 +12,14 @@ from lookup.store.figures import Agreement, FoundAgain, PartitionFigures
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
 from pipeline.build.tower_queries import Asking, query_kinds
-from pipeline.config.sections import Embedding, Indexing
+from pipeline.config.sections import Embedding, Indexing, RunSettings
 from pipeline.embed.stand_ins import aside
 from pipeline.plan.units import Plan
 from pipeline.publish.figures.agreement import agreement_of
 from pipeline.publish.figures.found_again import found_again
-from pipeline.publish.gates.base import Scope
+from pipeline.publish.figures.golden import with_golden
 from pipeline.publish.gates.missing_shares import missing_shares
+from pipeline.report.notices import Notice
 
 _ASKED = {TEXT: 200, PHOTO: 100}  # products, over all partitions that are looked at; a photo costs more
 _ASKED_SEGMENTS = 64  # that they are drawn from: of each the catalog is read once more
@@ -28,23 +29,25 @@ _LEAST, _MOST = 2, 16  # segments of a partition
 
 
 def with_figures(
-    store: Store, manifest: Manifest, parent: Manifest | None, indexing: Indexing, plan: Plan, scope: Scope
-) -> Manifest:
-    """`manifest` with how products fare that lack a modality, how far texts and photos agree, and whether products find
-    themselves; `scope` names the partitions that the run touched, None: all.
+    store: Store, manifest: Manifest, parent: Manifest | None, settings: RunSettings, plan: Plan, run: str
+) -> tuple[Manifest, list[Notice]]:
+    """`manifest` with how products fare that lack a modality, how far texts and photos agree, whether products find
+    themselves, and what golden queries find; and what is to be told of these.
     """
+    indexing, scope = settings.indexing, None if plan.category is None else frozenset([plan.category])
     known = _known(manifest, parent)
     new = [one for one in manifest.partitions if (scope is None or one.name in scope) and one.name not in known]
     measured = dict(_measured(store, manifest, new, indexing)) if new else {}
     partitions = tuple(_with(one, known, measured) for one in manifest.partitions)
     same = parent is not None and parent.content == manifest.content
-    return manifest.model_copy(
+    manifest = manifest.model_copy(
         update={
             "missing": missing_shares(store, manifest, parent, indexing.embedding, plan),
             "partitions": partitions,
             "agreement": parent.agreement if same and parent else _overall(store, manifest, indexing.embedding),
         }
     )
+    return with_golden(store, manifest, parent, settings, scope, f"runs/{run}/golden.json")
 
 
 def keeps_towers(embedding: Embedding) -> bool:

@@ -1,0 +1,28 @@
+"""Whether the products that golden queries expect are there at all: renamed ids are not, however whole a catalog is."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from pipeline.publish.gates.base import Comparison, SnapshotGate, share
+from pipeline.report.run_report import GateResult
+
+
+class Gate(SnapshotGate):
+    """The share of golden queries whose products, or whose category, the snapshot does not have. One such query is a
+    product that is no longer sold: it is told, and stops nothing.
+    """
+
+    name, bound, rank = "golden_unknown", "max_golden_unknown", 128
+
+    def check(self, comparison: Comparison) -> Iterable[GateResult]:
+        """None without golden queries."""
+        golden = comparison.new.golden
+        if golden is None or not golden.queries:
+            return
+        where = f"the snapshot has no product that {golden.unknown:,} of {golden.queries:,} golden queries expect"
+        fix = (
+            "see whether ids were renamed, or categories are gone; if these products are no longer sold, take them out "
+            "of the golden queries"
+        )
+        yield self.result(comparison.bounds, share(golden.unknown, golden.queries), where, fix, golden.unknown >= 2)
