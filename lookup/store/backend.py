@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Iterable
 from pathlib import Path
 from typing import BinaryIO, NamedTuple
 
@@ -81,6 +82,9 @@ class Backend(ABC):
     @abstractmethod
     def create(self, raw: bytes, name: str) -> None:
         """Write a small file where there is none, whole or not at all; FileExistsError where one of other bytes is."""
+
+    def settle(self, names: Iterable[str]) -> None:  # noqa: B027  # a bucket has nothing to do
+        """Wait until files that were put can be found under their `names` also after a loss of power."""
 
     @abstractmethod
     def delete(self, name: str) -> None:

@@ -1,5 +1,6 @@
 """A store in a local folder. A file appears by rename, or by a link where none may be replaced, after its bytes are on
-the disk.
+the disk: a loss of power leaves it whole or takes it away. Its name is on the disk once it was settled, which is done
+before something that was created says that it is there.
 """
 
 from __future__ import annotations
@@ -7,8 +8,8 @@ from __future__ import annotations
 import os
 import shutil
 import stat
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from collections.abc import Iterable
+from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -26,7 +27,11 @@ class FolderBackend(Backend):
 
     def prepare(self) -> None:
         """See Backend. InputError where there are no hard links: not first when a night is to be published."""
+        root = Path(self.root)
+        new = [folder for folder in (root, *root.parents) if not folder.is_dir()]
         self.local("runs").mkdir(parents=True, exist_ok=True)
+        for folder in new:
+            sync(folder.parent)
         with scratch_folder(self.local(TMP)) as folder:
             file = folder / "file"
             file.touch()
@@ -80,21 +85,23 @@ class FolderBackend(Backend):
         return sorted(found)
 
     def put(self, source: Path, name: str) -> None:
-        """See Backend; the file is on the disk when this returns."""
-        with self._folder_of(name) as target:
-            sync(source)
-            os.link(source, target)
-            source.unlink()
+        """See Backend."""
+        target = self._target(name)
+        sync(source)
+        os.link(source, target)
+        source.unlink()
 
     def replace(self, source: Path, name: str) -> None:
-        """See Backend; the file is on the disk when this returns."""
-        with self._folder_of(name) as target:
+        """See Backend."""
+        target = self._target(name)
+        if not name.startswith(f"{TMP}/"):  # scratch goes with the run, which goes with the power
             sync(source)
-            os.replace(source, target)
+        os.replace(source, target)
 
     def create(self, raw: bytes, name: str) -> None:
-        """See Backend; the file is on the disk when this returns. The file system has to know hard links."""
-        with scratch_folder(self.local(TMP)) as folder, self._folder_of(name) as target:
+        """See Backend; the file can be found after a loss of power. The file system has to know hard links."""
+        target = self._target(name)
+        with scratch_folder(self.local(TMP)) as folder:
             source = folder / "new"
             source.write_bytes(raw)
             sync(source)
@@ -103,6 +110,13 @@ class FolderBackend(Backend):
             except FileExistsError:
                 if self.read(name) != raw:  # ours: a file server that was asked twice, and had heard the first time
                     raise
+        self.settle([name])
+
+    def settle(self, names: Iterable[str]) -> None:
+        """See Backend."""
+        folders = {folder for name in names for folder in self.local(name).relative_to(self.root).parents}
+        for folder in sorted(folders, reverse=True):
+            sync(Path(self.root) / folder)
 
     def delete(self, name: str) -> None:
         """See Backend."""
@@ -114,13 +128,8 @@ class FolderBackend(Backend):
         if path.is_dir():
             shutil.rmtree(path)
 
-    @contextmanager
-    def _folder_of(self, name: str) -> Iterator[Path]:
-        """The path of `name`, in a folder that is there; the name that the body gives it is on the disk afterwards."""
+    def _target(self, name: str) -> Path:
+        """The path of `name`, in a folder that is there."""
         target = self.local(name)
-        new_folder = not target.parent.is_dir()
         target.parent.mkdir(parents=True, exist_ok=True)
-        yield target
-        sync(target.parent)
-        if new_folder:
-            sync(target.parent.parent)
+        return target

@@ -279,18 +279,24 @@ class Store:
         return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def _commit(self, new: Manifest) -> str:
-        """Put the files of a manifest, segments first: whoever finds it finds them. The id of the snapshot."""
+        """Put the files of a manifest, segments first: whoever finds it finds them, and all that it names, also after a
+        loss of power. The id of the snapshot.
+        """
         snapshot_id, manifest, segments = new.written()
         with self.scratch() as folder:
-            for raw, path in (
-                (segments, manifests.segments_path(snapshot_id)),
-                (manifest, manifests.path_of(snapshot_id)),
-            ):
-                source = folder / "file"
-                source.write_bytes(raw)
-                digest, size = digest_file(source)
-                self.put_whole(source, FileRef(path=path, bytes=size, rows=0, blake3=digest))
+            self._put_bytes_whole(segments, manifests.segments_path(snapshot_id), folder)
+            names = [manifests.segments_path(snapshot_id), *(file.path for file in new.files())]
+            if new.parent is None:  # without a note of its run, a first snapshot is taken for one that was published
+                names += [f"runs/{new.run}/{name}" for name in self.names(f"runs/{new.run}")]
+            self.backend.settle(names)
+            self._put_bytes_whole(manifest, manifests.path_of(snapshot_id), folder)
         return snapshot_id
+
+    def _put_bytes_whole(self, raw: bytes, path: str, folder: Path) -> None:
+        source = folder / "file"
+        source.write_bytes(raw)
+        digest, size = digest_file(source)
+        self.put_whole(source, FileRef(path=path, bytes=size, rows=0, blake3=digest))
 
     def top(self) -> tuple[Publication | None, int]:
         """(the latest publication, None where it is damaged, too; the next number that is free)."""
@@ -308,6 +314,7 @@ class Store:
             if base is not None and not self.exists(path_of(base.number)):
                 self.backend.create(base.to_bytes(), path_of(base.number))
             self.backend.delete(history.CURRENT)
+        self.backend.settle([manifests.path_of(made.snapshot)])
         try:
             self.backend.create(made.to_bytes(), path_of(made.number))
         except FileExistsError as err:
