@@ -292,7 +292,7 @@ class Store:
             self._put_bytes_whole(manifest, manifests.path_of(snapshot_id), folder)
         return snapshot_id
 
-    def _put_bytes_whole(self, raw: bytes, path: str, folder: Path) -> None:
+    def _put_bytes_whole(self, raw: bytes | memoryview, path: str, folder: Path) -> None:
         source = folder / "file"
         source.write_bytes(raw)
         digest, size = digest_file(source)
