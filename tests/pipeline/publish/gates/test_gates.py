@@ -43,7 +43,7 @@ def bounds_of(reject: float, degraded: float, recall: float, drop: float) -> Bou
 
 
 LOOSE = Bounds(max_reject_share=1, max_degraded_share=1, min_recall=0, max_row_drop=1)
-OPEN_FILES = {"ids_unique", "index_rows"}
+OPEN_FILES = {"ids_unique", "index_rows", "nonfinite"}
 INVARIANTS = {"rows_accounted", "rows_indexed", "index_files"}
 
 
