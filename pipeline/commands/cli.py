@@ -19,7 +19,7 @@ import click
 
 from foundation.errors import InputError
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
-from pipeline.commands.life_commands import gc, rollback
+from pipeline.commands.life_commands import gc, rollback, snapshots
 from pipeline.commands.options import (
     COUNT,
     Folder,
@@ -53,7 +53,7 @@ def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
 
 
-for _command in (search, evaluate, inspect, verify, diff, explain, rollback, gc):
+for _command in (search, evaluate, inspect, verify, diff, explain, snapshots, rollback, gc):
     cli.add_command(_command)
 
 

@@ -2,10 +2,35 @@
 
 from __future__ import annotations
 
+import sys
+
 import click
 
 from foundation.errors import InputError
 from pipeline.commands.options import COUNT, example, json_option, store_argument
+
+
+@click.command(epilog=example("vitrine snapshots demo/store", "vitrine snapshots demo/store --limit 0 --json"))
+@store_argument
+@click.option(
+    "--limit", type=click.IntRange(min=0), default=20, show_default=True, help="The last publications; 0: all of them."
+)
+@json_option
+def snapshots(store: str, limit: int, as_json: bool) -> None:
+    """Show what was published when, by which run and why, and the bytes that each snapshot alone holds.
+
+    Exit code 4 where the last publication is damaged or lost, after all that is whole was shown.
+    """
+    from lookup.store.store import Store
+    from pipeline.collect.listing import list_snapshots
+    from pipeline.commands import life_pages
+
+    found = list_snapshots(Store.open(store))
+    life_pages.snapshots(found, limit, as_json)
+    if found.damage is not None and as_json:
+        sys.exit(found.damage.exit_code)
+    if found.damage is not None:
+        raise found.damage
 
 
 @click.command(

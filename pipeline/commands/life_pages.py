@@ -2,14 +2,78 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from pipeline.engine.printing import document, echo, printable, table
 
 if TYPE_CHECKING:
+    from lookup.store.publication import Publication
     from lookup.store.rollback import Rollback
     from pipeline.collect.collection import Collected
+    from pipeline.collect.listing import Listing, SnapshotSize
+
+
+def snapshots(found: Listing, limit: int, as_json: bool) -> None:
+    """The last publications, 0: all, the served one marked; and snapshots that were never published."""
+    shown = list(found.publications.items())[-limit:]
+    if as_json:
+        document(
+            {
+                "served": None if found.served is None else found.served.number,
+                "damage": None if found.damage is None else str(found.damage),
+                "bytes": found.bytes,
+                "publications": [_publication(number, one, found) for number, one in shown],
+                "unpublished": [{"snapshot": name, **_size(found.sizes[name])} for name in found.unpublished],
+            }
+        )
+        return
+    columns = ["", "number", "when (UTC)", "by", "snapshot", "products", "own", "shared", "dead", "reason"]
+    table(columns, [_cells(number, one, found) for number, one in shown])
+    if len(shown) < len(found.publications):
+        echo(f"and {len(found.publications) - len(shown):,} earlier: --limit 0 shows all")
+    echo(f"own, shared and dead bytes are in MB; all published snapshots have {found.bytes / 1e6:,.1f}, each file once")
+    if found.unpublished:
+        names = ["never published", "when (UTC)", "by run", "products", "own", "shared", "dead"]
+        table(names, [[name, *_never(found.sizes[name])] for name in found.unpublished])
+
+
+def _publication(number: int, one: Publication | None, found: Listing) -> dict[str, Any]:
+    """A publication as JSON; what is not known of it is null."""
+    if one is None:
+        return {"number": number, "damaged": True}
+    fields = one.model_dump(mode="json", exclude={"digest", "kept"})
+    standing = one.snapshot in found.sizes
+    return {**fields, "damaged": False, "standing": standing, **(_size(found.sizes[one.snapshot]) if standing else {})}
+
+
+def _size(size: SnapshotSize | None) -> dict[str, Any]:
+    return {"whole": False} if size is None else {"whole": True, **asdict(size)}
+
+
+def _cells(number: int, one: Publication | None, found: Listing) -> list[str]:
+    mark = "*" if found.served is not None and number == found.served.number else ""
+    if one is None:
+        return [mark, str(number), "", "", "damaged", "", "", "", "", ""]
+    when = "" if one.published_at is None else f"{one.published_at.astimezone(UTC):%Y-%m-%d %H:%M}"
+    by = one.run or ("gc" if one.collected is not None else "a person")
+    return [mark, str(number), when, by, one.snapshot, *_figures(one.snapshot, found), one.reason]
+
+
+def _figures(snapshot: str, found: Listing) -> list[str]:
+    if snapshot not in found.sizes:
+        return ["deleted", "", "", ""]
+    size = found.sizes[snapshot]
+    return ["damaged", "", "", ""] if size is None else _numbers(size)
+
+
+def _never(size: SnapshotSize | None) -> list[str]:
+    return ["damaged", *[""] * 5] if size is None else [f"{size.made_at:%Y-%m-%d %H:%M}", size.run, *_numbers(size)]
+
+
+def _numbers(size: SnapshotSize) -> list[str]:
+    return [f"{size.rows:,}", *(f"{count / 1e6:,.1f}" for count in (size.own, size.shared, size.dead))]
 
 
 def rolled_back(done: Rollback, as_json: bool) -> None:
