@@ -8,33 +8,30 @@ from __future__ import annotations
 
 import logging
 import secrets
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
-from typing import Literal
 
 from encoders.names import category_key
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import InputError, VitrineError
+from foundation.identity import identity_of
 from lookup.store.at_work import clear_scratch
 from lookup.store.manifest import Manifest, Provenance
-from lookup.store.publication import Publication
 from lookup.store.store import Store, scratch_of
 from pipeline.build.stage import build_indexes
 from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
-from pipeline.config.yaml_files import Problem
 from pipeline.embed.earlier_vectors import NO_OFFER, Offer, earlier_vectors, offer_vectors
 from pipeline.embed.shard_files import earlier_shards, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
-from pipeline.embed.tally import NOTHING_DONE, Tally
+from pipeline.embed.tally import Tally
 from pipeline.embed.unchanged import standing_catalog
 from pipeline.engine.execution import Execution
 from pipeline.engine.failures import interrupted, translate_failures
@@ -51,21 +48,14 @@ from pipeline.publish.figures.measure import with_figures
 from pipeline.publish.gates.base import Comparison
 from pipeline.publish.gates.check import check
 from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
-from pipeline.report.notices import Notice, notice
+from pipeline.report.notes import write_report
+from pipeline.report.notices import Notice
 from pipeline.report.run_log import RunLog
-from pipeline.report.run_report import (
-    GateResult,
-    RunReport,
-    Steps,
-    Warned,
-    losses,
-    partition_rows,
-    unread_attributes,
-    write_report,
-)
+from pipeline.report.run_report import RunReport
+from pipeline.run_state import RunState as _State
+from pipeline.run_state import damaged_shards, report_of
 
 _log = logging.getLogger(__name__)
-Status = Literal["published", "unchanged", "refused", "failed"]
 
 
 @dataclass(frozen=True)
@@ -80,30 +70,6 @@ class Request:
     no_parent: bool = False  # publish on top of whatever is there, compared with nothing
     measure: bool = False  # anew what stands in for a missing modality, see stand_ins.py
     accept: Sequence[str] = ()  # gates, or gate:partition, that stop nothing: see acceptance.py
-
-
-@dataclass
-class _State:
-    """What a run knows so far; the report is made of it, also when the run fails half-way."""
-
-    run: str
-    started: datetime
-    accepted: tuple[acceptance.Acceptance, ...] = ()
-    base: Publication | None = None  # what was published when it started
-    parent_id: str | None = None
-    parent: Manifest | None = None
-    plan: Plan | None = None
-    warnings: tuple[Problem, ...] = ()
-    units_reused: int = 0
-    tally: Tally = NOTHING_DONE
-    notices: list[Notice] = field(default_factory=list)
-    indexes_reused: set[str] = field(default_factory=set)
-    manifest: Manifest | None = None
-    gates: list[GateResult] = field(default_factory=list)
-    snapshot: str | None = None
-    status: Status = "failed"
-    error: VitrineError | None = None
-    steps: Steps = field(default_factory=Steps)
 
 
 def run(request: Request) -> RunReport:
@@ -125,7 +91,8 @@ def run(request: Request) -> RunReport:
     prepare_memory(encoders.networks_on_cpu)  # before torch is imported
     refuse_store(settings.store)
     store = Store.create(settings.store)
-    state = _State(_run_id(), datetime.now(UTC), accepted)
+    asked = identity_of(request.config.model_dump(mode="json"))
+    state = _State(_run_id(), datetime.now(UTC), request.command, request.category, asked, accepted)
     what = _words(request.category and category_key(request.category))
     with store.courtesy_lock(what), store.working(state.run) as sign:
         clear_scratch(store.backend)
@@ -142,8 +109,8 @@ def run(request: Request) -> RunReport:
                 state.error = interrupted()
                 raise state.error from err
             finally:
-                report = _report(request, state)
-                _leave(folder, report)
+                report = report_of(state)
+                _leave(folder, report, store, request)
                 _tidy(store, state.run)
     return report
 
@@ -164,15 +131,15 @@ def _courtesy(state: _State) -> Iterator[None]:
 def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
     """Leave the report of a run that hangs; the process ends after this, and the system frees its locks."""
     state.error = err
-    _leave(folder, _report(request, state))
+    _leave(folder, report_of(state), store, request)
     with suppress(OSError):
         store.hand_in(folder, f"runs/{state.run}")
 
 
-def _leave(folder: Path, report: RunReport) -> None:
+def _leave(folder: Path, report: RunReport, store: Store, request: Request) -> None:
     """Write the report. Where that fails, say so: how the run ended is decided."""
     try:
-        write_report(folder, report)
+        write_report(folder, report, store, request.config.run.metrics_path)
     except (OSError, ValueError, TypeError) as err:
         _log.error("no report of this run: %s", err)
 
@@ -204,7 +171,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     with step("embed") as counts:
         embedded = stands or embed(store, embedding, plan, execution, offer.path)
         state.tally += embedded.tally
-        _log_notices(_damaged(state.tally))
+        _log_notices(damaged_shards(state.tally))
         state.units_reused, rows = embedded.reused, sum(shard.rows_in for shard in embedded.shards.entries)
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
         _tidy(store, state.run)
@@ -277,12 +244,6 @@ def _tidy(store: Store, run: str) -> None:
         _log.info("scratch of this run is left for the next one to drop: %s", err)
 
 
-def _damaged(tally: Tally) -> list[Notice]:
-    """Which earlier shards were damaged: what they had is encoded again."""
-    told = f"earlier shards that are not as they were written, whose rows are encoded again ({len(tally.damaged)}):"
-    return notice("shards_damaged", told, sorted(tally.damaged))
-
-
 def _gate(
     settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan, kept: Manifest | None
 ) -> Manifest:
@@ -294,7 +255,7 @@ def _gate(
     state.notices += told
     _log_notices(told)
     stands_in = None not in towers(embedding) and embedding.fusion.stands_in
-    compared_with = (state.parent, _scope(state), settings.gates, stands_in, state.base)
+    compared_with = (state.parent, state.scope, settings.gates, stands_in, state.base)
     found = check(Comparison(store, manifest, *compared_with))
     state.gates += acceptance.mark(found, state.accepted)
     accepted = acceptance.entries(state.gates, state.run, kept, plan.category)
@@ -340,55 +301,6 @@ def _publish(store: Store, state: _State, manifest: Manifest, request: Request) 
 def _words(category: str | None) -> str:
     """What a run is of."""
     return "the whole catalog" if category is None else f"category {category!r}"
-
-
-def _scope(state: _State) -> frozenset[str] | None:
-    """The partitions that the run is about; None: all."""
-    category = state.plan.category if state.plan else None
-    return None if category is None else frozenset([category])
-
-
-def _report(request: Request, state: _State) -> RunReport:
-    manifest, plan = state.manifest, state.plan
-    scope = _scope(state)
-    rejects = manifest.rejects(scope) if manifest else Counter[str]()
-    degraded = manifest.degraded(scope) if manifest else Counter[str]()
-    ended_well = state.status in ("published", "unchanged")
-    return RunReport(
-        run=state.run,
-        started_at=state.started,
-        ended_at=datetime.now(UTC),
-        status=state.status,
-        exit_code=state.error.exit_code if state.error else int(not ended_well),
-        snapshot=state.snapshot,
-        parent=state.parent_id,
-        command=request.command,
-        rows_in=plan.rows if plan else 0,
-        rows_embedded=manifest.rows_in(scope) if manifest else 0,
-        rows_rejected=rejects.total(),
-        rows_degraded=degraded.total(),
-        rows_in_snapshot=manifest.rows if manifest else 0,
-        photos=manifest.photos(scope)[0] if manifest else 0,
-        photos_lost=manifest.photos(scope)[1] if manifest else 0,
-        units=len(plan.units) if plan else 0,
-        units_reused=state.units_reused,
-        **state.tally.counts,
-        indexes_reused=len(state.indexes_reused),
-        steps=tuple(state.steps.entries),
-        gates=tuple(state.gates),
-        rejects=dict(sorted(rejects.items())),
-        degraded=dict(sorted(degraded.items())),
-        details=losses(manifest.details(scope)) if manifest else (),
-        warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
-        partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=(
-            *(plan.notices if plan else ()),
-            *state.notices,
-            *_damaged(state.tally),
-            *(unread_attributes(manifest, scope) if manifest else ()),
-        ),
-        error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
-    )
 
 
 def _run_id() -> str:

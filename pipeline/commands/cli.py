@@ -163,8 +163,10 @@ def run(
     loaded = _load_and_log(config, overrides, log_format, memory)
     address_space.refuse_few_addresses(loaded.config.encoders.networks_on_cpu)
     from pipeline import run as runs
+    from pipeline.report.metrics import telling_refusals
 
-    with meters.progress() as progress:
+    of = loaded.config.run.metrics_path, loaded.config.store.path, category
+    with telling_refusals(*of), meters.progress() as progress:
         words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
         asked = category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure, accept
         report = runs.run(runs.Request(loaded.config, *asked))

@@ -273,6 +273,11 @@ class RunConfig(Section):
         "run or a training is ended, its stacks in the log; null: never",
     )
     log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
+    metrics_path: Name | None = Field(
+        None,
+        description="file of the metrics for node_exporter's textfile collector, in a folder that is there, such as "
+        "/var/lib/node_exporter/vitrine.prom; null: in the run's folder only",
+    )
     log_format: LogFormat = Field(
         "text", description="lines on stderr: text, or json, one object a line; log.txt is text"
     )

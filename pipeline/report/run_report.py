@@ -1,7 +1,7 @@
-"""What a run leaves in `runs/<run id>/`, also when it failed.
+"""What a run says of itself, whatever became of it: `run.json`, from which metrics and page are made.
 
-run.json is for scripts, report.html for people, metrics.prom for Prometheus:
-node_exporter's textfile collector reads it; names and units follow prometheus.io/docs/practices/naming.
+docs/reference/run.schema.json is its schema. A field that is new has a default, so that the files of earlier versions
+are still read.
 """
 
 from __future__ import annotations
@@ -11,30 +11,47 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime
-from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 
-from foundation.disk import replace_file
-from foundation.reasons import fix_of
-from lookup.page import duration, render
+from lookup.page import duration
 from lookup.store.fields import Record
-from lookup.store.index_record import describe_training
+from lookup.store.index_record import CurvePoint, describe_training
 from lookup.store.manifest import Manifest
 from lookup.store.shard_record import OTHERS, DetailCount
-from pipeline.report.notices import Notice, counted
+from pipeline.report.notices import Notice
 
 log = logging.getLogger(__name__)
+Status = Literal["published", "unchanged", "refused", "failed"]
+_RATED = ("rows", "products", "texts_encoded", "photos_encoded", "rows_indexed")
 _MOST_LOSSES = 50  # kinds of losses that a report shows
 
 
+class Host(Record):
+    """Where the run ran."""
+
+    name: str
+    system: str  # such as `Linux 6.1 x86_64`
+    python: str
+    cores: int  # that the process may use
+
+
+class Encoded(Record):
+    """Products whose text or photos had to be encoded, and why: see pipeline/embed/why_encoded.py."""
+
+    modality: Literal["text", "photo"]
+    reason: str
+    products: int
+
+
 class Step(Record):
-    """One step of the run, its wall-clock seconds and what it counted."""
+    """One step of the run, its wall-clock seconds, what it counted, and how many of that a second."""
 
     name: str
     seconds: float
     counts: dict[str, int]
+    rates: dict[str, float] = Field(default_factory=dict)
 
 
 class GateResult(Record):
@@ -97,6 +114,7 @@ class PartitionRow(Record):
     bytes: int
     build_seconds: float
     reused: bool
+    curve: tuple[CurvePoint, ...] = ()  # settings that no other one beats in recall and cost, measured
     note: str = ""  # why the index is not what the settings ask for
     training: str = ""  # whose training a new index has, and what decided; empty where it stood before
 
@@ -114,15 +132,19 @@ class Loss(Record):
 class RunReport(Record):
     """One run, whatever became of it."""
 
-    format: int = 1
+    format: Literal[1, 2] = 2
     run: str
     started_at: datetime
     ended_at: datetime
-    status: Literal["published", "unchanged", "refused", "failed"]
+    status: Status
     exit_code: int
     snapshot: str | None
     parent: str | None
     command: str
+    category: str | None = None  # None: the whole catalog
+    vitrine: str = ""  # the version; empty, like what follows: of an earlier one
+    host: Host | None = None
+    config: str | None = None  # digest of the effective config: equal when two runs were asked for the same
     rows_in: int  # this and the next three: of the run's category, where it had one
     rows_embedded: int
     rows_rejected: int
@@ -136,6 +158,9 @@ class RunReport(Record):
     texts_copied: int = 0  # from earlier shards
     photos_encoded: int = 0
     photos_copied: int = 0
+    encoded: tuple[Encoded, ...] = ()  # why, of the same units; also those that the encoder then failed at
+    bytes_added: int = 0  # of files that the snapshot names and its parent does not
+    snapshot_bytes: int = 0  # of all that it names
     indexes_reused: int
     steps: tuple[Step, ...]
     gates: tuple[GateResult, ...]
@@ -185,143 +210,12 @@ class Steps:
         finally:
             seconds = time.perf_counter() - started
             # int(): numpy's and Arrow's integers are counts as well
-            entry = Step(name=name, seconds=seconds, counts={what: int(n) for what, n in counts.items()})
+            whole = {what: int(n) for what, n in counts.items()}
+            rates = {what: round(n / seconds, 1) for what, n in whole.items() if what in _RATED and n and seconds}
+            entry = Step(name=name, seconds=seconds, counts=whole, rates=rates)
             self.entries.append(entry)
             counted = "".join(f", {what} {n:,}" for what, n in entry.counts.items())
             log.info("%s: %s%s", name, duration(seconds), counted)
-
-
-def write_report(folder: Path, report: RunReport) -> None:
-    """Write run.json, metrics.prom and report.html into `folder`, each in one step."""
-    folder.mkdir(parents=True, exist_ok=True)
-    replace_file(folder / "run.json", (report.model_dump_json(indent=1) + "\n").encode())
-    _write_metrics(folder / "metrics.prom", report)
-    replace_file(folder / "report.html", _html(report))
-
-
-def _write_metrics(path: Path, report: RunReport) -> None:
-    from prometheus_client import CollectorRegistry, Gauge, Info, write_to_textfile
-
-    registry = CollectorRegistry()  # its own: the library's default adds the process that wrote the file
-    for name, what, value in _figures(report):
-        Gauge(f"vitrine_run_{name}", what, registry=registry).set(value)
-    for name, what, label, values in _labelled(report):
-        gauge = Gauge(f"vitrine_run_{name}", what, [label], registry=registry)
-        for key, value in values.items():
-            gauge.labels(_one_line(key)).set(value)
-    names = {"run": _one_line(report.run), "status": report.status, "snapshot": report.snapshot or ""}
-    Info("vitrine_run", "The run that wrote this file.", registry=registry).info(names)
-    write_to_textfile(str(path), registry)
-
-
-def _one_line(label: str) -> str:
-    """A label value without line breaks and other control characters, at which readers of the format cut lines."""
-    return "".join(character if character.isprintable() else " " for character in label)
-
-
-def _figures(report: RunReport) -> list[tuple[str, str, float]]:
-    """(name, help, value) of the metrics that have one value."""
-    ended = report.ended_at.timestamp()
-    figures: list[tuple[str, str, float]] = [
-        ("start_timestamp_seconds", "When the run started.", report.started_at.timestamp()),
-        ("end_timestamp_seconds", "When the run ended.", ended),
-        ("duration_seconds", "Wall-clock time of the run.", report.seconds),
-        ("exit_code", "The exit code of the command.", report.exit_code),
-        ("rows_in", "Catalog rows read.", report.rows_in),
-        ("rows_embedded", "Rows embedded.", report.rows_embedded),
-        ("rows_rejected", "Rows left out with a reason.", report.rows_rejected),
-        ("rows_in_snapshot", "Rows that can be found after the run.", report.rows_in_snapshot),
-        ("rows_degraded", "Rows embedded by one modality because the other was broken.", report.rows_degraded),
-        ("photos", "Photos of the rows embedded.", report.photos),
-        ("photos_lost", "Photos of the rows embedded that could not be read or encoded.", report.photos_lost),
-        ("units", "Units of work of the catalog.", report.units),
-        ("units_reused", "Units whose shard stood already.", report.units_reused),
-        ("texts_encoded", "Products whose text was encoded.", report.texts_encoded),
-        ("texts_copied", "Products whose text's vector an earlier shard had.", report.texts_copied),
-        ("photos_encoded", "Products whose photos were encoded.", report.photos_encoded),
-        ("photos_copied", "Products whose photos' vector an earlier shard had.", report.photos_copied),
-        ("indexes_reused", "Partitions whose index stood already.", report.indexes_reused),
-    ]
-    # Absent after a failure: an alert on its age then sees the last good run, or none at all.
-    success = ("last_success_timestamp_seconds", "When a run last ended with the catalog served.", ended)
-    return [*figures, success] if report.succeeded else figures
-
-
-def _labelled(report: RunReport) -> list[tuple[str, str, str, dict[str, float]]]:
-    """(name, help, label, label value -> value) of the metrics that have several."""
-    gates, partitions = _by_gate(report.gates), report.partitions
-    failed = [(name, one) for name, one in gates.items() if not one.passed]
-    timed = [row for row in partitions if row.p50_ms]  # an exact index is not timed
-    return [
-        ("step_seconds", "Wall-clock time of a step.", "step", _summed(report.steps)),
-        ("rejects", "Rows left out, by reason.", "reason", {**report.rejects}),
-        ("degraded", "Rows embedded by one modality, by reason.", "reason", {**report.degraded}),
-        ("notices", "What was left out or read otherwise, by kind.", "what", {**counted(report.notices)}),
-        ("gate_passed", "1 where the gate passed.", "gate", {name: float(one.passed) for name, one in gates.items()}),
-        ("gate_accepted", "1 where it failed and was accepted.", "gate", {n: float(g.accepted) for n, g in failed}),
-        ("gate_value", "The figure that the gate measured.", "gate", {name: one.value for name, one in gates.items()}),
-        ("gate_bound", "The bound of that figure.", "gate", {name: one.bound for name, one in gates.items()}),
-        ("partition_rows", "Rows of a partition.", "partition", {row.name: row.rows for row in partitions}),
-        ("partition_recall", "Measured recall@k, 0 to 1.", "partition", {row.name: row.recall for row in partitions}),
-        ("partition_p50_seconds", "Median query.", "partition", {row.name: row.p50_ms / 1e3 for row in timed}),
-        ("partition_p99_seconds", "99th percentile query.", "partition", {row.name: row.p99_ms / 1e3 for row in timed}),
-        ("partition_bytes", "Index files of a partition.", "partition", {row.name: row.bytes for row in partitions}),
-    ]
-
-
-def _by_gate(results: Sequence[GateResult]) -> dict[str, GateResult]:
-    """Of each gate the result that says most: the first that stops, else the first that failed, else the first."""
-    found: dict[str, GateResult] = {}
-    for one in results:
-        before = found.setdefault(one.name, one)
-        if (one.stops, not one.passed) > (before.stops, not before.passed):
-            found[one.name] = one
-    return found
-
-
-def _summed(steps: tuple[Step, ...]) -> dict[str, float]:
-    """Step name -> seconds; a step that ran twice counts twice."""
-    return {step.name: sum(other.seconds for other in steps if other.name == step.name) for step in steps}
-
-
-def _html(report: RunReport) -> bytes:
-    return render(
-        "pipeline/report/report.html",
-        ["lookup/page.css", "pipeline/report/report.css"],
-        extra_style=_bars(report.steps),
-        heading=f"Run {report.run}",
-        report=report,
-        duration_of=duration,
-        fix_of=fix_of,
-        figure=_figure,
-        size=_size,
-    )
-
-
-def _bars(steps: tuple[Step, ...]) -> str:
-    """CSS, because the page's policy allows no style attributes: each bar begins where the one before it ends."""
-    total = sum(step.seconds for step in steps) or 1.0
-    begin, rules = 0.0, []
-    for position, step in enumerate(steps, start=1):
-        left, width = 100 * begin / total, 100 * step.seconds / total
-        rules.append(f"#bar{position} {{ margin-left: {left:.3f}%; width: {width:.3f}%; }}\n")
-        begin += step.seconds
-    return "".join(rules)
-
-
-def _figure(value: float) -> str:
-    """A number for people, precise enough that a failed figure does not look like its bound."""
-    return f"{value:,.0f}" if abs(value) >= 1000 and value == round(value) else f"{value:.6g}"
-
-
-def _size(n: int) -> str:
-    """Bytes for people: `14.2 MB`."""
-    size = float(n)
-    for unit in ("B", "kB", "MB", "GB"):
-        if size < 1000:
-            return f"{size:.3g} {unit}"
-        size /= 1000
-    return f"{size:.3g} TB"
 
 
 def unread_attributes(manifest: Manifest, scope: frozenset[str] | None) -> Iterator[Notice]:
@@ -353,6 +247,7 @@ def partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRo
             bytes=sum(file.bytes for file in index.files.values()),
             build_seconds=index.build_seconds,
             reused=partition.name in reused,
+            curve=tuple(index.curve),
             note=index.note,
             training=describe_training(index) if partition.name not in reused else "",
         )

@@ -15,6 +15,7 @@ from PIL import Image
 from encoders.types.hashed_text import HashedText
 from encoders.types.photo_descriptors import PhotoDescriptors
 from tests.support.command import vitrine
+from tests.support.json_schema import check_run_json
 from tests.support.stores import manifest_of
 
 ROWS = 60
@@ -63,6 +64,7 @@ class Shop:
         report: dict[str, Any] = json.loads(
             (sorted((self.folder / store / "runs").iterdir())[-1] / "run.json").read_text()
         )
+        check_run_json(report)
         return report
 
     def words(self, *more: str, store: str = "store") -> list[str]:

@@ -17,7 +17,8 @@ from prometheus_client.parser import text_string_to_metric_families
 from pydantic import ValidationError
 
 from foundation.reasons import Reason
-from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Step, Steps, write_report
+from pipeline.report.notes import write_report
+from pipeline.report.run_report import GateResult, PartitionRow, RunReport, Step, Steps
 
 STARTED = datetime(2026, 11, 21, 2, 0, tzinfo=UTC)
 
@@ -85,9 +86,16 @@ def partition(**changes: Any) -> PartitionRow:
 
 
 def metrics(folder: Path) -> dict[tuple[str, str], float]:
-    """(metric name, label values joined) -> value, by Prometheus' own parser."""
+    """(metric name, its own label's value) -> value, by Prometheus' own parser."""
     families = text_string_to_metric_families((folder / "metrics.prom").read_text("utf-8"))
-    return {(one.name, "|".join(one.labels.values())): one.value for family in families for one in family.samples}
+    samples = [one for family in families for one in family.samples]
+    return {
+        (
+            one.name,
+            "|".join(value for name, value in one.labels.items() if name not in ("store", "category")),
+        ): one.value
+        for one in samples
+    }
 
 
 class Rows(HTMLParser):

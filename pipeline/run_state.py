@@ -1,0 +1,142 @@
+"""What a run knows so far, and the report that is made of it: also when the run fails half-way."""
+
+from __future__ import annotations
+
+import os
+import platform
+import socket
+from collections import Counter
+from dataclasses import asdict, dataclass, field
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+
+from foundation.errors import VitrineError
+from lookup.store.manifest import Manifest
+from lookup.store.publication import Publication
+from pipeline.config.yaml_files import Problem
+from pipeline.embed.tally import NOTHING_DONE, Tally
+from pipeline.plan.units import Plan
+from pipeline.publish.acceptance import Acceptance
+from pipeline.report.notices import Notice, notice
+from pipeline.report.run_report import (
+    GateResult,
+    Host,
+    RunReport,
+    Status,
+    Steps,
+    Warned,
+    losses,
+    partition_rows,
+    unread_attributes,
+)
+
+
+@dataclass
+class RunState:
+    """What a run knows so far."""
+
+    run: str
+    started: datetime
+    command: str = "vitrine run"
+    category: str | None = None  # as it was asked for
+    config: str | None = None  # the digest of the effective config
+    accepted: tuple[Acceptance, ...] = ()
+    base: Publication | None = None  # what was published when it started
+    parent_id: str | None = None
+    parent: Manifest | None = None
+    plan: Plan | None = None
+    warnings: tuple[Problem, ...] = ()
+    units_reused: int = 0
+    tally: Tally = NOTHING_DONE
+    notices: list[Notice] = field(default_factory=list)
+    indexes_reused: set[str] = field(default_factory=set)
+    manifest: Manifest | None = None
+    gates: list[GateResult] = field(default_factory=list)
+    snapshot: str | None = None
+    status: Status = "failed"
+    error: VitrineError | None = None
+    steps: Steps = field(default_factory=Steps)
+
+    @property
+    def scope(self) -> frozenset[str] | None:
+        """The partitions that the run is about; None: all."""
+        category = self.plan.category if self.plan else None
+        return None if category is None else frozenset([category])
+
+
+def report_of(state: RunState) -> RunReport:
+    """The report of a run as it is now, which is taken for its end."""
+    manifest, plan, scope = state.manifest, state.plan, state.scope
+    rejects = manifest.rejects(scope) if manifest else Counter[str]()
+    degraded = manifest.degraded(scope) if manifest else Counter[str]()
+    ended_well = state.status in ("published", "unchanged")
+    added, size = _bytes(state)
+    return RunReport(
+        run=state.run,
+        started_at=state.started,
+        ended_at=datetime.now(UTC),
+        status=state.status,
+        exit_code=state.error.exit_code if state.error else int(not ended_well),
+        snapshot=state.snapshot,
+        parent=state.parent_id,
+        command=state.command,
+        category=plan.category if plan else state.category,
+        vitrine=_version(),
+        host=_host(),
+        config=state.config,
+        rows_in=plan.rows if plan else 0,
+        rows_embedded=manifest.rows_in(scope) if manifest else 0,
+        rows_rejected=rejects.total(),
+        rows_degraded=degraded.total(),
+        rows_in_snapshot=manifest.rows if manifest else 0,
+        photos=manifest.photos(scope)[0] if manifest else 0,
+        photos_lost=manifest.photos(scope)[1] if manifest else 0,
+        units=len(plan.units) if plan else 0,
+        units_reused=state.units_reused,
+        **state.tally.counts,
+        bytes_added=added,
+        snapshot_bytes=size,
+        indexes_reused=len(state.indexes_reused),
+        steps=tuple(state.steps.entries),
+        gates=tuple(state.gates),
+        rejects=dict(sorted(rejects.items())),
+        degraded=dict(sorted(degraded.items())),
+        details=losses(manifest.details(scope)) if manifest else (),
+        warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
+        partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
+        notices=(
+            *(plan.notices if plan else ()),
+            *state.notices,
+            *damaged_shards(state.tally),
+            *(unread_attributes(manifest, scope) if manifest else ()),
+        ),
+        error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
+    )
+
+
+def damaged_shards(tally: Tally) -> list[Notice]:
+    """Which earlier shards were damaged: what they had is encoded again."""
+    told = f"earlier shards that are not as they were written, whose rows are encoded again ({len(tally.damaged)}):"
+    return notice("shards_damaged", told, sorted(tally.damaged))
+
+
+def _bytes(state: RunState) -> tuple[int, int]:
+    """(bytes of the files that the snapshot names and its parent does not, of all that it names)"""
+    if state.manifest is None:
+        return 0, 0
+    known = {file.path for file in state.parent.files()} if state.parent else set[str]()
+    files = {file.path: file.bytes for file in state.manifest.files()}
+    return sum(size for path, size in files.items() if path not in known), sum(files.values())
+
+
+def _host() -> Host:
+    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    system = f"{platform.system()} {platform.release()} {platform.machine()}"
+    return Host(name=socket.gethostname(), system=system, python=platform.python_version(), cores=cores)
+
+
+def _version() -> str:
+    try:
+        return version("vitrine-index")
+    except PackageNotFoundError:  # the source tree on the path, never installed
+        return "unknown"
