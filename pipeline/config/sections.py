@@ -214,6 +214,11 @@ class GatesConfig(Section):
         "of those asked; more than chance explains",
     )
 
+    max_index_growth: Annotated[float, Field(ge=0, strict=True)] = Field(
+        0.5,
+        description="bytes of a partition's new index, without ids, more than of as many rows of the parent's of the "
+        "same type and settings, or than its type takes, share of these; 1 MB at least",
+    )
     min_golden: Share = Field(
         0.9,
         description="golden queries that find a product which they expect, share of those whose products the snapshot "
