@@ -314,7 +314,8 @@ class Store:
             if base is not None and not self.exists(path_of(base.number)):
                 self.backend.create(base.to_bytes(), path_of(base.number))
             self.backend.delete(history.CURRENT)
-        self.backend.settle([manifests.path_of(made.snapshot)])
+        before = [] if base is None else [path_of(base.number)]  # who created it may have died before it was settled
+        self.backend.settle([manifests.path_of(made.snapshot), *before])
         try:
             self.backend.create(made.to_bytes(), path_of(made.number))
         except FileExistsError as err:

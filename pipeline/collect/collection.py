@@ -92,6 +92,8 @@ def _delete(store: Store, look: Callable[[], Survey]) -> list[Garbage]:
         for one in look().garbage:
             if len(deleted) > number and time.monotonic() - looked > _BELIEVED:
                 break
+            if deleted and deleted[-1].is_manifest and not one.is_manifest:
+                store.backend.settle([deleted[-1].name])  # no loss of power brings back what names files that are gone
             _delete_one(store, one)
             deleted.append(one)
         else:

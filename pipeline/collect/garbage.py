@@ -31,6 +31,11 @@ class Garbage(NamedTuple):
     bytes: int
     folder: bool = False
 
+    @property
+    def is_manifest(self) -> bool:
+        """Whether it names other files."""
+        return self.kind == "snapshots" and self.name.endswith(".json")
+
 
 @dataclass
 class Needed:
@@ -81,10 +86,14 @@ def _snapshots(files: Mapping[str, Found], needed: Needed, old: set[str]) -> Ite
     of: dict[str, list[Found]] = {}
     for name, one in sorted(files.items()):
         if said := _SNAPSHOT.fullmatch(name):
-            of.setdefault(said[1], []).append(one)  # the manifest before its segments
-    for snapshot, several in of.items():
-        if snapshot not in needed.snapshots and all(one.name in old for one in several):
-            yield from (Garbage("snapshots", one.name, one.bytes) for one in several)
+            of.setdefault(said[1], []).append(one)
+    gone = [
+        Garbage("snapshots", one.name, one.bytes)
+        for snapshot, several in of.items()
+        if snapshot not in needed.snapshots and all(one.name in old for one in several)
+        for one in several
+    ]
+    yield from sorted(gone, key=lambda one: (not one.is_manifest, one.name))  # all of them before what they name
 
 
 def _shards(

@@ -18,6 +18,8 @@ from typing import Any
 
 import pytest
 
+from tests.support.crashes import Crash
+
 FOLDER = -1  # in the place of a file's number
 
 Tree = dict[str, int]  # the path of what is visible, below the disk's root -> its number
@@ -62,6 +64,7 @@ class Disk:
     root: Path
     apart: Callable[[str], bool]
     events: list[Event] = field(default_factory=list)
+    last: int | None = None  # the process is killed after so many events
     before: Tree = field(default_factory=dict)
     _numbers: dict[tuple[int, int], int] = field(default_factory=dict)
     _handles: list[int] = field(default_factory=list)  # open, so that the system gives no file the number of another
@@ -103,10 +106,13 @@ class Disk:
             os.close(handle)
 
     def _recording(self, real: Callable[..., Any], record: Callable[..., list[Event]]) -> Callable[..., Any]:
-        def do(*arguments: Any, **named: Any) -> Any:
+        def do(path: Any, *arguments: Any, **named: Any) -> Any:
+            inner = named.get("dir_fd")  # shutil.rmtree has folders open
             with self._lock:
-                events = record(*arguments) if not any(named.values()) else []  # `dir_fd`: shutil.rmtree, of scratch
-                result = real(*arguments, **named)
+                if self.last is not None and len(self.events) >= self.last:
+                    raise Crash(f"after {self.last} events")
+                events = record(path if inner is None else Path(f"/proc/self/fd/{inner}").resolve() / path, *arguments)
+                result = real(path, *arguments, **named)
                 self.events += events
                 return result
 

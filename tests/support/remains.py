@@ -12,6 +12,7 @@ from blake3 import blake3
 from lookup.store import manifest as manifests
 from lookup.store.backend import Backend, Found
 from lookup.store.manifest import Manifest
+from lookup.store.publication import Publication
 from lookup.store.store import Store
 from tests.support.power_loss import FOLDER, Disk, Shown
 
@@ -74,12 +75,12 @@ class Reader:
 
     def served(self, shown: Shown) -> int:
         """The number of the publication that readers follow, 0 before the first; an error where a publication, a
-        manifest or a file that one names is not as it was written, whichever is published.
+        manifest or a file that one names is not as it was written, unless it was given up.
         """
         left = Remains(self.root, self.disk, shown)
         store = Store(left)
         publications = store.publications()
-        for snapshot in {*store.snapshots(), *(one.snapshot for one in publications)}:
+        for snapshot in {*store.snapshots(), *_kept(publications)}:
             manifest = self._manifest(store, left, snapshot)
             for file in manifest.files():
                 assert left.whole(file.path), f"{snapshot} names {file.path}, which is not whole"
@@ -102,3 +103,9 @@ class Reader:
         if number not in self._digests:
             self._digests[number] = blake3(self.disk.bytes_of(number)).hexdigest()
         return self._digests[number]
+
+
+def _kept(publications: list[Publication]) -> set[str]:
+    """The snapshots that no collection gave up."""
+    last = max((n for n, one in enumerate(publications) if one.collected), default=0)
+    return {one.snapshot for one in publications[last:]} | {name for one in publications[last:] for name in one.kept}
