@@ -298,6 +298,8 @@ def verified(found: Verified, as_json: bool) -> None:
     """That a snapshot is whole."""
     what = f"snapshot {found.snapshot} is" if found.snapshots == 1 else f"all {found.snapshots} snapshots are"
     result(asdict(found), as_json, f"{what} whole: {found.files} files, {found.bytes / 1e6:,.1f} MB")
+    for one in found.models if not as_json else ():
+        echo(printable(f"model {one.model}, of {one.snapshots}: {one.state}{f', {one.detail}' if one.detail else ''}"))
 
 
 def checks(done: Sequence[Check], as_json: bool) -> None:

@@ -99,7 +99,7 @@ def inspect(store: str, snapshot: str | None, html: Path | None, as_json: bool) 
 
 @click.command(epilog=example("vitrine verify demo/store", "vitrine verify demo/store --all"))
 @store_argument
-@click.option("--all", "every", is_flag=True, help="All snapshots that the store has, not the published one alone.")
+@click.option("--all", "every", is_flag=True, help="All snapshots that are kept, and their models.")
 @json_option
 def verify(store: str, every: bool, as_json: bool) -> None:
     """Read every file of the published snapshot and compare it with its digest. Exit code 4 when one differs.

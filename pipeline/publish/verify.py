@@ -5,43 +5,55 @@ index with what it is said to be of.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundation.errors import IntegrityError
 from lookup.store.fields import FileRef
 from lookup.store.manifest import Manifest
+from lookup.store.rollback import readable
 from lookup.store.store import Store
 from pipeline.build.index_files import own_index_record
 from pipeline.build.index_ids import misplaced
 from pipeline.embed.shard_files import own_record
+from pipeline.publish.model_files import ModelFiles, model_files
 
 _NAMED = 20  # damaged files that the message names
 
 
 @dataclass(frozen=True)
 class Verified:
-    """What was read and found whole: `snapshots`, of which `snapshot` is the published one."""
+    """What was read and found whole: `snapshots`, of which `snapshot` is the published one.
+
+    `models` are those that they were made with, as far as they are folders; one that is not here is no damage.
+    """
 
     snapshot: str
     files: int
     bytes: int
     snapshots: int = 1
+    models: tuple[ModelFiles, ...] = ()
 
 
 def verify_store(path: str, every: bool = False) -> Verified:
-    """Check all publications, the manifest and every file it names, or with `every` those of all snapshots that the
-    store has; IntegrityError lists all that differ.
+    """Check all publications, the manifest and every file it names, or with `every` those of all snapshots that were
+    published and not deleted, and the models that these were made with; IntegrityError lists all that differ. Manifests
+    that were never published are read, their files are not.
     """
     store = Store.open(path)
     current, manifest = store.published()
     store.publications()  # each is read
     manifests, problems = {current: manifest}, list[tuple[str, str]]()
+    published = {one.snapshot for one in readable(store)}
     for name in store.snapshots() if every else ():
         try:
-            manifests[name] = store.manifest(name)
+            read = store.manifest(name)
         except IntegrityError as err:
             problems.append((err.expected, err.came))
-    return _verified(store, current, manifests, problems)
+        else:
+            if name in published:  # what others name may be deleted before they are
+                manifests[name] = read
+    found = _verified(store, current, manifests, problems)
+    return replace(found, models=_whole_models(manifests.values())) if every else found
 
 
 def verify_snapshot(store: Store, snapshot: str, manifest: Manifest) -> Verified:
@@ -67,6 +79,25 @@ def _verified(
             "serve an earlier one. What earlier ones alone name comes from a backup, or they are deleted",
         )
     return Verified(snapshot, len(files), sum(file.bytes for file in files.values()), len(manifests))
+
+
+def _whole_models(manifests: Iterable[Manifest]) -> tuple[ModelFiles, ...]:
+    """The models that these snapshots were made with; IntegrityError where one that is here differs."""
+    models = model_files(manifests)
+    differing = [one for one in models if one.state == "differs"]
+    if differing:
+        raise IntegrityError(
+            "the files of "
+            + ", ".join(f"model {one.model} as {_snapshots(one.snapshots)} made with them" for one in differing),
+            "; ".join(one.detail for one in differing),
+            "restore the folder: the snapshots are whole, but queries that need the model are refused here; or run "
+            "again with this one, and let `vitrine gc` delete what was made with the other",
+        )
+    return tuple(models)
+
+
+def _snapshots(count: int) -> str:
+    return "1 snapshot was" if count == 1 else f"{count} snapshots were"
 
 
 def _as_written(file: FileRef) -> str:
