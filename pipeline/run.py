@@ -7,7 +7,6 @@ a run that is killed anywhere is simply run again, and what stands and validates
 from __future__ import annotations
 
 import logging
-import secrets
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
@@ -21,9 +20,10 @@ from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from lookup.store.at_work import clear_scratch
 from lookup.store.manifest import Manifest, Provenance
+from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.stage import build_indexes
-from pipeline.config.encoding import encoding_identity, refuse_other_models, towers
+from pipeline.config.encoding import encoding_identity, refuse_other_models
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
@@ -33,7 +33,7 @@ from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.embed.tally import Tally
 from pipeline.embed.unchanged import standing_catalog
-from pipeline.engine.execution import Execution
+from pipeline.engine.execution import Execution, new_run_id
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
@@ -44,14 +44,14 @@ from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
 from pipeline.preflight.parent import compared, copying_notices
 from pipeline.publish import acceptance
-from pipeline.publish.figures.measure import with_figures
-from pipeline.publish.gates.base import Comparison
-from pipeline.publish.gates.check import check
-from pipeline.publish.snapshot import all_types, assemble, merge_partitions, merge_shards, with_types
+from pipeline.publish.judge import Judge
+from pipeline.publish.merge import Merged, Mine, Parent
+from pipeline.publish.publishing import Ended, publish, refuse_ids_twice
+from pipeline.publish.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 from pipeline.report.notes import write_report
 from pipeline.report.notices import Notice
 from pipeline.report.run_log import RunLog
-from pipeline.report.run_report import RunReport
+from pipeline.report.run_report import ENDED_WELL, RunReport
 from pipeline.run_state import RunState as _State
 from pipeline.run_state import damaged_shards, report_of
 
@@ -92,7 +92,7 @@ def run(request: Request) -> RunReport:
     refuse_store(settings.store)
     store = Store.create(settings.store)
     asked = identity_of(request.config.model_dump(mode="json"))
-    state = _State(_run_id(), datetime.now(UTC), request.command, request.category, asked, accepted)
+    state = _State(new_run_id(), datetime.now(UTC), request.command, request.category, asked, accepted)
     what = _words(request.category and category_key(request.category))
     with store.courtesy_lock(what), store.working(state.run) as sign:
         clear_scratch(store.backend)
@@ -123,7 +123,7 @@ def _courtesy(state: _State) -> Iterator[None]:
     try:
         yield
     except OSError as err:
-        if state.status not in ("published", "unchanged"):
+        if state.status not in ENDED_WELL:
             raise
         _log.warning("the snapshot %s stands, but the run's notes are not complete: %s", state.snapshot, err)
 
@@ -149,6 +149,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     settings, step = request.config.settings, state.steps.step
     with step("plan") as counts:
         state.base = None if request.no_parent else store.latest()
+        read_at = datetime.now(UTC)  # after what was published by then, and before any row
         state.parent_id = state.base.snapshot if state.base else None
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
@@ -176,24 +177,42 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
         _tidy(store, state.run)
     give_back()  # also where nothing was left to encode
-    kept = state.parent if category is not None else None  # all of it but the category
-    with step("build") as counts:
-        built = build_indexes(store, settings.indexing, embedded.shards, state.parent, execution)
-        read = [one.model_copy(update={"provenance": _provenance(state, plan)}) for one in built.partitions]
-        partitions = merge_partitions(kept.partitions if kept else (), read, category)
-        state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
-        counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
+    read = Provenance(run=state.run, catalog=plan.catalog, read_at=read_at)
+    manifest = _built(request, settings, store, state, embedded.shards, read, execution)
     with step("gate") as counts:
-        shards = merge_shards(kept, embedded.shards, category)
-        types, asked = all_types(plan, kept), request.config.model_dump(mode="json")
-        manifest = assemble(settings.indexing, asked, plan, state.run, state.parent_id, shards, partitions, types)
-        state.manifest = manifest = _gate(settings, store, state, manifest, plan, kept)
+        judge = Judge(store, settings, plan, state.run, state.accepted, tuple(state.gates))
+        state.manifest, state.gates, told = judge.made(manifest, Parent(state.base, state.parent))
+        state.notices += told
+        _log_notices(told)
         counts.update(acceptance.counts(state.gates))
         _refuse(store, state)
     with step("publish"):
         refuse_another_catalog(plan, embedding.catalog.path)
         refuse_other_models(embedding, plan.encoding)
-        _publish(store, state, manifest, request)
+        _publish(request, store, state, Mine(state.manifest, state.parent, state.scope, read), judge)
+
+
+def _built(
+    request: Request,
+    settings: RunSettings,
+    store: Store,
+    state: _State,
+    shards: Shards,
+    read: Provenance,
+    execution: Execution,
+) -> Manifest:
+    """The indexes of `shards`, and the manifest of both; of a category's beside what the parent has of others."""
+    assert state.plan is not None
+    plan, category = state.plan, state.plan.category
+    kept = state.parent if category is not None else None  # all of it but the category
+    with state.steps.step("build") as counts:
+        built = build_indexes(store, settings.indexing, shards, state.parent, execution)
+        mine = [one.model_copy(update={"provenance": read}) for one in built.partitions]
+        partitions = merge_partitions(kept.partitions if kept else (), mine, category)
+        state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
+        counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
+        known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
+        return assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
 
 
 def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -> tuple[Plan, Forecast | None]:
@@ -231,10 +250,6 @@ def _some(counts: dict[str, int]) -> dict[str, int]:
     return {name: count for name, count in counts.items() if count}
 
 
-def _provenance(state: _State, plan: Plan) -> Provenance:
-    return Provenance(run=state.run, catalog=plan.catalog, read_at=state.started)
-
-
 def _tidy(store: Store, run: str) -> None:
     """Drop scratch. What a file system does not let go of, because it is mapped, goes with the next run."""
     earlier_vectors.cache_clear()
@@ -242,24 +257,6 @@ def _tidy(store: Store, run: str) -> None:
         store.remove(scratch_of(run))
     except OSError as err:
         _log.info("scratch of this run is left for the next one to drop: %s", err)
-
-
-def _gate(
-    settings: RunSettings, store: Store, state: _State, manifest: Manifest, plan: Plan, kept: Manifest | None
-) -> Manifest:
-    """`manifest` with its figures, and with what was accepted of what the gates say of it; `kept` is what it was joined
-    with.
-    """
-    embedding = settings.embedding
-    manifest, told = with_figures(store, manifest, state.parent, settings, plan, state.run)
-    state.notices += told
-    _log_notices(told)
-    stands_in = None not in towers(embedding) and embedding.fusion.stands_in
-    compared_with = (state.parent, state.scope, settings.gates, stands_in, state.base)
-    found = check(Comparison(store, manifest, *compared_with))
-    state.gates += acceptance.mark(found, state.accepted)
-    accepted = acceptance.entries(state.gates, state.run, kept, plan.category)
-    return manifest.model_copy(update={"accepted": accepted})
 
 
 def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:
@@ -279,31 +276,30 @@ def _refuse(store: Store, state: _State) -> None:
     acceptance.refuse(state.gates, f"{store.root}/runs/{state.run}/report.html")
 
 
-def _publish(store: Store, state: _State, manifest: Manifest, request: Request) -> None:
-    parent = state.parent
-    # The files too: one that was damaged and written anew, by another pyarrow say, holds the same rows in other bytes.
-    same_format = parent is not None and parent.format == manifest.format
-    if parent is not None and same_format and parent.content == manifest.content and parent.files() == manifest.files():
-        state.status, state.snapshot = "unchanged", state.parent_id
-        _log.info("nothing changed: %s stays published", state.parent_id)
-        return
+def _publish(request: Request, store: Store, state: _State, mine: Mine, judge: Judge) -> None:
+    """Publish what was made, on top of what is published by then."""
     if request.no_parent:
-        published = store.publish_anew(
-            manifest, f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
-        )
+        said = f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
+        ended = Ended("published", store.publish_anew(mine.manifest, said).snapshot, Parent(None, None))
     else:
         what = f"a run of {_words(request.category)}{acceptance.in_spite(state.gates)}"
-        published = store.publish(manifest, state.base, what)
-    state.status, state.snapshot = "published", published.snapshot
-    _log.info("published %s as number %d", published.snapshot, published.number)
+        refuse = partial(refuse_mixing, judge.settings.indexing, judge.plan)
+        began_with = Parent(state.base, state.parent)
+        ended = publish(store, mine, began_with, what, refuse, partial(_judge_again, store, state, judge))
+    state.status, state.snapshot, state.parent_id = ended.status, ended.snapshot, ended.parent.snapshot
+    state.served = ended.parent.manifest if ended.status == "superseded" else None
+    state.notices += ended.notices()
+    state.meanwhile = tuple(one.number for one in ended.meanwhile)
+
+
+def _judge_again(store: Store, state: _State, judge: Judge, parent: Parent, done: Merged) -> Manifest:
+    """What was merged over `parent`, which others published meanwhile, with what the gates say of it now."""
+    state.manifest, state.gates, _ = judge.merged(done, parent)
+    refuse_ids_twice(state.gates)
+    _refuse(store, state)
+    return state.manifest
 
 
 def _words(category: str | None) -> str:
     """What a run is of."""
     return "the whole catalog" if category is None else f"category {category!r}"
-
-
-def _run_id() -> str:
-    """Sorts by time, to the microsecond; the random end keeps two that start together apart."""
-    now = datetime.now(UTC)
-    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"

@@ -19,6 +19,7 @@ from pipeline.plan.units import Plan
 from pipeline.publish.acceptance import Acceptance
 from pipeline.report.notices import Notice, notice
 from pipeline.report.run_report import (
+    ENDED_WELL,
     GateResult,
     Host,
     RunReport,
@@ -53,6 +54,8 @@ class RunState:
     manifest: Manifest | None = None
     gates: list[GateResult] = field(default_factory=list)
     snapshot: str | None = None
+    served: Manifest | None = None  # by others, where all that the run read was read later
+    meanwhile: tuple[int, ...] = ()  # publications by others that it was merged over
     status: Status = "failed"
     error: VitrineError | None = None
     steps: Steps = field(default_factory=Steps)
@@ -67,9 +70,10 @@ class RunState:
 def report_of(state: RunState) -> RunReport:
     """The report of a run as it is now, which is taken for its end."""
     manifest, plan, scope = state.manifest, state.plan, state.scope
+    served = state.served or manifest
     rejects = manifest.rejects(scope) if manifest else Counter[str]()
     degraded = manifest.degraded(scope) if manifest else Counter[str]()
-    ended_well = state.status in ("published", "unchanged")
+    ended_well = state.status in ENDED_WELL
     added, size = _bytes(state)
     return RunReport(
         run=state.run,
@@ -81,6 +85,7 @@ def report_of(state: RunState) -> RunReport:
         parent=state.parent_id,
         command=state.command,
         category=plan.category if plan else state.category,
+        merged_over=state.meanwhile,
         vitrine=_version(),
         host=_host(),
         config=state.config,
@@ -88,7 +93,7 @@ def report_of(state: RunState) -> RunReport:
         rows_embedded=manifest.rows_in(scope) if manifest else 0,
         rows_rejected=rejects.total(),
         rows_degraded=degraded.total(),
-        rows_in_snapshot=manifest.rows if manifest else 0,
+        rows_in_snapshot=served.rows if served else 0,
         photos=manifest.photos(scope)[0] if manifest else 0,
         photos_lost=manifest.photos(scope)[1] if manifest else 0,
         units=len(plan.units) if plan else 0,

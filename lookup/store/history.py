@@ -36,9 +36,14 @@ def every(backend: Backend) -> list[Publication]:
     """The history of what is published now, newest last: back to where it began. IntegrityError when one is damaged or
     skipped. Snapshots of earlier ones may be deleted.
     """
+    return since(backend, -1)
+
+
+def since(backend: Backend, number: int) -> list[Publication]:
+    """The part of that history which is above `number`, newest last."""
     found: list[Publication] = []
     record = latest(backend)
-    while record is not None:
+    while record is not None and record.number > number:
         found.append(record)
         record = _earlier(backend, record.before)
     return found[::-1]
@@ -62,9 +67,10 @@ def _of_current(backend: Backend) -> Publication | None:
     try:
         raw = backend.read(CURRENT)
     except (FileNotFoundError, NotADirectoryError) as err:
-        if listed(backend):  # a run of this version published meanwhile, and dropped CURRENT
+        damaged = was_published(backend)
+        if listed(backend):  # a run published meanwhile, perhaps the first, and dropped CURRENT
             return latest(backend)
-        if was_published(backend):
+        if damaged:
             raise lost_pointer(
                 backend, f"a file of {FOLDER}/ beside snapshots that were published", "none (and no CURRENT)"
             ) from err

@@ -106,6 +106,7 @@ class Manifest(Record):
     missing: tuple[MissingShare, ...] | None = None  # None: not measured, or of an earlier version
     golden: GoldenCount | None = None  # None: no golden queries
     agreement: Agreement | None = None  # of texts and photos of all partitions; None: as above
+    whole: Provenance | None = None  # the last run of the whole catalog that it stands on; None: none, or not known
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
 
     @property

@@ -179,9 +179,13 @@ class SegmentTable:
         all_of, lost = (self.numbers(name)[within].sum(dtype=np.int64) for name in ("photos", "photos_lost"))
         return int(all_of), int(lost)
 
-    def without(self, partition: str) -> SegmentTable:
-        """The same but for one partition; numbers of shards stay."""
-        return SegmentTable(self.table.filter(pa.array(~self._within(frozenset([partition])))))
+    def only(self, scope: frozenset[str]) -> SegmentTable:
+        """Those of the partitions in `scope`; numbers of shards stay."""
+        return SegmentTable(self.table.filter(pa.array(self._within(scope))))
+
+    def without(self, scope: frozenset[str]) -> SegmentTable:
+        """The same but for the partitions in `scope`; numbers of shards stay."""
+        return SegmentTable(self.table.filter(pa.array(~self._within(scope))))
 
     def numbered(self, numbers: npt.NDArray[np.integer[Any]]) -> SegmentTable:
         """The same with other numbers of shards, that rise with the old ones: of shard i, numbers[i]."""

@@ -90,9 +90,15 @@ class Shards(Record):
         row = self.segments.row(number)
         return self._located(row) if row.rows else None
 
-    def without(self, partition: str) -> Shards:
-        """The same without a partition, and without shards that have no other."""
-        left = self.segments.without(partition)
+    def only(self, scope: frozenset[str]) -> Shards:
+        """The same without partitions but those in `scope`, and without shards that have none of these."""
+        return self._left(self.segments.only(scope))
+
+    def without(self, scope: frozenset[str]) -> Shards:
+        """The same without the partitions in `scope`, and without shards that have no other."""
+        return self._left(self.segments.without(scope))
+
+    def _left(self, left: SegmentTable) -> Shards:
         live = np.unique(left.numbers("shard"))
         numbers = np.zeros(len(self.entries), np.int32)
         numbers[live] = np.arange(len(live))

@@ -31,6 +31,10 @@ from lookup.store.publication import FOLDER, Publication, listed, path_of
 from lookup.store.scratch import TMP, held, scratch_folder, sign_of
 
 
+class TakenError(LockedError):
+    """Somebody published meanwhile: the number that a publication would have had is taken."""
+
+
 class Store:
     """A store over a backend: what is committed, checked, locked and published, wherever the files lie."""
 
@@ -239,6 +243,10 @@ class Store:
         """The history of what is published, newest last; IntegrityError when one is damaged or skipped."""
         return history.every(self.backend)
 
+    def published_since(self, base: Publication | None) -> list[Publication]:
+        """What was published on top of `base` (None: of nothing), newest last."""
+        return history.since(self.backend, -1 if base is None else base.number)
+
     def current(self) -> str | None:
         """The id of the published snapshot; otherwise as `latest`."""
         publication = self.latest()
@@ -266,10 +274,12 @@ class Store:
     def publish(self, new: Manifest, base: Publication | None, reason: str) -> Publication:
         """Commit the manifest, and publish it on top of `base`, what was published when the run started.
 
-        LockedError when another run published meanwhile: then nothing is published.
+        TakenError when somebody published meanwhile: then nothing is published.
         """
-        snapshot_id = self._commit(new)
         number = 1 if base is None else base.number + 1
+        if self.exists(path_of(number)):
+            raise _taken(number)
+        snapshot_id = self._commit(new)
         return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
 
     def publish_anew(self, new: Manifest, reason: str) -> Publication:
@@ -319,11 +329,7 @@ class Store:
         try:
             self.backend.create(made.to_bytes(), path_of(made.number))
         except FileExistsError as err:
-            raise LockedError(
-                f"no {path_of(made.number)} yet, which this run would create",
-                "another run published meanwhile",
-                "run again: what is made is not made twice",
-            ) from err
+            raise _taken(made.number) from err
         return made.signed()
 
 
@@ -347,6 +353,14 @@ def _publication(
         content=manifest.made_from,
         held=() if base is None else tuple(one for one in base.held if one not in mine),
     ).signed()
+
+
+def _taken(number: int) -> TakenError:
+    return TakenError(
+        f"no {path_of(number)} yet, which this run would create",
+        "another run published meanwhile",
+        "run again: what is made is not made twice",
+    )
 
 
 def _missing(file: FileRef, came: str) -> IntegrityError:

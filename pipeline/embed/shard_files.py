@@ -33,6 +33,7 @@ from pipeline.embed.tally import NOTHING_DONE, Tally
 
 _REJECT_COLUMNS = {col.ROW: "row", col.ID: "id", col.PARTITION: "partition", col.REJECT: "reason", col.DETAIL: "detail"}
 _MOST_RUNS = 10  # that published nothing, of which shards are looked for
+_MOST_LOOKED_AT = 30  # runs, for these
 
 
 def reusable_shard(store: Store, name: str) -> ShardRecord | None:
@@ -138,13 +139,18 @@ def finished_units(store: Store, run: str) -> set[int]:
     return {int(stem) for stem in stems if stem.isdigit()}
 
 
-def unfinished(store: Store, key: str, run: str) -> str | None:
-    """The last run before this one, when it had the same plan and published nothing."""
+def same_plan(store: Store, key: str, run: str) -> str | None:
+    """The last of the runs before this one that had the same plan; others may have been at work since. None where it is
+    not among the last few.
+    """
     earlier = [name for name in store.names("runs") if name != run]
-    if not earlier:
-        return None
-    same = noted_key(store, earlier[-1]) == key
-    return earlier[-1] if same and not ended_well(store, earlier[-1]) else None
+    return next((name for name in earlier[: -_MOST_RUNS - 1 : -1] if noted_key(store, name) == key), None)
+
+
+def unfinished(store: Store, key: str, run: str) -> str | None:
+    """That run, when it published nothing."""
+    earlier = same_plan(store, key, run)
+    return None if earlier is None or ended_well(store, earlier) else earlier
 
 
 def earlier_shards(store: Store, parent: Manifest | None, run: str) -> list[ShardEntry | ShardRecord]:
@@ -163,12 +169,16 @@ def earlier_shards(store: Store, parent: Manifest | None, run: str) -> list[Shar
 
 
 def _since(store: Store, run: str) -> list[str]:
-    """Runs before `run` that published nothing, back to the last that ended well, the oldest first."""
+    """Runs beside `run` that published nothing, back to the last of the whole catalog that ended well, the oldest
+    first.
+    """
     found: list[str] = []
-    for name in reversed([name for name in store.names("runs") if name < run]):
-        if len(found) == _MOST_RUNS or ended_well(store, name):
+    for name in [name for name in store.names("runs") if name != run][: -_MOST_LOOKED_AT - 1 : -1]:
+        ended = ended_well(store, name)
+        if len(found) == _MOST_RUNS or (ended and noted(store, f"runs/{name}/run.json", "category") is None):
             break
-        found.append(name)
+        if not ended:
+            found.append(name)
     return found[::-1]
 
 

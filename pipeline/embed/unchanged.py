@@ -8,7 +8,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.published import to_measure
 from pipeline.config.sections import Embedding
-from pipeline.embed.shard_files import noted, noted_key, reusable_shard
+from pipeline.embed.shard_files import noted, reusable_shard, same_plan
 from pipeline.embed.stage import Embedded
 from pipeline.embed.tally import NOTHING_DONE
 from pipeline.embed.tries import failed_rows
@@ -20,21 +20,21 @@ _log = logging.getLogger(__name__)
 def standing_catalog(
     store: Store, embedding: Embedding, plan: Plan, snapshot: str | None, parent: Manifest | None, run: str
 ) -> Embedded | None:
-    """The shards of the published `snapshot`, `parent`, where the run before `run` made, or found, it of a plan that is
+    """The shards of the published `snapshot`, `parent`, where a run before `run` made, or found, it of a plan that is
     equal to `plan`, all of them are whole, and nothing in them is tried again. None: the rows have to be read.
 
     Not where there are photos: these may change though the catalog does not.
     """
     if parent is None or plan.category is not None or embedding.encoders.image is not None or to_measure(embedding):
         return None
-    before = [name for name in store.names("runs") if name < run][-1:]
-    if not before or noted_key(store, before[0]) != plan.key:
+    before = same_plan(store, plan.key, run)
+    if before is None or noted(store, f"runs/{before}/run.json", "snapshot") != snapshot:
         return None
-    if noted(store, f"runs/{before[0]}/run.json", "snapshot") != snapshot:
+    if noted(store, f"runs/{before}/run.json", "merged_over"):  # then it has partitions of another reading
         return None
     for shard in parent.shards.entries:
         record = reusable_shard(store, shard.name)
         if record is None or failed_rows(record) or (record.file, record.rejects) != (shard.file, shard.rejects):
             return None
-    _log.info("the catalog is, byte for byte, that of run %s: nothing of it is read again", before[0])
+    _log.info("the catalog is, byte for byte, that of run %s: nothing of it is read again", before)
     return Embedded(parent.shards, len(plan.units), NOTHING_DONE)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import secrets
 from dataclasses import dataclass
+from datetime import UTC, datetime
 
 from pipeline.engine.progress import Progress
 
@@ -21,3 +23,9 @@ class Execution:
     part_rows: int  # of an index that are added at a time
     memory: int | None  # bytes that the run may hold; None: any
     stall_minutes: float | None  # without progress, after which the run is ended; None: never
+
+
+def new_run_id() -> str:
+    """Sorts by time, to the microsecond; the random end keeps two that start together apart."""
+    now = datetime.now(UTC)
+    return f"{now:%Y%m%dT%H%M%SZ}-{now.microsecond:05x}{secrets.token_hex(1)}"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,13 +14,13 @@ from encoders.names import category_key, clean_name
 from foundation.errors import InputError
 from foundation.identity import identity_of
 from lookup.filters.values import common_type, type_name
-from lookup.store.manifest import CatalogEntry, EncoderEntry, Manifest, PartitionEntry
+from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
 from pipeline.config.published import compared_models, encoder_entry
-from pipeline.config.sections import Embedding, Indexing
+from pipeline.config.sections import Indexing
 from pipeline.plan.units import Plan
 
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
@@ -73,9 +73,9 @@ def with_types(store: Store, parent: Manifest) -> Manifest:
     return parent.model_copy(update={"attribute_types": known})
 
 
-def all_types(plan: Plan, carried: Manifest | None) -> dict[str, str]:
-    """The types of attributes of a snapshot: of what the plan reads, and of what is `carried` of the parent."""
-    types = joined(plan.attribute_types, carried.attribute_types if carried else {})
+def joined_types(mine: Mapping[str, str], carried: Manifest | None) -> dict[str, str]:
+    """The types of attributes of a snapshot: `mine`, and those of what is `carried` of another."""
+    types = joined(mine, carried.attribute_types if carried else {})
     return {name: kind for name, kind in types.items() if kind is not None}
 
 
@@ -94,7 +94,9 @@ def _refuse_old_names(parent: Manifest) -> None:
 
 def merge_shards(carried: Manifest | None, new: Shards, category: str | None) -> Shards:
     """The shards of a snapshot: the new ones, of a category after those of the parent that hold others."""
-    return new if carried is None or category is None else chained([carried.shards.without(category), new])
+    if carried is None or category is None:
+        return new
+    return chained([carried.shards.without(frozenset([category])), new])
 
 
 def merge_partitions(
@@ -108,21 +110,22 @@ def assemble(
     indexing: Indexing,
     settings: Mapping[str, Any],
     plan: Plan,
-    run: str,
+    read: Provenance,
     parent: str | None,
+    carried: Manifest | None,
     shards: Shards,
     partitions: Sequence[PartitionEntry],
-    attribute_types: Mapping[str, str],
 ) -> Manifest:
-    """The manifest of these shards and partitions; `settings` are the config that was asked for, dumped."""
+    """The manifest of these shards and partitions; `settings` are the config that was asked for, dumped, and `carried`
+    is what a run of a category was joined with.
+    """
     embedding, catalog = indexing.embedding, indexing.embedding.catalog
-    encoding = _encoding(embedding)
     image_column = catalog.columns.get(catalog.image, catalog.image) if catalog.image else None
-    return Manifest(
+    manifest = Manifest(
         parent=parent,
-        run=run,
+        run=read.run,
         created_at=datetime.now(UTC),
-        content=_content(encoding, plan.image_root, shards, partitions),
+        content="",
         catalog=CatalogEntry(
             path=catalog.path,
             image_root=plan.image_root,
@@ -131,47 +134,42 @@ def assemble(
             rows=sum(plan.partitions.values()),
         ),
         config=dict(settings),
+        text=encoder_entry(embedding.encoders.text),
+        image=encoder_entry(embedding.encoders.image),
+        fusion=embedding.fusion.model_dump(mode="json"),
+        fusion_identity=embedding.fusion.identity,
+        fusion_parts=embedding.fusion.parts,
         dim=fusion_of(embedding).dim,
         metric=indexing.index.metric.value,
-        attribute_types=dict(attribute_types),
+        attributes=embedding.catalog.attributes,
+        attribute_types=joined_types(plan.attribute_types, carried),
         shards=shards,
         unit_rows=plan.unit_rows,
         partitions=tuple(partitions),
-        fusion_parts=embedding.fusion.parts,
-        **encoding,
+        whole=read if plan.category is None else carried and carried.whole,
     )
+    return manifest.model_copy(update={"content": content_of(manifest)})
 
 
-def _content(encoding: dict[str, Any], root: str, shards: Shards, partitions: Iterable[PartitionEntry]) -> str:
+def content_of(manifest: Manifest) -> str:
     """64 hex digits of what readers get: equal snapshots have equal ones, whenever and by whichever run they were
     made.
     """
+    # Identities decide. Versions beside them may differ, and older manifests have not their parts.
+    towers = {
+        name: one and one.model_dump(mode="json", include={"fields", "identity", "dim"})
+        for name, one in (("text", manifest.text), ("image", manifest.image))
+    }
+    others = {name: getattr(manifest, name) for name in ("fusion", "fusion_identity", "attributes")}
     return identity_of(
         {
-            "encoding": {
-                # Identities decide. Versions beside them may differ, and older manifests have not their parts.
-                name: value.model_dump(mode="json", include={"fields", "identity", "dim"})
-                if isinstance(value, EncoderEntry)
-                else value
-                for name, value in encoding.items()
-            },
-            "image_root": root,
-            "shards": [[one.name, one.source, one.row_groups] for one in shards.entries],
-            "segments": shards.segments.digest(),
-            "partitions": [[p.name, p.index.name] for p in partitions],
+            "encoding": {**towers, **others},
+            "image_root": manifest.catalog.image_root,
+            "shards": [[one.name, one.source, one.row_groups] for one in manifest.shards.entries],
+            "segments": manifest.shards.segments.digest(),
+            "partitions": [[p.name, p.index.name] for p in manifest.partitions],
         }
     )
-
-
-def _encoding(embedding: Embedding) -> dict[str, Any]:
-    """What all partitions of a snapshot share."""
-    return {
-        "text": encoder_entry(embedding.encoders.text),
-        "image": encoder_entry(embedding.encoders.image),
-        "fusion": embedding.fusion.model_dump(mode="json"),
-        "fusion_identity": embedding.fusion.identity,
-        "attributes": embedding.catalog.attributes,
-    }
 
 
 def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:

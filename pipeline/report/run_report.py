@@ -23,7 +23,8 @@ from lookup.store.shard_record import OTHERS, DetailCount
 from pipeline.report.notices import Notice
 
 log = logging.getLogger(__name__)
-Status = Literal["published", "unchanged", "refused", "failed"]
+Status = Literal["published", "unchanged", "superseded", "refused", "failed"]
+ENDED_WELL = ("published", "unchanged", "superseded")  # what readers are served is as new as the run
 _RATED = ("rows", "products", "texts_encoded", "photos_encoded", "rows_indexed")
 _MOST_LOSSES = 50  # kinds of losses that a report shows
 
@@ -142,6 +143,7 @@ class RunReport(Record):
     parent: str | None
     command: str
     category: str | None = None  # None: the whole catalog
+    merged_over: tuple[int, ...] = ()  # publications by others, created while this run was at work
     vitrine: str = ""  # the version; empty, like what follows: of an earlier one
     host: Host | None = None
     config: str | None = None  # digest of the effective config: equal when two runs were asked for the same
@@ -180,7 +182,7 @@ class RunReport(Record):
     @property
     def succeeded(self) -> bool:
         """Whether readers are served what the catalog holds now."""
-        return self.status in ("published", "unchanged")
+        return self.status in ENDED_WELL
 
 
 def losses(details: Sequence[DetailCount]) -> tuple[Loss, ...]:

@@ -36,7 +36,8 @@ def with_figures(
     """
     indexing, scope = settings.indexing, None if plan.category is None else frozenset([plan.category])
     known = _known(manifest, parent)
-    new = [one for one in manifest.partitions if (scope is None or one.name in scope) and one.name not in known]
+    touched = [one for one in manifest.partitions if scope is None or one.name in scope]
+    new = [one for one in touched if one.name not in known and one.figures is None]  # a merge has measured them
     measured = dict(_measured(store, manifest, new, indexing)) if new else {}
     partitions = tuple(_with(one, known, measured) for one in manifest.partitions)
     same = parent is not None and parent.content == manifest.content

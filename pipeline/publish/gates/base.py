@@ -30,7 +30,8 @@ class Comparison:
     shares and recall are taken over these, so that a re-index of one category is not refused for another's past.
 
     `base` is the publication on top of which the snapshot would be published, None where it is compared with nothing.
-    `stands_in` is whether the fusion puts something in place of a missing modality, where there are two towers.
+    `stands_in` is whether the fusion puts something in place of a missing modality, where there are two towers;
+    `merged` is whether it was made on top of another one, and partitions of the run's shards gave way to newer ones.
     """
 
     store: Store
@@ -40,6 +41,7 @@ class Comparison:
     bounds: GatesConfig
     stands_in: bool = False
     base: Publication | None = None
+    merged: bool = False
 
     def touched(self, partition: str) -> bool:
         """Whether the run touched `partition`."""

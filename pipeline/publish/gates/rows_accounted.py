@@ -20,12 +20,15 @@ class Gate(Invariant):
     def wrong(self, comparison: Comparison) -> Iterable[str]:
         """See Invariant."""
         shards = comparison.new.shards
-        return (shards.entries[at].name for at in np.flatnonzero(~_adds_up(shards, comparison.scope)).tolist())
+        return (
+            shards.entries[at].name
+            for at in np.flatnonzero(~_adds_up(shards, comparison.scope, comparison.merged)).tolist()
+        )
 
 
-def _adds_up(shards: Shards, scope: frozenset[str] | None) -> Mask:
+def _adds_up(shards: Shards, scope: frozenset[str] | None, merged: bool) -> Mask:
     """(n,) whether a shard's counts agree: all that its unit was, or, where a re-index of others replaced some of its
-    partitions, no less than what is left of it.
+    partitions, no less than what is left of it. Before it is merged a snapshot has passed without.
     """
     segments, entries = shards.segments, shards.entries
     files = [(one.file.rows if one.file else 0, one.rejects.rows if one.rejects else 0) for one in entries]
@@ -35,5 +38,5 @@ def _adds_up(shards: Shards, scope: frozenset[str] | None) -> Mask:
     all_live: Mask = (live == in_files).all(axis=1)
     if scope is None:
         return whole & all_live
-    touched = segments.in_scope(scope, len(entries))
+    touched = segments.in_scope(scope, len(entries)) & (not merged)
     return whole & np.where(touched, all_live, (live <= in_files).all(axis=1))

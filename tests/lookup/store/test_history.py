@@ -238,7 +238,7 @@ def test_a_run_does_not_publish_over_who_went_back(store: Path, nights: Path, mo
     with monkeypatch.context() as patch:
         patch.setattr(stages, "refuse_another_catalog", meanwhile)
         done = run_titles(nights / "3.parquet", store)
-    assert (done.exit_code, told(done.stderr)[1]) == (5, "another run published meanwhile")
+    assert (done.exit_code, told(done.stderr)[1]) == (5, f"{path_of(3)}: back and forth")
     assert opened.current() == last.snapshot
     assert run_titles(nights / "3.parquet", store).exit_code == 0
     assert [one.number for one in opened.publications()] == [1, 2, 3, 4, 5]
