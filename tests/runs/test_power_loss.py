@@ -19,6 +19,7 @@ from tests.support.command import run_titles, vitrine, write_titles
 from tests.support.crashes import Crash
 from tests.support.power_loss import FOLDER, Disk, Event, Named, Shown, Synced, losses
 from tests.support.remains import Reader
+from tests.support.stores import publish_like
 
 STORE = "srv/store"  # neither folder is there before the first night
 READ = re.compile(r"(publications|snapshots|shards|indexes)(/.*)?|CURRENT|runs(/[^/]+(/plan.json)?)?")
@@ -170,20 +171,6 @@ def test_no_sync_can_be_left_out(night: Disk) -> None:
 # --- a run that was killed, and run again, before the power goes ---
 
 
-def _publish_like(source: Path, store: Store) -> None:
-    """Commit what `source` publishes, file by file as a run does, on top of what `store` publishes."""
-    manifest = Store.open(str(source)).published()[1]
-    with store.scratch() as folder:
-        for file in manifest.files():
-            store.put_whole(Path(shutil.copy(source / file.path, folder / "file")), file)
-    for entry in manifest.shards.entries:
-        store.put_bytes((source / f"shards/{entry.name}.json").read_bytes(), f"shards/{entry.name}.json")
-    for one in manifest.partitions:
-        record = f"indexes/{one.index.name}/record.json"
-        store.put_bytes((source / record).read_bytes(), record)
-    store.publish(manifest, store.latest(), "a test")
-
-
 def test_what_a_killed_run_left_lasts_once_the_next_one_used_it(tmp_path: Path) -> None:
     """Killed at any step and run again, a run takes up what the first one had not waited for; when that
     is published, a loss of power takes none of it.
@@ -203,12 +190,12 @@ def test_what_a_killed_run_left_lasts_once_the_next_one_used_it(tmp_path: Path) 
             disk.reached("1")
             disk.last = at
             try:
-                _publish_like(tmp_path / "source", Store.open(str(root / STORE)))
+                publish_like(tmp_path / "source", Store.open(str(root / STORE)))
             except Crash:
                 disk.last = None
             else:
                 break  # fewer events: nothing crashed
-            _publish_like(tmp_path / "source", Store.open(str(root / STORE)))
+            publish_like(tmp_path / "source", Store.open(str(root / STORE)))
         check_all(disk, disk.events, start=at)
         disk.close()
         shutil.rmtree(root)

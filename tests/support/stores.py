@@ -116,3 +116,17 @@ def everything(store: Path) -> dict[str, bytes]:
 def last_log(store: Path, name: str) -> str:
     """A file of what the last run of `store` left."""
     return (sorted((store / "runs").iterdir())[-1] / name).read_text(encoding="utf-8")
+
+
+def publish_like(source: Path, store: Store) -> None:
+    """Commit what `source` publishes, file by file as a run does, on top of what `store` publishes."""
+    manifest = Store.open(str(source)).published()[1]
+    with store.scratch() as folder:
+        for file in manifest.files():
+            store.put_whole(Path(shutil.copy(source / file.path, folder / "file")), file)
+    for entry in manifest.shards.entries:
+        store.put_bytes((source / f"shards/{entry.name}.json").read_bytes(), f"shards/{entry.name}.json")
+    for one in manifest.partitions:
+        record = f"indexes/{one.index.name}/record.json"
+        store.put_bytes((source / record).read_bytes(), record)
+    store.publish(manifest, store.latest(), "a test")
