@@ -13,6 +13,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -28,7 +29,7 @@ from lookup.store.store import Store
 from pipeline.embed.shard_files import finished_units, mark_unit
 from pipeline.engine import progress
 from pipeline.publish.verify import verify_store
-from tests.support.command import overrides, run_titles, told, vitrine, write_titles
+from tests.support.command import overrides, run_titles, told, vitrine, words_of_titles, write_titles
 from tests.support.killed_runs import killed_after, runs_to_kill, seconds_of
 from tests.support.stores import digests, publications
 
@@ -68,36 +69,65 @@ def two_nights(demo: Path, dirty: Path, tmp_path_factory: pytest.TempPathFactory
     return folder
 
 
-def check_kills(demo: Path, two_nights: Path, tmp_path: Path, seed: int, kills: int) -> None:
-    allowed = [contents(two_nights / name) for name in ("old", "new")]
+@pytest.fixture(scope="module")
+def small_nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """As `two_nights`, of a few titles: catalogs old.parquet and new.parquet, stores old and new."""
+    folder = tmp_path_factory.mktemp("small")
+    for name, titles in (("old", OLD), ("new", NEW)):
+        write_titles(folder / f"{name}.parquet", titles, row_group_rows=2)
+    assert run_titles(folder / "old.parquet", folder / "old", *UNITS).exit_code == 0
+    shutil.copytree(folder / "old", folder / "new")
+    assert run_titles(folder / "new.parquet", folder / "new", *UNITS).exit_code == 0
+    return folder
+
+
+def check_kills(words: Callable[[Path], list[str]], nights: Path, tmp_path: Path, seed: int, kills: int) -> None:
+    """Kill runs of `words`, which make the store `new` of a copy of `old`, so many times, and run again after each."""
+    allowed = [contents(nights / name) for name in ("old", "new")]
     rng = random.Random(seed)
-    killed = 0
+    killed = tried = 0
     with runs_to_kill() as runs:
-        undisturbed = shutil.copytree(two_nights / "old", tmp_path / "undisturbed")
-        seconds = seconds_of(runs, ["run", "-c", "configs/weightless.yaml", *overrides(demo, undisturbed, *LOOSE)])
-        for number in range(kills):
-            store = Path(shutil.copytree(two_nights / "old", tmp_path / str(number)))
-            arguments = ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
+        seconds = seconds_of(runs, words(Path(shutil.copytree(nights / "old", tmp_path / "undisturbed"))))
+        while killed < kills:
+            tried += 1
+            assert tried <= 3 * kills, f"{killed} of {tried} were killed before they were over"
+            store = Path(shutil.copytree(nights / "old", tmp_path / str(tried)))
             for _ in range(rng.choice([1, 1, 2])):  # a run may be killed twice
-                killed += killed_after(runs, arguments, rng.uniform(0, 0.9 * seconds))
+                killed += killed_after(runs, words(store), rng.uniform(0, 0.9 * seconds))
                 check_one_whole_snapshot(store, allowed)
-            done = vitrine(*arguments)
+            done = vitrine(*words(store))
             assert done.exit_code == 0, done.stderr
             assert contents(store) == allowed[1]
             check_scratch_is_empty(store)
             shutil.rmtree(store)
-    assert killed >= kills // 2
 
 
 def test_a_killed_run_is_run_again(demo: Path, two_nights: Path, tmp_path: Path) -> None:
     """After kill -9 at a random moment readers see one whole snapshot; the next run ends in the undisturbed bytes."""
-    check_kills(demo, two_nights, tmp_path, seed=1, kills=6)
+    check_kills(partial(_words_of_photos, demo), two_nights, tmp_path, seed=1, kills=4)
+
+
+def test_a_killed_run_of_titles_is_run_again(small_nights: Path, tmp_path: Path) -> None:
+    """The same at sixteen more moments, of runs so short that more of these lie in committing."""
+    check_kills(partial(_words_of_titles, small_nights / "new.parquet"), small_nights, tmp_path, seed=3, kills=16)
 
 
 @pytest.mark.nightly
-def test_a_killed_run_is_run_again_sixty_times(demo: Path, two_nights: Path, tmp_path: Path) -> None:
-    """The same at sixty more moments."""
-    check_kills(demo, two_nights, tmp_path, seed=2, kills=60)
+def test_a_killed_run_is_run_again_three_hundred_times(
+    demo: Path, two_nights: Path, small_nights: Path, tmp_path: Path
+) -> None:
+    """The same at three hundred moments."""
+    check_kills(partial(_words_of_photos, demo), two_nights, tmp_path / "photos", seed=2, kills=100)
+    words = partial(_words_of_titles, small_nights / "new.parquet")
+    check_kills(words, small_nights, tmp_path / "titles", seed=4, kills=200)
+
+
+def _words_of_photos(demo: Path, store: Path) -> list[str]:
+    return ["run", "-c", "configs/weightless.yaml", *overrides(demo, store, *LOOSE)]
+
+
+def _words_of_titles(catalog: Path, store: Path) -> list[str]:
+    return words_of_titles(catalog, store, *UNITS)
 
 
 # --- ended at every step of committing, in this process ---
@@ -127,18 +157,6 @@ class Steps:
     def os(self) -> SimpleNamespace:
         stepped = {name: self.step(getattr(os, name)) for name in ("open", "fsync", "replace", "link")}
         return SimpleNamespace(**{**vars(os), **stepped})
-
-
-@pytest.fixture(scope="module")
-def small_nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """As `two_nights`, of a few titles: catalogs old.parquet and new.parquet, stores old and new."""
-    folder = tmp_path_factory.mktemp("small")
-    for name, titles in (("old", OLD), ("new", NEW)):
-        write_titles(folder / f"{name}.parquet", titles, row_group_rows=2)
-    assert run_titles(folder / "old.parquet", folder / "old", *UNITS).exit_code == 0
-    shutil.copytree(folder / "old", folder / "new")
-    assert run_titles(folder / "new.parquet", folder / "new", *UNITS).exit_code == 0
-    return folder
 
 
 def check_crashes(small_nights: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, again: int) -> None:

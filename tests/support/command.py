@@ -56,10 +56,15 @@ def vitrine(*arguments: object) -> Result:
     return CliRunner().invoke(cli, [str(word) for word in arguments], prog_name="vitrine", catch_exceptions=False)
 
 
+def words_of_titles(catalog: Path | str, store: Path, *more: str) -> list[str]:
+    """The words of `vitrine run` on a catalog of `write_titles`."""
+    where = (f"catalog.path={catalog}", f"store.path={store}")
+    return ["run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more]
+
+
 def run_titles(catalog: Path | str, store: Path, *more: str) -> Result:
     """`vitrine run` on a catalog of `write_titles`."""
-    where = (f"catalog.path={catalog}", f"store.path={store}")
-    return vitrine("run", "-c", "configs/weightless.yaml", *TITLES_ONLY, *where, *more)
+    return vitrine(*words_of_titles(catalog, store, *more))
 
 
 def told(stderr: str) -> tuple[str, str, str]:
