@@ -61,8 +61,10 @@ def photo_of(hit: Hit, image_root: str | None, image_column: str | None, limits:
     `image_root` after resolving links counts as not there, and nothing is fetched over a network.
     """
     if hit.photo is not None:
-        return None if image_root is None else _photo_in_folder(Path(image_root), hit.photo, limits)
-    return None if image_column is None else _photo_in_parquet(hit.source, image_column)
+        return None if image_root is None else photo_in_folder(Path(image_root), hit.photo, limits)
+    if image_column is None:
+        return None
+    return first_bytes((catalog_row(hit.source, [image_column]) or {}).get(image_column))
 
 
 # --- pages that need nothing beside them ---
@@ -133,7 +135,7 @@ def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
     return {
         "title": _clipped(answer.title),
         "asked_photo": answer.query_photo is not None,
-        "photo": _thumbnail(answer.query_photo, "the query", limits),
+        "photo": thumbnail(answer.query_photo, "the query", limits),
         "seconds": answer.seconds,
         "not_found": sum(
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
@@ -152,7 +154,7 @@ def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
         "category": "no category" if hit.partition == NO_CATEGORY else _clipped(hit.partition),
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), value) for name, value in others if value],
-        "photo": _thumbnail(photo, hit.id, limits),
+        "photo": thumbnail(photo, hit.id, limits),
     }
 
 
@@ -160,8 +162,10 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
-    """A photo as a data URI of a small JPEG; None, which the page draws as `no photo`, where it cannot be decoded."""
+def thumbnail(raw: bytes | None, of: str, limits: PhotoLimits, longest: int = THUMBNAIL) -> str | None:
+    """A photo as a data URI of a small JPEG, `longest` pixels at most; None, which the page draws as `no photo`, where
+    it cannot be decoded.
+    """
     from PIL import Image
 
     from encoders.photos.decode import PhotoError, decode
@@ -174,7 +178,7 @@ def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
             photo = Image.fromarray(decode(raw, limits))
     except PhotoError:
         return None
-    photo.thumbnail((THUMBNAIL, THUMBNAIL))
+    photo.thumbnail((longest, longest))
     out = io.BytesIO()
     photo.save(out, "JPEG", quality=82, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
@@ -183,7 +187,8 @@ def _thumbnail(raw: bytes | None, of: str, limits: PhotoLimits) -> str | None:
 # --- where photos lie ---
 
 
-def _photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
+def photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
+    """The bytes of the photo that the catalog calls `name`, inside of `root`; None where there is none."""
     from encoders.photos.limits import PhotoError
     from encoders.photos.paths import spellings
 
@@ -196,7 +201,8 @@ def _photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None
         return None
 
 
-def _photo_in_parquet(source: tuple[str, int, int], column: str) -> bytes | None:
+def catalog_row(source: tuple[str, int, int], columns: Sequence[str]) -> dict[str, Any] | None:
+    """Those of `columns` that the catalog file has, of the row at `source` (see Hit); None where it is not there."""
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -207,22 +213,23 @@ def _photo_in_parquet(source: tuple[str, int, int], column: str) -> bytes | None
             while row_group < groups and row >= catalog.metadata.row_group(row_group).num_rows:
                 row -= catalog.metadata.row_group(row_group).num_rows
                 row_group += 1
-            if row_group >= groups or column not in catalog.schema_arrow.names:
+            known = [column for column in columns if column in catalog.schema_arrow.names]
+            if row_group >= groups or not known:
                 return None
             # Small batches: photos of a whole row group can be gigabytes.
-            for batch in catalog.iter_batches(64, row_groups=[row_group], columns=[column], use_threads=False):
+            for batch in catalog.iter_batches(64, row_groups=[row_group], columns=known, use_threads=False):
                 if row < batch.num_rows:
-                    return _first_bytes(batch.column(0)[row].as_py())
+                    return {name: batch.column(name)[row].as_py() for name in known}
                 row -= batch.num_rows
     except (OSError, ValueError, pa.ArrowException):  # gone, or no longer the Parquet file that it was
         return None
     return None
 
 
-def _first_bytes(value: Any) -> bytes | None:
+def first_bytes(value: Any) -> bytes | None:
     """The bytes of a photo cell: bytes, a `{bytes, path}` struct, or the first bytes in a list of either."""
     if isinstance(value, list):
-        return next((raw for raw in map(_first_bytes, value) if raw is not None), None)
+        return next((raw for raw in map(first_bytes, value) if raw is not None), None)
     if isinstance(value, dict):
         value = value.get("bytes")
     return value if isinstance(value, bytes) else None

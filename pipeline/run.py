@@ -23,7 +23,8 @@ from lookup.store.manifest import Manifest, Provenance
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.stage import build_indexes
-from pipeline.config.encoding import encoding_identity, refuse_other_models
+from pipeline.catalog.photos import image_root
+from pipeline.config.encoding import encoding_identity, photo_limits, refuse_other_models
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
@@ -48,8 +49,9 @@ from pipeline.publish.judge import Judge
 from pipeline.publish.merge import Merged, Mine, Parent
 from pipeline.publish.publishing import Ended, publish, refuse_ids_twice
 from pipeline.publish.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing, with_types
-from pipeline.report.notes import write_report
+from pipeline.report.notes import Surroundings, write_report
 from pipeline.report.notices import Notice
+from pipeline.report.page_photos import Places
 from pipeline.report.run_log import RunLog
 from pipeline.report.run_report import ENDED_WELL, RunReport
 from pipeline.run_state import RunState as _State
@@ -110,7 +112,7 @@ def run(request: Request) -> RunReport:
                 raise state.error from err
             finally:
                 report = report_of(state)
-                _leave(folder, report, store, request)
+                _leave(folder, report, store, request, state.manifest)
                 _tidy(store, state.run)
     return report
 
@@ -131,15 +133,20 @@ def _courtesy(state: _State) -> Iterator[None]:
 def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
     """Leave the report of a run that hangs; the process ends after this, and the system frees its locks."""
     state.error = err
-    _leave(folder, report_of(state), store, request)
+    _leave(folder, report_of(state), store, request, state.manifest)
     with suppress(OSError):
         store.hand_in(folder, f"runs/{state.run}")
 
 
-def _leave(folder: Path, report: RunReport, store: Store, request: Request) -> None:
+def _leave(folder: Path, report: RunReport, store: Store, request: Request, manifest: Manifest | None) -> None:
     """Write the report. Where that fails, say so: how the run ended is decided."""
+    catalog = request.config.catalog
+    named = (catalog.image, next(iter(catalog.text), None))
+    image, title = (catalog.columns.get(name, name) if name else None for name in named)
+    places = Places(image_root(catalog.image_root, catalog.path), title, image)
+    around = Surroundings(store, request.config.run.metrics_path, places, photo_limits(catalog), manifest)
     try:
-        write_report(folder, report, store, request.config.run.metrics_path)
+        write_report(folder, report, around)
     except (OSError, ValueError, TypeError) as err:
         _log.error("no report of this run: %s", err)
 

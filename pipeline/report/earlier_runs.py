@@ -45,6 +45,19 @@ def golden_of(store: Store, run: str) -> object:
     return found
 
 
+def earlier_golden(store: Store, run: str) -> object:
+    """The same of the last run before `run` that asked them and succeeded."""
+    try:
+        names = [name for name in store.names("runs") if name < run]
+    except (OSError, VitrineError):
+        return None
+    for name in reversed(names[-_LOOKED_AT:]):
+        golden = golden_of(store, name)
+        if golden is not None and (report := read_report(store, name)) is not None and report.succeeded:
+            return golden
+    return None
+
+
 def _category(report: RunReport) -> str | None:
     """Of a run of before this was kept, whether it had one: which, its words tell, quoted or not."""
     if report.format == 1 and " --category" in report.command:

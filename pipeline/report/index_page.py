@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -113,7 +114,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         ["lookup/page.css", "pipeline/report/report.css", "pipeline/report/plots.css"],
         heading="Indexes",
         note=[f"snapshot {snapshot}: {manifest.rows:,} products in {len(manifest.partitions)} partitions"],
-        plots=[_plot(one.name, one.index) for one in manifest.partitions if not one.index.exact],
+        plots=[_plotted(one.name, one.index) for one in manifest.partitions if not one.index.exact],
         accepted=accepted_table(manifest),
         notes=notes_table(manifest),
         indexes=index_table(manifest),
@@ -125,19 +126,25 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
     put_page(path, html, "indexes")
 
 
-def _plot(name: str, index: IndexRecord) -> dict[str, Any]:
-    """Recall from bottom to top, milliseconds from left to right, both from 0; the chosen setting stands out."""
-    slowest = max((point.ms for point in index.curve), default=0.0) or 1.0
+def _plotted(name: str, index: IndexRecord) -> dict[str, Any]:
+    return plot_of(f"{name} ({index.type})", index.k, (index.nprobe, index.refine_factor), index.curve)
+
+
+def plot_of(name: str, k: int, chosen: tuple[int, int], curve: Sequence[CurvePoint]) -> dict[str, Any]:
+    """Recall from bottom to top, milliseconds from left to right, both from 0; the `chosen` nprobe and refine factor
+    stand out.
+    """
+    slowest = max((point.ms for point in curve), default=0.0) or 1.0
     dots = [
         {
             "x": round(_WIDTH * point.ms / slowest, 1),
             "y": round(_HEIGHT * (1 - point.recall), 1),
-            "chosen": (point.nprobe, point.refine_factor) == (index.nprobe, index.refine_factor),
+            "chosen": (point.nprobe, point.refine_factor) == chosen,
             "said": f"{_setting(point)}: {point.recall:.3f} in {point.ms:.2f} ms",
         }
-        for point in index.curve
+        for point in curve
     ]
-    return {"name": name, "type": index.type, "k": index.k, "dots": dots, "slowest": f"{slowest:.2g}"}
+    return {"name": name, "k": k, "dots": dots, "slowest": f"{slowest:.2g}"}
 
 
 def _setting(point: CurvePoint) -> str:
