@@ -24,7 +24,7 @@ from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
 from pipeline.config.sections import Embedding
 from pipeline.files.pinned import unchanged
 from pipeline.plan.units import Plan
-from pipeline.publish.gates.base import listed
+from pipeline.publish.gates.base import listed, runs_of
 
 Hashes = npt.NDArray[np.uint64]
 _READ_IDS = 16_384  # ids in memory at a time
@@ -43,9 +43,10 @@ class Moves:
     def describe(self) -> str:
         """For people."""
         where = listed([f"{rows:,} in {name!r}" for name, rows in self.moved.most_common()])
+        after = f"; what moved is found again after {runs_of(self.moved)}" if self.moved else ""
         return (
             f"of {self.before:,} published products of {self.category!r}, {self.moved.total():,} stand in other "
-            f"categories by now ({where or 'none'}), {self.gone:,} are gone from the catalog"
+            f"categories by now ({where or 'none'}), {self.gone:,} are gone from the catalog{after}"
         )
 
 

@@ -8,6 +8,7 @@ retried; and ids from the files that it names.
 
 from __future__ import annotations
 
+import shlex
 from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,6 +22,7 @@ from pipeline.config.published import ReplacedModel
 from pipeline.config.sections import GatesConfig
 from pipeline.report.run_report import GateResult
 
+_MOST_RUNS = 8  # that an advice names
 Scope = frozenset[str] | None  # the partitions that a run touched; None: all
 
 
@@ -154,6 +156,14 @@ def listed(names: Iterable[str], limit: int = 5) -> str:
     """The first few names, and how many more there are."""
     shown = list(names)
     return ", ".join(shown[:limit]) + (f" and {len(shown) - limit} more" if len(shown) > limit else "")
+
+
+def runs_of(categories: Iterable[str]) -> str:
+    """The words that run each of these categories alone; the whole catalog where they are many."""
+    named = sorted(categories)
+    if len(named) > _MOST_RUNS:
+        return "`vitrine run` of the whole catalog"
+    return ", ".join(f"`vitrine run --category {shlex.quote(name)}`" for name in named)
 
 
 def few(beyond: bool, rows: int, least: int) -> str:

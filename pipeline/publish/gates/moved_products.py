@@ -19,8 +19,5 @@ class Gate(PlanGate):
             return
         value, least = share(planned.moved, planned.before), planned.bounds.least_rows
         where = planned.where + few(value > planned.bounds.max_moved_share, planned.moved, least)
-        fix = (
-            "run the whole catalog (without --category); or raise gates.max_moved_share for this run, and run those "
-            "categories after it"
-        )
+        fix = "run the whole catalog (without --category), or those categories after this one"
         yield self.result(planned.bounds, value, where, fix, planned.moved >= least)

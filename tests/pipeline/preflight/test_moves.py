@@ -45,6 +45,7 @@ def test_products_that_moved_out_refuse_a_category_alone(store: Path) -> None:
     assert expected == "moved_products <= 0.01"
     assert "moved_products 0.3 (of 100 published products of 'lamps', 30 stand in other categories by now" in came
     assert "30 in 'hats'), 5 are gone from the catalog" in came
+    assert "what moved is found again after `vitrine run --category hats`" in came
     assert "without --category" in came + fix
     words = (*TITLES_ONLY, f"catalog.path={catalog}", f"store.path={store}", *BY_KIND, "--category", "lamps")
     done = vitrine("plan", "-c", "configs/weightless.yaml", *words)
@@ -78,3 +79,19 @@ def test_a_wide_bound_lets_them_go(store: Path) -> None:
     wide = ("gates.max_moved_share=1", "gates.max_row_drop=1")
     done = run_titles(catalog, store, *BY_KIND, "--category", "lamps", *wide)
     assert done.exit_code == 0, done.stderr
+
+
+def test_products_that_moved_in_name_the_category_to_run_first(store: Path) -> None:
+    """Run alone, their new category would have them twice: exit 3 says where they stood, and the command that is named
+    makes way for it.
+    """
+    catalog = write(store.parent, kinds(7))
+    done = run_titles(catalog, store, *BY_KIND, "--category", "hats")
+    came = told(done.stderr)[1]
+    assert (done.exit_code, done.stdout) == (3, "")
+    assert "7 ids in more than one place, such as 'P0' in 'hats', 'lamps'" in came
+    assert "or first, where they moved from: `vitrine run --category lamps`" in came
+    for category in ("lamps", "hats"):
+        assert run_titles(catalog, store, *BY_KIND, "--category", category).exit_code == 0
+    rows = {entry.name: entry.rows for entry in manifest_of(store).partitions}
+    assert rows == {"hats": 107, "lamps": 93, "shoes": 100}

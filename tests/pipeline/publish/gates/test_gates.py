@@ -367,7 +367,10 @@ def test_a_product_in_two_partitions_fails(tmp_path: Path) -> None:
     """Ids that stand in two partitions are counted, one is named, and the advice is a run of the whole catalog."""
     found = ids_unique(*with_ids(tmp_path, a=["p1", "p2", "p3"], b=["p4"], c=["p3", "p5", "p2"]))
     assert (found.name, found.passed, found.value, found.bound) == ("ids_unique", False, 2, 0)
-    assert found.advice == "2 ids in more than one place, such as 'p2'; run the whole catalog (without --category)"
+    assert (
+        found.advice
+        == "2 ids in more than one place, such as 'p2' in 'a', 'c'; run the whole catalog (without --category)"
+    )
     few = ids_unique(*with_ids(tmp_path / "few", a=["p1", "p2"], b=["p3"]))
     assert (few.passed, few.value, few.advice) == (True, 0, "0 ids in more than one place")
 
