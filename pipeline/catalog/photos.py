@@ -26,6 +26,7 @@ from pipeline.files.storage import filesystem, is_local
 
 # What opening a path says of that one file. Other errors (a failing disk, too many open files) must stop the run.
 _NO_FILE = {errno.ENOENT, errno.ENOTDIR, errno.ENAMETOOLONG}
+_DIGITS = 64  # of a blake3
 _OUTSIDE = "outside of catalog.image_root"
 _NO_PHOTO = {errno.EACCES, errno.EPERM, errno.ELOOP, errno.ENXIO, errno.ENODEV}  # locked, link to itself, socket
 
@@ -91,6 +92,12 @@ def stat_stamp(facts: str | None) -> str:
 def content_stamp(found: bytes | PhotoError) -> str:
     """The stamp of a photo that was read, or could not be."""
     return f"bytes {found.code if isinstance(found, PhotoError) else blake3(found).hexdigest()}"
+
+
+def is_stamp_of_none(stamp: str) -> bool:
+    """Whether it says that there was no photo that could be read."""
+    kind, _, what = stamp.partition(" ")
+    return what == "none" if kind == "stat" else len(what) != _DIGITS
 
 
 def photo_stamp(path: str, root: str) -> str | None:

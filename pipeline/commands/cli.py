@@ -91,17 +91,26 @@ def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
 
 
 @cli.command(
-    epilog=example("vitrine plan -c configs/demo.yaml", "vitrine plan -c configs/demo.yaml --memory 2GB --json")
+    epilog=example(
+        "vitrine plan -c configs/demo.yaml",
+        "vitrine plan -c configs/demo.yaml --memory 2GB --json",
+        "vitrine plan -c configs/demo.yaml --rows",
+    )
 )
 @config_option
 @overrides_argument
 @category_option
 @memory_option
+@click.option(
+    "--rows", is_flag=True, help="Read every row: which are new, changed, gone; what is encoded, and its cost."
+)
 @json_option
-def plan(config: str | None, overrides: Sequence[str], category: str | None, memory: str | None, as_json: bool) -> None:
+def plan(
+    config: str | None, overrides: Sequence[str], category: str | None, memory: str | None, rows: bool, as_json: bool
+) -> None:
     """Show what a run would do and take, and find everything that makes it impossible, without doing any of it.
 
-    Memory, disk and time are of a run that can use nothing of an earlier one.
+    Memory, disk and time are of a run that can use nothing of an earlier one; with --rows also of the next run.
     """
     from pipeline.commands import console
     from pipeline.config.published import as_published, to_measure
@@ -113,7 +122,12 @@ def plan(config: str | None, overrides: Sequence[str], category: str | None, mem
     checked = preflight(settings, category=category, before=before_in(settings.store))
     checked = beside_published(as_run := as_published(settings), checked)
     seconds = encode_seconds(settings.store, settings.embedding.encoders, checked.plan.rows)
-    console.plan(checked, seconds, to_measure(as_run.embedding), as_json)
+    compared = None
+    if rows:
+        from pipeline.compare.planned_cost import plan_rows
+
+        compared = plan_rows(as_run, checked)
+    console.plan(checked, seconds, to_measure(as_run.embedding), compared, as_json)
 
 
 @cli.command(

@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from lookup.filters.where import Condition
     from lookup.store.manifest import Manifest
     from pipeline.commands.doctor import Check
+    from pipeline.compare.planned_cost import PlannedCost
+    from pipeline.compare.planned_rows import PlannedRows
     from pipeline.config.load import Row
     from pipeline.config.sections import LogFormat
     from pipeline.evaluate.evaluation import Evaluation
@@ -88,8 +90,15 @@ class _Stderr(logging.StreamHandler[Any]):
         """StreamHandler's __init__ sets one; it is not kept."""
 
 
-def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json: bool) -> None:
-    """A plan, what looks like a mistake in it, and what it will take: totals, then partitions."""
+def plan(
+    checked: Checked,
+    encode_seconds: float | None,
+    measures: bool,
+    rows: tuple[PlannedRows, PlannedCost] | None,
+    as_json: bool,
+) -> None:
+    """A plan, what looks like a mistake in it, and what it will take: totals, then partitions, then its rows."""
+    from pipeline.commands import rows_page
     from pipeline.commands.plan_page import forecast_lines, forecast_table
 
     planned, found = checked.plan, checked.taken
@@ -106,10 +115,12 @@ def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json
     if as_json:
         taken = {"memory_bytes": found.memory, "disk_bytes": found.disk, "scratch_bytes": found.scratch}
         seconds = {"encode_seconds": encode_seconds, "build_seconds": found.build_seconds, "measures": measures}
-        rows = {name: one.rows for name, one in found.partitions.items()}
+        names = {name: one.rows for name, one in found.partitions.items()}
         indexes = {name: {**asdict(one), "ids_bytes": found.ids[name]} for name, one in found.partitions.items()}
         at_once = asdict(found.at_once)
-        document({**totals, "partitions": rows, **taken, **seconds, "at_once": at_once, "indexes": indexes})
+        compared = {} if rows is None else {"compared": rows_page.as_document(*rows)}
+        planned_to = {"partitions": names, **taken, **seconds, "at_once": at_once, "indexes": indexes}
+        document({**totals, **planned_to, **compared})
         return
     echo(
         f"{planned.rows:,} rows in {len(planned.units):,} units, {planned.duplicates:,} repeated ids; "
@@ -122,6 +133,8 @@ def plan(checked: Checked, encode_seconds: float | None, measures: bool, as_json
     for line in forecast_lines(found, encode_seconds, measures):
         echo(line)
     table(*forecast_table(found))
+    if rows is not None:
+        rows_page.print_rows(*rows)
 
 
 def report(run: RunReport, store: str, as_json: bool) -> None:

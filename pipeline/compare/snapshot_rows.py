@@ -79,7 +79,7 @@ class Rows:
 
 def unlike_segments(old: Manifest, new: Manifest) -> tuple[list[Segment], list[Segment]]:
     """The segments of two snapshots but those that both name."""
-    sides = [list(_segments(one)) for one in (old, new)]
+    sides = [segments_of(one) for one in (old, new)]
     places = [{_place(one) for one in side} for side in sides]
     both = places[0] & places[1]
     left = [[one for one in side if _place(one) not in both] for side in sides]
@@ -89,9 +89,10 @@ def unlike_segments(old: Manifest, new: Manifest) -> tuple[list[Segment], list[S
     return marked[0], marked[1]
 
 
-def _segments(manifest: Manifest) -> Iterator[Segment]:
+def segments_of(manifest: Manifest) -> list[Segment]:
+    """The live segments of a snapshot, those of one shard beside one another."""
     names = [one.name for one in manifest.partitions]
-    return (Segment(name, at) for name, at in manifest.shards.shard_by_shard(names))
+    return [Segment(name, at) for name, at in manifest.shards.shard_by_shard(names)]
 
 
 def _place(one: Segment) -> tuple[str, str, int]:

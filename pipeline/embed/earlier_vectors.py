@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -22,6 +22,7 @@ from foundation.arrays import Mask
 from foundation.errors import IntegrityError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
+from foundation.reasons import Reason
 from index_builders.rows.shards import read_shard, shard_metadata
 from lookup.lru import Recent
 from lookup.store.fields import FileRef, NamedRecord, Record
@@ -29,7 +30,15 @@ from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.shard_record import ShardRecord
 from lookup.store.shards import ShardEntry
 from lookup.store.store import Store
-from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTO_FINGERPRINT, PHOTOS_LOST, TEXT_FINGERPRINT, TEXT_VECTOR
+from pipeline.catalog.stage_columns import (
+    DEGRADED,
+    FINGERPRINT,
+    IMAGE_VECTOR,
+    PHOTO_FINGERPRINT,
+    PHOTOS_LOST,
+    TEXT_FINGERPRINT,
+    TEXT_VECTOR,
+)
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
 from pipeline.embed.fingerprint_table import FingerprintTable, Places, TableWriter
@@ -80,27 +89,54 @@ def offer_vectors(
     `limits` are those of photos that shards of earlier versions, which do not say them, were made with.
     """
     shards = [EarlierShard(name=one.name, inputs=one.inputs or one.name, file=one.file) for one in known]
-    wanted = _wanted(embedding)
-    damaged, tables, counts = set[str](), dict[str, FileRef](), dict[str, int]()
+    tables = dict[str, FileRef]()
     with store.scratch() as scratch:
-        rows = sum(one.file.rows for one in shards if one.file is not None)
-        writers = {column: TableWriter(scratch / column, rows, scratch) for column in wanted}
-        for number, shard in enumerate(shards if wanted else ()):
-            if shard.file is None:
-                continue
-            found = _fingerprints(store, shard.file, wanted, limits)
-            if found is None:
-                damaged.add(shard.file.path)
-                continue
-            for column, fingerprints in found.items():
-                writers[column].add(number, fingerprints)
-            beat()
-        for column, writer in writers.items():
-            counts[f"{column}s"] = found_rows = writer.close()
-            tables[column] = store.put(writer.path, f"{folder}/{column}.table", found_rows, at_hand=True)
+        written = write_tables(store, embedding, [one.file for one in shards], limits, scratch)
+        for column, rows in written.rows.items():
+            tables[column] = store.put(scratch / column, f"{folder}/{column}.table", rows, at_hand=True)
     path = f"{folder}/earlier.json"
     write_record(store, path, EarlierShards(name=path, shards=tuple(shards), tables=tables))
-    return Offer(path, len(shards), counts, frozenset(damaged))
+    counts = {f"{column}s": rows for column, rows in written.rows.items()}
+    return Offer(path, len(shards), counts, written.damaged)
+
+
+class Tables(NamedTuple):
+    """Tables of fingerprints, each in the file that its column of vectors names: how many each has. Beside them, files
+    of shards that are damaged, and fingerprints, (n,) binary(16), of photos that are there and gave no vector.
+    """
+
+    rows: dict[str, int]
+    damaged: frozenset[str]
+    failed: pa.Array
+
+
+def write_tables(
+    store: Store,
+    embedding: Embedding,
+    files: Sequence[FileRef | None],
+    limits: dict[str, Any] | None,
+    folder: Path,
+) -> Tables:
+    """Write a table into `folder` for each tower whose vectors shards have for `embedding`; `limits` as
+    `offer_vectors` takes them.
+    """
+    wanted = _wanted(embedding)
+    damaged, failed = set[str](), [pa.array([], FINGERPRINT)]
+    rows = sum(file.rows for file in files if file is not None)
+    writers = {column: TableWriter(folder / column, rows, folder) for column in wanted}
+    for number, file in enumerate(files if wanted else ()):
+        if file is None:
+            continue
+        found = _fingerprints(store, file, wanted, limits)
+        if found is None:
+            damaged.add(file.path)
+            continue
+        for column, fingerprints in found.copied.items():
+            writers[column].add(number, fingerprints)
+        failed.append(found.failed)
+        beat()
+    counts = {column: writer.close() for column, writer in writers.items()}
+    return Tables(counts, frozenset(damaged), pa.concat_arrays(failed))
 
 
 def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
@@ -117,20 +153,29 @@ def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
     return wanted
 
 
+class _Fingerprints(NamedTuple):
+    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost. And
+    those of photos that were there and of which none could be encoded.
+    """
+
+    copied: dict[str, pa.Array]
+    failed: pa.Array
+
+
 def _fingerprints(
     store: Store, file: FileRef, wanted: dict[str, dict[str, Any]], limits: dict[str, Any] | None
-) -> dict[str, pa.Array] | None:
-    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost.
-
-    None for a shard that cannot be read: its digest is not checked here, and Parquet's footers have no checksum.
+) -> _Fingerprints | None:
+    """What a shard has; None for a shard that cannot be read: its digest is not checked here, and Parquet's footers
+    have no checksum.
     """
     try:
         with store.reading(file) as opened:
             known = {"photo_limits": limits, **shard_metadata(opened)}
             columns = [column for column, facts in wanted.items() if all(known.get(n) == v for n, v in facts.items())]
+            none = pa.array([], FINGERPRINT)
             if not columns:
-                return {}
-            table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST])
+                return _Fingerprints({}, none)
+            table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST, DEGRADED])
     except IntegrityError:
         return None
     except (ValueError, KeyError, TypeError, pa.ArrowException) as err:  # of a footer with other bits
@@ -141,10 +186,18 @@ def _fingerprints(
     if any(FINGERPRINTS[column] not in table.column_names for column in columns):
         return None
     found = {column: table.column(FINGERPRINTS[column]).combine_chunks() for column in columns}
-    if IMAGE_VECTOR in found and PHOTOS_LOST in table.column_names:
-        lost = pc.greater(table.column(PHOTOS_LOST), 0).combine_chunks()
+    if PHOTOS_LOST not in table.column_names:
+        return _Fingerprints(found, none)
+    lost = pc.greater(table.column(PHOTOS_LOST), 0).combine_chunks()
+    reasons = table.column(DEGRADED).combine_chunks()
+    failed = none
+    if IMAGE_VECTOR in found:
+        there = pc.fill_null(pc.not_equal(reasons, Reason.IMAGE_NOT_FOUND.value), False)
+        failed = found[IMAGE_VECTOR].filter(pc.and_(lost, there)).drop_null()
         found[IMAGE_VECTOR] = pc.if_else(lost, None, found[IMAGE_VECTOR])
-    return found
+    if TEXT_VECTOR in found:  # who is degraded and lost no photo has no vector of the text
+        found[TEXT_VECTOR] = pc.if_else(pc.and_(pc.is_valid(reasons), pc.invert(lost)), None, found[TEXT_VECTOR])
+    return _Fingerprints(found, failed)
 
 
 class EarlierVectors:

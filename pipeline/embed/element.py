@@ -12,6 +12,7 @@ import pyarrow as pa
 from apache_beam.typehints.batch import BatchConverter
 
 from pipeline.embed.tally import NOTHING_DONE, Tally
+from pipeline.embed.tries import Standing
 
 
 class UnitKey(NamedTuple):
@@ -19,16 +20,6 @@ class UnitKey(NamedTuple):
 
     number: int
     rows: int
-
-
-@dataclass(frozen=True)
-class Standing:
-    """What of a unit stands: `inputs` are what its shard is made of, see fingerprints.py, `name` is that of the shard
-    that is whole and final; None: it has to be made.
-    """
-
-    inputs: str
-    name: str | None = None
 
 
 @dataclass(frozen=True)

@@ -23,13 +23,14 @@ from foundation.allocator import keep_memory
 from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
-from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PARTITION, PHOTOS, TEXT, TEXT_VECTOR
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PHOTOS, TEXT, TEXT_VECTOR
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
 from pipeline.embed.earlier_vectors import earlier_vectors
 from pipeline.embed.element import Row, UnitKey, UnitRows
 from pipeline.embed.encode import encode_photos, encode_texts, waits
-from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos
+from pipeline.embed.fingerprinted_units import read_fingerprinted
+from pipeline.embed.fingerprints import shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
 from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import mark_unit, write_unit
@@ -39,7 +40,6 @@ from pipeline.embed.tries import add_photo_states, standing, state_of
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit
-from pipeline.plan.unit_rows import duplicates_of, rows_of
 from pipeline.plan.units import Unit
 
 Tower = TypeVar("Tower", TextEncoder, ImageEncoder)
@@ -260,11 +260,3 @@ def _keep_memory_for(encoders: EncodersConfig) -> None:
     """
     if encoders.networks_on_cpu:
         keep_memory()
-
-
-def read_fingerprinted(unit: Unit, embedding: Embedding, root: str) -> pa.Table:
-    """One unit: clean rows of its category, fingerprinted."""
-    table = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
-    if unit.category:
-        table = table.filter(pa.compute.equal(table.column(PARTITION), unit.category))
-    return fingerprint_rows(table, embedding.catalog, root)

@@ -11,6 +11,8 @@ because its decoder crashed, is tried each night.
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 import pyarrow as pa
 import pyarrow.compute as pc
 from blake3 import blake3
@@ -22,13 +24,22 @@ from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
 from pipeline.embed.earlier_vectors import EarlierVectors
-from pipeline.embed.element import Standing
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import reusable_shard
 from pipeline.embed.tally import Tally
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
+
+
+@dataclass(frozen=True)
+class Standing:
+    """What of a unit stands: `inputs` are what its shard is made of, see fingerprints.py, `name` is that of the shard
+    that is whole and final; None: it has to be made.
+    """
+
+    inputs: str
+    name: str | None = None
 
 
 def standing(
@@ -41,7 +52,7 @@ def standing(
     record = reusable_shard(store, name)
     if record is None:
         return Standing(inputs), Tally(damaged=frozenset([earlier.file_of(name)]))
-    return Standing(inputs, None if _may_have_passed(record, unit, embedding, root) else name), Tally()
+    return Standing(inputs, None if may_have_passed(record, unit, embedding, root) else name), Tally()
 
 
 def failed_rows(record: ShardRecord) -> dict[str, int]:
@@ -79,7 +90,8 @@ def state_of(fused: pa.Table) -> str:
     return _digest(fused.column(col.ROW), states) if looked_at and pc.any(lost).as_py() else ""
 
 
-def _may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: str) -> bool:
+def may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: str) -> bool:
+    """Whether a unit whose shard stands is tried again all the same: what `record` lost in it may be had by now."""
     failed = failed_rows(record)
     if Reason.ENCODER_FAILED.value in failed or record.photo_state == _CHANGED:
         return True

@@ -8,7 +8,8 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.published import to_measure
 from pipeline.config.sections import Embedding
-from pipeline.embed.shard_files import noted, reusable_shard, same_plan
+from pipeline.embed.same_catalog import run_of_same_catalog
+from pipeline.embed.shard_files import reusable_shard
 from pipeline.embed.stage import Embedded
 from pipeline.embed.tally import NOTHING_DONE
 from pipeline.embed.tries import failed_rows
@@ -25,12 +26,10 @@ def standing_catalog(
 
     Not where there are photos: these may change though the catalog does not.
     """
-    if parent is None or plan.category is not None or embedding.encoders.image is not None or to_measure(embedding):
+    if snapshot is None or parent is None or embedding.encoders.image is not None or to_measure(embedding):
         return None
-    before = same_plan(store, plan.key, run)
-    if before is None or noted(store, f"runs/{before}/run.json", "snapshot") != snapshot:
-        return None
-    if noted(store, f"runs/{before}/run.json", "merged_over"):  # then it has partitions of another reading
+    before = run_of_same_catalog(store, plan, snapshot, run)
+    if before is None:
         return None
     for shard in parent.shards.entries:
         record = reusable_shard(store, shard.name)

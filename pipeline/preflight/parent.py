@@ -6,10 +6,12 @@ import logging
 from dataclasses import replace
 
 from foundation.errors import GateError
+from foundation.reasons import Reason
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
-from pipeline.config.published import replaced_models, why_not_copied
+from pipeline.config.published import replaced_models, to_measure, why_not_copied
 from pipeline.config.sections import Embedding, RunSettings
+from pipeline.embed.same_catalog import run_of_same_catalog
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
 from pipeline.preflight.check import Checked
@@ -57,7 +59,8 @@ def beside_published(settings: RunSettings, checked: Checked) -> Checked:
     for gate in compared(settings, plan, store, parent, plan.category):
         if not gate.passed:
             raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)
-    notices = (*plan.notices, *copying_notices(settings.embedding, parent))
+    copying = copying_notices(settings.embedding, parent)
+    notices = (*plan.notices, *copying, *_sameness_notices(settings.embedding, store, plan, name, parent))
     return replace(checked, plan=replace(plan, notices=notices))
 
 
@@ -65,3 +68,15 @@ def copying_notices(embedding: Embedding, parent: Manifest) -> list[Notice]:
     """Why rows whose vectors stand in the shards of `parent` are encoded all the same."""
     reasons = why_not_copied(embedding, parent)
     return [Notice(what="vectors_not_copied", count=parent.rows, told=reason) for reason in reasons]
+
+
+def _sameness_notices(embedding: Embedding, store: Store, plan: Plan, snapshot: str, parent: Manifest) -> list[Notice]:
+    """That the catalog is the one of which the published snapshot was made, and nothing of it is tried again."""
+    run = None if to_measure(embedding) else run_of_same_catalog(store, plan, snapshot)
+    if run is None or Reason.ENCODER_FAILED in parent.rejects() + parent.degraded():
+        return []
+    if embedding.encoders.image is None:
+        told = f"the catalog is, byte for byte, that of run {run}: a run reads no row of it, and encodes nothing"
+    else:
+        told = f"the catalog's files are those of run {run}: a run encodes nothing, unless photos changed"
+    return [Notice(what="catalog_unchanged", count=plan.rows, told=told)]

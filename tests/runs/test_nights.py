@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from pipeline.embed import transforms
+from pipeline.embed import fingerprinted_units
 from pipeline.embed.fingerprint_table import TableWriter
 from pipeline.plan.units import Unit
 from tests.support.command import vitrine
@@ -116,13 +116,13 @@ TEXTS_ALONE = ("catalog.image=null", "catalog.image_root=null", "encoders.image=
 @pytest.fixture
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The numbers of the units of which rows were read."""
-    units, rows_of = list[int](), transforms.rows_of
+    units, rows_of = list[int](), fingerprinted_units.rows_of
 
     def noted(unit: Unit, *more: Any) -> pa.Table:
         units.append(unit.number)
         return rows_of(unit, *more)
 
-    monkeypatch.setattr(transforms, "rows_of", noted)
+    monkeypatch.setattr(fingerprinted_units, "rows_of", noted)
     return units
 
 

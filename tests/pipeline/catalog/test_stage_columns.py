@@ -27,7 +27,7 @@ from pipeline.catalog.stage_columns import (
     stage_schema,
 )
 from pipeline.config.load import load_config
-from pipeline.embed.transforms import read_fingerprinted
+from pipeline.embed.fingerprinted_units import read_fingerprinted
 from pipeline.plan.unit_rows import duplicates_of, rows_of
 from pipeline.plan.units import make_plan
 from tests.support.odd_towers import DIM, LIMITS, RED, Colours, Lengths

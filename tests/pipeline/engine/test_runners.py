@@ -24,9 +24,10 @@ from pipeline.config.encoding import encoding_identity
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
 from pipeline.embed.earlier_vectors import offer_vectors
-from pipeline.embed.element import Row, Standing, UnitKey, UnitRows, UnitRowsConverter
+from pipeline.embed.element import Row, UnitKey, UnitRows, UnitRowsConverter
 from pipeline.embed.stage import Embed
 from pipeline.embed.transforms import EmbedJob
+from pipeline.embed.tries import Standing
 from pipeline.engine import failures, runners
 from pipeline.plan.forecast import unbounded
 from pipeline.plan.units import Unit, make_plan
