@@ -101,12 +101,12 @@ def published(demo: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def encoded(monkeypatch: pytest.MonkeyPatch) -> list[str]:
-    """The texts that the text tower of this process has encoded, growing while the test runs."""
+    """The texts of products that the text tower of this process has encoded, growing while the test runs."""
     texts: list[str] = []
     forward = HashedText.forward
 
     def counted(self: HashedText, chunk: Any, role: Any) -> Vectors:
-        texts.extend(chunk)
+        texts.extend(chunk if role == "item" else [])
         return forward(self, chunk, role)
 
     monkeypatch.setattr(HashedText, "forward", counted)

@@ -186,7 +186,7 @@ def test_texts_are_encoded_as_queries(tmp_path: Path, monkeypatch: pytest.Monkey
     monkeypatch.setattr(HashedText, "forward", seen)
     rows = titles(600)
     assert night(tmp_path, rows, *SMALL, LARGE).exit_code == 0
-    assert asked_for == [rows[at] for at in drawn_for(600, 100)]
+    assert asked_for[:100] == [rows[at] for at in drawn_for(600, 100)]
     found = {one.kind: one.queries for one in night_index(tmp_path).recalls}
     assert found == {"row": 100, "text": 100}
 

@@ -61,6 +61,7 @@ def night(tmp_path: Path) -> Callable[..., dict[str, Any]]:
             "catalog.attributes=[title]",
             "shards.unit_rows=10",
             "gates.max_degraded_share=1",
+            "index.photo_queries=false",  # they are encoded too
             *more,
         )
         assert done.exit_code == 0, done.stderr
