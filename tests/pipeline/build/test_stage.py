@@ -121,7 +121,7 @@ def test_a_page_that_cannot_be_written_is_refused(titles: Path, tmp_path: Path) 
 
 
 def test_exact_partitions_are_asked_nothing(titles: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Where every row is compared no encoder is loaded to tune for queries: recall is 1 as it was built, of 0 queries."""
+    """Where every row is compared no encoder is loaded to tune: recall is 1 as it was built, of 0 queries."""
 
     def loaded(*words: object) -> None:
         raise AssertionError("an encoder was loaded to ask for rows")
