@@ -43,7 +43,7 @@ from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
 from pipeline.preflight.check import preflight, refuse_store
-from pipeline.preflight.parent import compared, copying_notices
+from pipeline.preflight.parent import compared, parent_notices
 from pipeline.publish import acceptance
 from pipeline.publish.judge import Judge
 from pipeline.publish.merge import Merged, Mine, Parent
@@ -165,7 +165,7 @@ def _steps(request: Request, store: Store, state: _State, execution: Execution) 
     execution, category = bounded(execution, forecast), plan.category
     with step("reuse") as counts:
         stands = standing_catalog(store, embedding, plan, state.parent_id, state.parent, state.run)
-        offer = _offer(embedding, store, state) if stands is None else NO_OFFER
+        offer = _offer(embedding, store, state, plan) if stands is None else NO_OFFER
         counts.update(shards=offer.shards, **_some(offer.counts))
     if to_measure(embedding):
         with step("measure") as counts:
@@ -236,9 +236,9 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -
     return plan, checked.forecast
 
 
-def _offer(embedding: Embedding, store: Store, state: _State) -> Offer:
+def _offer(embedding: Embedding, store: Store, state: _State, plan: Plan) -> Offer:
     """What earlier shards have, in a file of the store; what they have not is told, with its reason."""
-    state.notices += copying_notices(embedding, state.parent) if state.parent else []
+    state.notices += parent_notices(embedding, plan, state.parent) if state.parent else []
     _log_notices(state.notices)
     shards = earlier_shards(store, state.parent, state.run)
     limits = limits_of(state.parent) if state.parent else None

@@ -151,6 +151,19 @@ def read_shard(path: Path | BinaryIO, columns: Sequence[str]) -> pa.Table:
             raise machine_fault(err) or _damaged(path, str(err)) from err
 
 
+def read_segments(path: Path | BinaryIO, groups: Sequence[int], columns: Sequence[str]) -> Iterator[pa.Table]:
+    """Those of `columns` that a shard has, of each of its row groups `groups`; IntegrityError as above."""
+    with _reading(path) as file:
+        wanted = [name for name in columns if name in file.schema_arrow.names]
+        for group in groups:
+            try:
+                yield file.read_row_group(group, columns=wanted, use_threads=False)
+            except (ConnectionError, TimeoutError):
+                raise
+            except (OSError, pa.ArrowInvalid) as err:
+                raise machine_fault(err) or _damaged(path, str(err)) from err
+
+
 def ids_digest(ids: pa.Array | pa.ChunkedArray, dim: int) -> str:
     """64 hex digits of (n,) string ids, in order, of rows of length `dim`."""
     return str(_started(ids, dim).hexdigest())

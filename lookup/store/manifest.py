@@ -21,6 +21,7 @@ from foundation.errors import IntegrityError
 from foundation.identity import identity_of
 from lookup.store.accepted import Accepted
 from lookup.store.backend import Backend
+from lookup.store.drift import Drift
 from lookup.store.fields import FileRef, Record
 from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
@@ -78,6 +79,7 @@ class CatalogEntry(Record):
     image_column: str | None
     identity: str
     rows: int
+    newest: datetime | None = None  # when the newest of its files was written (UTC); None: in a bucket, or not kept
 
 
 class Manifest(Record):
@@ -107,6 +109,7 @@ class Manifest(Record):
     golden: GoldenCount | None = None  # None: no golden queries
     agreement: Agreement | None = None  # of texts and photos of all partitions; None: as above
     whole: Provenance | None = None  # the last run of the whole catalog that it stands on; None: none, or not known
+    drift: Drift | None = None  # from the parent; None: a first one, or of an earlier version
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
 
     @property

@@ -157,6 +157,17 @@ class SegmentTable:
         sums = found.group_by("reason", use_threads=False).aggregate([("rows", "sum")])
         return Counter(dict(zip(sums["reason"].to_pylist(), sums["rows_sum"].to_pylist(), strict=True)))
 
+    def lost_of(self, outcome: str) -> Counter[str]:
+        """Partition -> rows of an outcome."""
+        found = self._flat("lost", None, outcome)
+        sums = _sums(found["partition"].to_numpy(), found["rows"].to_numpy(), len(self.names))
+        return Counter(dict(zip(self.names, sums.tolist(), strict=True)))
+
+    def photos_of(self) -> dict[str, tuple[int, int]]:
+        """Partition -> (photos of the rows that can be found, how many of them are lost)."""
+        both = (_sums(self._codes, self.numbers(name), len(self.names)) for name in ("photos", "photos_lost"))
+        return dict(zip(self.names, zip(*(one.tolist() for one in both), strict=True), strict=True))
+
     def kinds(self, scope: frozenset[str] | None = None) -> list[DetailCount]:
         """What was lost, of the partitions in `scope`, summed over shards, the most frequent first."""
         found, key = self._flat("kinds", scope), ["outcome", "reason", "detail"]

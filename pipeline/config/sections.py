@@ -17,6 +17,7 @@ from pipeline.config.specs import AS_FIELDS, checked_tower
 
 Count = Annotated[int, Field(ge=1, strict=True)]
 Share = Annotated[float, Field(ge=0, le=1, strict=True)]
+NotNegative = Annotated[float, Field(ge=0, strict=True)]
 Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
 Name = Annotated[str, Field(min_length=1)]
 Switch = Annotated[bool, Field(strict=True)]
@@ -181,9 +182,42 @@ class GatesConfig(Section):
         0.3, description="photos that could not be read, share of those of the rows embedded; least_rows of them"
     )
     max_row_drop: Share = Field(0.3, description="rows fewer than in the parent snapshot, share of the parent's")
+    max_row_growth: NotNegative = Field(
+        0.5, description="rows more than in the parent snapshot, share of the parent's; least_rows of them at least"
+    )
+    max_partition_growth: NotNegative = Field(
+        1.0, description="the same of each partition, of which small ones grow by leaps: 1 is twice as many"
+    )
+    min_ids_kept: Share = Field(
+        0.8, description="ids of the parent that are still there, of a partition: in it; least_rows gone at least"
+    )
+    max_texts_changed: Share = Field(
+        0.2, description="products with another text than in the parent, share of those that both have in one partition"
+    )
+    max_photos_changed: Share = Field(0.2, description="likewise products with other photos")
+    max_texts_repeated: Share = Field(
+        0.1, description="likewise products more than in the parent whose text another one has: `N/A`, or cut texts"
+    )
+    max_photos_repeated: Share = Field(
+        0.1, description="likewise products more whose photos look like another one's to the last bit: a placeholder"
+    )
+    max_null_rise: Share = Field(
+        0.1, description="likewise rise of the share without a value, of the attribute where it rose most"
+    )
+    max_attribute_shift: Share = Field(
+        0.1,
+        description="likewise distance of an attribute's values from the parent's: numbers and prices beyond twice or "
+        "half of what they were, texts of up to 256 values; a sale passes, prices times 100 do not",
+    )
+    max_reject_rise: Share = Field(
+        0.03, description="rise of the share of rejected rows over the parent's; least_rows rejected more at least"
+    )
+    max_degraded_rise: Share = Field(0.1, description="likewise of rows indexed without one of their modalities")
+    max_photos_lost_rise: Share = Field(0.1, description="likewise of photos that could not be read")
     least_rows: Count = Field(
         20,
-        description="rows, or photos, that must be lost before a share of them refuses: one of three stops nothing",
+        description="rows, or photos, that must be lost or changed before a share of them refuses: one of three stops "
+        "nothing",
     )
     max_moved_share: Share = Field(
         0.01,
@@ -195,6 +229,9 @@ class GatesConfig(Section):
         ge=0,
         strict=True,
         description="attributes that no longer compare with the parent's, as a number that became text",
+    )
+    max_hours_older: NotNegative = Field(
+        1.0, description="hours by which the newest file of a catalog may be older than the newest of the parent's was"
     )
     min_recall: Share = Field(0.9, description="measured recall@k of each partition's index")
     max_missing_shift: Share = Field(

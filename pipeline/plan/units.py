@@ -10,6 +10,7 @@ import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from datetime import UTC, datetime
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -78,6 +79,13 @@ class Plan:
     def rows(self) -> int:
         """Rows that the run will read and account for."""
         return sum(unit.rows for unit in self.units)
+
+    @property
+    def newest(self) -> datetime | None:
+        """When the newest of the files was written, UTC to the second; None where files are in a bucket."""
+        if not self.files or any("://" in file.path or not file.stamp.isdigit() for file in self.files):
+            return None
+        return datetime.fromtimestamp(max(int(file.stamp) for file in self.files) // 10**9, UTC)
 
     def to_bytes(self) -> bytes:
         """The plan as a run keeps it: JSON, duplicates as a count."""

@@ -16,10 +16,10 @@ from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
 from pipeline.preflight.check import Checked
 from pipeline.preflight.moves import find_moves
-from pipeline.publish.gates.base import Planned
+from pipeline.publish.gates.base import CatalogState, Planned
 from pipeline.publish.gates.check import check_plan
 from pipeline.publish.snapshot import refuse_mixing, with_types
-from pipeline.report.notices import Notice
+from pipeline.report.notices import Notice, notice
 from pipeline.report.run_report import GateResult
 
 _log = logging.getLogger(__name__)
@@ -29,15 +29,17 @@ def compared(
     settings: RunSettings, plan: Plan, store: Store, parent: Manifest, category: str | None
 ) -> list[GateResult]:
     """The gates that need a plan only; InputError for a category's run that would mix what differs."""
+    planned = Planned(
+        parent, settings.gates, plan.attribute_types, catalog=CatalogState(settings.embedding.catalog.path, plan.newest)
+    )
     if category is None:
-        replaced = replaced_models(settings.embedding, parent)
-        return check_plan(Planned(parent, settings.gates, plan.attribute_types, replaced=replaced))
+        return check_plan(replace(planned, replaced=replaced_models(settings.embedding, parent)))
     refuse_mixing(settings.indexing, plan, with_types(store, parent))
     moves = find_moves(store, parent, settings.embedding, plan, category)
     if moves.moved:
         _log.warning("%s", moves.describe())
-    moved, types = moves.moved.total(), plan.attribute_types
-    return check_plan(Planned(parent, settings.gates, types, category, moves.before, moved, moves.describe()))
+    moved = moves.moved.total()
+    return check_plan(replace(planned, category=category, before=moves.before, moved=moved, where=moves.describe()))
 
 
 def before_in(path: str) -> Before:
@@ -59,9 +61,26 @@ def beside_published(settings: RunSettings, checked: Checked) -> Checked:
     for gate in compared(settings, plan, store, parent, plan.category):
         if not gate.passed:
             raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)
-    copying = copying_notices(settings.embedding, parent)
+    copying = parent_notices(settings.embedding, plan, parent)
     notices = (*plan.notices, *copying, *_sameness_notices(settings.embedding, store, plan, name, parent))
     return replace(checked, plan=replace(plan, notices=notices))
+
+
+def parent_notices(embedding: Embedding, plan: Plan, parent: Manifest) -> list[Notice]:
+    """What to know of a plan beside `parent`: attributes that differ, and vectors that cannot be copied."""
+    return _attributes_changed(embedding, plan, parent) + copying_notices(embedding, parent)
+
+
+def _attributes_changed(embedding: Embedding, plan: Plan, parent: Manifest) -> list[Notice]:
+    """How the attributes differ from the parent's, in one line: what hits show and filters ask changes with them."""
+    names, before = embedding.catalog.attributes, parent.attributes
+    types, then = plan.attribute_types, parent.attribute_types
+    new = [f"{name} is new" for name in names if name not in before]
+    gone = [f"{name} is gone" for name in before if name not in names]
+    both = [name for name in names if name in then and name in types and types[name] != then[name]]
+    differing = [*new, *gone, *(f"{name} is {types[name]}, was {then[name]}" for name in both)]
+    told = "attributes differ from the parent's, for hits and filters:"
+    return notice("attributes_changed", told, differing)
 
 
 def copying_notices(embedding: Embedding, parent: Manifest) -> list[Notice]:

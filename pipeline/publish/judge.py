@@ -67,7 +67,9 @@ class Judge:
         manifest, told = with_figures(self.store, manifest, parent.manifest, self.settings, self.plan, self.run)
         stands_in = None not in towers(embedding) and embedding.fusion.stands_in
         compared_with = (parent.manifest, scope, self.settings.gates, stands_in, parent.publication, merged)
-        found = check(Comparison(self.store, manifest, *compared_with))
+        comparison = Comparison(self.store, manifest, *compared_with)
+        found = check(comparison)
         results = [*self.planned, *acceptance.mark(found, self.accepted)]
         accepted = acceptance.entries(results, self.run, carried, replaced)
-        return Judged(manifest.model_copy(update={"accepted": accepted}), results, told)
+        drift = comparison.drift.total if comparison.drift else None
+        return Judged(manifest.model_copy(update={"accepted": accepted, "drift": drift}), results, told)

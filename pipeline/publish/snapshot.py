@@ -132,6 +132,7 @@ def assemble(
             image_column=image_column,
             identity=plan.catalog,
             rows=sum(plan.partitions.values()),
+            newest=plan.newest,
         ),
         config=dict(settings),
         text=encoder_entry(embedding.encoders.text),

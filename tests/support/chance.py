@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from tests.support.command import ANY_NIGHT
 from tests.support.shop import Shop, paint
 
 LOOSE = (
-    "gates.max_row_drop=1", "gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_photos_lost_share=1",
+    *ANY_NIGHT, "gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_photos_lost_share=1",
 )  # fmt: skip
 
 

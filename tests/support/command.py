@@ -43,6 +43,25 @@ TITLES_ONLY = (
 )
 
 
+# Overrides for nights that have nothing to do with the one before.
+ANY_NIGHT = (
+    "gates.max_row_drop=1",
+    "gates.max_row_growth=1000",
+    "gates.max_partition_growth=1000",
+    "gates.min_ids_kept=0",
+    "gates.max_texts_changed=1",
+    "gates.max_photos_changed=1",
+    "gates.max_texts_repeated=1",
+    "gates.max_photos_repeated=1",
+    "gates.max_null_rise=1",
+    "gates.max_attribute_shift=1",
+    "gates.max_reject_rise=1",
+    "gates.max_degraded_rise=1",
+    "gates.max_photos_lost_rise=1",
+    "gates.max_hours_older=1000000",
+)
+
+
 def write_titles(path: Path, titles: Sequence[str | None], row_group_rows: int = 1000, **more: Sequence[Any]) -> Path:
     """A catalog file of `titles` with ids P0, P1, ..., and of the columns `more`."""
     path.parent.mkdir(parents=True, exist_ok=True)

@@ -10,12 +10,12 @@ import numpy as np
 from click.testing import Result
 
 from lookup.store.index_record import IndexRecord, Training
-from tests.support.command import run_titles, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, write_titles
 from tests.support.stores import manifest_of
 
 WORDS = ("red", "blue", "green", "long", "short", "warm", "light", "soft", "dress", "coat", "shoe", "scarf", "hat")
 OTHER = ("steel", "oak", "nine", "litre", "pan", "lid", "bolt", "rack", "lamp", "tile", "hose", "saw", "drill")
-SMALL = ("index.exact_below=512", "index.held_out_queries=100", "gates.min_recall=0", "gates.max_row_drop=1")
+SMALL = ("index.exact_below=512", "index.held_out_queries=100", "gates.min_recall=0", *ANY_NIGHT)
 AUTO = SMALL
 LARGE = "index.large={type: ivf_sq8}"
 

@@ -13,13 +13,16 @@ from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal
+from datetime import datetime
+from functools import cached_property
+from typing import Any, ClassVar, Literal, NamedTuple
 
 from lookup.store.manifest import Manifest
 from lookup.store.publication import Publication
 from lookup.store.store import Store
 from pipeline.config.published import ReplacedModel
 from pipeline.config.sections import GatesConfig
+from pipeline.publish.drift.drift import Drifts, drift_between
 from pipeline.report.run_report import GateResult
 
 _MOST_RUNS = 8  # that an advice names
@@ -49,6 +52,21 @@ class Comparison:
         """Whether the run touched `partition`."""
         return self.scope is None or partition in self.scope
 
+    @cached_property
+    def drift(self) -> Drifts | None:
+        """How far the new one is from the old one, measured once for all gates; None where there is no old one."""
+        if self.old is None:
+            return None
+        look = min(self.bounds.max_photos_changed, self.bounds.max_photos_repeated)
+        return drift_between(self.store, self.old, self.new, self.scope, look)
+
+
+class CatalogState(NamedTuple):
+    """A catalog: its path, and when the newest of its files was written, as far as that is known."""
+
+    path: str
+    newest: datetime | None
+
 
 @dataclass(frozen=True)
 class Planned:
@@ -56,7 +74,7 @@ class Planned:
 
     `types` are the attributes' of the catalog. Of a run of one `category`, `before` are the products that are published
     of it, and `moved` how many of them stand in which other categories by now, in words `where`. `replaced` are models
-    of a whole run that are others than the parent's under the same fields.
+    of a whole run that are others than the parent's under the same fields. `catalog` is where it is, and from when.
     """
 
     old: Manifest
@@ -67,6 +85,7 @@ class Planned:
     moved: int = 0
     where: str = ""
     replaced: Sequence[ReplacedModel] = ()
+    catalog: CatalogState | None = None
 
 
 class _Gate(ABC):

@@ -14,12 +14,13 @@ from tests.support.nights import last_run
 from tests.support.stores import digests, last_log, manifest_of, publications
 
 KINDS = ("Shoes & Co", "Hats")
-MORE = ("catalog.partition=product_type",)
+MORE = ("catalog.partition=product_type", "gates.min_ids_kept=0")
 
 
 def catalog(path: Path, shoes: int, hats: int) -> Path:
     kinds = [KINDS[0]] * shoes + [KINDS[1]] * hats
-    return write_titles(path, [f"red {kind} {n}" for n, kind in enumerate(kinds)], product_type=kinds)
+    names = [f"{KINDS[0]} {n}" for n in range(shoes)] + [f"{KINDS[1]} {n}" for n in range(hats)]
+    return write_titles(path, [f"red {name}" for name in names], product_type=kinds, id=names)
 
 
 @pytest.fixture(scope="module")

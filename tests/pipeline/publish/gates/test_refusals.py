@@ -52,12 +52,12 @@ def test_more_rejects_than_the_budget(first: Path, tmp_path: Path) -> None:
     holes = [None if number % 10 == 0 else title for number, title in enumerate(TITLES)]
     catalog = write_titles(tmp_path / "c.parquet", holes, 300)
     expected, came, report, page = refused(catalog, store)
-    assert expected == "reject_share <= 0.05"
+    assert expected == "reject_share <= 0.05; reject_rise <= 0.03"
     assert came.startswith("reject_share 0.1 (60 rows rejected, most for no_modality (60)")
-    assert failed_gates(report) == ["reject_share"]
+    assert failed_gates(report) == ["reject_share", "reject_rise"]
     assert report["rejects"] == {"no_modality": 60}
     assert all(word in page for word in ("reject_share", "0.05", "no_modality"))
-    assert run_titles(catalog, store, "gates.max_reject_share=0.1").exit_code == 0
+    assert run_titles(catalog, store, "gates.max_reject_share=0.1", "gates.max_reject_rise=0.1").exit_code == 0
 
 
 def test_recall_below_its_bound(first: Path, tmp_path: Path) -> None:
@@ -82,9 +82,9 @@ def test_a_catalog_that_was_cut(first: Path, tmp_path: Path) -> None:
     expected, came, report, page = refused(catalog, store)
     assert "row_drop <= 0.3" in expected
     assert "row_drop 0.5 (300 rows, 600 in the parent" in came
-    assert failed_gates(report) == ["row_drop", "partition_row_drop"]
+    assert failed_gates(report) == ["row_drop", "ids_kept", "partition_row_drop"]
     assert "row_drop" in page
-    assert run_titles(catalog, store, "gates.max_row_drop=1").exit_code == 0
+    assert run_titles(catalog, store, "gates.max_row_drop=1", "gates.min_ids_kept=0").exit_code == 0
     assert json.loads(vitrine("inspect", store, "--json").stdout)["rows"] == 300
 
 

@@ -1,0 +1,1 @@
+"""How a snapshot drifts from its parent: ids, texts, photos and attributes of the products that both have."""
