@@ -13,10 +13,10 @@ import pyarrow.dataset as ds
 import pyarrow.parquet as pq
 import pytest
 
-from tests.support.command import told, vitrine
+from tests.support.command import ANY_NIGHT, told, vitrine
 from tests.support.stores import in_another_second, last_log, manifest_of
 
-LESS = ("index.text_queries=false", "index.photo_queries=false")  # not what is looked at here
+LESS = ("index.text_queries=false", "index.photo_queries=false", *ANY_NIGHT)  # not what is looked at here
 TEXTS = ("title", "title_zh", "description", "description_zh")
 
 
