@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from typing import Any
 
+from pipeline.compare.golden_queries import GoldenDiff
 from pipeline.compare.snapshots import KINDS, PartitionDiff, SnapshotDiff
 from pipeline.engine.printing import echo, printable, table
 
@@ -18,6 +19,7 @@ _WORDS = {
     "moved": "in another partition",
     "vector": "another vector",
 }
+_HITS = 3  # of a golden query
 _LONGEST = 60  # characters of a setting
 
 
@@ -45,6 +47,8 @@ def print_diff(found: SnapshotDiff) -> None:
             table([what, "rows"], [[reason, _change(*pair)] for reason, pair in lost.items()])
     if any(found.photos_lost):
         echo(f"photos lost: {_change(*found.photos_lost)}")
+    if found.golden is not None:
+        _golden(found.golden)
     before, after, shared = (f"{size / 1e6:,.1f}" for size in (*found.bytes, found.bytes_shared))
     echo(f"files: {before} -> {after} MB, of which {shared} MB are files of both")
     _settings(found)
@@ -79,6 +83,21 @@ def _partition_cells(one: PartitionDiff) -> list[str]:
         _change_of(*(None if value is None else f"{value:.3f}" for value in one.recall)),
         _change_of(*sizes),
     ]
+
+
+def _golden(golden: GoldenDiff) -> None:
+    queries, hit = (_change(*pair) for pair in (golden.queries, golden.found))
+    echo(f"golden queries that found what they expect: {hit} of {queries}; {len(golden.changes):,} have other hits")
+    rows = [
+        [
+            " ".join(filter(None, (one.text, one.image, one.category and f"in {one.category}"))),
+            _change_of(*(f"place {rank}" if rank else word for rank, word in zip(one.rank, one.outcome, strict=True))),
+            _change_of(*(", ".join(ids[:_HITS]) for ids in one.hits)),
+        ]
+        for one in golden.changes
+    ]
+    if rows:
+        table(["golden query", "found", "first hits"], rows)
 
 
 def _settings(found: SnapshotDiff) -> None:

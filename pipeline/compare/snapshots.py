@@ -15,6 +15,7 @@ from lookup.identities import describe_differing
 from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
+from pipeline.compare.golden_queries import GoldenDiff, compare_golden
 from pipeline.compare.joined_rows import Pairs, joined
 from pipeline.compare.row_keys import KEY, Keys
 from pipeline.compare.snapshot_rows import Rows, unlike_segments
@@ -66,6 +67,7 @@ class SnapshotDiff:
     rejected: dict[str, tuple[int, int]]
     degraded: dict[str, tuple[int, int]]
     photos_lost: tuple[int, int]
+    golden: GoldenDiff | None
     bytes: tuple[int, int]
     bytes_shared: int
     settings: dict[str, tuple[Any, Any]]
@@ -154,6 +156,7 @@ def compare_snapshots(store: Store, names: tuple[str, str], limit: int) -> Snaps
         rejected=_both(old.rejects(), new.rejects()),
         degraded=_both(old.degraded(), new.degraded()),
         photos_lost=(old.photos()[1], new.photos()[1]),
+        golden=compare_golden(store, old, new),
         bytes=(sum(paths[0].values()), sum(paths[1].values())),
         bytes_shared=sum(size for path, size in paths[1].items() if path in paths[0]),
         settings=_settings(old.config, new.config),

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import ValidationError
 
 from foundation.errors import VitrineError
 from lookup.store.store import Store
 from pipeline.config.sections import EncodersConfig
+from pipeline.report.earlier_runs import read_report
 from pipeline.report.run_report import RunReport
 
 Floats = npt.NDArray[np.float64]
@@ -30,7 +30,7 @@ def encode_seconds(path: str, encoders: EncodersConfig, rows: int) -> float | No
     except VitrineError:
         return None
     for name in sorted(names, reverse=True)[:_LOOKED_AT]:
-        report = _report(store, name)
+        report = read_report(store, name)
         if report is None:
             continue
         took = next((step for step in report.steps if step.name == "embed"), None)
@@ -97,19 +97,12 @@ def _embedded(path: str, encoders: EncodersConfig) -> Iterator[tuple[int, int, i
     except VitrineError:
         return
     for name in sorted(names, reverse=True)[:_LOOKED_AT]:
-        report = _report(store, name)
+        report = read_report(store, name)
         if report is None or not report.succeeded or not report.rows_in:
             continue
         took = sum(step.seconds for step in report.steps if step.name == "embed")
         if took and _alike(store, report, encoders):
             yield report.rows_in, report.texts_encoded, report.photos_encoded, took
-
-
-def _report(store: Store, name: str) -> RunReport | None:
-    try:
-        return RunReport.model_validate_json(store.read(f"runs/{name}/run.json"))
-    except (FileNotFoundError, NotADirectoryError, ValidationError):  # killed, of another version, or no run at all
-        return None
 
 
 def _alike(store: Store, report: RunReport, encoders: EncodersConfig) -> bool:

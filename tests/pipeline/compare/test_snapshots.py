@@ -12,7 +12,7 @@ import pytest
 
 from lookup.store.store import Store
 from tests.support.chance import LOOSE, Chance
-from tests.support.command import told, vitrine
+from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.shard_rows import embedded, matrix
 from tests.support.shop import Shop, paint
 
@@ -159,3 +159,27 @@ def test_there_have_to_be_two_snapshots(shop: Shop) -> None:
     assert (same["rows_read"], same["changed"], sum(same["counts"].values())) == (0, 0, 0)
     assert same["settings"] == {}
     assert vitrine("diff", shop.folder / "none").exit_code == 2
+
+
+def test_golden_queries_of_both_are_told(tmp_path: Path) -> None:
+    """Counts of both, and the queries whose hits changed, those that lost what they expect first."""
+    titles, store = [f"{'red' if n % 2 else 'blue'} lamp number {n}" for n in range(40)], tmp_path / "store"
+    golden = tmp_path / "golden.yaml"
+    asking = {"red lamp number 7": "P7", "blue lamp number 8": "P8", "blue lamp number 20": "P20"}
+    golden.write_text("".join(f"- {{text: {text}, expect: {name}}}\n" for text, name in asking.items()))
+    asked = (f"golden={golden}", "golden.k=1", "gates.min_golden=0")
+    assert run_titles(write_titles(tmp_path / "c.parquet", titles), store, *asked).exit_code == 0
+    titles[8], titles[30] = "something else", "red lamp number 7"
+    assert run_titles(write_titles(tmp_path / "c.parquet", titles), store, *asked).exit_code == 0
+    found = json.loads(vitrine("diff", store, "--json").stdout)["golden"]
+    assert [found[key] for key in ("queries", "found", "told_of")] == [[3, 3], [3, 2], 3]
+    (one,) = found["changes"]
+    assert (one["text"], one["rank"], one["outcome"]) == ("blue lamp number 8", [1, None], ["found", "missed"])
+    assert one["hits"][0] == ["P8"] != one["hits"][1]
+    printed = vitrine("diff", store).stdout
+    assert "3 -> 2 of 3; 1 have other hits" in printed
+    assert "place 1 -> missed" in printed
+    for path in store.glob("runs/*/golden.json"):
+        path.unlink()
+    left = json.loads(vitrine("diff", store, "--json").stdout)["golden"]
+    assert (left["found"], left["told_of"], left["changes"]) == ([3, 2], 0, [])
