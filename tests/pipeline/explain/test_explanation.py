@@ -94,6 +94,15 @@ def test_a_product_that_is_not_there_is_told_why(two_nights: Path) -> None:
     assert "had no row of that id" in vitrine("explain", two_nights, "P7").stdout
 
 
+@pytest.mark.parametrize("name", ["nwe-7", "NEW7", "NEW-77", "NEW+7"])
+def test_an_id_that_is_one_letter_off_is_found_among_many(
+    two_nights: Path, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    """Two letters in another order, one less, one more, one other: where too many ids look alike to be compared."""
+    monkeypatch.setattr("pipeline.explain.product._MOST_NEAR", 0)
+    assert explain(two_nights, name)["near"] == ["NEW-7"]
+
+
 def test_unknown_stores_and_blank_ids_are_refused(two_nights: Path) -> None:
     """With exit code 2, as is a photo that is not there."""
     for words in ((two_nights.parent / "none", "P1"), (two_nights, " "), (two_nights, "P1", "--image", "none.png")):
