@@ -12,7 +12,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import partial
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any
 
@@ -99,12 +99,13 @@ class Asking:
         towers = (_entry(encoders.text), _entry(encoders.image))
         return QueryEncoder(*towers, self.fusion, catalog.max_text_chars, photo_limits(catalog), encoders.device)
 
-    @property
+    # Once for all: an identity may be the digest of a network's weights.
+    @cached_property
     def _text(self) -> TextEncoder:
         assert self.indexing.embedding.encoders.text is not None  # query_kinds saw to it
         return load_text(self.indexing.embedding.encoders.text, self.indexing.embedding.encoders.device)
 
-    @property
+    @cached_property
     def _image(self) -> ImageEncoder:
         assert self.indexing.embedding.encoders.image is not None
         return load_image(self.indexing.embedding.encoders.image, self.indexing.embedding.encoders.device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
@@ -31,21 +32,22 @@ K = 10
 _EQUAL = 1e-5  # scores that differ by rounding alone, relative
 
 
+class Asked(NamedTuple):
+    """A kind of queries, `text` or `photo`, and of how many rows, from how many segments at most."""
+
+    kind: str
+    rows: int
+    segments: int
+
+
 def found_again(
-    store: Store,
-    shards: Shards,
-    entry: PartitionEntry,
-    asking: Asking,
-    kinds: Sequence[tuple[str, int]],
-    segments: int,
+    store: Store, shards: Shards, entry: PartitionEntry, asking: Asking, kinds: Sequence[Asked]
 ) -> tuple[FoundAgain, ...]:
-    """Of some products of a partition, of each kind (`text`, `photo`) as many as are named beside it, how many are
-    among the first `K` hits in it.
-    """
+    """Of some products of a partition, how many are among the first `K` hits in it."""
     opened = _Opened(store, open_partition(store, entry, shards))
     figures = []
-    for kind, most in kinds:
-        drawn = draw_rows(store, shards, [entry.name], segments, most)
+    for kind, rows, segments in kinds:
+        drawn = draw_rows(store, shards, [entry.name], segments, rows)
         at, queries = asking.own(kind, drawn.segments, drawn.positions)
         found = opened.count(kind, DrawnRows(drawn.segments, at), queries) if len(at) else 0
         figures.append(FoundAgain(kind=kind, asked=len(at), found=found))

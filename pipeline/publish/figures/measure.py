@@ -16,13 +16,13 @@ from pipeline.config.sections import Embedding, Indexing, RunSettings
 from pipeline.embed.stand_ins import aside
 from pipeline.plan.units import Plan
 from pipeline.publish.figures.agreement import agreement_of
-from pipeline.publish.figures.found_again import found_again
+from pipeline.publish.figures.found_again import Asked, found_again
 from pipeline.publish.figures.golden import with_golden
 from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.report.notices import Notice
 
-_ASKED = {TEXT: 200, PHOTO: 100}  # products, over all partitions that are looked at; a photo costs more
-_ASKED_SEGMENTS = 64  # that they are drawn from: of each the catalog is read once more
+_ASKED = {TEXT: 200, PHOTO: 60}  # products, over all partitions that are looked at; a photo costs more
+_ASKED_SEGMENTS = {TEXT: 48, PHOTO: 16}  # that they are drawn from: of each the catalog is read once more
 _PARTITION_ROWS, _PARTITION_SEGMENTS = 256, 256  # rows of a partition; segments, over all that are looked at
 _ROWS, _SEGMENTS = 1024, 48  # of all partitions together
 _LEAST, _MOST = 2, 16  # segments of a partition
@@ -76,18 +76,20 @@ def _with(
 def _measured(
     store: Store, manifest: Manifest, entries: list[PartitionEntry], indexing: Indexing
 ) -> list[tuple[str, PartitionFigures]]:
-    asking, segments = Asking.of(indexing), _each(_ASKED_SEGMENTS, len(entries))
-    kinds = [(kind, -(-_ASKED[kind] // len(entries))) for kind in query_kinds(indexing)]
+    asking, each = Asking.of(indexing), len(entries)
+    kinds = [
+        Asked(kind, -(-_ASKED[kind] // each), _each(_ASKED_SEGMENTS[kind], each)) for kind in query_kinds(indexing)
+    ]
     agreeing = keeps_towers(indexing.embedding) and len(manifest.partitions) > 1
-    looked_at = _each(_PARTITION_SEGMENTS, len(entries))
+    segments = _each(_PARTITION_SEGMENTS, each)
 
     def figures(entry: PartitionEntry) -> PartitionFigures:
         found: tuple[FoundAgain, ...] = ()
         alike: Agreement | None = None
         if kinds:
-            found = found_again(store, manifest.shards, entry, asking, kinds, segments)
+            found = found_again(store, manifest.shards, entry, asking, kinds)
         if agreeing:
-            alike = agreement_of(store, manifest.shards, [entry.name], looked_at, _PARTITION_ROWS)
+            alike = agreement_of(store, manifest.shards, [entry.name], segments, _PARTITION_ROWS)
         return PartitionFigures(agreement=alike, found_again=found)
 
     return aside(lambda: [(entry.name, figures(entry)) for entry in entries])
