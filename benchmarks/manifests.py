@@ -1,5 +1,6 @@
 """What a manifest costs as units x partitions grow: bytes, CPU seconds and memory to write it, to read it, and to do
-all that opening a reader does with its segments.
+all that opening a reader does with its segments; and how long `vitrine rollback` takes, which reads the manifest of the
+snapshot that it goes back to and looks for all of its files.
 
     python benchmarks/manifests.py
 
@@ -12,6 +13,9 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import resource
+import subprocess
+import sys
 import tempfile
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -28,15 +32,16 @@ from lookup.store.index_record import IndexRecord, made_of
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry
 from lookup.store.segment_table import SCHEMA, SegmentTable
 from lookup.store.shards import ShardEntry, Shards
+from lookup.store.store import Store
 
 SIZES = ((1_000, 5), (100, 256), (400, 256), (9_766, 256))  # units, partitions
 COLUMNS = ["units x partitions", "segments", "JSON", "bytes a segment beside it", "write CPU s", "of memory"]
-COLUMNS += ["read CPU s", "of memory", "segments of all partitions, CPU s"]
+COLUMNS += ["read CPU s", "of memory", "segments of all partitions, CPU s", "rollback CPU s", "wall s"]
 DIGEST = "a" * 64
 
 
-def drawn(units: int, partitions: int) -> Manifest:
-    """A manifest of so many segments."""
+def drawn(units: int, partitions: int, night: int = 0) -> Manifest:
+    """A manifest of so many segments; each night has other units."""
     rng, count = np.random.default_rng(0), units * partitions
     names = [f"Category {number:03}" for number in range(partitions)]
     codes = np.repeat(np.arange(partitions, dtype=np.int32), units)
@@ -58,13 +63,14 @@ def drawn(units: int, partitions: int) -> Manifest:
     ]
     return _manifest(
         Shards(
-            entries=tuple(map(_entry, range(units))), segments=SegmentTable(pa.Table.from_arrays(arrays, schema=SCHEMA))
+            entries=tuple(_entry(number, night) for number in range(units)),
+            segments=SegmentTable(pa.Table.from_arrays(arrays, schema=SCHEMA)),
         )
     )
 
 
-def _entry(number: int) -> ShardEntry:
-    name = f"{number:032x}"
+def _entry(number: int, night: int) -> ShardEntry:
+    name = f"{night:016x}{number:016x}"
     file = FileRef(path=f"shards/{name}.parquet", bytes=1_000_000, rows=1_000, blake3=DIGEST)
     return ShardEntry(
         name=name,
@@ -138,33 +144,52 @@ def read(folder: Path) -> dict[str, float]:
     return {**reading, "opening_s": opening["cpu_s"]}
 
 
+def roll_back(folder: Path, units: int, partitions: int) -> dict[str, float]:
+    """Publish two drawn snapshots of other units, with files of the right sizes, and go back by the command."""
+    store = Store.create(str(folder / "store"))
+    for night in (1, 2):
+        manifest = drawn(units, partitions, night)
+        for file in manifest.files():
+            path = store.backend.local(file.path)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            with path.open("wb") as made:
+                made.truncate(file.bytes)
+        store.publish(manifest, store.latest(), "a benchmark")
+    words = ("rollback", store.root, "--why", "a benchmark")
+    figures = here(lambda: subprocess.run([sys.executable, "-m", "pipeline", *words], check=True, stdout=sys.stderr))
+    took = resource.getrusage(resource.RUSAGE_CHILDREN)  # no other child
+    return {"cpu_s": took.ru_utime + took.ru_stime, "wall_s": figures["wall_s"]}
+
+
 def main() -> None:
     """Measure all sizes."""
     parser = argparse.ArgumentParser()
     parser.add_argument("--one", nargs="+")
     options = parser.parse_args()
     if options.one:
-        folder, *size = options.one
-        print(json.dumps(write(Path(folder), *map(int, size)) if size else read(Path(folder))))
+        folder, what, *size = options.one
+        measure = {"write": write, "read": read, "roll_back": roll_back}[what]
+        print(json.dumps(measure(Path(folder), *map(int, size))))
         return
     rows = []
     for units, partitions in SIZES:
         with tempfile.TemporaryDirectory() as folder:
-            wrote, took = (
-                apart(__file__, "--one", folder, str(units), str(partitions)),
-                apart(__file__, "--one", folder),
-            )
+            size = (str(units), str(partitions))
+            wrote, took = apart(__file__, "--one", folder, "write", *size), apart(__file__, "--one", folder, "read")
+            went_back = apart(__file__, "--one", folder, "roll_back", *size)
             sizes = {path.suffix: path.stat().st_size for path in Path(folder).glob("snapshots/*")}
         count = units * partitions
         costs = (wrote["cpu_s"], wrote["grown_mb"], took["cpu_s"], took["grown_mb"], took["opening_s"])
         shown = [f"{one:.2f}" if number % 2 == 0 else f"{one:.0f} MB" for number, one in enumerate(costs)]
         json_mb, each = sizes[".json"] / 1e6, sizes[".segments"] / count
+        shown += [f"{went_back['cpu_s']:.2f}", f"{went_back['wall_s']:.2f}"]
         rows.append([f"{units:,} x {partitions}", f"{count:,}", f"{json_mb:.1f} MB", f"{each:.1f}", *shown])
     publish("manifests", "Manifests", "python benchmarks/manifests.py", COLUMNS, rows, NOTES)
 
 
 NOTES = """
-Memory is what the process grew by. Before segments had a file of their own a manifest of 400 x 256 was 39.5 MB of JSON,
+Memory is what the process grew by. A rollback is the whole command, the start of Python included; wall seconds are of a
+machine that others used too. Before segments had a file of their own a manifest of 400 x 256 was 39.5 MB of JSON,
 which took 1.7 s and 236 MB to read, and one of 9,766 x 256 would have been 965 MB.
 """
 

@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
-import stat
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
@@ -76,13 +75,7 @@ class FolderBackend(Backend):
 
     def walk(self, folder: str) -> list[Found]:
         """See Backend."""
-        found = []
-        for path in self.local(folder).rglob("*"):
-            with suppress(FileNotFoundError):  # gone meanwhile
-                facts = path.stat()
-                if stat.S_ISREG(facts.st_mode):
-                    found.append(Found(path.relative_to(self.root).as_posix(), facts.st_size, facts.st_mtime))
-        return sorted(found)
+        return sorted(_walk(str(self.local(folder)), folder))
 
     def put(self, source: Path, name: str) -> None:
         """See Backend."""
@@ -133,3 +126,15 @@ class FolderBackend(Backend):
         target = self.local(name)
         target.parent.mkdir(parents=True, exist_ok=True)
         return target
+
+
+def _walk(path: str, name: str) -> Iterator[Found]:
+    """By entries, not by paths: a rollback looks at 20,000 files within its second."""
+    with suppress(FileNotFoundError, NotADirectoryError), os.scandir(path) as entries:
+        for entry in entries:
+            if entry.is_dir(follow_symlinks=False):
+                yield from _walk(entry.path, f"{name}/{entry.name}")
+            elif entry.is_file():
+                with suppress(FileNotFoundError):  # gone meanwhile
+                    facts = entry.stat()
+                    yield Found(f"{name}/{entry.name}", facts.st_size, facts.st_mtime)

@@ -8,13 +8,19 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 from lookup.store.store import Store
 from tests.support.ages import make_older
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.stores import in_another_second, manifest_of, publish_by_hand
 
 KINDS = ("catalog.partition=kind", "shards.unit_rows=20")
+
+
+def night(catalog: Path, store: Path, *more: str) -> Result:
+    """A run of a catalog that may have nothing to do with the night before."""
+    return run_titles(catalog, store, *KINDS, *ANY_NIGHT, *more)
 
 
 @pytest.fixture(scope="module")
@@ -27,7 +33,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         titles = [f"red thing {n} of night {number}" for n in range(30)]
         write_titles(folder / "c.parquet", titles, kind=["dresses", "mugs", "mugs"] * 10)
         in_another_second()
-        done = run_titles(folder / "c.parquet", folder / "store", *KINDS, *more)
+        done = night(folder / "c.parquet", folder / "store", *more)
         assert done.exit_code == 0, done.stderr
     return folder
 

@@ -10,17 +10,23 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import Result
 
 import lookup
 from lookup.store.folder import FolderBackend
 from lookup.store.publication import path_of
 from lookup.store.store import Store
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.crashes import Crash, crashing
 from tests.support.stores import everything, in_another_second, manifest_of, publish_by_hand
 
 WHY = ("--why", "wrong prices")
 ROWS = 30
+
+
+def night(catalog: Path, store: Path, *more: str) -> Result:
+    """A run of a catalog that may have nothing to do with the night before."""
+    return run_titles(catalog, store, *ANY_NIGHT, *more)
 
 
 @pytest.fixture(scope="module")
@@ -31,7 +37,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
         write_titles(folder / f"{number}.parquet", [f"red dress {n} of night {number}" for n in range(ROWS)])
     for number in (1, 2, 3):
         in_another_second()
-        assert run_titles(folder / f"{number}.parquet", folder / "store").exit_code == 0
+        assert night(folder / f"{number}.parquet", folder / "store").exit_code == 0
     return folder
 
 
@@ -74,20 +80,20 @@ def test_the_next_night_does_not_undo_it(nights: Path, store: Path) -> None:
     publication, and how to publish it all the same; other catalogs are published, and the served one is unchanged.
     """
     rollback(store)
-    refused = run_titles(nights / "3.parquet", store)
+    refused = night(nights / "3.parquet", store)
     expected, came, fix = told(refused.stderr)
     assert (refused.exit_code, expected) == (3, "went_back <= 0")
     assert "by publication 4, 'back to publication 2: wrong prices'" in came
     assert "--accept went_back" in fix
     assert night_of(store) == "2"
-    same = run_titles(nights / "2.parquet", store, "--json")
+    same = night(nights / "2.parquet", store, "--json")
     assert (same.exit_code, json.loads(same.stdout)["status"]) == (0, "unchanged")
-    assert run_titles(nights / "4.parquet", store).exit_code == 0
-    assert run_titles(nights / "3.parquet", store).exit_code == 3
+    assert night(nights / "4.parquet", store).exit_code == 0
+    assert night(nights / "3.parquet", store).exit_code == 3
     assert night_of(store) == "4"
-    assert run_titles(nights / "3.parquet", store, "--accept", "went_back").exit_code == 0
+    assert night(nights / "3.parquet", store, "--accept", "went_back").exit_code == 0
     assert (night_of(store), Store.open(str(store)).publications()[-1].held) == ("3", ())
-    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert night(nights / "3.parquet", store).exit_code == 0
 
 
 def test_where_one_went_back_a_second_time_goes_further(store: Path) -> None:
@@ -106,12 +112,12 @@ def test_where_one_went_back_a_second_time_goes_further(store: Path) -> None:
 def test_settings_of_indexes_are_held_where_the_rows_are_the_same(nights: Path, store: Path) -> None:
     """Went back from another index over equal rows, the next night may publish the rows, not that index over them."""
     other = ("index.metric=l2",)
-    published = run_titles(nights / "3.parquet", store, *other)
+    published = night(nights / "3.parquet", store, *other)
     assert published.exit_code == 0, published.stderr
     assert rollback(store, 3)["held"] is not None
-    refused = run_titles(nights / "3.parquet", store, *other)
+    refused = night(nights / "3.parquet", store, *other)
     assert (refused.exit_code, told(refused.stderr)[0]) == (3, "went_back <= 0")
-    same = run_titles(nights / "3.parquet", store)
+    same = night(nights / "3.parquet", store)
     assert same.exit_code == 0, same.stderr
 
 
@@ -212,7 +218,7 @@ def test_a_new_night_is_not_left_unseen(store: Path, nights: Path, monkeypatch: 
 
     def meanwhile(opened: Store, *arguments: Any) -> Any:
         monkeypatch.setattr(Store, "publish_on", real)
-        assert run_titles(nights / "4.parquet", store).exit_code == 0
+        assert night(nights / "4.parquet", store).exit_code == 0
         return real(opened, *arguments)
 
     monkeypatch.setattr(Store, "publish_on", meanwhile)
