@@ -207,7 +207,8 @@ def _good(encode: Callable[[Sequence[Any]], Any], items: Sequence[Any], dim: int
     """
     found, failed = encode_each(encode, items, dim)
     at = [number for number in range(len(items)) if number not in failed]
-    return Encoded(found.vectors[at], [found.states[number] for number in at] if found.states else []), at
+    stated = len(found.states) == len(items)  # what fails has empty ones, also where the others have none
+    return Encoded(found.vectors[at], [found.states[number] for number in at] if stated else []), at
 
 
 def _entry(spec: EncoderSpec | None) -> EncoderEntry | None:
