@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import shutil
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -18,6 +19,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.publish.merge import Merged, Mine, Parent
 from pipeline.publish.publishing import Ended, publish
+from tests.support.crashes import Crash, crashing
 from tests.support.manifests import manifest_of_readings, reading, readings
 
 NAMES = "abcdef"
@@ -150,3 +152,36 @@ def test_the_same_again_is_not_published(store: Store) -> None:
     manifest = store.manifest(base.snapshot)
     again = runs.end(Mine(manifest, manifest, None, reading(9)), Parent(base, manifest))
     assert (again.status, again.snapshot) == ("unchanged", base.snapshot)
+
+
+def test_a_crash_at_every_call_of_a_merge(tmp_path: Path) -> None:
+    """Whichever call of the backend is the last of a run that merges, done or not: readers see what was published or
+    the merged snapshot, whole, and the same again ends in that.
+    """
+    runs = Writers(Store.create(str(tmp_path / "store")))
+    runs.end(*runs.begin("abc", whole=True))
+    mine, other = runs.begin("ab", whole=True), runs.begin("c", whole=False)
+    runs.end(*other)
+    before, wanted = readings(runs.store.published()[1]), runs.wanted()
+    assert before != wanted == {"a": "run-2", "b": "run-2", "c": "run-3"}
+    seen, crashed = set[str](), 0
+    for done_first in (False, True):
+        at, more = 0, True
+        while more:
+            at += 1
+            path = str(shutil.copytree(tmp_path / "store", tmp_path / f"{done_first}-{at}"))
+            with crashing(at, done_first) as kind:
+                try:
+                    Writers(Store.at(path)).end(*mine)
+                except Crash:
+                    crashed += 1
+                more = kind.calls >= at
+            store = Store.open(path)
+            found = readings(store.published()[1])
+            assert found in (before, wanted)
+            seen.add(store.publications()[-1].snapshot)
+            assert Writers(store).end(*mine).status in ("published", "unchanged", "superseded")
+            assert readings(store.published()[1]) == wanted
+            assert list((Path(path) / "tmp").iterdir()) == []
+    assert crashed > 30
+    assert len(seen) > 2
