@@ -8,6 +8,7 @@ wakes: what counts is what is published at the moment that it publishes.
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -22,6 +23,7 @@ from pipeline.report.notices import Notice, notice
 from pipeline.report.run_report import GateResult
 
 _log = logging.getLogger(__name__)
+_TRIES, _PAUSE = 100, 0.02  # to get a number while others publish; seconds between two
 _AGAIN = "run again: what is made is not made twice"
 
 
@@ -59,7 +61,7 @@ def publish(store: Store, mine: Mine, parent: Parent, reason: str, refuse: Refus
     be joined with what others published; IntegrityError where a file that it names is gone.
     """
     made, now = Merged(mine.manifest, frozenset(), ()), parent
-    while True:
+    for _ in range(_TRIES):
         since = store.published_since(parent.publication)
         if since and since[-1] != now.publication:
             _refuse_since(since, mine)
@@ -73,9 +75,12 @@ def publish(store: Store, mine: Mine, parent: Parent, reason: str, refuse: Refus
         _refuse_lost(store, made.manifest)
         try:
             published = store.publish(made.manifest, now.publication, reason + _over(since, made.theirs))
-        except TakenError:
+        except TakenError as err:
+            _log.info("%s", err.came)
+            time.sleep(_PAUSE)  # a listing of a file server may be late
             continue
         return Ended("published", published.snapshot, now, tuple(since), made.theirs)
+    raise LockedError(f"one of {_TRIES} numbers to be free", "others published each time", _AGAIN)
 
 
 def unchanged(new: Manifest, parent: Manifest | None) -> bool:
