@@ -22,6 +22,7 @@ from pipeline.config.load import Config
 from pipeline.publish.verify import verify_store
 from pipeline.report.run_report import RunReport
 from tests.support.command import run, vitrine
+from tests.support.folder_bucket import USE
 from tests.support.forked_commands import Forked, forked
 from tests.support.stores import digests, manifest_of
 from tests.support.three_kinds import KINDS, LOOSE, Rows, accounted, texts_only, write
@@ -305,3 +306,37 @@ def test_a_clock_that_was_set_back_a_year(
     assert titles(store) == dict.fromkeys(KINDS, "fifth")
     assert [one.number for one in Store.open(str(store)).publications()] == [1, 2, 3, 4, 5]
     assert vitrine("verify", store, "--all").exit_code == 0
+
+
+def test_a_run_on_a_bucket_that_is_killed_needs_nobody(
+    tmp_path: Path, rows: Rows, command: Forked, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """After kill -9, with the objects that it shared still there, the next run publishes, and leaves none of them; so
+    does one that publishes while another is at work.
+    """
+    monkeypatch.setenv("VITRINE_CACHE", str(tmp_path / "cache"))
+    bucket, url = tmp_path / "bucket", "gs://shop/store"
+    patch = f"os.environ['VITRINE_CACHE'] = {str(tmp_path / 'cache')!r}\n" + USE.format(folder=str(bucket))
+    edition(tmp_path, rows, "first")
+    asked = words(tmp_path, f"store.path={url}")
+    assert command(patch, *asked)[0] == 0
+    edition(tmp_path, rows, "second")
+    killed = "\nimport signal\npipeline.build.transforms.started = lambda *_: os.kill(os.getpid(), signal.SIGKILL)"
+    assert command(patch + killed, *asked)[0] == -signal.SIGKILL
+    left = [path for path in (bucket / "shop/store/tmp").rglob("*") if path.is_file()]
+    assert left
+    (bucket / "shop/store/lock.json").write_text("{}")  # as one of an earlier version left it
+    held = tmp_path / "held"
+    number = command.start(patch + HELD.format(held=str(held)), *asked)
+    await_file(held)
+    (tmp_path / "other").mkdir()
+    edition(tmp_path / "other", rows, "third")
+    elsewhere = words(tmp_path, f"catalog.path={tmp_path}/other/catalog.parquet", f"store.path={url}")
+    code, said = command(patch, *elsewhere, "--category", "toys")
+    assert code == 0, said
+    held.unlink()
+    code, said = command.wait(number)
+    assert code == 0, said
+    assert not [path for path in (bucket / "shop/store/tmp").rglob("*") if path.is_file() and path.name != "now"]
+    assert titles(bucket / "shop/store") == {"fruit": "second", "shoes": "second", "toys": "third"}
+    verify_store(str(bucket / "shop/store"))
