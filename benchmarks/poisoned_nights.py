@@ -18,7 +18,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))  # the poisons are 
 
 from tests.support.poisoned_runs import KINDS, Night, Shop
 
-STRENGTHS = (1.0, 0.5, 0.25, 0.15, 0.1)
+STRENGTHS = (1.0, 0.5, 0.25, 0.1)
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ from lookup.store.store import Store
 from pipeline.build import transforms
 from pipeline.build.part_files import Part, PartFile, Task
 from pipeline.engine.elements import Done
-from tests.support.command import run_titles, told, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, write_titles
 from tests.support.nights import WORDS, titles
 from tests.support.parted import (
     BLOCK,
@@ -235,7 +235,7 @@ def test_an_earlier_training_serves_or_not_as_in_one_go(
     catalog: Path, tmp_path: Path, loss: int, filled: list[range]
 ) -> None:
     """The parent's training is used again for parts too; where it turns out not to fit all rows, they train anew."""
-    how = (*SMALL, SQ8, "index.retrain=auto", "gates.max_row_drop=1", f"index.retrain_max_recall_loss={loss}")
+    how = (*SMALL, SQ8, "index.retrain=auto", *ANY_NIGHT, f"index.retrain_max_recall_loss={loss}")
     bounds = ("index.retrain_max_error=100", f"index.retrain_max_imbalance={100 if loss else 1}")
     assert run_titles(catalog, tmp_path / "one", *how, *bounds).exit_code == 0
     shutil.copytree(tmp_path / "one", tmp_path / "parts")

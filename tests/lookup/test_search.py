@@ -21,7 +21,7 @@ from lookup.store.fields import FileRef
 from lookup.store.store import Store
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
 from tests.support.brute_force import Flat, assert_same, embed, read_flat
-from tests.support.command import config_for, run
+from tests.support.command import ANY_NIGHT, config_for, run
 from tests.support.stores import manifest_of
 
 TEXTS = ["red dress", "blue cup with dots", "黑色 台灯", "zebra"]
@@ -109,7 +109,7 @@ def test_a_reader_stays_with_its_snapshot(tmp_path: Path) -> None:
     """What is published later changes no answer of a reader that was open; a new reader sees it."""
     for products in (60, 90):
         write_demo_catalog(tmp_path / str(products), DemoOptions(products=products, photos="none"))
-    text_only = ["catalog.image=null", "encoders.image=null", "catalog.attributes=[title]", "gates.max_row_drop=1"]
+    text_only = ["catalog.image=null", "encoders.image=null", "catalog.attributes=[title]", *ANY_NIGHT]
     target = tmp_path / "store"
     run(config_for(tmp_path / "60", target, *text_only))
     old = lookup.open(str(target))

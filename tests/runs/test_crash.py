@@ -29,11 +29,11 @@ from lookup.store.store import Store
 from pipeline.embed.shard_files import finished_units, mark_unit
 from pipeline.engine import progress
 from pipeline.publish.verify import verify_store
-from tests.support.command import overrides, run_titles, told, vitrine, words_of_titles, write_titles
+from tests.support.command import ANY_NIGHT, overrides, run_titles, told, vitrine, words_of_titles, write_titles
 from tests.support.killed_runs import killed_after, runs_to_kill, seconds_of
 from tests.support.stores import digests, publications
 
-LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1", "run.photo_threads=1")
+LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", *ANY_NIGHT, "run.photo_threads=1")
 OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
 UNITS = ("shards.unit_rows=2", "run.workers=1", *LOOSE[:3])
 

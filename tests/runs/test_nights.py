@@ -19,7 +19,7 @@ import pytest
 from pipeline.embed import fingerprinted_units
 from pipeline.embed.fingerprint_table import TableWriter
 from pipeline.plan.units import Unit
-from tests.support.command import vitrine
+from tests.support.command import ANY_NIGHT, vitrine
 from tests.support.shop import ROWS, Shop, content, paint
 from tests.support.stores import digests, manifest_of, publish_by_hand
 
@@ -75,7 +75,7 @@ class Night(NamedTuple):
     more: tuple[str, ...] = ()
 
 
-LOOSE = ("gates.max_row_drop=1",)
+LOOSE = (*ANY_NIGHT,)
 NIGHTS = {
     "titles": Night(titles, 3, 0),
     "photos": Night(pictures, 0, 3),
@@ -199,7 +199,7 @@ def test_a_category_uses_vectors_of_all(shop: Shop) -> None:
     shop.night()
     shop.change("product_type", ["Home" if n < 10 else kind for n, kind in enumerate(shop.values("product_type"))])
     shop.change("title", ["new words" if n == 11 else title for n, title in enumerate(shop.values("title"))])
-    report = shop.night("gates.max_row_drop=1", "--category", "Home", refused=True)
+    report = shop.night(*ANY_NIGHT, "--category", "Home", refused=True)
     assert (shop.texts, shop.images) == (1, 0)
     assert "ids_unique" in report["error"]  # the others have these products still
 

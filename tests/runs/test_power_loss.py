@@ -15,7 +15,7 @@ import lookup
 from lookup.store.publication import Publication
 from lookup.store.store import Store
 from pipeline.publish.verify import verify_store
-from tests.support.command import run_titles, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, vitrine, write_titles
 from tests.support.crashes import Crash
 from tests.support.power_loss import FOLDER, Disk, Event, Named, Shown, Synced, losses
 from tests.support.remains import Reader
@@ -23,7 +23,7 @@ from tests.support.stores import publish_like
 
 STORE = "srv/store"  # neither folder is there before the first night
 READ = re.compile(r"(publications|snapshots|shards|indexes)(/.*)?|CURRENT|runs(/[^/]+(/plan.json)?)?")
-ANY = ("gates.max_row_drop=1", "gates.max_reject_share=1", "shards.unit_rows=2", "run.workers=1")
+ANY = (*ANY_NIGHT, "gates.max_reject_share=1", "shards.unit_rows=2", "run.workers=1")
 NIGHTS = (["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"])
 NEXT = ["red dress", "black kite", "white chair", "old clock"]
 

@@ -12,10 +12,11 @@ import pyarrow.parquet as pq
 import lookup
 from lookup.store.manifest import Manifest
 from pipeline.config.load import Config
+from tests.support.command import ANY_NIGHT
 from tests.support.stores import manifest_of
 
 KINDS = ["fruit", "shoes", "toys"]
-LOOSE = ["gates.max_reject_share=1", "gates.max_degraded_share=1", "gates.max_row_drop=1"]
+LOOSE = ["gates.max_reject_share=1", "gates.max_degraded_share=1", *ANY_NIGHT]
 Rows = list[dict[str, Any]]
 
 

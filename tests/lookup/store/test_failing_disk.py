@@ -14,10 +14,10 @@ import pytest
 
 from lookup.store.store import Store
 from pipeline.publish.verify import verify_store
-from tests.support.command import run_titles, told, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, write_titles
 from tests.support.stores import publish_like
 
-UNITS = ("shards.unit_rows=2", "run.workers=1", "gates.max_row_drop=1")
+UNITS = ("shards.unit_rows=2", "run.workers=1", *ANY_NIGHT)
 NIGHTS = (["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"])
 
 

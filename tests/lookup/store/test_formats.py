@@ -19,7 +19,7 @@ from click.testing import Result
 import lookup
 from lookup.store.manifest import FORMAT
 from lookup.store.store import Store
-from tests.support.command import told, vitrine
+from tests.support.command import ANY_NIGHT, told, vitrine
 from tests.support.kept_files import KeptFiles
 from tests.support.shard_rows import embedded
 from tests.support.shop import content
@@ -42,7 +42,7 @@ def run(folder: Path, *more: str, store: str = "store") -> Result:
     words = (
         f"catalog.path={folder / 'catalog.parquet'}", "catalog.image_root=null", "catalog.image=null",
         "encoders.image=null", "encoders.text.dim=32", "catalog.text=[title]", "catalog.attributes=[title,price]",
-        "shards.unit_rows=8", "gates.max_reject_share=1", "gates.max_row_drop=1", f"store.path={folder / store}",
+        "shards.unit_rows=8", "gates.max_reject_share=1", *ANY_NIGHT, f"store.path={folder / store}",
     )  # fmt: skip
     return vitrine("run", "-c", "configs/weightless.yaml", *words, *more)
 

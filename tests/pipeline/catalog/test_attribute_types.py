@@ -16,10 +16,10 @@ from click.testing import Result
 
 from lookup.filters.values import sort_of, type_name, type_named
 from lookup.store.store import Store
-from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, TITLES_ONLY, run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of, publications, publish_by_hand
 
-NAMED = ("catalog.attributes=[price]", "catalog.partition=kind", "gates.max_row_drop=1")
+NAMED = ("catalog.attributes=[price]", "catalog.partition=kind", *ANY_NIGHT)
 SOME = pa.array([Decimal("19.99")], pa.decimal128(10, 2))
 
 

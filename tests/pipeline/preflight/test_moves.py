@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.command import TITLES_ONLY, run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, TITLES_ONLY, run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of
 
 ROWS = 300
@@ -50,7 +50,7 @@ def test_products_that_moved_out_refuse_a_category_alone(store: Path) -> None:
     words = (*TITLES_ONLY, f"catalog.path={catalog}", f"store.path={store}", *BY_KIND, "--category", "lamps")
     done = vitrine("plan", "-c", "configs/weightless.yaml", *words)
     assert (done.exit_code, told(done.stderr)[1]) == (3, "moved_products 0.3")
-    assert run_titles(catalog, store, *BY_KIND, "gates.max_row_drop=1").exit_code == 0
+    assert run_titles(catalog, store, *BY_KIND, *ANY_NIGHT).exit_code == 0
     rows = {entry.name: entry.rows for entry in manifest_of(store).partitions}
     assert rows == {"hats": 130, "lamps": 65, "shoes": 100}
 
@@ -76,7 +76,7 @@ def test_few_that_moved_are_told(store: Path, caplog: pytest.LogCaptureFixture) 
 def test_a_wide_bound_lets_them_go(store: Path) -> None:
     """With gates.max_moved_share=1 a category alone is run on purpose."""
     catalog = write(store.parent, kinds(30))
-    wide = ("gates.max_moved_share=1", "gates.max_row_drop=1")
+    wide = ("gates.max_moved_share=1", *ANY_NIGHT)
     done = run_titles(catalog, store, *BY_KIND, "--category", "lamps", *wide)
     assert done.exit_code == 0, done.stderr
 

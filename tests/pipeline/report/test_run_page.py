@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.support.command import ANY_NIGHT
 from tests.support.shop import Shop
 from tests.support.stores import last_log
 
@@ -43,7 +44,7 @@ def test_tonight_stands_beside_the_night_before(shop: Shop) -> None:
     shop.night()
     assert "No earlier run of this kind is known" in page(shop)
     shop.table = shop.table.slice(2)  # whose ids two others repeated
-    shop.night("gates.max_row_drop=1")
+    shop.night(*ANY_NIGHT)
     raw = page(shop)
     assert "Published. 58 products can be found, as before." in raw
     assert "Nothing has to be done." in raw
