@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from itertools import islice
+from typing import NamedTuple
 
 from foundation.errors import IntegrityError
 from lookup.store import manifest as manifests
@@ -27,30 +28,40 @@ def lost_pointer(backend: Backend, expected: str, came: str) -> IntegrityError:
         fix = f"restore snapshots/ and publications/ from a backup, or {again}"
         return IntegrityError(expected, f"{came}; and no file of snapshots/ is whole", fix)
     number = max(listed(backend), default=0) + 1
-    line = json.dumps({"number": number, "before": None, "snapshot": whole[0][0], "reason": "by hand"})
+    line = json.dumps({"number": number, "before": None, "snapshot": whole[0].snapshot, "reason": "by hand"})
+    published = whole[0].number
+    back = "" if published is None else f"or go back to it: `vitrine rollback STORE {published} --why REASON`; "
     return IntegrityError(
         expected,
-        f"{came}; the newest snapshot that is whole: {whole[0][1]}"
-        + (f", before it {', '.join(said for _, said in whole[1:])}" if whole[1:] else ""),
-        f"restore the file from a backup; or create {path_of(number)} with the snapshot to serve in it: {line}; "
+        f"{came}; the newest snapshot that is whole: {whole[0]}"
+        + (f", before it {', '.join(map(str, whole[1:]))}" if whole[1:] else ""),
+        f"restore the file from a backup; {back}or create {path_of(number)} with the snapshot to serve in it: {line}; "
         f"or {again}",
     )
 
 
-def _whole(backend: Backend) -> Iterator[tuple[str, str]]:
-    """(id, how it is told) of each snapshot that is whole: published ones, the last first, then the others by time."""
-    told: set[str] = set()
+class _Whole(NamedTuple):
+    snapshot: str
+    number: int | None  # of the last publication of it; None: it was never published
+
+    def __str__(self) -> str:
+        return self.snapshot if self.number is None else f"{self.snapshot} (publication {self.number})"
+
+
+def _whole(backend: Backend) -> Iterator[_Whole]:
+    """Each snapshot that is whole: published ones, the last first, then the others by time."""
+    seen: set[str] = set()
     for number in reversed(listed(backend)):
         try:
             snapshot = read_publication(backend, number).snapshot
         except ValueError:
             continue
-        if snapshot not in told and _manifest(backend, snapshot) is not None:
-            told.add(snapshot)
-            yield snapshot, f"{snapshot} (publication {number})"
+        if snapshot not in seen and _manifest(backend, snapshot) is not None:
+            seen.add(snapshot)
+            yield _Whole(snapshot, number)
     for snapshot in reversed(manifests.ids_in(backend)):
-        if snapshot not in told and _manifest(backend, snapshot) is not None:
-            yield snapshot, snapshot
+        if snapshot not in seen and _manifest(backend, snapshot) is not None:
+            yield _Whole(snapshot, None)
 
 
 def was_published(backend: Backend) -> bool:

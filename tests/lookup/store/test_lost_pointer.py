@@ -13,7 +13,7 @@ from click.testing import Result
 
 from lookup.store.folder import FolderBackend
 from lookup.store.store import Store
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.stores import in_another_second, make_format_1, manifest_of, publish_by_hand
 
 ROWS = 300
@@ -26,7 +26,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for price in (1.0, 2.0):
         in_another_second()
         titles = [f"red dress {n} at {price}" for n in range(ROWS)]
-        assert run_titles(write_titles(folder / "c.parquet", titles), folder / "store").exit_code == 0
+        assert run_titles(write_titles(folder / "c.parquet", titles), folder / "store", *ANY_NIGHT).exit_code == 0
     write_titles(folder / "tenth.parquet", [f"red dress {n} at 3" for n in range(ROWS // 10)])
     return folder
 
@@ -106,8 +106,8 @@ BEFORE = (drop_manifest, empty, halve, change)  # after which the one before is 
 
 @pytest.mark.parametrize("lose", LOSSES, ids=lambda lose: lose.__name__)
 def test_a_lost_pointer_is_told_by_every_command(lose: Callable[[Path], None], nights: Path, store: Path) -> None:
-    """Run, search, inspect and verify exit 4, name the newest snapshot that is whole, and publish nothing; the file
-    that they say to create serves it, and then the gates are at work.
+    """Run, search, inspect and verify exit 4, name the newest snapshot that is whole, and publish nothing; the rollback
+    that they name and the file that they say to create serve it, and then the gates are at work.
     """
     published = Store.at(str(store)).snapshots()
     lose(store)
@@ -126,6 +126,10 @@ def test_a_lost_pointer_is_told_by_every_command(lose: Callable[[Path], None], n
         assert "--no-parent" in fix
     assert Store.at(str(store)).snapshots() == left
     assert vitrine("inspect", store, "--snapshot", wanted).exit_code == 0
+    if back := re.findall(r"rollback STORE ([0-9]+) --why", fix):
+        other = Path(shutil.copytree(store, store.with_name("other")))
+        assert vitrine("rollback", other, back[0], "--why", "a test").exit_code == 0
+        assert Store.open(str(other)).current() == wanted
     path, line = re.findall(r"create (\S+) with .*?(\{.*\});", fix)[0]
     (store / path).parent.mkdir(exist_ok=True)
     (store / path).write_text(line)

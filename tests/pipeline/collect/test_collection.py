@@ -22,7 +22,7 @@ from pipeline.collect import survey as surveys
 from tests.support.ages import DAY, make_older
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.crashes import Crash, crashing
-from tests.support.stores import everything, in_another_second, manifest_of, publish_by_hand
+from tests.support.stores import everything, in_another_second, make_format_1, manifest_of, publish_by_hand
 
 ROWS = 30
 WHY = ("--why", "wrong prices")
@@ -284,6 +284,17 @@ def test_a_clock_that_was_set_back_deletes_nothing(store: Path, monkeypatch: pyt
     assert gc(store, "--older-than", "7d", "--dry-run")["kept"] == ids(store)
 
 
+def test_a_store_of_before_publications_is_collected(store: Path) -> None:
+    """The one that CURRENT names is kept, whole; the history begins with it."""
+    kept = make_format_1(store)
+    make_older(store, 9)
+    assert gc(store)["kept"] == [kept]
+    assert [one.snapshot for one in Store.open(str(store)).publications()] == [kept, kept]
+    assert lying(store) == named(store)
+    assert vitrine("verify", store, "--all").exit_code == 0
+    assert night_of(store) == "3"
+
+
 # --- what goes wrong ---
 
 
@@ -386,3 +397,14 @@ def test_in_a_bucket_copies_of_this_machine_go_too(bucket: str, tmp_path: Path) 
     assert not any(path.exists() for path in copied)
     assert vitrine("verify", bucket, "--all").exit_code == 0
     assert gc(bucket)["publication"] is None
+
+
+def test_in_a_bucket_one_object_goes_back(bucket: str) -> None:
+    """As in a folder; and what is given up is not gone back to."""
+    assert vitrine("rollback", bucket, *WHY).exit_code == 0
+    first, second, third, made = Store.open(bucket).publications()
+    assert (made.snapshot, made.held) == (second.snapshot, (third.content,))
+    assert gc(bucket, "--older-than", "4d")["kept"] == [third.snapshot, second.snapshot]
+    assert vitrine("rollback", bucket, 1, *WHY).exit_code == 2
+    assert json.loads(vitrine("snapshots", bucket, "--json").stdout)["publications"][0]["standing"] is False
+    assert first.snapshot not in Store.open(bucket).snapshots()
