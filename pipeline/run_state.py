@@ -20,6 +20,7 @@ from pipeline.publish.acceptance import Acceptance
 from pipeline.report.notices import Notice, notice
 from pipeline.report.run_report import (
     ENDED_WELL,
+    Encoded,
     GateResult,
     Host,
     RunReport,
@@ -74,7 +75,6 @@ def report_of(state: RunState) -> RunReport:
     rejects = manifest.rejects(scope) if manifest else Counter[str]()
     degraded = manifest.degraded(scope) if manifest else Counter[str]()
     ended_well = state.status in ENDED_WELL
-    added, size = _bytes(state)
     return RunReport(
         run=state.run,
         started_at=state.started,
@@ -99,8 +99,8 @@ def report_of(state: RunState) -> RunReport:
         units=len(plan.units) if plan else 0,
         units_reused=state.units_reused,
         **state.tally.counts,
-        bytes_added=added,
-        snapshot_bytes=size,
+        encoded=_why(state.tally),
+        **_bytes(state),
         indexes_reused=len(state.indexes_reused),
         steps=tuple(state.steps.entries),
         gates=tuple(state.gates),
@@ -125,13 +125,16 @@ def damaged_shards(tally: Tally) -> list[Notice]:
     return notice("shards_damaged", told, sorted(tally.damaged))
 
 
-def _bytes(state: RunState) -> tuple[int, int]:
-    """(bytes of the files that the snapshot names and its parent does not, of all that it names)"""
-    if state.manifest is None:
-        return 0, 0
+def _why(tally: Tally) -> tuple[Encoded, ...]:
+    return tuple(Encoded(modality=modality, reason=why, products=n) for modality, why, n in tally.why)
+
+
+def _bytes(state: RunState) -> dict[str, int]:
+    """Of the files that the snapshot names and its parent does not, and of all that it names."""
     known = {file.path for file in state.parent.files()} if state.parent else set[str]()
-    files = {file.path: file.bytes for file in state.manifest.files()}
-    return sum(size for path, size in files.items() if path not in known), sum(files.values())
+    files = {file.path: file.bytes for file in state.manifest.files()} if state.manifest else {}
+    added = sum(size for path, size in files.items() if path not in known)
+    return {"bytes_added": added, "snapshot_bytes": sum(files.values())}
 
 
 def _host() -> Host:

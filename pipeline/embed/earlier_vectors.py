@@ -33,6 +33,7 @@ from lookup.store.store import Store
 from pipeline.catalog.stage_columns import (
     DEGRADED,
     FINGERPRINT,
+    ID,
     IMAGE_VECTOR,
     PHOTO_FINGERPRINT,
     PHOTOS_LOST,
@@ -42,10 +43,15 @@ from pipeline.catalog.stage_columns import (
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
 from pipeline.embed.fingerprint_table import FingerprintTable, Places, TableWriter
+from pipeline.embed.fingerprints import text_fingerprints
 from pipeline.embed.scattered_rows import ScatteredRows, ShardVectors
 from pipeline.embed.vectors import Halves, halves_of
 
 FINGERPRINTS = {TEXT_VECTOR: TEXT_FINGERPRINT, IMAGE_VECTOR: PHOTO_FINGERPRINT}
+IDS = "ids"  # the table of ids, as they are digested, of all shards
+# Why a vector may not be copied, though some shard's row has the fingerprint: by number in a table of such ones.
+TRIED_AGAIN, ENCODER_CHANGED, LIMITS_CHANGED, NOT_KEPT = "tried_again", "encoder_changed", "limits_changed", "not_kept"
+WHY_NOT = (TRIED_AGAIN, ENCODER_CHANGED, LIMITS_CHANGED, NOT_KEPT)
 _KEPT_BYTES = 64_000_000  # of columns of vectors in the memory of a process, beside one that is larger
 
 
@@ -61,7 +67,8 @@ class EarlierShards(NamedRecord):
     """What a run offers: shards, by which the tables number them, and the tables. Its name is its path."""
 
     shards: tuple[EarlierShard, ...]
-    tables: dict[str, FileRef]  # column of vectors -> the table of its fingerprints
+    # by column of vectors, of the fingerprints of what may be copied; by `not_copied` of it, of the others; and IDS
+    tables: dict[str, FileRef]
 
 
 @dataclass(frozen=True)
@@ -92,8 +99,8 @@ def offer_vectors(
     tables = dict[str, FileRef]()
     with store.scratch() as scratch:
         written = write_tables(store, embedding, [one.file for one in shards], limits, scratch)
-        for column, rows in written.rows.items():
-            tables[column] = store.put(scratch / column, f"{folder}/{column}.table", rows, at_hand=True)
+        for name, rows in (written.rows | written.why).items():
+            tables[name] = store.put(scratch / name, f"{folder}/{name}.table", rows, at_hand=True)
     path = f"{folder}/earlier.json"
     write_record(store, path, EarlierShards(name=path, shards=tuple(shards), tables=tables))
     counts = {f"{column}s": rows for column, rows in written.rows.items()}
@@ -101,11 +108,13 @@ def offer_vectors(
 
 
 class Tables(NamedTuple):
-    """Tables of fingerprints, each in the file that its column of vectors names: how many each has. Beside them, files
-    of shards that are damaged, and fingerprints, (n,) binary(16), of photos that are there and gave no vector.
+    """Tables of fingerprints, each in the file that its column of vectors names: how many each has, and in `why` those
+    that say why others are encoded. Beside them, files of shards that are damaged, and fingerprints, (n,) binary(16),
+    of photos that are there and gave no vector.
     """
 
     rows: dict[str, int]
+    why: dict[str, int]
     damaged: frozenset[str]
     failed: pa.Array
 
@@ -123,7 +132,8 @@ def write_tables(
     wanted = _wanted(embedding)
     damaged, failed = set[str](), [pa.array([], FINGERPRINT)]
     rows = sum(file.rows for file in files if file is not None)
-    writers = {column: TableWriter(folder / column, rows, folder) for column in wanted}
+    names = [*wanted, *map(not_copied, wanted), IDS] if wanted else []
+    writers = {name: TableWriter(folder / name, rows, folder) for name in names}
     for number, file in enumerate(files if wanted else ()):
         if file is None:
             continue
@@ -133,10 +143,20 @@ def write_tables(
             continue
         for column, fingerprints in found.copied.items():
             writers[column].add(number, fingerprints)
+        for column, why, fingerprints in found.others:
+            writers[not_copied(column)].add(WHY_NOT.index(why), fingerprints)
+        writers[IDS].add(number, found.ids)
         failed.append(found.failed)
         beat()
-    counts = {column: writer.close() for column, writer in writers.items()}
-    return Tables(counts, frozenset(damaged), pa.concat_arrays(failed))
+    counts = {name: writer.close() for name, writer in writers.items()}
+    copied = {column: counts[column] for column in wanted}
+    others = {name: count for name, count in counts.items() if name not in wanted}
+    return Tables(copied, others, frozenset(damaged), pa.concat_arrays(failed))
+
+
+def not_copied(column: str) -> str:
+    """The table of the fingerprints whose vectors of `column` may not be copied."""
+    return f"{column}.not_copied"
 
 
 def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
@@ -154,12 +174,14 @@ def _wanted(embedding: Embedding) -> dict[str, dict[str, Any]]:
 
 
 class _Fingerprints(NamedTuple):
-    """Column of vectors -> fingerprints of a shard's rows, null where a vector may not be copied: a photo was lost. And
-    those of photos that were there and of which none could be encoded.
+    """Of a shard's rows: by column those of vectors that may be copied, null where one may not; the others, as (column,
+    why, fingerprints); those of photos that were there and of which none could be encoded; and those of ids.
     """
 
     copied: dict[str, pa.Array]
+    others: list[tuple[str, str, pa.Array]]
     failed: pa.Array
+    ids: pa.Array
 
 
 def _fingerprints(
@@ -168,14 +190,11 @@ def _fingerprints(
     """What a shard has; None for a shard that cannot be read: its digest is not checked here, and Parquet's footers
     have no checksum.
     """
+    names = [ID, *(FINGERPRINTS[column] for column in wanted)]
     try:
         with store.reading(file) as opened:
             known = {"photo_limits": limits, **shard_metadata(opened)}
-            columns = [column for column, facts in wanted.items() if all(known.get(n) == v for n, v in facts.items())]
-            none = pa.array([], FINGERPRINT)
-            if not columns:
-                return _Fingerprints({}, none)
-            table = read_shard(opened, [*(FINGERPRINTS[column] for column in columns), PHOTOS_LOST, DEGRADED])
+            table = read_shard(opened, [*names, PHOTOS_LOST, DEGRADED])
     except IntegrityError:
         return None
     except (ValueError, KeyError, TypeError, pa.ArrowException) as err:  # of a footer with other bits
@@ -183,21 +202,41 @@ def _fingerprints(
         if fault is not None:
             raise fault from err
         return None
-    if any(FINGERPRINTS[column] not in table.column_names for column in columns):
+    why = {column: _why_not(known, facts) for column, facts in wanted.items()}
+    needed = [ID, *(FINGERPRINTS[column] for column in wanted if why[column] is None)]
+    if any(name not in table.column_names for name in needed):
         return None
-    found = {column: table.column(FINGERPRINTS[column]).combine_chunks() for column in columns}
+    prints = {
+        column: table.column(name).combine_chunks()
+        for column, name in FINGERPRINTS.items()
+        if column in wanted and name in table.column_names
+    }
+    found = {column: prints[column] for column in wanted if why[column] is None}
+    others = [(column, said, prints[column]) for column, said in why.items() if said and column in prints]
+    ids, failed = text_fingerprints(table.column(ID)), pa.array([], FINGERPRINT)
     if PHOTOS_LOST not in table.column_names:
-        return _Fingerprints(found, none)
+        return _Fingerprints(found, others, failed, ids)
     lost = pc.greater(table.column(PHOTOS_LOST), 0).combine_chunks()
     reasons = table.column(DEGRADED).combine_chunks()
-    failed = none
     if IMAGE_VECTOR in found:
         there = pc.fill_null(pc.not_equal(reasons, Reason.IMAGE_NOT_FOUND.value), False)
         failed = found[IMAGE_VECTOR].filter(pc.and_(lost, there)).drop_null()
-        found[IMAGE_VECTOR] = pc.if_else(lost, None, found[IMAGE_VECTOR])
-    if TEXT_VECTOR in found:  # who is degraded and lost no photo has no vector of the text
-        found[TEXT_VECTOR] = pc.if_else(pc.and_(pc.is_valid(reasons), pc.invert(lost)), None, found[TEXT_VECTOR])
-    return _Fingerprints(found, failed)
+    # who is degraded and lost no photo has no vector of the text
+    short = {IMAGE_VECTOR: lost, TEXT_VECTOR: pc.and_(pc.is_valid(reasons), pc.invert(lost))}
+    for column, fingerprints in list(found.items()):
+        others.append((column, TRIED_AGAIN, pc.if_else(short[column], fingerprints, None)))
+        found[column] = pc.if_else(short[column], None, fingerprints)
+    return _Fingerprints(found, others, failed, ids)
+
+
+def _why_not(known: dict[str, Any], facts: dict[str, Any]) -> str | None:
+    """Why vectors of a shard that says `known` of itself are not those that are wanted; None where they are."""
+    differing = [name for name, value in facts.items() if known.get(name) != value]
+    if not differing:
+        return None
+    if differing == ["photo_limits"]:
+        return LIMITS_CHANGED
+    return NOT_KEPT if differing[0].endswith("_dim") and known.get(differing[0]) is None else ENCODER_CHANGED
 
 
 class EarlierVectors:
@@ -225,9 +264,16 @@ class EarlierVectors:
         file = next((shard.file for shard in self._shards if shard.name == name), None)
         return f"shards/{name}.json" if file is None else file.path
 
-    def find(self, column: str, fingerprints: pa.Array) -> Places | None:
-        """Where the vectors of `column` lie; None where none of that tower are offered."""
-        table = self._tables.get(column)
+    @property
+    def none(self) -> bool:
+        """Whether there is no earlier shard."""
+        return not self._shards
+
+    def find(self, name: str, fingerprints: pa.Array) -> Places | None:
+        """Where the vectors of a column lie, or what another table has; None where there is no such table: none of that
+        tower are offered.
+        """
+        table = self._tables.get(name)
         return None if table is None else table.find(fingerprints)
 
     def file(self, shard: int) -> str:
@@ -246,6 +292,10 @@ class EarlierVectors:
             with self._lock:
                 self._whole[shard] = None
             return None
+
+    def is_whole(self, shard: int) -> bool:
+        """Whether a shard that `find` gave is as it was written."""
+        return self._checked(shard) is not None
 
     def scattered(
         self, column: str, places: Places, fingerprints: pa.Array, dim: int

@@ -37,6 +37,7 @@ from pipeline.embed.shard_files import mark_unit, write_unit
 from pipeline.embed.states import StatesPath, embed_and_fuse
 from pipeline.embed.tally import Tally
 from pipeline.embed.tries import add_photo_states, standing, state_of
+from pipeline.embed.why_encoded import why_encoded
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit
@@ -125,6 +126,7 @@ class ReadUnit(UnitDoFn):
             else:
                 table = stamp_photos(add_photo_states(table, embedding, root))
                 rows = rows.having(*fill_vectors(table, *self.dims, self.earlier))
+                rows = rows.having(rows.table, Tally(why=why_encoded(rows.table, self.earlier)))
         yield rows
 
 
