@@ -16,6 +16,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.shards import Located
 from pipeline.catalog import stage_columns as col
 from pipeline.compare.row_keys import Keys, row_keys, vector_hashes
+from pipeline.publish.drift.rows import sides
 
 _COLUMNS = (col.ID, col.TEXT_FINGERPRINT, col.PHOTO_FINGERPRINT, col.PHOTO, col.ATTRIBUTES)
 
@@ -79,13 +80,11 @@ class Rows:
 
 def unlike_segments(old: Manifest, new: Manifest) -> tuple[list[Segment], list[Segment]]:
     """The segments of two snapshots but those that both name."""
-    sides = [segments_of(one) for one in (old, new)]
-    places = [{_place(one) for one in side} for side in sides]
-    both = places[0] & places[1]
-    left = [[one for one in side if _place(one) not in both] for side in sides]
-    digests = [{(one.partition, one.at.digest) for one in side} for side in left]
+    pair = zip((old, new), sides(old.shards, new.shards), strict=True)
+    left = [list(side.segments([one.name for one in manifest.partitions])) for manifest, side in pair]
+    digests = [{(partition, at.digest) for partition, at in side} for side in left]
     same = digests[0] & digests[1]
-    marked = [[one._replace(same_vectors=(one.partition, one.at.digest) in same) for one in side] for side in left]
+    marked = [[Segment(name, at, (name, at.digest) in same) for name, at in side] for side in left]
     return marked[0], marked[1]
 
 
@@ -93,7 +92,3 @@ def segments_of(manifest: Manifest) -> list[Segment]:
     """The live segments of a snapshot, those of one shard beside one another."""
     names = [one.name for one in manifest.partitions]
     return [Segment(name, at) for name, at in manifest.shards.shard_by_shard(names)]
-
-
-def _place(one: Segment) -> tuple[str, str, int]:
-    return one.partition, one.at.file.blake3, one.at.row_group
