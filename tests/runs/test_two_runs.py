@@ -21,7 +21,7 @@ from pipeline import run as stages
 from pipeline.config.load import Config
 from pipeline.publish.verify import verify_store
 from pipeline.report.run_report import RunReport
-from tests.support.command import run, vitrine
+from tests.support.command import ANY_NIGHT, run, vitrine
 from tests.support.folder_bucket import USE
 from tests.support.forked_commands import Forked, forked
 from tests.support.stores import digests, manifest_of
@@ -49,7 +49,8 @@ def shop(tmp_path: Path, rows: Rows, config: Callable[..., Config]) -> Callable[
     """Configs of runs on a store of the first edition; `folder` is where another catalog lies."""
 
     def made(*more: str, folder: Path = tmp_path) -> Config:
-        return texts_only(config, "catalog.attributes=[title]", f"catalog.path={folder}/catalog.parquet", *more)
+        catalog = f"catalog.path={folder}/catalog.parquet"
+        return texts_only(config, "catalog.attributes=[title]", catalog, *ANY_NIGHT, *more)
 
     (tmp_path / "other").mkdir()
     edition(tmp_path, rows, "first")
@@ -99,7 +100,7 @@ def command() -> Iterator[Forked]:
 def words(folder: Path, *more: str) -> list[str]:
     """The command of a run in that folder."""
     fixed = (f"catalog.path={folder}/catalog.parquet", f"store.path={folder}/store", "catalog.partition=kind")
-    return ["run", *fixed, "shards.unit_rows=10", *LIVE, *LOOSE, *more]
+    return ["run", *fixed, "shards.unit_rows=10", *LIVE, *LOOSE, *ANY_NIGHT, *more]
 
 
 def await_file(path: Path) -> None:
