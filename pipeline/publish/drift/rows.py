@@ -67,18 +67,19 @@ def sides(before: Shards, now: Shards) -> tuple[Side, Side]:
     return Side(before, masks[0]), Side(now, masks[1])
 
 
-def _keys(shards: Shards, files: dict[str, int], names: dict[str, int]) -> npt.NDArray[np.void]:
+def _keys(shards: Shards, files: dict[str, int], names: dict[str, int]) -> npt.NDArray[np.int64]:
     """(segments,) what each is: its file, by its bytes, the row group, and the partition; numbered in `files`, `names`.
 
-    Shards do not say of which partition their rows are: all of one may have moved to another.
+    Shards do not say of which partition their rows are: all of one may have moved to another. There is room for 8
+    million files, and for a million row groups and partitions.
     """
     numbers = [files.setdefault(one.file.blake3 if one.file else "", len(files)) for one in shards.entries]
     table = shards.segments
-    keys = np.zeros(len(table), [("file", "i4"), ("group", "i4"), ("partition", "i4")])
-    keys["file"], keys["group"] = np.array([*numbers, 0])[table.numbers("shard")], table.numbers("row_group")
+    keys = np.array([*numbers, 0], np.int64)[table.numbers("shard")] << 40
+    keys += (table.numbers("row_group").astype(np.int64) + 1) << 20
     for name, at in table.partitions.items():
-        keys["partition"][at] = names.setdefault(name, len(names))
-    return keys.view("V12")
+        keys[at] += names.setdefault(name, len(names))
+    return keys
 
 
 @dataclass
