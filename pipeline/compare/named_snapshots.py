@@ -19,7 +19,7 @@ def two_snapshots(store: Store, first: str | None, second: str | None) -> tuple[
             raise InputError(
                 f"two snapshots that were published in {store.root}",
                 f"one alone, {served}",
-                "name two, by their numbers or ids: `ls snapshots/` in the store shows them; or run once more",
+                "name two: `vitrine snapshots STORE` lists them; or run once more",
             )
         return earlier[-1], served
     return snapshot_named(store, history, first), served if second is None else snapshot_named(store, history, second)
