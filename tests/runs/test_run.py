@@ -103,7 +103,9 @@ def test_rows_that_moved_to_another_category(tmp_path: Path, rows: Rows, config:
     with pytest.raises(GateError) as caught:
         run(config(), category="toys")
     assert caught.value.exit_code == 3
-    assert caught.value.came.startswith("ids_unique 3 (3 ids in more than one place, such as 'p00' in 'fruit', 'toys'; ")
+    assert caught.value.came.startswith(
+        "ids_unique 3 (3 ids in more than one place, such as 'p00' in 'fruit', 'toys'; "
+    )
     assert publications(tmp_path / "store") == before
     run(config(), category="fruit")
     run(config(), category="toys")

@@ -15,8 +15,8 @@ from tests.support.stores import last_log
 def test_other_weights_under_the_same_name_are_refused_before_encoding(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The night names the file that differs and encodes nothing; the old files pass again, and so does a config that
-    names another model.
+    """The night names the file that differs and encodes nothing; accepted, everything is encoded again. A config that
+    names another model passes.
     """
     catalog = write_titles(tmp_path / "c.parquet", ["red dress", "blue lamp"])
     monkeypatch.setattr(Spec, "provenance", lambda spec: {"model.safetensors": "a" * 64})
@@ -30,6 +30,11 @@ def test_other_weights_under_the_same_name_are_refused_before_encoding(
         assert expected == "encoder_changed <= 0"
         assert f"text: model.safetensors {'b' * 16} instead of model.safetensors {'a' * 16}" in came
         assert "--accept encoder_changed" in came
+    with monkeypatch.context() as patch:
+        patch.setattr(Spec, "provenance", lambda spec: {"model.safetensors": "b" * 64})
+        done = run_titles(catalog, tmp_path / "store", "--accept", "encoder_changed")
+        assert done.exit_code == 0, done.stderr
+        assert json.loads(last_log(tmp_path / "store", "run.json"))["texts_encoded"] == 2
     assert run_titles(catalog, tmp_path / "store", "encoders.text.dim=16").exit_code == 0
 
 
