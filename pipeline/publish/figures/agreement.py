@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from foundation.arrays import Vectors
 from index_builders.measure.queries import inside
-from index_builders.rows.shards import read_tower
+from index_builders.rows.shards import read_tower, shard_metadata
 from lookup.store.figures import Agreement
 from lookup.store.shards import Shards
 from lookup.store.store import Store
@@ -30,6 +30,9 @@ def agreement_of(store: Store, shards: Shards, partitions: Sequence[str], segmen
     drawn = draw_rows(store, shards, partitions, segments, rows)
     texts, photos = list[Vectors](), list[Vectors]()
     for ref, at in inside(drawn.segments, drawn.positions):
+        lengths = shard_metadata(ref.path)
+        if None in (lengths["text_dim"], lengths["image_dim"]):
+            continue  # of a run that kept no towers: one category was run again since
         (text, has_text), (photo, has_photo) = read_tower(ref, "text"), read_tower(ref, "image")
         both = at[has_text[at] & has_photo[at]]
         texts.append(text[both])

@@ -77,7 +77,9 @@ def test_shuffled_texts_are_stopped_and_turnover_is_not(first: Path, demo: Path,
 
 
 def test_without_towers_it_is_said(demo: Path, tmp_path: Path) -> None:
-    """Shards that keep no tower vectors leave nothing to compare: the gate says so, and stops nothing."""
+    """Shards that keep no tower vectors leave nothing to compare: the gate says so and stops nothing. Beside such ones
+    a category that is run with them is measured alone.
+    """
     table = ds.dataset(demo / "catalog").to_table().slice(0, 40)
     for rows in (40, 39):
         code, said = night(tmp_path, table.slice(0, rows), demo, "shards.towers=false")
@@ -85,3 +87,6 @@ def test_without_towers_it_is_said(demo: Path, tmp_path: Path) -> None:
     (gate,) = gates(tmp_path)
     assert gate["passed"]
     assert gate["advice"] == "not measured: shards.towers is false"
+    code, said = night(tmp_path, table.slice(0, 39), demo, "--category", "Clothing")
+    assert code == 0, said
+    assert manifest_of(tmp_path / "store").agreement is None  # of fewer than 20 products
