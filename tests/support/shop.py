@@ -14,7 +14,7 @@ from PIL import Image
 
 from encoders.types.hashed_text import HashedText
 from encoders.types.photo_descriptors import PhotoDescriptors
-from tests.support.command import vitrine
+from tests.support.command import ANY_NIGHT, vitrine
 from tests.support.json_schema import check_run_json
 from tests.support.stores import manifest_of
 
@@ -71,7 +71,13 @@ class Shop:
         """The words of the command that runs the catalog, written as it is by now."""
         pq.write_table(self.table, self.folder / "c.parquet", row_group_size=self.group_rows, write_page_checksum=True)
         where = (f"catalog.path={self.folder / 'c.parquet'}", f"catalog.image_root={self.photos}")
-        fixed = ("catalog.text=[title]", "catalog.attributes=[title,price]", "shards.unit_rows=20", *NOT_MEASURED)
+        fixed = (
+            "catalog.text=[title]",
+            "catalog.attributes=[title,price]",
+            "shards.unit_rows=20",
+            *NOT_MEASURED,
+            *ANY_NIGHT,
+        )
         return [
             "run", "-c", "configs/weightless.yaml", *where, f"store.path={self.folder / store}", *fixed, *more
         ]  # fmt: skip

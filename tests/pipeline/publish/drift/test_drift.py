@@ -17,6 +17,7 @@ from tests.support.shop import Shop, paint
 from tests.support.stores import last_log, manifest_of
 
 OPEN = ("gates.min_ids_kept=0", "gates.max_texts_changed=1", "gates.max_row_drop=1", "gates.max_row_growth=9")
+BOUNDS = ("gates.max_photos_changed=0.2", "gates.max_photos_repeated=0.1")
 KINDS = ("catalog.partition=product_type",)
 
 
@@ -134,14 +135,14 @@ def test_a_damaged_parent_stops_no_night(tmp_path: Path) -> None:
 def test_a_photo_that_is_written_anew_is_the_same(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Files that were copied have other times and the same vectors; other photos, and one for all, are told apart."""
     shop = Shop(tmp_path, monkeypatch, rows=60)
-    shop.night()
+    shop.night(*BOUNDS)
     for n in range(60):
         paint(shop.photos / f"{n}.png", n)
-    shop.night()
+    shop.night(*BOUNDS)
     assert drift_of(tmp_path).photos_changed == 0
     shop.change("image_link", [f"{(n + 1) % 60}.png" for n in range(60)])
-    assert "photos_changed 0.85" in str(shop.night(refused=True)["error"])  # the others look like the next one
+    assert "photos_changed 0.85" in str(shop.night(*BOUNDS, refused=True)["error"])  # the others look like the next one
     shop.change("image_link", ["7.png" if n % 2 == 0 else f"{n}.png" for n in range(60)])
-    error = str(shop.night(refused=True)["error"])
+    error = str(shop.night(*BOUNDS, refused=True)["error"])
     assert "photos_changed 0.4" in error
     assert "photos_repeated 0.4" in error
