@@ -97,7 +97,8 @@ class Backend(ABC):
 
 def inside(name: str) -> str:
     """`name`, when it stays inside the store; a manifest from elsewhere might name anything."""
-    if not Path(name).parts or Path(name).is_absolute() or ".." in Path(name).parts:
+    path = Path(name)
+    if not path.parts or path.is_absolute() or ".." in path.parts:
         fix = "the manifest was not written by vitrine: do not use this store"
         raise IntegrityError("a path inside the store", repr(name), fix)
     return name

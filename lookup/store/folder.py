@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import stat
 from collections.abc import Iterable, Iterator
 from contextlib import suppress
 from pathlib import Path
@@ -53,7 +54,11 @@ class FolderBackend(Backend):
 
     def size(self, name: str) -> int | None:
         """See Backend."""
-        return self.local(name).stat().st_size if self.exists(name) else None
+        try:
+            facts = os.stat(self.local(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return facts.st_size if stat.S_ISREG(facts.st_mode) else None
 
     def read(self, name: str) -> bytes:
         """See Backend."""

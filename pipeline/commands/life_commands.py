@@ -49,15 +49,16 @@ def rollback(store: str, number: int | None, why: str, verify_files: bool, as_js
     No run publishes what was left again unless `run --accept went_back` says so. Readers that are open stay: open new
     ones.
     """
-    from lookup.store.rollback import roll_back
+    from lookup.store.rollback import Check, roll_back
     from lookup.store.store import Store
     from pipeline.commands import life_pages
-    from pipeline.publish.verify import verify_snapshot
 
     if not why.strip():
         fix = "say what was wrong: whoever finds the next run refused reads it"
         raise InputError("--why with a reason", repr(why), fix)
-    check = verify_snapshot if verify_files else None
+    check: Check | None = None
+    if verify_files:
+        from pipeline.publish.verify import verify_snapshot as check  # its imports take longer than all the rest
     life_pages.rolled_back(roll_back(Store.open(store), number, why, check), as_json)
 
 
