@@ -66,10 +66,9 @@ class Life(RuleBasedStateMachine):
         run.work()
         self.runs.append(run)
 
-    @precondition(lambda self: self.runs)
-    @rule(which=st.integers(0, 2))
-    def end(self, which: int) -> None:
-        run = self.runs.pop(which % len(self.runs))
+    @rule(which=st.integers(0, 2), says=PARTITIONS, whole=st.booleans())
+    def end(self, which: int, says: dict[str, int], whole: bool) -> None:
+        run = self._one(which, says, whole)
         before = self._served()
         try:
             ended = run.end()
@@ -82,10 +81,9 @@ class Life(RuleBasedStateMachine):
             self._check_merged(run, before)
         run.die()
 
-    @precondition(lambda self: self.runs)
-    @rule(which=st.integers(0, 2), at=CALLS, done_first=st.booleans())
-    def kill(self, which: int, at: int, done_first: bool) -> None:
-        run = self.runs.pop(which % len(self.runs))
+    @rule(which=st.integers(0, 2), says=PARTITIONS, whole=st.booleans(), at=CALLS, done_first=st.booleans())
+    def kill(self, which: int, says: dict[str, int], whole: bool, at: int, done_first: bool) -> None:
+        run = self._one(which, says, whole)
         self._killed(run.end, at, done_first)
         run.die()
 
@@ -154,6 +152,12 @@ class Life(RuleBasedStateMachine):
 
     # --- inside ---
 
+    def _one(self, which: int, says: dict[str, int], whole: bool) -> TinyRun:
+        """One of the runs that are at work; a new one where there is none."""
+        if not self.runs:
+            self.begin(says, whole)
+        return self.runs.pop(which % len(self.runs))
+
     def _killed(self, work: Callable[[], Any], at: int | None, done_first: bool = False) -> None:
         """Do `work` in a process that is killed at its call number `at` of the store, None: at none."""
         with crashing(at, done_first), suppress(Crash, LockedError, InputError):
@@ -195,8 +199,8 @@ def check_lives(examples: int, steps: int) -> None:
 
 
 def test_a_life_of_a_store() -> None:
-    """Five lives of sixty steps."""
-    check_lives(5, 60)
+    """Four lives of forty steps."""
+    check_lives(4, 40)
 
 
 @pytest.mark.nightly
