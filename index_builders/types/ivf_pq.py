@@ -37,6 +37,9 @@ _OPQ_POINTS = 8_192
 _OPQ_FIRST = 10
 _OPQ_SECONDS = 0.035  # of each sub-quantizer, on so many rows
 _PCA_POINTS = 16_384
+# Of codebooks of 8 bits: FAISS's 25 rounds on 256 points for each entry take longer than all else of a build.
+_ROUNDS = 10
+_POINTS_OF_ENTRY = 64
 _COMPONENTS = 3 / 8  # of the dimensions, where no bound on bytes asks for fewer; see docs/explanation/indexes.md
 _LEAST_COMPONENTS = 16
 
@@ -44,7 +47,7 @@ _LEAST_COMPONENTS = 16
 class Spec(BuilderSpec):
     """IndexIVFPQ by residual, or IndexIVFPQFastScan."""
 
-    version: ClassVar[int] = 4
+    version: ClassVar[int] = 5
     trained: ClassVar[bool] = True
     rank: ClassVar[int] = 1
     words: ClassVar[tuple[str, ...]] = ("opq", "fast_scan", "pca", "m", "nbits")
@@ -113,7 +116,8 @@ class Spec(BuilderSpec):
         finer = [{**fast, "m": size.dim // 2, "refine": kind} for kind in ("sq8", "fp16") if size.dim % 4 == 0]
         pca = _components(whole, within) if fast["opq"] else 0
         fewer = [{**fast, "opq": False, "pca": pca, "refine": kind} for kind in ("sq8", "fp16") if pca]
-        return [cls.sized(size, one) for one in ({**fast, "refine": "sq8"}, *finer, *fewer)]
+        plain = {"refine": "sq8"}  # 8 bits a sub-quantizer, of residuals: finer codes than those that are scanned fast
+        return [cls.sized(size, one) for one in ({**fast, "refine": "sq8"}, *finer, *fewer, plain)]
 
     @property
     def decoding(self) -> Decoding:
@@ -210,6 +214,8 @@ class Spec(BuilderSpec):
 
     def _configure(self, pq: Any) -> None:
         pq.cp.seed = self.seed
+        if self.nbits > 4:
+            pq.cp.niter, pq.cp.max_points_per_centroid = _ROUNDS, _POINTS_OF_ENTRY
         pq.cp.min_points_per_centroid = 1  # settings.py sees to enough points; FAISS would only print to stderr
 
 

@@ -45,7 +45,7 @@ pytestmark = pytest.mark.usefixtures("one_faiss_thread")
 def test_the_cheapest_that_reaches_the_target_is_taken(tmp_path: Path) -> None:
     """Of all that were weighed, the chosen one has the least cost among those that reach the target recall."""
     result, _ = built(tmp_path, clustered(2000, dim=32), AUTO)
-    assert len(result.considered) == 7
+    assert len(result.considered) == 8
     chosen = [one for one in result.considered if one.verdict == "chosen"]
     assert [(one.type, one.parameters) for one in chosen] == [(result.type, result.parameters)]
     reaching = [one for one in result.considered if one.recall >= 0.95]
@@ -76,7 +76,7 @@ def test_large_partitions_are_judged_by_a_sample(tmp_path: Path, monkeypatch: py
     """Beyond CHOOSE_ROWS candidates are built of a sample, and the winner of all rows, and measured again."""
     monkeypatch.setattr(choose, "CHOOSE_ROWS", 1000)
     result, index = built(tmp_path, clustered(3000), within(max_bytes_per_vector=24))
-    assert [one.rows for one in result.considered] == [1000] * 4 + [3000]  # three are known to be larger
+    assert [one.rows for one in result.considered] == [1000] * 5 + [3000]  # three are known to be larger
     assert result.considered[-1].verdict == "chosen"
     kind = {**result.parameters, "nlist": None}  # fewer rows have fewer lists
     [judged] = [one for one in result.considered[:4] if {**one.parameters, "nlist": None} == kind]
@@ -111,7 +111,7 @@ def test_a_sample_that_flatters_is_found_out(tmp_path: Path, monkeypatch: pytest
 
     monkeypatch.setattr(choose, "trial", poorer)
     result, _ = built(tmp_path, clustered(3000), AUTO)
-    assert [one.verdict for one in result.considered[7:]] == ["short on all rows: recall 0.500", "chosen"]
+    assert [one.verdict for one in result.considered[8:]] == ["short on all rows: recall 0.500", "chosen"]
     assert result.type == seen[1]
 
 
@@ -241,10 +241,11 @@ def test_codes_scanned_fast_get_a_quarter_of_the_lists() -> None:
     }
     assert list(lists.values()) == [512, 512, 2048, 2048, 2048]
     weighed = [one.model_dump() for one in IndexSettings().candidates(200_000, 256)]
-    assert [(one["type"], one.get("m"), one["nlist"]) for one in weighed[:6]] == [
+    assert [(one["type"], one.get("m"), one["nlist"]) for one in weighed[:7]] == [
         ("ivf_pq", 64, 512),
         *2 * [("ivf_pq", 128, 512)],
         *2 * [("ivf_pq", 96, 512)],
+        ("ivf_pq", 64, 2048),
         ("ivf_rabitq", None, 512),
     ]
 
@@ -277,7 +278,7 @@ def test_awkward_rows_are_built(tmp_path: Path, kind: str) -> None:
     }[kind]()
     chosen = IndexSettings(exact_below=512, held_out_queries=60)
     result, index = built(tmp_path, xb, chosen)
-    assert len(result.considered) == (5 if kind == "prime dim" else 7)  # 13 has no half for codes of two dimensions
+    assert len(result.considered) == (6 if kind == "prime dim" else 8)  # 13 has no half for codes of two dimensions
     assert result.recall >= 0.95
     best = (xb[:50].astype(np.float64) @ xb.astype(np.float64).T).max(axis=1)
     found = np.isclose(index.search(xb[:50], 5)[0][:, 0], best, atol=0.01)  # ivf_sq8 rounds each number
