@@ -33,10 +33,13 @@ def print_rows(rows: PlannedRows, cost: PlannedCost) -> None:
         echo(_encoded(rows))
     runs = "1 run" if cost.runs == 1 else f"{cost.runs} runs"
     told = "is not known" if cost.encode_seconds is None else f"about {duration(cost.encode_seconds)}, as {runs} took"
+    what = "1 index" if cost.indexes == 1 else f"{cost.indexes:,} indexes"
     built = (
-        f"at least {cost.indexes:,} {'index' if cost.indexes == 1 else 'indexes'}, about {duration(cost.build_seconds)}"
+        f"building at least {what}, about {duration(cost.build_seconds)}"
+        if cost.indexes
+        else "no index is known to change"
     )
-    echo(f"the next run: reading and encoding {told}; building {built}")
+    echo(f"the next run: reading and encoding {told}; {built}")
     table(
         ["partition", *_COLUMNS],
         [[name, *(f"{counts[kind]:,}" for kind in _COLUMNS)] for name, counts in rows.partitions.items()],

@@ -53,10 +53,12 @@ class Rates:
     runs: int
 
     def seconds(self, rows: int, texts: int, photos: int) -> float | None:
-        """Of a run that reads and encodes so many; None where that is not known."""
+        """Of a run that reads and encodes so many; None where that is not known, as what reading alone takes is not
+        before a run encoded little.
+        """
         if (texts and self.text is None) or (photos and self.photos is None):
             return None
-        return self.row * rows + (self.text or 0.0) * texts + (self.photos or 0.0) * photos
+        return (self.row * rows + (self.text or 0.0) * texts + (self.photos or 0.0) * photos) or None
 
 
 def measured_rates(path: str, encoders: EncodersConfig) -> Rates | None:

@@ -164,6 +164,7 @@ def test_the_cost_is_that_of_earlier_runs(shop: Shop) -> None:
     assert (rates.row, rates.text, rates.photos, rates.runs) == pytest.approx((0.001, 0.02, 0.3, 3))
     assert rates.seconds(2000, 10, 10) == pytest.approx(2 + 0.2 + 3)
     assert Rates(0.1, 0.1, None, 1).seconds(1, 1, 1) is None
+    assert Rates(0.0, 0.1, 0.1, 1).seconds(9, 0, 0) is None  # what reading takes is not known yet
 
 
 def runs(shop: Shop) -> list[dict[str, Any]]:
