@@ -15,6 +15,7 @@ from typing import Any
 import fsspec
 import pytest
 from blake3 import blake3
+from click.testing import Result
 
 import lookup
 from foundation.errors import InputError, LockedError
@@ -24,10 +25,15 @@ from lookup.store.folder import FolderBackend
 from lookup.store.publication import Publication, path_of
 from lookup.store.rollback import publish_again
 from lookup.store.store import Store, scratch_of
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.stores import digests, everything, make_format_1, manifest_of
 
 ROWS = 40
+
+
+def run_night(catalog: Path, store: Path, *more: str) -> Result:
+    """A run of a catalog that has nothing to do with the one before."""
+    return run_titles(catalog, store, *ANY_NIGHT, *more)
 
 
 @pytest.fixture(scope="module")
@@ -37,7 +43,7 @@ def nights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for number in (1, 2, 3):
         write_titles(folder / f"{number}.parquet", [f"red dress {n} of night {number}" for n in range(ROWS)])
     for number in (1, 2):
-        assert run_titles(folder / f"{number}.parquet", folder / "store").exit_code == 0
+        assert run_night(folder / f"{number}.parquet", folder / "store").exit_code == 0
     return folder
 
 
@@ -68,7 +74,7 @@ def test_each_night_is_one_more_publication(nights: Path) -> None:
     times = [first.published_at, last.published_at]
     assert times == sorted({time for time in times if time is not None})
     assert last.reason == "a run of the whole catalog"
-    assert run_titles(nights / "2.parquet", nights / "store").exit_code == 0
+    assert run_night(nights / "2.parquet", nights / "store").exit_code == 0
     assert store.latest() == last
 
 
@@ -237,10 +243,10 @@ def test_a_run_does_not_publish_over_who_went_back(store: Path, nights: Path, mo
 
     with monkeypatch.context() as patch:
         patch.setattr(stages, "refuse_another_catalog", meanwhile)
-        done = run_titles(nights / "3.parquet", store)
+        done = run_night(nights / "3.parquet", store)
     assert (done.exit_code, told(done.stderr)[1]) == (5, f"{path_of(3)}: back and forth")
     assert opened.current() == last.snapshot
-    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert run_night(nights / "3.parquet", store).exit_code == 0
     assert [one.number for one in opened.publications()] == [1, 2, 3, 4, 5]
 
 
@@ -256,18 +262,18 @@ def test_a_store_of_format_1_opens_and_is_run_again(store: Path, nights: Path) -
     for command in (("verify", store, "--all"), ("inspect", store), ("search", store, "--text", "red")):
         assert vitrine(*command).exit_code == 0
     assert everything(store) == seen
-    report = json.loads(run_titles(nights / "2.parquet", store, "--json").stdout)
+    report = json.loads(run_night(nights / "2.parquet", store, "--json").stdout)
     assert [report[name] for name in ("status", "parent", "texts_encoded", "units")] == ["published", before, 0, 1]
     assert (report["units_reused"], report["indexes_reused"]) == (1, len(manifest_of(store).partitions))
     assert (manifest_of(store).format, manifest_of(store).files()) == (2, files)
-    assert "unchanged: " in run_titles(nights / "2.parquet", store).stdout
+    assert "unchanged: " in run_night(nights / "2.parquet", store).stdout
     zero, one = Store.open(str(store)).publications()
     assert (zero.number, zero.before, zero.snapshot) == (0, None, before)
     assert (one.number, one.before, one.parent) == (1, 0, before)
     assert not (store / "CURRENT").exists()
-    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert run_night(nights / "3.parquet", store).exit_code == 0
     assert lookup.open(str(store)).search("red dress 7", k=1)[0].attributes["title"].endswith("night 3")
-    assert run_titles(nights / "1.parquet", store).exit_code == 0
+    assert run_night(nights / "1.parquet", store).exit_code == 0
     assert vitrine("verify", store, "--all").exit_code == 0
 
 
@@ -331,7 +337,7 @@ def test_an_earlier_publication_that_is_damaged_is_found(store: Path, nights: Pa
     assert (done.exit_code, path_of(1) in told(done.stderr)[1]) == (4, True)
     before = digests(store)
     assert vitrine("search", store, "--text", "red").exit_code == 0
-    assert run_titles(nights / "3.parquet", store).exit_code == 0
+    assert run_night(nights / "3.parquet", store).exit_code == 0
     assert {name: digests(store)[name] for name in before} == before
 
 
@@ -351,7 +357,7 @@ def test_a_file_system_without_hard_links_is_refused_at_once(tmp_path: Path, mon
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
     monkeypatch.setattr("lookup.store.folder.os.link", refused)
-    done = run_titles(write_titles(tmp_path / "c.parquet", ["red dress"]), tmp_path / "store")
+    done = run_night(write_titles(tmp_path / "c.parquet", ["red dress"]), tmp_path / "store")
     assert done.exit_code == 2
     assert "hard links" in told(done.stderr)[0]
     assert not list((tmp_path / "store").glob("shards/*"))
