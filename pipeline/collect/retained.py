@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from lookup.store.publication import FOLDER, Publication, path_of
-from lookup.store.rollback import readable
+from lookup.store.publication import FOLDER, Publication, listed, path_of, read_publication
 from lookup.store.store import Store
 
 
@@ -22,10 +21,12 @@ def served(store: Store) -> list[Served]:
 
     None is told to be older than one before it: a clock that was set back for a while would have it collected.
     """
-    store.publications()  # each is read
+    history = store.publications()
+    began = history[0].number if history else 0
+    before = [one for number in listed(store.backend) if number < began and (one := _whole(store, number)) is not None]
     written = {one.name: one.written for one in store.backend.walk(FOLDER)}
     found, since = list[Served](), 0.0
-    for one in reversed(list(readable(store))):
+    for one in (*before, *history):
         since = max(since, written.get(path_of(one.number), since))  # number 0, which is CURRENT, has no file
         found.append(Served(one, since))
     return found
@@ -40,3 +41,11 @@ def retained(publications: Sequence[Served], keep: int, cutoff: float, standing:
     newest_first = dict.fromkeys(one.publication.snapshot for one in reversed(publications))
     there = [snapshot for snapshot in newest_first if snapshot in standing]
     return [snapshot for number, snapshot in enumerate(there) if number < keep or snapshot in young][::-1]
+
+
+def _whole(store: Store, number: int) -> Publication | None:
+    """A publication of before the history began anew, which it may have done because of a damaged one."""
+    try:
+        return read_publication(store.backend, number)
+    except ValueError:
+        return None

@@ -284,6 +284,16 @@ def test_a_clock_that_was_set_back_deletes_nothing(store: Path, monkeypatch: pyt
     assert gc(store, "--older-than", "7d", "--dry-run")["kept"] == ids(store)
 
 
+def test_what_was_published_before_a_damaged_one_counts(store: Path) -> None:
+    """Where the history began anew, snapshots of before are kept as others are; of the damaged one nobody knows."""
+    first, second, third = ids(store)
+    (store / path_of(3)).write_bytes(b"{")
+    assert vitrine("rollback", store, 1, *WHY).exit_code == 0
+    assert gc(store)["kept"] == [second, first]
+    assert third not in Store.open(str(store)).snapshots()
+    assert vitrine("verify", store, "--all").exit_code == 0
+
+
 def test_a_store_of_before_publications_is_collected(store: Path) -> None:
     """The one that CURRENT names is kept, whole; the history begins with it."""
     kept = make_format_1(store)
