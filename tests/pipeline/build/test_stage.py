@@ -86,7 +86,7 @@ def test_inspect_shows_what_was_proved(titles: Path, tmp_path: Path) -> None:
     assert "chosen" in html
     assert "ivf_rabitq 1 bits, refine sq8" in html
     shown = json.loads(vitrine("inspect", store, "--json").stdout)
-    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 6  # all but whole vectors
+    assert len(shown["manifest"]["partitions"][0]["index"]["considered"]) == 7  # all but whole vectors
 
 
 def test_an_exact_index_has_no_nprobe(published: Path, titles: Path, tmp_path: Path) -> None:
