@@ -54,8 +54,7 @@ from pipeline.report.notices import Notice
 from pipeline.report.page_photos import Places
 from pipeline.report.run_log import RunLog
 from pipeline.report.run_report import ENDED_WELL, RunReport
-from pipeline.run_state import RunState as _State
-from pipeline.run_state import damaged_shards, report_of
+from pipeline.run_state import RunState, damaged_shards, report_of
 
 _log = logging.getLogger(__name__)
 
@@ -94,7 +93,7 @@ def run(request: Request) -> RunReport:
     refuse_store(settings.store)
     store = Store.create(settings.store)
     asked = identity_of(request.config.model_dump(mode="json"))
-    state = _State(new_run_id(), datetime.now(UTC), request.command, request.category, asked, accepted)
+    state = RunState(new_run_id(), datetime.now(UTC), request.command, request.category, asked, accepted)
     what = _words(request.category and category_key(request.category))
     with store.courtesy_lock(what), store.working(state.run) as sign:
         clear_scratch(store.backend)
@@ -118,7 +117,7 @@ def run(request: Request) -> RunReport:
 
 
 @contextmanager
-def _courtesy(state: _State) -> Iterator[None]:
+def _courtesy(state: RunState) -> Iterator[None]:
     """Notes of a run, log and report, are a courtesy once its snapshot stands: what goes wrong with them is told, and
     changes nothing.
     """
@@ -130,7 +129,7 @@ def _courtesy(state: _State) -> Iterator[None]:
         _log.warning("the snapshot %s stands, but the run's notes are not complete: %s", state.snapshot, err)
 
 
-def _give_up(request: Request, store: Store, state: _State, folder: Path, err: VitrineError) -> None:
+def _give_up(request: Request, store: Store, state: RunState, folder: Path, err: VitrineError) -> None:
     """Leave the report of a run that hangs; the process ends after this, and the system frees its locks."""
     state.error = err
     _leave(folder, report_of(state), store, request, state.manifest)
@@ -151,7 +150,7 @@ def _leave(folder: Path, report: RunReport, store: Store, request: Request, mani
         _log.error("no report of this run: %s", err)
 
 
-def _steps(request: Request, store: Store, state: _State, execution: Execution) -> None:
+def _steps(request: Request, store: Store, state: RunState, execution: Execution) -> None:
     """From plan to snapshot: each step takes what the ones before it give, and `state` hears what a report tells."""
     settings, step = request.config.settings, state.steps.step
     with step("plan") as counts:
@@ -203,7 +202,7 @@ def _built(
     request: Request,
     settings: RunSettings,
     store: Store,
-    state: _State,
+    state: RunState,
     shards: Shards,
     read: Provenance,
     execution: Execution,
@@ -222,7 +221,7 @@ def _built(
         return assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
 
 
-def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -> tuple[Plan, Forecast | None]:
+def _plan(request: Request, embedding: Embedding, store: Store, state: RunState) -> tuple[Plan, Forecast | None]:
     """The plan that nothing was found against, and what it takes; as it stands in the run's folder."""
     settings = request.config.settings
     checked = preflight(settings, category=request.category, before=Before.of(state.parent))
@@ -236,7 +235,7 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: _State) -
     return plan, checked.forecast
 
 
-def _offer(embedding: Embedding, store: Store, state: _State, plan: Plan) -> Offer:
+def _offer(embedding: Embedding, store: Store, state: RunState, plan: Plan) -> Offer:
     """What earlier shards have, in a file of the store; what they have not is told, with its reason."""
     state.notices += parent_notices(embedding, plan, state.parent) if state.parent else []
     _log_notices(state.notices)
@@ -266,7 +265,7 @@ def _tidy(store: Store, run: str) -> None:
         _log.info("scratch of this run is left for the next one to drop: %s", err)
 
 
-def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan) -> None:
+def _refuse_types(settings: RunSettings, store: Store, state: RunState, plan: Plan) -> None:
     """Refuse what could not stand beside, or follow on, the parent: before anything is encoded."""
     if state.parent is None:
         return
@@ -277,13 +276,13 @@ def _refuse_types(settings: RunSettings, store: Store, state: _State, plan: Plan
     _refuse(store, state)
 
 
-def _refuse(store: Store, state: _State) -> None:
+def _refuse(store: Store, state: RunState) -> None:
     if any(one.stops for one in state.gates):
         state.status = "refused"
     acceptance.refuse(state.gates, f"{store.root}/runs/{state.run}/report.html")
 
 
-def _publish(request: Request, store: Store, state: _State, mine: Mine, judge: Judge) -> None:
+def _publish(request: Request, store: Store, state: RunState, mine: Mine, judge: Judge) -> None:
     """Publish what was made, on top of what is published by then."""
     if request.no_parent:
         said = f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
@@ -299,7 +298,7 @@ def _publish(request: Request, store: Store, state: _State, mine: Mine, judge: J
     state.meanwhile = tuple(one.number for one in ended.meanwhile)
 
 
-def _judge_again(store: Store, state: _State, judge: Judge, parent: Parent, done: Merged) -> Manifest:
+def _judge_again(store: Store, state: RunState, judge: Judge, parent: Parent, done: Merged) -> Manifest:
     """What was merged over `parent`, which others published meanwhile, with what the gates say of it now."""
     state.manifest, state.gates, _ = judge.merged(done, parent)
     refuse_ids_twice(state.gates)
