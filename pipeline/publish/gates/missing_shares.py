@@ -13,7 +13,7 @@ import numpy.typing as npt
 from encoders.base import Encoded, TextEncoder, load_text
 from encoders.fusion.base import Fusion, StatesFusion, fused_queries
 from foundation.arrays import Mask, Vectors
-from index_builders.rows.shards import SegmentRef, read_embeddings, read_ids, read_tower
+from index_builders.rows.shards import SegmentRef, read_embeddings, read_ids, read_tower, shard_metadata
 from lookup.store.manifest import Manifest
 from lookup.store.missing_share import MissingShare
 from lookup.store.store import Store
@@ -86,6 +86,8 @@ def missing_shares(
     if not embedding.shards.towers:
         return None
     fusion, rows = fusion_of(embedding), _rows(store, manifest)
+    if rows is None:
+        return None
     asked = [(name, query) for one in drawn(embedding, plan, _QUERIES) for name, query in _named(one)]
     text = load_text(encoders.text, encoders.device)
     vectors, fused = aside(lambda: _asked_by_text(fusion, text, [query for _, query in asked]))
@@ -135,16 +137,24 @@ def _named(one: Drawn) -> Iterator[tuple[str, str]]:
     return ((name, query) for name, query in zip(names, one.asked, strict=True) if query is not None)
 
 
-def _rows(store: Store, manifest: Manifest) -> _Rows:
-    """Whole segments, in random order, until there are `_ROWS`; of the last one some rows."""
+def _rows(store: Store, manifest: Manifest) -> _Rows | None:
+    """Whole segments, in random order, until there are `_ROWS`; of the last one some rows. None where no shard has the
+    vectors of both towers: runs of one category may have them beside others that have not.
+    """
     live, parts, left = manifest.shards.segments, [], _ROWS
     for number in np.random.default_rng(0).permutation(len(live)).tolist():
         segment = manifest.shards.at(number)
         if segment is None or not left:
             continue
-        part = _read(SegmentRef(store.verified(segment.file), segment.row_group, segment.rows, segment.digest), left)
+        path = store.verified(segment.file)
+        lengths = shard_metadata(path)
+        if None in (lengths["text_dim"], lengths["image_dim"]):
+            continue
+        part = _read(SegmentRef(path, segment.row_group, segment.rows, segment.digest), left)
         parts.append(part)
         left -= len(part.ids)
+    if not parts:
+        return None
     ids = [name for part in parts for name in part.ids]
     return _Rows(
         ids,

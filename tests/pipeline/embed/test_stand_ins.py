@@ -200,7 +200,9 @@ def test_a_killed_run_is_resumed_with_what_it_measured(
 
 
 def test_products_that_are_buried_are_not_published(lossy: Path, tmp_path: Path) -> None:
-    """With a factor set by hand that buries products without photo, the gate refuses and names both shares."""
+    """With a factor set by hand that buries products without photo, the gate refuses and names both shares. Without the
+    towers' vectors it says so; beside such shards a category that is run with them is measured by its own.
+    """
     refused = quick(lossy, tmp_path / "store", "fusion.alignment=-1", "gates.max_missing_shift=0.05")
     assert refused.exit_code == 3
     expected, came, _ = told(refused.stderr)
@@ -210,6 +212,12 @@ def test_products_that_are_buried_are_not_published(lossy: Path, tmp_path: Path)
     assert unknown.exit_code == 0, unknown.stderr
     (gate,) = [one for one in json.loads(unknown.stdout)["gates"] if one["name"] == "missing_shares"]
     assert gate["advice"].startswith("not measured: shards.towers is false")
+    again = quick(lossy, tmp_path / "other", "fusion.alignment=-1", "--category", "Clothing")
+    assert again.exit_code == 0, again.stderr
+    (by_text, _) = manifest_of(tmp_path / "other").missing or (None, None)
+    (own,) = [one for one in manifest_of(tmp_path / "other").partitions if one.name == "Clothing"]
+    assert by_text is not None
+    assert 50 < by_text.rows <= own.rows
 
 
 def test_a_catalog_of_few_products_says_so(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
