@@ -146,8 +146,8 @@ def _leave(folder: Path, report: RunReport, store: Store, request: Request, mani
     around = Surroundings(store, request.config.run.metrics_path, places, photo_limits(catalog), manifest)
     try:
         write_report(folder, report, around)
-    except (OSError, ValueError, TypeError) as err:
-        _log.error("no report of this run: %s", err)
+    except Exception as err:  # noqa: BLE001 - whatever it is, the night has ended as it has
+        _log.exception("no report of this run: %s", err)
 
 
 def _steps(request: Request, store: Store, state: RunState, execution: Execution) -> None:
@@ -188,7 +188,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
     with step("gate") as counts:
         judge = Judge(store, settings, plan, state.run, state.accepted, tuple(state.gates))
         state.manifest, state.gates, told = judge.made(manifest, Parent(state.base, state.parent))
-        state.notices += told
+        state.of_figures = told
         _log_notices(told)
         counts.update(acceptance.counts(state.gates))
         _refuse(store, state)
@@ -288,10 +288,13 @@ def _publish(request: Request, store: Store, state: RunState, mine: Mine, judge:
         said = f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
         ended = Ended("published", store.publish_anew(mine.manifest, said).snapshot, Parent(None, None))
     else:
-        what = f"a run of {_words(request.category)}{acceptance.in_spite(state.gates)}"
+
+        def reason() -> str:
+            return f"a run of {_words(request.category)}{acceptance.in_spite(state.gates)}"
+
         refuse = partial(refuse_mixing, judge.settings.indexing, judge.plan)
         began_with = Parent(state.base, state.parent)
-        ended = publish(store, mine, began_with, what, refuse, partial(_judge_again, store, state, judge))
+        ended = publish(store, mine, began_with, reason, refuse, partial(_judge_again, store, state, judge))
     state.status, state.snapshot, state.parent_id = ended.status, ended.snapshot, ended.parent.snapshot
     state.served = ended.parent.manifest if ended.status == "superseded" else None
     state.notices += ended.notices()
@@ -300,7 +303,8 @@ def _publish(request: Request, store: Store, state: RunState, mine: Mine, judge:
 
 def _judge_again(store: Store, state: RunState, judge: Judge, parent: Parent, done: Merged) -> Manifest:
     """What was merged over `parent`, which others published meanwhile, with what the gates say of it now."""
-    state.manifest, state.gates, _ = judge.merged(done, parent)
+    state.manifest, state.gates, state.of_figures = judge.merged(done, parent)
+    _log_notices(state.of_figures)
     refuse_ids_twice(state.gates)
     _refuse(store, state)
     return state.manifest

@@ -51,6 +51,7 @@ class RunState:
     units_reused: int = 0
     tally: Tally = NOTHING_DONE
     notices: list[Notice] = field(default_factory=list)
+    of_figures: list[Notice] = field(default_factory=list)  # of the snapshot that the gates looked at last
     indexes_reused: set[str] = field(default_factory=set)
     manifest: Manifest | None = None
     gates: list[GateResult] = field(default_factory=list)
@@ -112,6 +113,7 @@ def report_of(state: RunState) -> RunReport:
         notices=(
             *(plan.notices if plan else ()),
             *state.notices,
+            *state.of_figures,
             *damaged_shards(state.tally),
             *(unread_attributes(manifest, scope) if manifest else ()),
         ),

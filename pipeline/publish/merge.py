@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import NamedTuple
 
-from lookup.store.manifest import Manifest, PartitionEntry, Provenance
+from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.publication import Publication
 from lookup.store.shards import chained
 from pipeline.publish.snapshot import content_of, joined_types
@@ -52,13 +52,14 @@ class Mine:
 
 @dataclass(frozen=True)
 class Merged:
-    """A snapshot on top of what others published: which partitions are this run's, and which of those that it read are
-    theirs, as the newer ones.
+    """A snapshot on top of what others published: which partitions are this run's, which of those that it read are
+    theirs, as the newer ones, and all that are theirs.
     """
 
     manifest: Manifest
     mine: frozenset[str]
     theirs: tuple[str, ...]
+    carried: frozenset[str] = frozenset()  # partitions of what others published, also of rejected rows alone
 
 
 @dataclass(frozen=True)
@@ -85,11 +86,18 @@ def merged_over(parent: Manifest, parent_id: str, mine: Mine) -> Merged | Supers
             "partitions": _joined(parent.partitions, new.partitions, ours),
             "attribute_types": joined_types(new.attribute_types, parent if carried else None),
             "accepted": tuple(one for one in parent.accepted if carried and one.partition not in ours),
+            "catalog": _catalog(new.catalog, parent.catalog),
             "missing": None,  # it is measured again
             "whole": mine.read if mine.scope is None and _newer(mine, parent, None) else parent.whole,
         }
     )
-    return Merged(manifest.model_copy(update={"content": content_of(manifest)}), ours, theirs)
+    return Merged(manifest.model_copy(update={"content": content_of(manifest)}), ours, theirs, carried)
+
+
+def _catalog(mine: CatalogEntry, theirs: CatalogEntry) -> CatalogEntry:
+    """The one of this run; no catalog that is older than either may follow it."""
+    written = [one.newest for one in (mine, theirs) if one.newest is not None and one.path == mine.path]
+    return mine.model_copy(update={"newest": max(written, default=None)})
 
 
 def _newer(mine: Mine, parent: Manifest, name: str | None) -> bool:

@@ -44,7 +44,8 @@ class Ended:
         if not self.meanwhile:
             return []
         kept = f"; of {listed(self.theirs)} theirs is kept, which was read later" if self.theirs else ""
-        told = f"published by others while this run was at work, and merged with{kept} ({len(self.meanwhile)}):"
+        joined = "" if self.status == "unchanged" else ", and merged with"
+        told = f"published by others while this run was at work{joined}{kept} ({len(self.meanwhile)}):"
         if self.status == "superseded":
             told = f"published by others from later readings of all that this run read ({len(self.meanwhile)}):"
         return notice("published_meanwhile", told, [f"{one.number}: {one.reason}" for one in self.meanwhile])
@@ -54,8 +55,9 @@ Refuse = Callable[[Manifest], None]  # InputError where this run's partitions ca
 Judge = Callable[[Parent, Merged], Manifest]  # the merged snapshot, and what was measured of it; GateError
 
 
-def publish(store: Store, mine: Mine, parent: Parent, reason: str, refuse: Refuse, judge: Judge) -> Ended:
-    """Publish `mine`, which was judged on top of `parent`, on top of what is published by then.
+def publish(store: Store, mine: Mine, parent: Parent, reason: Callable[[], str], refuse: Refuse, judge: Judge) -> Ended:
+    """Publish `mine`, which was judged on top of `parent`, on top of what is published by then. The history says the
+    `reason`, which is asked for after the last judgement.
 
     LockedError where a person published meanwhile, where files that it needs may have been deleted, or where it cannot
     be joined with what others published; IntegrityError where a file that it names is gone.
@@ -74,7 +76,7 @@ def publish(store: Store, mine: Mine, parent: Parent, reason: str, refuse: Refus
             return Ended("unchanged", now.snapshot, now, tuple(since), made.theirs)
         _refuse_lost(store, made.manifest)
         try:
-            published = store.publish(made.manifest, now.publication, reason + _over(since, made.theirs))
+            published = store.publish(made.manifest, now.publication, reason() + _over(since, made.theirs))
         except TakenError as err:
             _log.info("%s", err.came)
             time.sleep(_PAUSE)  # a listing of a file server may be late
@@ -128,7 +130,7 @@ def _joined(now: Parent, mine: Mine, refuse: Refuse) -> Merged | Superseded:
         _log.warning("nothing is published: of %s all is published from later readings", listed(done.theirs))
         return done
     name = path_of(now.publication.number)
-    if {one.name for one in done.manifest.partitions} - done.mine:
+    if done.carried:
         try:
             refuse(now.manifest)
         except InputError as err:

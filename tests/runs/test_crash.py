@@ -287,8 +287,10 @@ def test_a_report_that_cannot_be_written(
     """A run that published but could not leave its report exits 0 and says so: the snapshot is served."""
     store = Path(shutil.copytree(small_nights / "old", tmp_path / "store"))
 
+    fault: Exception = OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
     def full(*_: object) -> None:
-        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        raise fault
 
     monkeypatch.setattr("pipeline.run.write_report", full)
     done = run_titles(small_nights / "new.parquet", store, *UNITS)
@@ -296,7 +298,7 @@ def test_a_report_that_cannot_be_written(
     assert "published: " in done.stdout
     assert "no report of this run: " in caplog.text
     assert contents(store) == contents(small_nights / "new")
-    before = digests(store)
+    before, fault = digests(store), KeyError("a fault of the page")
     done = run_titles(small_nights / "old.parquet", store, *UNITS, "gates.max_row_drop=0", "gates.least_rows=1")
     assert done.exit_code == 3  # what ended the run is told, not the report
     assert "row_drop" in told(done.stderr)[0]

@@ -74,7 +74,9 @@ class TinyRun:
         assert self.made is not None
         scope = None if self.whole else frozenset(self.says)
         mine = Mine(self.made, self.parent.manifest, scope, self.read)
-        return publish(self._store(), mine, self.parent, "a test", lambda _: None, lambda _, done: done.manifest)
+        return publish(
+            self._store(), mine, self.parent, lambda: "a test", lambda _: None, lambda _, done: done.manifest
+        )
 
     def die(self) -> None:
         """Its process is gone, and with it what it held."""

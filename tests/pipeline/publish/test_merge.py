@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime
 
 import pytest
 from hypothesis import given, settings
@@ -92,6 +93,20 @@ def test_a_merged_snapshot_says_what_it_stands_on() -> None:
     again = merged_over(parent, "parent", full(1, "ab"))
     assert isinstance(again, Merged)
     assert again.manifest.content == made.content
+
+
+@pytest.mark.parametrize(("mine", "theirs", "wanted"), [(1, 2, 2), (2, 1, 2), (None, 2, 2), (2, None, 2)])
+def test_no_older_catalog_follows_on_a_merge(mine: int | None, theirs: int | None, wanted: int) -> None:
+    """Its catalog counts as written when the later one of both was, so that the next night is held against that."""
+
+    def written(manifest: Manifest, day: int | None) -> Manifest:
+        newest = None if day is None else datetime(2026, 1, day, tzinfo=UTC)
+        return manifest.model_copy(update={"catalog": manifest.catalog.model_copy(update={"newest": newest})})
+
+    run = full(1, "ab")
+    made = over(written(of_category(2, "b").manifest, theirs), replace(run, manifest=written(run.manifest, mine)))
+    assert made.catalog.newest == datetime(2026, 1, wanted, tzinfo=UTC)
+    assert made.catalog.identity == run.manifest.catalog.identity
 
 
 @given(st.floats(-600_000, 600_000), st.sampled_from(NAMES), st.booleans())

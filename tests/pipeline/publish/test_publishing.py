@@ -58,7 +58,7 @@ class Writers:
         return Mine(made, parent.manifest, None if whole else frozenset(names), read), parent
 
     def end(self, mine: Mine, parent: Parent) -> Ended:
-        return publish(self.store, mine, parent, "a test", lambda _: None, lambda _, done: done.manifest)
+        return publish(self.store, mine, parent, lambda: "a test", lambda _: None, lambda _, done: done.manifest)
 
     def write(self, seed: int, rounds: int) -> list[str]:
         """So many runs, one after the other; how they ended."""
@@ -134,7 +134,7 @@ def test_others_that_publish_while_a_merge_is_judged(store: Store) -> None:
             runs.end(*others.pop())
         return done.manifest
 
-    ended = publish(store, *first, "a test", lambda _: None, judge)
+    ended = publish(store, *first, lambda: "a test", lambda _: None, judge)
     assert ended.status == "published"
     assert [one.number for one in ended.meanwhile] == [1, 2, 3]
     assert readings(store.published()[1]) == runs.wanted()
