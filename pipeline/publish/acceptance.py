@@ -55,10 +55,10 @@ def mark(results: Iterable[GateResult], accepted: Sequence[Acceptance]) -> list[
 def entries(
     results: Iterable[GateResult], run: str, carried: Manifest | None, category: str | None
 ) -> tuple[Accepted, ...]:
-    """What a snapshot says: of the results those accepted, after what was accepted of partitions that are `carried` on
-    from the parent, all but `category`.
+    """What a snapshot says: of the results those accepted, after what `carried` says that is not of the `category` that
+    the run replaces; all of it, where a merge has decided what is carried.
     """
-    before = [one for one in (carried.accepted if carried else ()) if one.partition != category]
+    before = [one for one in (carried.accepted if carried else ()) if category is None or one.partition != category]
     mine = [
         Accepted(gate=one.name, partition=one.partition, value=one.value, bound=one.bound, run=run)
         for one in results

@@ -6,6 +6,7 @@ import json
 import re
 import shutil
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import Result
@@ -104,6 +105,29 @@ def test_a_category_run_keeps_what_was_accepted_of_the_others(shop: Path) -> Non
     assert night(shop, 21, 21, "--category", "Hats").exit_code == 0
     places = [one.place for one in manifest_of(shop / "store").accepted]
     assert places == ["row_drop", "partition_row_drop:Shoes & Co"]
+
+
+def test_a_merge_keeps_what_was_accepted_of_what_it_carries(shop: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A category that is published on top of what another run published meanwhile says what that one was published in
+    spite of, of the whole too.
+    """
+    from pipeline import run as stages
+
+    real = stages.refuse_another_catalog
+
+    def meanwhile(*arguments: Any) -> None:
+        monkeypatch.setattr(stages, "refuse_another_catalog", real)
+        where = catalog(shop / "other.parquet", 60, 20)
+        wide = accepting("row_drop", "partition_row_drop")
+        assert run_titles(where, shop / "store", *MORE, "--category", "Hats", *wide).exit_code == 0
+        real(*arguments)
+
+    monkeypatch.setattr(stages, "refuse_another_catalog", meanwhile)
+    done = night(shop, 61, 60, "--category", KINDS[0])
+    assert done.exit_code == 0, done.stderr
+    manifest = manifest_of(shop / "store")
+    assert [(one.name, one.rows) for one in manifest.partitions] == [("Hats", 20), (KINDS[0], 61)]
+    assert {one.place for one in manifest.accepted} == {"row_drop", "partition_row_drop:Hats"}
 
 
 @pytest.mark.parametrize(
