@@ -30,7 +30,7 @@ class Gate(SnapshotGate):
         where = "made from what nobody went back from"
         if mine:
             where = f"made from what was gone back from{_since(comparison.store, mine)}"
-        yield self.result(comparison.bounds, len(mine), where, FIX)
+        yield self.result(comparison.bounds, float(bool(mine)), where, FIX)
 
 
 def _since(store: Store, contents: set[str]) -> str:
