@@ -13,6 +13,7 @@ from tests.support.shop import Shop
 from tests.support.stores import last_log, manifest_of
 
 TITLES = [f"{colour} {kind} number {n}" for n in range(10) for colour in ("red", "blue") for kind in ("lamp", "coat")]
+UNKNOWN = "golden_unknown"
 GOLDEN = """
 - {text: red lamp number 3, expect: [P12]}
 - {text: blue coat number 7, expect: [gone, P31], k: 3}
@@ -75,6 +76,10 @@ def test_shuffled_titles_and_renamed_ids_are_stopped(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert notices(tmp_path)["golden_unknown"] == 1
     assert counted(tmp_path)[2] == 1
+    assert night(tmp_path, golden="- {text: red lamp, expect: [gone]}").exit_code == 0
+    (gate,) = [one for one in json.loads(last_log(tmp_path / "store", "run.json"))["gates"] if one["name"] == UNKNOWN]
+    assert (gate["value"], gate["passed"]) == (1.0, True)
+    assert gate["advice"].endswith("1 of 1 golden queries expect; fewer than 2, so nothing is stopped")
     done = night(tmp_path, "golden.k=1", titles=TITLES[20:] + TITLES[:20])
     assert done.exit_code == 3
     assert "golden >= 0.9" in told(done.stderr)[0]
