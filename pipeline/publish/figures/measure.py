@@ -22,6 +22,8 @@ from pipeline.publish.gates.missing_shares import missing_shares
 from pipeline.report.notices import Notice
 
 _ASKED = {TEXT: 200, PHOTO: 60}  # products, over all partitions that are looked at; a photo costs more
+_ASKED_EACH = {TEXT: 20, PHOTO: 10}  # of one partition at least: a later run of it alone is compared with these
+_ASKED_MOST = {TEXT: 1000, PHOTO: 200}  # over all, also where that is less of each
 _ASKED_SEGMENTS = {TEXT: 48, PHOTO: 16}  # that they are drawn from: of each the catalog is read once more
 _PARTITION_ROWS, _PARTITION_SEGMENTS = 256, 256  # rows of a partition; segments, over all that are looked at
 _ROWS, _SEGMENTS = 1024, 48  # of all partitions together
@@ -51,6 +53,12 @@ def with_figures(
     return with_golden(store, manifest, parent, settings, scope, f"runs/{run}/golden.json")
 
 
+def products_of_each(kind: str, partitions: int) -> int:
+    """How many products, 1 at least, are asked for by `kind` (text or photo) of each of so many partitions."""
+    enough = max(-(-_ASKED[kind] // partitions), _ASKED_EACH[kind])
+    return max(1, min(enough, _ASKED_MOST[kind] // partitions))
+
+
 def keeps_towers(embedding: Embedding) -> bool:
     """Whether shards keep the vectors of two towers."""
     return embedding.shards.towers and None not in (embedding.encoders.text, embedding.encoders.image)
@@ -78,7 +86,7 @@ def _measured(
 ) -> list[tuple[str, PartitionFigures]]:
     asking, each = Asking.of(indexing), len(entries)
     kinds = [
-        Asked(kind, -(-_ASKED[kind] // each), _each(_ASKED_SEGMENTS[kind], each)) for kind in query_kinds(indexing)
+        Asked(kind, products_of_each(kind, each), _each(_ASKED_SEGMENTS[kind], each)) for kind in query_kinds(indexing)
     ]
     agreeing = keeps_towers(indexing.embedding) and len(manifest.partitions) > 1
     segments = _each(_PARTITION_SEGMENTS, each)

@@ -13,6 +13,7 @@ from pipeline.report.run_report import GateResult
 
 _ERRORS = 3.0  # standard errors of a fall that chance does not explain
 _KINDS = ("text", "photo")
+_TOLD = 0.25  # share of a fall that is told where chance would explain as much
 _LEAST = 0.1  # of the kind that finds more: below it, neither texts nor photos lead to their products
 
 
@@ -54,6 +55,11 @@ class Gate(SnapshotGate):
         )
         if fall.share > bounds.max_found_again_drop and not enough:
             where += "; chance explains that, or it is of too few, so nothing is stopped"
+        if fall.within_chance > _TOLD and not enough:
+            where += (
+                f"; the parent asked for {fall.before:,} products of these categories, too few to tell a fall of less "
+                f"than {fall.within_chance:.0%} from chance"
+            )
         fix = (
             f"the {kind} encoder gives other vectors than it gave, or texts are alike that were not: compare some "
             "products with their titles; if the catalog did change so much, run once with --accept "
@@ -65,10 +71,11 @@ class Gate(SnapshotGate):
 @dataclass(frozen=True)
 class _Fall:
     """Of products that were `asked`, those `found`, and those that were `expected` by the parent's shares of the same
-    partitions; `variance` of the difference.
+    partitions, for `before` products of which the parent asked; `variance` of the difference.
     """
 
     asked: int
+    before: int
     found: int
     expected: float
     variance: float
@@ -81,20 +88,25 @@ class _Fall:
     def beyond_chance(self) -> bool:
         return self.expected - self.found > _ERRORS * math.sqrt(self.variance)
 
+    @property
+    def within_chance(self) -> float:
+        """The share of a fall that chance still explains, 1 at most."""
+        return min(1.0, _ERRORS * math.sqrt(self.variance) / self.asked)
+
 
 def _fall(kind: str, touched: list[PartitionEntry], old: Manifest) -> _Fall:
     before = {one.name: _sum([one], kind) for one in old.partitions}
-    asked, found, expected, variance = 0, 0, 0.0, 0.0
+    asked, found, asked_before, expected, variance = 0, 0, 0, 0.0, 0.0
     for one in touched:
         mine, theirs = _sum([one], kind), before.get(one.name)
         if theirs is None or not theirs.asked or not mine.asked:
             continue
-        asked, found = asked + mine.asked, found + mine.found
+        asked, found, asked_before = asked + mine.asked, found + mine.found, asked_before + theirs.asked
         rate = theirs.found / theirs.asked
         spread = (theirs.found + 1) * (theirs.asked - theirs.found + 1) / (theirs.asked + 2) ** 2
         expected += rate * mine.asked
         variance += spread * mine.asked * (1 + mine.asked / theirs.asked)
-    return _Fall(asked, found, expected, variance)
+    return _Fall(asked, asked_before, found, expected, variance)
 
 
 def _sum(entries: Iterable[PartitionEntry], kind: str) -> FoundAgain:

@@ -10,7 +10,15 @@ import numpy as np
 import pytest
 
 from encoders.types.hashed_text import HashedText
+from lookup.store.figures import FoundAgain, PartitionFigures
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+from pipeline.config.sections import GatesConfig
+from pipeline.publish.figures.measure import products_of_each
+from pipeline.publish.gates.base import Comparison
+from pipeline.publish.gates.found_again import Gate
 from tests.support.command import run_titles, told, write_titles
+from tests.support.manifests import manifest_of_readings, reading
 from tests.support.shop import Shop
 from tests.support.stores import last_log, manifest_of
 
@@ -65,6 +73,36 @@ def test_a_night_asks_only_what_it_built(tmp_path: Path, monkeypatch: pytest.Mon
     assert shop.images == 20  # of the one category, by their photos
     after = dict(manifest_figures(tmp_path / "store"))
     assert {name for name in before if before[name] is not None and after[name] == before[name]} >= {"Shoes", "Home"}
+
+
+def test_each_of_many_categories_is_asked_enough(tmp_path: Path) -> None:
+    """Its next run alone is compared with these, until there are too many categories to ask as much of each."""
+    kinds = [f"kind {n % 12:02}" for n in range(12 * 24)]
+    catalog = write_titles(tmp_path / "c.parquet", [f"red lamp number {n}" for n in range(12 * 24)], kind=kinds)
+    assert run_titles(catalog, tmp_path / "store", "catalog.partition=kind").exit_code == 0
+    assert [one.asked for _, one in asked(tmp_path / "store")] == [20] * 12
+    texts, photos = ([products_of_each(kind, n) for n in (1, 50, 100, 5000)] for kind in ("text", "photo"))
+    assert (texts, photos) == ([200, 20, 10, 1], [60, 4, 2, 1])
+
+
+@pytest.mark.parametrize(
+    ("before", "passed", "said"), [(2, True, "too few to tell a fall of less than 92%"), (20, False, "")]
+)
+def test_a_parent_that_asked_too_few_is_told(tmp_path: Path, before: int, passed: bool, said: str) -> None:
+    """A category that fell by 40 of 100 is refused where the parent asked 20 of it; where it asked 2, the result says
+    that it cannot tell.
+    """
+    manifest = manifest_of_readings(reading(0), {"a": reading(0)})
+    (entry,) = manifest.partitions
+
+    def having(asked: int, found: int) -> Manifest:
+        figures = PartitionFigures(found_again=(FoundAgain(kind="text", asked=asked, found=found),))
+        return manifest.model_copy(update={"partitions": (entry.model_copy(update={"figures": figures}),)})
+
+    pair = having(200, 120), having(before, before)
+    _, drop = Gate().check(Comparison(Store.at(str(tmp_path)), *pair, frozenset("a"), GatesConfig()))
+    assert (drop.name, drop.passed) == ("found_again_text", passed)
+    assert said in drop.advice
 
 
 def asked(store: Path) -> list[tuple[str, Any]]:
