@@ -42,7 +42,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     """Scripts rely on these names."""
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
         *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
-        *("train", "train fusion", "models pull"),
+        *("train", "train fusion", "models pull", "snapshots", "rollback", "gc", "diff", "explain"),
     }
 
 
@@ -113,7 +113,13 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
         pq.write_table(pa.table({"query_id": ["q"], "text": ["red dress"]}), queries)
         pq.write_table(pa.table({"query_id": ["q"], "id": ["V-00000000"], "gain": [1]}), qrels)
         return [store, "--queries", queries, "--qrels", qrels]
-    return [] if name == "doctor" else [store, *(["--text", "red dress"] if name == "search" else [])]
+    of_a_store: dict[str, list[object]] = {
+        "search": ["--text", "red dress"],
+        "explain": ["V-00000000"],
+        "rollback": ["1", "--why", "a test"],  # which is served already
+        "diff": ["1", "1"],
+    }
+    return [] if name == "doctor" else [store, *of_a_store.get(name, [])]
 
 
 # What these do takes minutes or a network; their own tests cover them.
