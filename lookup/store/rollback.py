@@ -39,7 +39,8 @@ class Rollback:
 
 def roll_back(store: Store, number: int | None, why: str, check: Check | None = None) -> Rollback:
     """Serve what publication `number` served; by default the last one of another snapshot than the served one that was
-    not gone back from. `check` raises where the snapshot is not whole; by default files are looked for, not read.
+    not gone back from, where the served one is damaged the last that is whole. `check` raises where the snapshot is not
+    whole; by default files are looked for, not read.
 
     InputError where there is none, or its snapshot was deleted; IntegrityError where one of its files is missing or
     cut; LockedError when others publish each time that this tries.
@@ -111,8 +112,9 @@ def _target(store: Store, number: int | None, base: Publication | None) -> Publi
     for one in readable(store):
         if above is not None and above.by_hand and above.snapshot != one.snapshot:
             left.add(one.snapshot)
-        served = base.snapshot if base is not None else one.snapshot if above is None else None
-        if one.number == number or (number is None and one.snapshot not in (served, *left)):
+        served = base.snapshot if base is not None else None
+        whole = base is not None or number is not None or _whole(store, one)  # what is published may be the damaged one
+        if one.number == number or (number is None and whole and one.snapshot not in (served, *left)):
             _refuse_deleted(store, one, collector)
             return one
         if one.collected is not None and collector is None:
@@ -129,6 +131,14 @@ def _target(store: Store, number: int | None, base: Publication | None) -> Publi
         )
     shown = ", ".join(map(str, numbers[-_NAMED:])) or "those of later nights"
     raise InputError(f"the number of a publication, such as {shown}", str(number), _LOOK)
+
+
+def _whole(store: Store, one: Publication) -> bool:
+    try:
+        store.manifest(one.snapshot)
+    except (InputError, IntegrityError):
+        return False
+    return True
 
 
 def _refuse_deleted(store: Store, one: Publication, collector: Publication | None) -> None:

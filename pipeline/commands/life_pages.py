@@ -97,7 +97,11 @@ def rolled_back(done: Rollback, as_json: bool) -> None:
         return
     instead = "what is damaged" if left is None else left.snapshot
     echo(printable(f"publication {made.number} serves {made.snapshot} instead of {instead} ({made.reason})"))
-    if done.held is None:
+    if left is None:
+        echo(
+            "what is damaged does not say what it was made from: nothing is held, the next run publishes what it makes"
+        )
+    elif done.held is None:
         echo("nothing tells the two apart that a run could be held by: the next one publishes what it makes")
     else:
         echo("no run publishes the same again, but one with --accept went_back; open readers stay: open new ones")

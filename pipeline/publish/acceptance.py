@@ -89,7 +89,8 @@ def refuse(results: Sequence[GateResult], report: str) -> None:
     may = result_names()
     fix = f"see to what each figure says, and run again; nothing was published, and the report is {report}"
     if all(may.get(one.name) for one in failed):
-        words = " ".join(f"--accept {shlex.quote(place)}" for place in _places(failed))
+        before = [one.place for one in results if one.accepted]  # the words of this run, without which they fail again
+        words = " ".join(f"--accept {shlex.quote(place)}" for place in dict.fromkeys((*before, *_places(failed))))
         fix += f"; or, if all of it is right, publish in spite of it, which the snapshot will always say: {words}"
     raise GateError(
         "; ".join(dict.fromkeys(f"{one.name} {one.op} {one.bound:g}" for one in failed)),

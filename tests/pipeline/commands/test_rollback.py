@@ -185,6 +185,13 @@ def test_it_leaves_a_damaged_publication_behind(store: Path) -> None:
     assert night_of(store) == "1"
 
 
+def test_where_the_last_one_is_cut_the_newest_that_is_whole_is_served(store: Path) -> None:
+    """Without a number nothing more is left than what is damaged."""
+    (store / path_of(3)).write_bytes(b"{")
+    assert rollback(store)["back_to"] == 2
+    assert night_of(store) == "2"
+
+
 def test_a_snapshot_whose_manifest_is_lost_is_left_behind(store: Path) -> None:
     """The last one that is there is served, without being told which."""
     (store / "snapshots" / f"{Store.open(str(store)).current()}.json").unlink()

@@ -85,6 +85,8 @@ def test_of_a_partition_that_is_accepted_another_is_not(shop: Path) -> None:
     assert (done.exit_code, digests(shop / "store")) == (3, {**digests(shop / "store"), **before})
     assert told(done.stderr)[1].startswith("partition_row_drop:Shoes & Co 0.666667")
     assert "Hats 0" not in told(done.stderr)[1]
+    wanted = "--accept row_drop --accept partition_row_drop:Hats --accept 'partition_row_drop:Shoes & Co'"
+    assert told(done.stderr)[2].endswith(wanted)  # also what was accepted: without it that fails the next time
     assert night(shop, 20, 20, *accepting("partition_row_drop:Hats", "partition_row_drop:Shoes & Co")).exit_code == 3
     assert night(shop, 20, 20, *accepting("partition_row_drop", "row_drop")).exit_code == 0
     assert len(manifest_of(shop / "store").accepted) == 3
