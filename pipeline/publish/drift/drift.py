@@ -17,9 +17,11 @@ from lookup.store.store import Store
 from pipeline.publish.drift.compare import Changes, Hashes, compare, repeats
 from pipeline.publish.drift.rows import SAMPLED, Reading, Side, read_rows, read_vectors, sides
 
-TEXTS, PHOTOS = "texts", "photos"
+TEXTS, PHOTOS = "texts", "photos"  # by their fingerprints
+LOOKS = "looks"  # of photos, by their vectors
 _AT_ONCE = 1 << 20  # rows of partitions that are read together
 _SAME_PHOTO = 0.99  # cosine of the vectors of a photo and of itself, written anew
+_NO_VECTORS = "photos are not looked at: shards of the parent, or of this snapshot, have no vectors of photos"
 _NO_IDS: Hashes = np.empty(0, np.uint64)
 
 # What of the config decides a fingerprint: where it differs, so do all.
@@ -31,8 +33,8 @@ _DECIDES = {
 
 @dataclass(frozen=True)
 class Drifts:
-    """The drift `of` each partition, and in `total`; `silent` says why texts or photos are not compared, `damaged` are
-    files of the parent that cannot be read, whose rows are left out.
+    """The drift `of` each partition, and in `total`; `silent` says why texts, photos, or the looks of photos are not
+    compared, `damaged` are files of the parent that cannot be read, whose rows are left out.
     """
 
     total: Drift
@@ -64,8 +66,10 @@ def drift_between(
             if changes is not None:
                 gone.append(changes.gone)
                 fresh.append(changes.new)
-                if changes.photos_changed.size > look * drift.kept and _same_photos(before, now):
-                    drift = _seen(store, (old, new), name, changes.photos_changed, drift)
+                if changes.photos_changed.size > look * drift.kept:
+                    seen = None if LOOKS in silent else _seen(store, (old, new), name, changes.photos_changed, drift)
+                    silent |= {} if seen else _not_seen(now, silent.get(LOOKS, _NO_VECTORS))
+                    drift = seen or drift
             found[name] = drift
     moved = np.intersect1d(np.concatenate(gone), np.concatenate(fresh))
     return Drifts(_total(found, len(moved)), found, silent, frozenset(damaged))
@@ -108,13 +112,17 @@ def _drift(name: str, old: Side, new: Side, then: Reading, here: Reading) -> tup
     return drift, changes
 
 
-def _seen(store: Store, both: tuple[Side, Side], name: str, changed: Hashes, drift: Drift) -> Drift:
-    """The drift with photos that did change, and how many more of them look like another's: by a sample's vectors."""
+def _seen(store: Store, both: tuple[Side, Side], name: str, changed: Hashes, drift: Drift) -> Drift | None:
+    """The drift with photos that did change, and how many more of them look like another's: by a sample's vectors. None
+    where shards have none.
+    """
     every = _one_in(changed.size)
     some = changed[changed % np.uint64(every) == 0]
     (then, before), (here, now) = (read_vectors(store, side, name, some) for side in both)
-    if not some.size or then.shape != here.shape or not then.shape[1]:
+    if not some.size:
         return drift
+    if then.shape != here.shape or not then.shape[1]:
+        return None
     lengths = np.linalg.norm(then, axis=1) * np.linalg.norm(here, axis=1)
     alike = (then * here).sum(axis=1) >= _SAME_PHOTO * lengths
     same = (before == now) | (alike & (before != 0) & (now != 0))
@@ -127,9 +135,14 @@ def _seen(store: Store, both: tuple[Side, Side], name: str, changed: Hashes, dri
     )
 
 
-def _same_photos(before: Manifest, now: Manifest) -> bool:
-    """Whether vectors of photos compare."""
-    return before.image is not None and now.image is not None and before.image.identity == now.image.identity
+def _not_seen(now: Manifest, why: str) -> dict[str, str]:
+    """What is silent where photos that have other fingerprints cannot be looked at. A time of a file decides nothing
+    by itself: a copy has another.
+    """
+    found = {LOOKS: why}
+    if now.config.get("catalog", {}).get("image_identity") == "stat":
+        found[PHOTOS] = f"{why}, and catalog.image_identity=stat does not tell a photo that was copied from another one"
+    return found
 
 
 def _silent(before: Manifest, now: Manifest) -> dict[str, str]:
@@ -140,6 +153,9 @@ def _silent(before: Manifest, now: Manifest) -> dict[str, str]:
         if differing:
             told = "; ".join(f"catalog.{key} is {here.get(key)}, was {then.get(key)}" for key in differing)
             found[what] = f"{told}: every fingerprint is another"
+    then_by, here_by = (one.image and one.image.identity for one in (before, now))
+    if then_by != here_by:
+        found[LOOKS] = "photos are not looked at: the image encoder is not the parent's"
     return found
 
 

@@ -56,7 +56,7 @@ class ParentGate(SnapshotGate):
 class DriftGate(ParentGate):
     """A gate on the drift of each partition, and of all."""
 
-    silent: ClassVar[str | None] = None  # what may be impossible to compare: TEXTS or PHOTOS
+    silent: ClassVar[str | None] = None  # what may be impossible to compare: TEXTS, PHOTOS, LOOKS
 
     def figures(self, comparison: Comparison) -> Mapping[str | None, Figure]:
         """See ParentGate. One that says why, where nothing can be compared."""

@@ -10,7 +10,8 @@ from pipeline.publish.gates.base import share
 
 class Gate(DriftGate):
     """Products with other photos, of those that are kept. A photo that was only written anew is none, as far as vectors
-    tell: they do under an equal encoder, where shards have them.
+    tell: they do under an equal encoder, where shards have them. Else it is not compared where times of files may be
+    all that changed.
     """
 
     name, bound, rank, silent = "photos_changed", "max_photos_changed", 152, PHOTOS

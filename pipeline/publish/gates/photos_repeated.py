@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from lookup.store.drift import Drift
-from pipeline.publish.drift.drift import PHOTOS
+from pipeline.publish.drift.drift import LOOKS
 from pipeline.publish.gates.against_parent import DriftGate, Figure
 from pipeline.publish.gates.base import share
 
@@ -13,7 +13,7 @@ class Gate(DriftGate):
     They are read only where so many photos changed that it may matter.
     """
 
-    name, bound, rank, silent = "photos_repeated", "max_photos_repeated", 156, PHOTOS
+    name, bound, rank, silent = "photos_repeated", "max_photos_repeated", 156, LOOKS
     fix = "look at the photos of some products: are they a placeholder, or empty?"
 
     def figure(self, drift: Drift) -> Figure:

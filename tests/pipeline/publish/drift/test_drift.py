@@ -146,3 +146,31 @@ def test_a_photo_that_is_written_anew_is_the_same(tmp_path: Path, monkeypatch: p
     error = str(shop.night(*BOUNDS, refused=True)["error"])
     assert "photos_changed 0.4" in error
     assert "photos_repeated 0.4" in error
+
+
+@pytest.mark.parametrize(
+    ("first", "second", "why", "identity"),
+    [
+        (["shards.towers=false"], ["shards.towers=false"], "have no vectors of photos", "stat"),
+        ([], ["encoders.image.seed=2"], "the image encoder is not the parent's", "stat"),
+        ([], ["encoders.image.seed=2"], "the image encoder is not the parent's", "bytes"),
+    ],
+    ids=["no vectors", "another encoder", "other bytes"],
+)
+def test_photos_that_cannot_be_looked_at_are_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: list[str], second: list[str], why: str, identity: str
+) -> None:
+    """Copies with other times refuse no night, and no gate says that nothing repeats where nothing was looked at; other
+    bytes are other photos all the same.
+    """
+    shop = Shop(tmp_path, monkeypatch, rows=60)
+    told_by = f"catalog.image_identity={identity}"
+    shop.night(*BOUNDS, told_by, *first)
+    for n in range(60):
+        paint(shop.photos / f"{n}.png", n if identity == "stat" else n + 60)
+    shop.night(*BOUNDS, told_by, *second, refused=identity == "bytes")
+    repeated, changed = gate(tmp_path, "photos_repeated"), gate(tmp_path, "photos_changed")
+    assert repeated["advice"].startswith("not compared: photos are not looked at: ")
+    assert why in repeated["advice"]
+    assert (changed["passed"], changed["value"]) == ((True, 0) if identity == "stat" else (False, 1))
+    assert (why in changed["advice"]) == (identity == "stat")
