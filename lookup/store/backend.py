@@ -48,6 +48,10 @@ class Backend(ABC):
         """Bytes of the file; None where there is none."""
 
     @abstractmethod
+    def written(self, name: str) -> float | None:
+        """When the file was written, as `Found` has it; None where there is none."""
+
+    @abstractmethod
     def read(self, name: str) -> bytes:
         """The bytes of a small file; FileNotFoundError where there is none."""
 

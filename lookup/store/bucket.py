@@ -72,11 +72,14 @@ class BucketBackend(Backend):
 
     def size(self, name: str) -> int | None:
         """See Backend."""
-        try:
-            facts = self.fs.info(self._object(name))
-        except FileNotFoundError:
-            return None
-        return int(facts["size"]) if facts["type"] == "file" else None
+        facts = self._facts(name)
+        return None if facts is None else int(facts["size"])
+
+    def written(self, name: str) -> float | None:
+        """See Backend."""
+        self.fs.invalidate_cache()
+        facts = self._facts(name)
+        return None if facts is None else _written(facts)
 
     def read(self, name: str) -> bytes:
         """See Backend."""
@@ -154,6 +157,13 @@ class BucketBackend(Backend):
             return self.read(name)
         except FileNotFoundError:
             return None
+
+    def _facts(self, name: str) -> dict[str, Any] | None:
+        try:
+            facts: dict[str, Any] = self.fs.info(self._object(name))
+        except FileNotFoundError:
+            return None
+        return facts if facts["type"] == "file" else None
 
     def _object(self, name: str) -> str:
         return f"{self.base}/{inside(name)}"

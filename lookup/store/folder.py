@@ -54,11 +54,13 @@ class FolderBackend(Backend):
 
     def size(self, name: str) -> int | None:
         """See Backend."""
-        try:
-            facts = os.stat(self.local(name))
-        except (FileNotFoundError, NotADirectoryError):
-            return None
-        return facts.st_size if stat.S_ISREG(facts.st_mode) else None
+        facts = self._facts(name)
+        return None if facts is None else facts.st_size
+
+    def written(self, name: str) -> float | None:
+        """See Backend."""
+        facts = self._facts(name)
+        return None if facts is None else facts.st_mtime
 
     def read(self, name: str) -> bytes:
         """See Backend."""
@@ -125,6 +127,13 @@ class FolderBackend(Backend):
         path = self.local(folder)
         if path.is_dir():
             shutil.rmtree(path)
+
+    def _facts(self, name: str) -> os.stat_result | None:
+        try:
+            facts = os.stat(self.local(name))
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        return facts if stat.S_ISREG(facts.st_mode) else None
 
     def _target(self, name: str) -> Path:
         """The path of `name`, in a folder that is there."""

@@ -16,7 +16,7 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from foundation.errors import InputError, LockedError
-from lookup.store.publication import Publication
+from lookup.store.publication import Publication, listed
 from lookup.store.store import Store
 from pipeline.collect.garbage import KINDS, Garbage
 from pipeline.collect.survey import Survey, survey
@@ -88,9 +88,10 @@ def _delete(store: Store, look: Callable[[], Survey]) -> list[Garbage]:
     """Delete what `look` finds, in its order, and say what that was."""
     deleted = list[Garbage]()
     while True:
-        looked, number = time.monotonic(), len(deleted)
-        for one in look().garbage:
-            if len(deleted) > number and time.monotonic() - looked > _BELIEVED:
+        looked, number, found = time.monotonic(), len(deleted), look()
+        for one in found.garbage:
+            late = len(deleted) > number and time.monotonic() - looked > _BELIEVED
+            if late or _changed(store, found, one):
                 break
             if deleted and deleted[-1].is_manifest and not one.is_manifest:
                 store.backend.settle([deleted[-1].name])  # no loss of power brings back what names files that are gone
@@ -98,6 +99,16 @@ def _delete(store: Store, look: Callable[[], Survey]) -> list[Garbage]:
             deleted.append(one)
         else:
             return deleted
+
+
+def _changed(store: Store, found: Survey, one: Garbage) -> bool:
+    """Whether others published since the survey, or a run took up `one`: it may be needed now. Looked at last thing
+    before each deletion: a run that found the files of an old index or shard whole may publish at any moment.
+    """
+    names = one.named_by if one.folder else (one.name, *one.named_by)
+    if any((store.backend.written(name) or 0.0) >= found.cutoff for name in names):
+        return True
+    return listed(store.backend)[-1:] != [found.base.number]
 
 
 def _delete_one(store: Store, one: Garbage) -> None:

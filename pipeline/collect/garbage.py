@@ -30,6 +30,7 @@ class Garbage(NamedTuple):
     name: str
     bytes: int
     folder: bool = False
+    named_by: tuple[str, ...] = ()  # files that a run which takes up an index writes anew: then it is young again
 
     @property
     def is_manifest(self) -> bool:
@@ -126,7 +127,8 @@ def _indexes(
             yield Garbage("indexes", name, files[name].bytes)
     for index, several in sorted(of.items()):
         if index not in stays:
-            yield Garbage("indexes", f"indexes/{index}", sum(one.bytes for one in several), folder=True)
+            named_by = (f"indexes/{index}.json", *(name for name, named in pointers.items() if named == index))
+            yield Garbage("indexes", f"indexes/{index}", sum(one.bytes for one in several), True, named_by)
 
 
 def _runs(files: Mapping[str, Found], needed: Needed, old: set[str]) -> Iterator[Garbage]:

@@ -12,7 +12,7 @@ from lookup.store import store as stores
 from lookup.store.folder import FolderBackend
 
 CHANGES = ("put", "replace", "create", "delete", "remove")
-READS = ("exists", "size", "read", "open", "fetch", "names", "walk")
+READS = ("exists", "size", "written", "read", "open", "fetch", "names", "walk")
 
 
 class Crash(BaseException):

@@ -61,7 +61,7 @@ class Remains(Backend):
     def fetch(self, name: str, folder: Path) -> NoReturn:
         raise AssertionError("nothing is fetched from what is left")
 
-    prepare = put = replace = create = delete = remove = fetch  # type: ignore[assignment]  # nor written
+    prepare = written = put = replace = create = delete = remove = fetch  # type: ignore[assignment]  # nor written
 
 
 @dataclass

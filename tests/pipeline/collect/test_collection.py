@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ from lookup.store.folder import FolderBackend
 from lookup.store.publication import path_of
 from lookup.store.scratch import held
 from lookup.store.store import Store
+from pipeline.build.index_files import reusable_index
+from pipeline.collect import collection
 from pipeline.collect import survey as surveys
 from tests.support.ages import DAY, make_older
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
@@ -273,6 +275,41 @@ def test_an_old_index_that_a_run_takes_up_is_young_again(nights: Path, store: Pa
     ]
     assert len(young) == 1
     assert json.loads(young[0].read_bytes().splitlines()[0])["index"] == manifest_of(store).partitions[0].index.name
+
+
+def after_the_survey(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Let a collection's first look at what it deletes be followed by what another process does."""
+    real, left = collection.survey, [do]
+
+    def look(*arguments: Any) -> surveys.Survey:
+        found = real(*arguments)
+        if len(arguments) > 3 and left:
+            left.pop()()
+        return found
+
+    monkeypatch.setattr(collection, "survey", look)
+
+
+def test_what_is_published_between_survey_and_deletion_is_kept(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A run that found old files whole may publish at any moment: before each deletion it is asked who has."""
+    first, _, third = ids(store)
+    after_the_survey(monkeypatch, lambda: publish_by_hand(store, first))
+    gc(store)
+    assert Store.open(str(store)).snapshots() == [first, third]
+    assert night_of(store) == "1"
+    assert vitrine("verify", store, "--all").exit_code == 0
+
+
+def test_an_index_that_is_taken_up_between_survey_and_deletion_is_kept(
+    store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a run wrote anew, to say that it needs an old index, is looked at before the index is deleted."""
+    opened = Store.open(str(store))
+    index = opened.manifest(ids(store)[0]).partitions[0].index
+    after_the_survey(monkeypatch, lambda: reusable_index(opened, index.inputs))
+    gc(store)
+    assert reusable_index(opened, index.inputs) == index
+    assert len(list(store.glob("indexes/*/"))) == 2
 
 
 def test_a_clock_that_was_set_back_deletes_nothing(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
