@@ -104,9 +104,21 @@ def demo_catalog(folder: Path, as_json: bool, **options: Any) -> None:
 @click.option(
     "--rows", is_flag=True, help="Read every row: which are new, changed, gone; what is encoded, and its cost."
 )
+@click.option(
+    "--accept",
+    multiple=True,
+    metavar="GATE[:PARTITION]",
+    help="Go on although this gate refuses, as the run would with these words; several: each of them.",
+)
 @json_option
 def plan(
-    config: str | None, overrides: Sequence[str], category: str | None, memory: str | None, rows: bool, as_json: bool
+    config: str | None,
+    overrides: Sequence[str],
+    category: str | None,
+    memory: str | None,
+    rows: bool,
+    accept: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Show what a run would do and take, and find everything that makes it impossible, without doing any of it.
 
@@ -117,10 +129,12 @@ def plan(
     from pipeline.plan.history import encode_seconds
     from pipeline.preflight.check import preflight
     from pipeline.preflight.parent import before_in, beside_published
+    from pipeline.publish import acceptance
 
+    accepted = acceptance.parse(accept)
     settings = _load(config, overrides, memory).config.settings
     checked = preflight(settings, category=category, before=before_in(settings.store))
-    checked = beside_published(as_run := as_published(settings), checked)
+    checked = beside_published(as_run := as_published(settings), checked, accepted)
     seconds = encode_seconds(settings.store, settings.embedding.encoders, checked.plan.rows)
     compared = None
     if rows:

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Sequence
 from dataclasses import replace
 
-from foundation.errors import GateError
 from foundation.reasons import Reason
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
@@ -16,6 +16,7 @@ from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
 from pipeline.preflight.check import Checked
 from pipeline.preflight.moves import find_moves
+from pipeline.publish import acceptance
 from pipeline.publish.gates.base import CatalogState, Planned
 from pipeline.publish.gates.check import check_plan
 from pipeline.publish.snapshot import refuse_mixing, with_types
@@ -49,18 +50,19 @@ def before_in(path: str) -> Before:
     return Before() if name is None else Before.of(store.manifest(name))
 
 
-def beside_published(settings: RunSettings, checked: Checked) -> Checked:
-    """The plan with what to know of it beside what its store publishes; InputError or GateError where a run would be
-    refused for that.
+def beside_published(
+    settings: RunSettings, checked: Checked, accepted: Sequence[acceptance.Acceptance] = ()
+) -> Checked:
+    """The plan with what to know of it beside what its store publishes; InputError or GateError where a run that is
+    `accepted` so would be refused for that.
     """
     store = Store.at(settings.store)
     name = store.current()
-    if name is None:
+    parent, plan = None if name is None else store.manifest(name), checked.plan
+    accepted = acceptance.in_partitions(accepted, {*plan.partitions, *Before.of(parent).partitions})
+    if name is None or parent is None:
         return checked
-    parent, plan = store.manifest(name), checked.plan
-    for gate in compared(settings, plan, store, parent, plan.category):
-        if not gate.passed:
-            raise GateError(f"{gate.name} {gate.op} {gate.bound:g}", f"{gate.name} {gate.value:g}", gate.advice)
+    acceptance.refuse(acceptance.mark(compared(settings, plan, store, parent, plan.category), accepted), None)
     copying = parent_notices(settings.embedding, plan, parent)
     notices = (*plan.notices, *copying, *_sameness_notices(settings.embedding, store, plan, name, parent))
     return replace(checked, plan=replace(plan, notices=notices))

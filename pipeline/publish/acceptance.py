@@ -81,13 +81,17 @@ def in_spite(results: Iterable[GateResult]) -> str:
     return f", in spite of {listed(places)}" if places else ""
 
 
-def refuse(results: Sequence[GateResult], report: str) -> None:
-    """GateError where a result stops a run whose page is `report`: each figure, and the words that would accept it."""
+def refuse(results: Sequence[GateResult], report: str | None) -> None:
+    """GateError where a result stops a run whose page is `report`, or a plan (None): each figure, and the words that
+    would accept it.
+    """
     failed = [one for one in results if one.stops]
     if not failed:
         return
     may = result_names()
-    fix = f"see to what each figure says, and run again; nothing was published, and the report is {report}"
+    fix = "see to what each figure says, and plan again"
+    if report is not None:
+        fix = f"see to what each figure says, and run again; nothing was published, and the report is {report}"
     if all(may.get(one.name) for one in failed):
         before = [one.place for one in results if one.accepted]  # the words of this run, without which they fail again
         words = " ".join(f"--accept {shlex.quote(place)}" for place in dict.fromkeys((*before, *_places(failed))))

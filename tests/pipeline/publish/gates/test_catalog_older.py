@@ -6,11 +6,12 @@ import json
 import os
 from pathlib import Path
 
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import run_titles, told, vitrine, words_of_titles, write_titles
 from tests.support.stores import last_log
 
 TITLES = [f"red dress {n}" for n in range(30)]
 DAY = 86_400
+SIZE = "catalog.attributes=[title,size]"
 
 
 def aged(path: Path, days: float) -> Path:
@@ -70,3 +71,19 @@ def test_attributes_that_differ_are_one_notice(tmp_path: Path) -> None:
         *("catalog.text=[title]", "catalog.attributes=[title]", "encoders.text.dim=32"),
     )
     assert "price is gone" in planned.stdout
+
+
+def test_a_plan_tells_every_gate_that_would_refuse(tmp_path: Path) -> None:
+    """Its message is the run's, of all gates at once; with the words that it names it goes on, as the run does."""
+    catalog, store = tmp_path / "c.parquet", tmp_path / "store"
+    assert run_titles(write_titles(catalog, TITLES, size=list(range(30))), store, SIZE).exit_code == 0
+    aged(write_titles(catalog, TITLES, size=["small"] * 30), 1)
+    plan = ("plan", *words_of_titles(catalog, store, SIZE)[1:])
+    planned, ran = vitrine(*plan), run_titles(catalog, store, SIZE)
+    assert (planned.exit_code, ran.exit_code) == (3, 3)
+    assert told(planned.stderr)[:2] == told(ran.stderr)[:2]
+    assert [one.split()[0] for one in told(planned.stderr)[0].split("; ")] == ["catalog_older", "attribute_types"]
+    assert told(planned.stderr)[2].endswith("--accept catalog_older --accept attribute_types")
+    assert vitrine(*plan, "--accept", "catalog_older").exit_code == 3
+    assert vitrine(*plan, "--accept", "catalog_older", "--accept", "attribute_types").exit_code == 0
+    assert vitrine(*plan, "--accept", "catalog").exit_code == 2
