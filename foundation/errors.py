@@ -5,6 +5,8 @@ They live in the lowest package so that every other one can raise them.
 
 from __future__ import annotations
 
+from typing import Any
+
 
 class VitrineError(Exception):
     """A failure with a message in three parts, and the exit code of the command that ends with it."""
@@ -17,7 +19,7 @@ class VitrineError(Exception):
         self.came = came
         self.fix = fix
 
-    def __reduce__(self) -> tuple[type[VitrineError], tuple[str, str, str]]:
+    def __reduce__(self) -> tuple[type[VitrineError], tuple[Any, ...]]:
         # Exceptions cross process boundaries; the default reduce would call __init__ with one argument.
         return type(self), (self.expected, self.came, self.fix)
 

@@ -47,7 +47,7 @@ from pipeline.preflight.parent import compared, parent_notices
 from pipeline.publish import acceptance
 from pipeline.publish.judge import Judge
 from pipeline.publish.merge import Merged, Mine, Parent
-from pipeline.publish.publishing import Ended, publish, refuse_ids_twice
+from pipeline.publish.publishing import publish, publish_anew, refuse_ids_twice
 from pipeline.publish.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 from pipeline.report.notes import Surroundings, write_report
 from pipeline.report.notices import Notice
@@ -286,7 +286,7 @@ def _publish(request: Request, store: Store, state: RunState, mine: Mine, judge:
     """Publish what was made, on top of what is published by then."""
     if request.no_parent:
         said = f"a run of the whole catalog, --no-parent{acceptance.in_spite(state.gates)}"
-        ended = Ended("published", store.publish_anew(mine.manifest, said).snapshot, Parent(None, None))
+        ended = publish_anew(store, mine.manifest, said)
     else:
 
         def reason() -> str:

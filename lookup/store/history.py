@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
+
 from foundation.errors import IntegrityError
 from lookup.store import manifest as manifests
 from lookup.store.backend import Backend
@@ -47,6 +50,22 @@ def since(backend: Backend, number: int) -> list[Publication]:
         found.append(record)
         record = _earlier(backend, record.before)
     return found[::-1]
+
+
+def readable(backend: Backend) -> Iterator[Publication]:
+    """The publications that can be read, the highest first, also those of before a history that began anew."""
+    with suppress(IntegrityError):
+        top = latest(backend)
+        if top is not None and top.number == 0:  # what CURRENT names
+            yield top
+    for number in reversed(listed(backend)):
+        with suppress(ValueError):
+            yield read_publication(backend, number)
+
+
+def held(backend: Backend, base: Publication | None) -> tuple[str, ...]:
+    """What is held at `base`; where that is damaged, None, at the last publication that can be read."""
+    return next((one.held for one in readable(backend)), ()) if base is None else base.held
 
 
 def _earlier(backend: Backend, number: int | None) -> Publication | None:

@@ -6,20 +6,21 @@ night would bring back what a person went back from.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import suppress
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 from foundation.errors import InputError, IntegrityError, LockedError
+from lookup.store import history
 from lookup.store import manifest as manifests
+from lookup.store.history import readable
 from lookup.store.manifest import Manifest
-from lookup.store.publication import Publication, listed, path_of, read_publication
-from lookup.store.store import Store
+from lookup.store.missing_files import in_short, missing_files
+from lookup.store.publication import Publication, listed, path_of
+from lookup.store.store import Store, new_publication
+from lookup.store.tries import until_published
 
 Check = Callable[[Store, str, Manifest], object]  # raises where a snapshot is not whole
 
-_TRIES = 5  # to get a number, while others publish
 _NAMED = 5
 _LOOK = "`vitrine snapshots STORE` shows what there is to go back to"
 
@@ -45,10 +46,11 @@ def roll_back(store: Store, number: int | None, why: str, check: Check | None = 
     InputError where there is none, or its snapshot was deleted; IntegrityError where one of its files is missing or
     cut; LockedError when others publish each time that this tries.
     """
-    check = check or _refuse_missing
+    check = _refuse_missing if check is None else check
     first = store.top()[0]
     checked: dict[str, Manifest] = {}
-    for _ in range(_TRIES):
+
+    def attempt() -> Rollback:
         base, number_free = store.top()
         if number is None and base is not None and first is not None and base.snapshot != first.snapshot:
             raise LockedError(
@@ -62,14 +64,12 @@ def roll_back(store: Store, number: int | None, why: str, check: Check | None = 
         if to.snapshot not in checked:
             checked[to.snapshot] = store.manifest(to.snapshot)
             check(store, to.snapshot, checked[to.snapshot])
-        with suppress(LockedError):
-            reason = f"back to publication {to.number}: {why}"
-            made = _publish(store, to.snapshot, checked[to.snapshot], reason, base, number_free)
-            held = [one for one in made.held if base is None or one not in base.held]
-            return Rollback(made, to, base, held[0] if held else None)
-    raise LockedError(
-        "a number that is free, to publish under", f"others published {_TRIES} times meanwhile", "roll back again"
-    )
+        reason = f"back to publication {to.number}: {why}"
+        made = _publish(store, to.snapshot, checked[to.snapshot], reason, base, number_free)
+        held = [one for one in made.held if base is None or one not in base.held]
+        return Rollback(made, to, base, held[0] if held else None)
+
+    return until_published(attempt, "roll back again")
 
 
 def publish_again(store: Store, snapshot_id: str, reason: str) -> Publication:
@@ -79,37 +79,12 @@ def publish_again(store: Store, snapshot_id: str, reason: str) -> Publication:
     return _publish(store, snapshot_id, store.manifest(snapshot_id), reason, *store.top())
 
 
-def readable(store: Store) -> Iterator[Publication]:
-    """The publications that can be read, the highest first, also those of before a history that began anew."""
-    base, _ = store.top()
-    if base is not None and base.number == 0:  # what CURRENT names
-        yield base
-    for number in reversed(listed(store.backend)):
-        with suppress(ValueError):
-            yield read_publication(store.backend, number)
-
-
-def missing_files(store: Store, manifest: Manifest) -> list[str]:
-    """What is wrong with files that `manifest` names, by their names and sizes alone: one line each."""
-    backend = store.backend
-    if backend.in_place:
-        there = {file.path: backend.size(file.path) for file in manifest.files()}
-    else:  # a thousand objects a request; in a folder other nights' files would take longer than a look at each
-        there = {one.name: one.bytes for folder in ("shards", "indexes") for one in backend.walk(folder)}
-    found = ((file, there.get(file.path)) for file in manifest.files())
-    return [
-        f"{file.path}: {'no such file' if bytes is None else f'{bytes} bytes of {file.bytes}'}"
-        for file, bytes in found
-        if bytes != file.bytes
-    ]
-
-
 def _target(store: Store, number: int | None, base: Publication | None) -> Publication:
     """The publication to go back to, whose snapshot is not known to be given up."""
     collector: Publication | None = None
     above: Publication | None = None
     left = set[str]()  # snapshots that a person went back from
-    for one in readable(store):
+    for one in readable(store.backend):
         if above is not None and above.by_hand and above.snapshot != one.snapshot:
             left.add(one.snapshot)
         served = base.snapshot if base is not None else None
@@ -157,12 +132,11 @@ def _refuse_deleted(store: Store, one: Publication, collector: Publication | Non
 
 
 def _refuse_missing(store: Store, snapshot_id: str, manifest: Manifest) -> None:
-    wrong = missing_files(store, manifest)
+    wrong = missing_files(store.backend, manifest)
     if wrong:
-        more = f"; and {len(wrong) - _NAMED} more" if len(wrong) > _NAMED else ""
         raise IntegrityError(
             f"all files of {snapshot_id} as they were written",
-            "; ".join(wrong[:_NAMED]) + more,
+            in_short(wrong),
             f"restore them from a backup, or go back to another: {_LOOK}",
         )
 
@@ -170,21 +144,10 @@ def _refuse_missing(store: Store, snapshot_id: str, manifest: Manifest) -> None:
 def _publish(
     store: Store, snapshot_id: str, manifest: Manifest, reason: str, base: Publication | None, number: int
 ) -> Publication:
-    held = base.held if base is not None else _last_held(store)
+    held = history.held(store.backend, base)
     left = _left(store, base, manifest) if base is not None and base.snapshot != snapshot_id else None
-    mine = (manifest.made_from, manifest.built_from)
-    made = Publication(
-        number=number,
-        before=None if base is None else base.number,
-        snapshot=snapshot_id,
-        parent=manifest.parent,
-        run=None,
-        published_at=datetime.now(UTC),
-        reason=reason,
-        content=manifest.made_from,
-        held=tuple(one for one in dict.fromkeys((*held, left)) if one is not None and one not in mine),
-    )
-    return store.publish_on(base, made)
+    held = held if left is None else (*held, left)
+    return store.publish_on(base, new_publication(number, base, snapshot_id, manifest, None, reason, held))
 
 
 def _left(store: Store, base: Publication, to: Manifest) -> str | None:
@@ -197,7 +160,3 @@ def _left(store: Store, base: Publication, to: Manifest) -> str | None:
         return None
     pairs = ((left.made_from, to.made_from), (left.built_from, to.built_from))
     return next((mine for mine, theirs in pairs if mine != theirs), None)
-
-
-def _last_held(store: Store) -> tuple[str, ...]:
-    return next((one.held for one in readable(store)), ())

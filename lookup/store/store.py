@@ -8,7 +8,7 @@ its digest was checked, because FAISS and Parquet read altered bytes without a w
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
 from pathlib import Path
@@ -32,7 +32,18 @@ from lookup.store.scratch import TMP, held, scratch_folder, sign_of
 
 
 class TakenError(LockedError):
-    """Somebody published meanwhile: the number that a publication would have had is taken."""
+    """Somebody published meanwhile: the `number` that a publication would have had is taken."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__(
+            f"no {path_of(number)} yet, which this run would create",
+            "another run published meanwhile",
+            "run again: what is made is not made twice",
+        )
+        self.number = number
+
+    def __reduce__(self) -> tuple[type[TakenError], tuple[int]]:
+        return type(self), (self.number,)
 
 
 class Store:
@@ -278,15 +289,17 @@ class Store:
         """
         number = 1 if base is None else base.number + 1
         if self.exists(path_of(number)):
-            raise _taken(number)
+            raise TakenError(number)
         snapshot_id = self._commit(new)
-        return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
+        held = () if base is None else base.held
+        return self.publish_on(base, new_publication(number, base, snapshot_id, new, new.run, reason, held))
 
     def publish_anew(self, new: Manifest, reason: str) -> Publication:
         """As `publish`, on top of whatever is there, damaged or not."""
         snapshot_id = self._commit(new)
         base, number = self.top()
-        return self.publish_on(base, _publication(number, base, snapshot_id, new, new.run, reason))
+        held = history.held(self.backend, base)
+        return self.publish_on(base, new_publication(number, base, snapshot_id, new, new.run, reason, held))
 
     def _commit(self, new: Manifest) -> str:
         """Put the files of a manifest, segments first: whoever finds it finds them, and all that it names, also after a
@@ -329,7 +342,7 @@ class Store:
         try:
             self.backend.create(made.to_bytes(), path_of(made.number))
         except FileExistsError as err:
-            raise _taken(made.number) from err
+            raise TakenError(made.number) from err
         return made.signed()
 
 
@@ -338,9 +351,16 @@ def scratch_of(run: str) -> str:
     return f"{TMP}/{run}"
 
 
-def _publication(
-    number: int, base: Publication | None, snapshot_id: str, manifest: Manifest, run: str | None, reason: str
+def new_publication(
+    number: int,
+    base: Publication | None,
+    snapshot_id: str,
+    manifest: Manifest,
+    run: str | None,
+    reason: str,
+    held: Iterable[str],
 ) -> Publication:
+    """What says that a snapshot, whose `manifest` is given, is published on top of `base`; `held` without its own."""
     mine = (manifest.made_from, manifest.built_from)
     return Publication(
         number=number,
@@ -351,16 +371,8 @@ def _publication(
         published_at=datetime.now(UTC),
         reason=reason,
         content=manifest.made_from,
-        held=() if base is None else tuple(one for one in base.held if one not in mine),
+        held=tuple(one for one in dict.fromkeys(held) if one not in mine),
     ).signed()
-
-
-def _taken(number: int) -> TakenError:
-    return TakenError(
-        f"no {path_of(number)} yet, which this run would create",
-        "another run published meanwhile",
-        "run again: what is made is not made twice",
-    )
 
 
 def _missing(file: FileRef, came: str) -> IntegrityError:

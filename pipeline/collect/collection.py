@@ -15,13 +15,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import partial
 
-from foundation.errors import InputError, LockedError
+from foundation.errors import InputError
 from lookup.store.publication import Publication, listed
 from lookup.store.store import Store
+from lookup.store.tries import until_published
 from pipeline.collect.garbage import KINDS, Garbage
 from pipeline.collect.survey import Survey, survey
 
-_TRIES = 5  # to get a number, while others publish
 _BELIEVED = 60.0  # seconds for which a survey holds: then what is garbage is asked again
 
 _log = logging.getLogger(__name__)
@@ -50,22 +50,21 @@ def collect(store: Store, keep: int, age: timedelta, words: str, dry_run: bool =
     """
     if keep < 1:
         raise InputError("--keep of 1 snapshot or more", str(keep), "correct it: the served one is always kept")
-    for _ in range(_TRIES):
+
+    def attempt() -> tuple[Survey, Publication | None]:
         found = survey(store, keep, age)
-        if dry_run or not found.garbage:
-            return Collected(found, None, found.garbage)
-        made = _publish(store, found, words)
-        if made is not None:
-            # Again, for now nobody goes back to what it gives up: what was published before it is seen.
-            deleted = _delete(store, partial(survey, store, keep, age, found.kept, found.cutoff))
-            return Collected(found, made, tuple(deleted))
-    raise LockedError(
-        "a number that is free, to publish under", f"others published {_TRIES} times meanwhile", "collect again"
-    )
+        return found, None if dry_run or not found.garbage else _publish(store, found, words)
+
+    found, made = until_published(attempt, "collect again")
+    if made is None:
+        return Collected(found, None, found.garbage)
+    # Again, for now nobody goes back to what it gives up: what was published before it is seen.
+    deleted = _delete(store, partial(survey, store, keep, age, found.kept, found.cutoff))
+    return Collected(found, made, tuple(deleted))
 
 
-def _publish(store: Store, found: Survey, words: str) -> Publication | None:
-    """The publication of a collection; None where another one was published first."""
+def _publish(store: Store, found: Survey, words: str) -> Publication:
+    """The publication of a collection; TakenError where another one was published first."""
     base = found.base
     made = Publication(
         number=base.number + 1,
@@ -79,9 +78,7 @@ def _publish(store: Store, found: Survey, words: str) -> Publication | None:
         collected=datetime.fromtimestamp(found.cutoff, UTC),
         kept=found.kept,
     )
-    with suppress(LockedError):
-        return store.publish_on(base, made)
-    return None
+    return store.publish_on(base, made)
 
 
 def _delete(store: Store, look: Callable[[], Survey]) -> list[Garbage]:

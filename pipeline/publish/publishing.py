@@ -8,22 +8,23 @@ wakes: what counts is what is published at the moment that it publishes.
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
 from foundation.errors import InputError, IntegrityError, LockedError
 from lookup.store.manifest import Manifest
+from lookup.store.missing_files import in_short, missing_files
 from lookup.store.publication import Publication, path_of
-from lookup.store.store import Store, TakenError
+from lookup.store.store import Store
+from lookup.store.tries import until_published
 from pipeline.publish.gates.base import listed
 from pipeline.publish.merge import Merged, Mine, Parent, Superseded, merged_over
 from pipeline.report.notices import Notice, notice
 from pipeline.report.run_report import GateResult
 
 _log = logging.getLogger(__name__)
-_TRIES, _PAUSE = 100, 0.02  # to get a number while others publish; seconds between two
+_TRIES = 100  # numbers, while others publish
 _AGAIN = "run again: what is made is not made twice"
 
 
@@ -63,7 +64,9 @@ def publish(store: Store, mine: Mine, parent: Parent, reason: Callable[[], str],
     be joined with what others published; IntegrityError where a file that it names is gone.
     """
     made, now = Merged(mine.manifest, frozenset(), ()), parent
-    for _ in range(_TRIES):
+
+    def attempt() -> Ended:
+        nonlocal made, now
         since = store.published_since(parent.publication)
         if since and since[-1] != now.publication:
             _refuse_since(since, mine)
@@ -75,14 +78,17 @@ def publish(store: Store, mine: Mine, parent: Parent, reason: Callable[[], str],
         if now.snapshot is not None and unchanged(made.manifest, now.manifest):
             return Ended("unchanged", now.snapshot, now, tuple(since), made.theirs)
         _refuse_lost(store, made.manifest)
-        try:
-            published = store.publish(made.manifest, now.publication, reason() + _over(since, made.theirs))
-        except TakenError as err:
-            _log.info("%s", err.came)
-            time.sleep(_PAUSE)  # a listing of a file server may be late
-            continue
+        published = store.publish(made.manifest, now.publication, reason() + _over(since, made.theirs))
         return Ended("published", published.snapshot, now, tuple(since), made.theirs)
-    raise LockedError(f"one of {_TRIES} numbers to be free", "others published each time", _AGAIN)
+
+    return until_published(attempt, _AGAIN, _TRIES)
+
+
+def publish_anew(store: Store, mine: Manifest, reason: str) -> Ended:
+    """Publish `mine`, without a parent, on top of whatever is there; IntegrityError where a file of it is gone."""
+    _refuse_lost(store, mine)
+    published = until_published(lambda: store.publish_anew(mine, reason), _AGAIN)
+    return Ended("published", published.snapshot, Parent(None, None))
 
 
 def unchanged(new: Manifest, parent: Manifest | None) -> bool:
@@ -106,7 +112,7 @@ def refuse_ids_twice(results: Iterable[GateResult]) -> None:
 def _refuse_since(since: Sequence[Publication], mine: Mine) -> None:
     """Nothing is published over what a person did meanwhile, nor what may name files that were deleted."""
     for one in since:
-        if one.run is None and one.collected is None:
+        if one.by_hand:
             raise LockedError(
                 "nothing that a person publishes while a run is at work",
                 f"{path_of(one.number)}: {one.reason}",
@@ -143,23 +149,13 @@ def _joined(now: Parent, mine: Mine, refuse: Refuse) -> Merged | Superseded:
 
 def _refuse_lost(store: Store, manifest: Manifest) -> None:
     """Every file is still there: a run that was stopped may have been asleep while they were deleted."""
-    files = {file.path: file for file in manifest.files()}
-    if store.backend.in_place:
-        sizes = {path: store.backend.size(path) for path in files}
-    else:  # not a request for each
-        sizes = {found.name: found.bytes for folder in ("shards", "indexes") for found in store.backend.walk(folder)}
-    lost = [file for path, file in files.items() if sizes.get(path) != file.bytes]
-    if lost:
+    wrong = missing_files(store.backend, manifest)
+    if wrong:
         raise IntegrityError(
-            f"the {len(files)} files that the new snapshot names: "
-            + listed(f"{one.path} with {one.bytes} bytes" for one in lost),
-            listed(f"{one.path}: {_came(sizes.get(one.path))}" for one in lost),
+            f"the {len(manifest.files())} files that the new snapshot names",
+            in_short(wrong),
             "run the whole catalog again: it is written anew",
         )
-
-
-def _came(size: int | None) -> str:
-    return "no such file" if size is None else f"{size} bytes"
 
 
 def _over(since: Sequence[Publication], theirs: Sequence[str]) -> str:

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from foundation.errors import IntegrityError
 from lookup.store.fields import FileRef
+from lookup.store.history import readable
 from lookup.store.manifest import Manifest
-from lookup.store.rollback import readable
 from lookup.store.store import Store
 from pipeline.build.index_files import own_index_record
 from pipeline.build.index_ids import misplaced
@@ -43,7 +43,7 @@ def verify_store(path: str, every: bool = False) -> Verified:
     current, manifest = store.published()
     store.publications()  # each is read
     manifests, problems = {current: manifest}, list[tuple[str, str]]()
-    published = {one.snapshot for one in readable(store)}
+    published = {one.snapshot for one in readable(store.backend)}
     for name in store.snapshots() if every else ():
         try:
             read = store.manifest(name)

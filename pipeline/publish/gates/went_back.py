@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from lookup.store.history import readable
 from lookup.store.publication import Publication
-from lookup.store.rollback import readable
 from lookup.store.store import Store
 from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult
@@ -36,7 +36,7 @@ class Gate(SnapshotGate):
 def _since(store: Store, contents: set[str]) -> str:
     """When that was, why, and by which publication: the first that has held it ever since."""
     first: Publication | None = None
-    for one in readable(store):
+    for one in readable(store.backend):
         if contents.isdisjoint(one.held):
             break
         first = one

@@ -149,6 +149,15 @@ def test_starting_anew_is_said_on_purpose(lose: Callable[[Path], None], nights: 
     assert (done.exit_code, done.stdout) == (2, "")
 
 
+def test_starting_anew_forgets_nothing_that_is_held(nights: Path, store: Path) -> None:
+    """What was gone back from stays held where the last publication is damaged."""
+    assert vitrine("rollback", store, "--why", "a test").exit_code == 0
+    held = Store.open(str(store)).publications()[-1].held
+    publish_by_hand(store, "").write_bytes(b"{")
+    assert run_titles(nights / "tenth.parquet", store, "--no-parent").exit_code == 0
+    assert Store.open(str(store)).publications()[-1].held == held != ()
+
+
 def test_the_newest_is_passed_over_when_it_is_damaged(store: Path) -> None:
     """A manifest that is cut is not offered; without a whole one the message says so."""
     drop(store)

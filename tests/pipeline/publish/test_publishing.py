@@ -14,11 +14,13 @@ from threading import Lock
 import fsspec
 import pytest
 
-from foundation.errors import IntegrityError
+from foundation.errors import IntegrityError, LockedError
+from lookup.store import tries
 from lookup.store.manifest import Manifest
+from lookup.store.publication import path_of
 from lookup.store.store import Store
 from pipeline.publish.merge import Merged, Mine, Parent
-from pipeline.publish.publishing import Ended, publish
+from pipeline.publish.publishing import Ended, publish, publish_anew
 from tests.support.crashes import Crash, crashing
 from tests.support.manifests import manifest_of_readings, reading, readings
 
@@ -113,12 +115,44 @@ def test_a_snapshot_whose_files_are_gone_is_not_published(store: Store) -> None:
     store.backend.delete(file.path)
     with pytest.raises(IntegrityError, match="no such file") as caught:
         runs.end(mine, parent)
-    assert f"{file.path} with 1 bytes" in caught.value.expected
+    assert file.path in caught.value.came
     store.backend.create(b"cut short", file.path)
-    with pytest.raises(IntegrityError, match="9 bytes"):
+    with pytest.raises(IntegrityError, match="9 bytes of 1"):
         runs.end(mine, parent)
     assert store.latest() is None
     assert store.names("snapshots") == []
+
+
+def test_starting_anew_publishes_no_snapshot_whose_files_are_gone(store: Store) -> None:
+    """Without a parent neither: nothing is published that readers would fail at."""
+    mine, _ = Writers(store).begin("a", whole=True)
+    file = mine.manifest.files()[0]
+    store.backend.delete(file.path)
+    with pytest.raises(IntegrityError, match="no such file"):
+        publish_anew(store, mine.manifest, "a test")
+    assert (store.latest(), store.names("snapshots")) == (None, [])
+
+
+def test_a_listing_that_is_late_is_waited_for(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file server may show a publication only a minute later; if it never does, the message has its number."""
+    runs = Writers(store)
+    mine, parent = runs.begin("a", whole=True)
+    runs.end(*runs.begin("b", whole=True))
+    real, waited, shown = store.published_since, list[float](), [False]
+    monkeypatch.setattr(store, "published_since", lambda base: real(base) if shown[0] else [])
+
+    def sleep(seconds: float) -> None:
+        waited.append(seconds)
+        shown[0] = shows and sum(waited) > 40
+
+    monkeypatch.setattr(tries.time, "sleep", sleep)
+    shows = False
+    with pytest.raises(LockedError, match="for 71 seconds no listing") as caught:
+        runs.end(mine, parent)
+    assert path_of(1) in caught.value.came
+    waited.clear()
+    shows = True
+    assert runs.end(mine, parent).status in ("published", "superseded")
 
 
 def test_others_that_publish_while_a_merge_is_judged(store: Store) -> None:
