@@ -188,3 +188,11 @@ def test_reading_a_config_loads_nothing_heavy() -> None:
     loaded = set(done.stdout.split())
     assert "pipeline.config.load" in loaded
     assert not loaded & {"torch", "timm", "transformers", "apache_beam", "faiss", "pyarrow", "click"}
+
+
+def test_figures_know_no_gate() -> None:
+    """What is measured of a snapshot does not depend on what judges it; gates read figures."""
+    rooms = {(mine.rpartition(".")[0], theirs.rpartition(".")[0]) for mine, theirs in arrows()}
+    figures, gates = "pipeline.publish.figures", "pipeline.publish.gates"
+    assert (gates, figures) in rooms
+    assert (figures, gates) not in rooms

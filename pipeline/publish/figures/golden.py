@@ -23,7 +23,6 @@ from pipeline.catalog.golden import GoldenQuery, read_golden
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import RunSettings
 from pipeline.embed.stand_ins import aside
-from pipeline.publish.gates.base import Scope
 from pipeline.report.notices import Notice, notice
 
 FORMAT = 1  # of golden.json
@@ -55,7 +54,12 @@ class GoldenOutcome(Record):
 
 
 def with_golden(
-    store: Store, manifest: Manifest, parent: Manifest | None, settings: RunSettings, scope: Scope, name: str
+    store: Store,
+    manifest: Manifest,
+    parent: Manifest | None,
+    settings: RunSettings,
+    scope: frozenset[str] | None,
+    name: str,
 ) -> tuple[Manifest, list[Notice]]:
     """`manifest` with how many golden queries found what they expect, and notices on those that nothing can answer.
 

@@ -18,7 +18,7 @@ from pipeline.plan.units import Plan
 from pipeline.publish.figures.agreement import agreement_of
 from pipeline.publish.figures.found_again import Asked, found_again
 from pipeline.publish.figures.golden import with_golden
-from pipeline.publish.gates.missing_shares import missing_shares
+from pipeline.publish.figures.missing_shares import missing_shares
 from pipeline.report.notices import Notice
 
 _ASKED = {TEXT: 200, PHOTO: 60}  # products, over all partitions that are looked at; a photo costs more
