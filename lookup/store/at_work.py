@@ -26,6 +26,9 @@ def clear_scratch(backend: Backend) -> None:
     """Drop what dead processes left in scratch, and nothing of those that are alive."""
     dead = sweep(backend.local(TMP))
     backend.remove(_OLD_SCRATCH)
+    parts = (found.name.split("/") for found in backend.walk("runs"))
+    for run in sorted({part[1] for part in parts if part[2:3] == ["scratch"]}):
+        backend.remove(f"runs/{run}/scratch")  # of a killed run of an earlier version
     if not backend.in_place:
         for name in sorted({*dead, *_elsewhere(backend, young=False)}.intersection(backend.names(TMP))):
             backend.remove(f"{TMP}/{name}")

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from foundation.errors import InputError
+from foundation.errors import InputError, VitrineError
 from foundation.file_locks import holding
 
 HOLD = """
@@ -70,3 +70,30 @@ def test_a_file_system_without_locks_is_refused(tmp_path: Path, monkeypatch: pyt
     monkeypatch.setattr("foundation.file_locks.fcntl.flock", absent)
     with pytest.raises(InputError, match="files can be locked"), holding(tmp_path / "lock"):
         pass
+
+
+def test_a_disk_that_fails_is_no_file_system_without_locks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is told as what it is, and nobody is sent to another file system."""
+
+    def broken(*_: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("foundation.file_locks.fcntl.flock", broken)
+    with pytest.raises(VitrineError, match="mend the disk") as caught, holding(tmp_path / "lock"):
+        pass
+    assert not isinstance(caught.value, InputError)
+
+
+@pytest.mark.parametrize(("code", "words"), [(errno.EACCES, "this user can write"), (errno.EROFS, "can be written")])
+def test_a_lock_that_cannot_be_written_is_told(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, code: int, words: str
+) -> None:
+    """With the path, and what to do."""
+
+    def refused(path: Path, *_: object) -> None:
+        raise OSError(code, os.strerror(code), str(path))
+
+    monkeypatch.setattr("foundation.file_locks.os.open", refused)
+    with pytest.raises(VitrineError, match=words) as caught, holding(tmp_path / "lock"):
+        pass
+    assert str(tmp_path / "lock") in caught.value.came

@@ -146,6 +146,14 @@ def test_scratch_of_runs_that_are_dead_goes(empty: Store) -> None:
     assert not empty.sign_of("1-killed").exists()
 
 
+def test_scratch_of_earlier_versions_goes(empty: Store) -> None:
+    """It lay beside the notes of a run, which stay."""
+    for name in ("plan.json", "scratch/indexes/0.faiss", "scratch/0.table"):
+        empty.put_bytes(b"x", f"runs/1-killed/{name}")
+    clear_scratch(empty.backend)
+    assert empty.names("runs/1-killed") == ["plan.json"]
+
+
 def test_scratch_that_is_held_stops_no_run(empty: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nobody believes what another run left there; it goes when the file system lets go of it."""
     left = empty.backend.local(f"{scratch_of('1-killed')}/0.table")
