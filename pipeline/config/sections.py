@@ -253,8 +253,8 @@ class GatesConfig(Section):
 
     max_index_growth: Annotated[float, Field(ge=0, strict=True)] = Field(
         0.5,
-        description="bytes of a partition's new index, without ids, more than of as many rows of the parent's of the "
-        "same type and settings, or than its type takes, share of these; 1 MB at least",
+        description="by how much a partition's new index, without ids, takes more bytes than as many rows of the "
+        "parent's of the same type and settings, or than its type takes: share of these; 1 MB at least",
     )
     min_golden: Share = Field(
         0.9,

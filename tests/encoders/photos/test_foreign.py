@@ -25,7 +25,7 @@ CONFIG = (
     "catalog.text=[title]", "catalog.attributes=[title]", "catalog.partition=null", "gates.max_degraded_share=1",
     "gates.max_reject_share=1", "gates.min_recall=0",
 )  # fmt: skip
-OURS = re.compile(r"\d\d:\d\d:\d\d (INFO|WARNING) ")  # how each line of ours begins
+OURS = re.compile(r"[0-9-]{10}T[0-9:.]{12}Z (INFO|WARNING) ")  # how each line of ours begins
 
 
 def saved(kind: str, **options: object) -> bytes:
