@@ -146,7 +146,9 @@ def _leave(folder: Path, report: RunReport, store: Store, request: Request, mani
     around = Surroundings(store, request.config.run.metrics_path, places, photo_limits(catalog), manifest)
     try:
         write_report(folder, report, around)
-    except Exception as err:  # noqa: BLE001 - whatever it is, the night has ended as it has
+    except OSError as err:
+        _log.error("no report of this run: %s", err)
+    except Exception as err:  # noqa: BLE001 - a fault of the page: the night has ended as it has
         _log.exception("no report of this run: %s", err)
 
 
