@@ -19,13 +19,17 @@ CHARACTERS = "abcdefghijklmnopqrstuvwxyz0123456789.,!?'红色连衣裙蓝白条�
 
 
 def _drawn(model: Any, seed: int) -> Any:
-    """`model` with every matrix drawn anew, so that inputs matter to its outputs."""
-    generator = torch.Generator().manual_seed(seed)
+    """`model` with every matrix drawn anew, so that inputs matter to its outputs, and every vector that its library has
+    drawn, as CLIP's class embedding: by a seed of ours, or the model is another one each time.
+    """
+    generator, vectors = torch.Generator().manual_seed(seed), torch.Generator().manual_seed(seed)
     with torch.no_grad():
         for parameter in model.parameters():
             if parameter.ndim > 1:
                 fan_in = parameter[0].numel()
                 parameter.copy_(torch.randn(parameter.shape, generator=generator) * 1.5 / fan_in**0.5)
+            elif len(parameter.unique()) > 1:  # neither a bias of 0 nor a scale of 1
+                parameter.copy_(torch.randn(parameter.shape, generator=vectors) / len(parameter) ** 0.5)
     return model.eval()
 
 
