@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from lookup.store.drift import Drift
+from lookup.store.manifest import Manifest
 from pipeline.config.sections import GatesConfig
 from pipeline.publish.gates.base import Comparison, SnapshotGate, few, share
 from pipeline.report.run_report import GateResult
@@ -77,8 +79,19 @@ def growth(before: int, now: int) -> Figure:
     return Figure(max(0.0, share(now - before, before)), now - before, f"{now:,} rows, {before:,} in the parent")
 
 
-def rises(comparison: Comparison, before: Counts, now: Counts, what: str) -> dict[str | None, Figure]:
-    """How much a share rose, of the partitions that the run touched and in all: by partition (rows, of how many)."""
+def rows_lost(manifest: Manifest, outcome: Literal["degraded", "rejected"]) -> Counts:
+    """Rows of that outcome by partition: degraded ones are of those embedded, rejected ones stand beside these."""
+    rows, lost = manifest.shards.segments.rows_of(), manifest.shards.segments.lost_of(outcome)
+    beside = lost if outcome == "rejected" else Counter[str]()
+    return {name: (lost[name], rows[name] + beside[name]) for name in rows | lost}
+
+
+def rises(comparison: Comparison, counted: Callable[[Manifest], Counts], what: str) -> dict[str | None, Figure]:
+    """How much a share rose, of the partitions that the run touched and in all; `counted` says of a snapshot how many
+    of how many.
+    """
+    assert comparison.old is not None
+    before, now = counted(comparison.old), counted(comparison.new)
     names = [name for name in {**before, **now} if comparison.touched(name)]
     totals = [
         [sum(pair) for pair in zip(*(one.get(name, (0, 0)) for name in names), strict=True)] for one in (before, now)

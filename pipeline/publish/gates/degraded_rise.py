@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.publish.gates.against_parent import Figure, ParentGate, rises
+from pipeline.publish.gates.against_parent import Figure, ParentGate, rises, rows_lost
 from pipeline.publish.gates.base import Comparison
 
 
@@ -16,12 +16,4 @@ class Gate(ParentGate):
 
     def figures(self, comparison: Comparison) -> Mapping[str | None, Figure]:
         """See ParentGate."""
-        assert comparison.old is not None
-        counts = [
-            {name: (lost[name], rows[name]) for name in rows | lost}
-            for rows, lost in (
-                (one.shards.segments.rows_of(), one.shards.segments.lost_of("degraded"))
-                for one in (comparison.old, comparison.new)
-            )
-        ]
-        return rises(comparison, counts[0], counts[1], "rows degraded")
+        return rises(comparison, lambda one: rows_lost(one, "degraded"), "rows degraded")

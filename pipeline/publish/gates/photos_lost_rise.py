@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from pipeline.publish.gates.against_parent import Figure, ParentGate, rises
+from lookup.store.manifest import Manifest
+from pipeline.publish.gates.against_parent import Counts, Figure, ParentGate, rises
 from pipeline.publish.gates.base import Comparison
 
 
@@ -16,7 +17,8 @@ class Gate(ParentGate):
 
     def figures(self, comparison: Comparison) -> Mapping[str | None, Figure]:
         """See ParentGate."""
-        assert comparison.old is not None
-        both = (one.shards.segments.photos_of() for one in (comparison.old, comparison.new))
-        counts = [{name: (lost, photos) for name, (photos, lost) in found.items()} for found in both]
-        return rises(comparison, counts[0], counts[1], "photos lost")
+        return rises(comparison, _photos_lost, "photos lost")
+
+
+def _photos_lost(manifest: Manifest) -> Counts:
+    return {name: (lost, photos) for name, (photos, lost) in manifest.shards.segments.photos_of().items()}
