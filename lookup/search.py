@@ -13,16 +13,18 @@ from encoders.names import SEPARATOR, same_category
 from encoders.photos.golden import golden_photos
 from foundation.arrays import Vectors
 from foundation.errors import InputError
+from lookup.candidates import Candidates
+from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
 from lookup.hit import Hit, value_of
 from lookup.index.partition_index import PartitionIndex
-from lookup.index.subset import search_subset
+from lookup.opened import Opened
 from lookup.query import Query, QueryEncoder
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
-from lookup.store.shards import Shards, file_of
+from lookup.store.shards import Shards
 from lookup.store.store import Store
 
 
@@ -30,13 +32,9 @@ from lookup.store.store import Store
 class Reader:
     """An open snapshot. It stays what it was when a new one is published; threads may share it."""
 
-    store: Store
     snapshot: str
-    manifest: Manifest
+    opened: Opened
     _queries: QueryEncoder
-    _partitions: Mapping[str, Partition]
-    _segments: Segments
-    _filters: Filters
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -66,16 +64,27 @@ class Reader:
         opened = {one.name: open_partition(store, one, manifest.shards) for one in chosen}
         segments = Segments(store, snapshot)
         filters = Filters(segments, manifest.attributes, catalog)
-        return cls(store, snapshot, manifest, QueryEncoder.of(manifest, device), opened, segments, filters)
+        whole = Opened(store, manifest, opened, segments, filters)
+        return cls(snapshot, whole, QueryEncoder.of(manifest, device))
+
+    @property
+    def store(self) -> Store:
+        """The store that it was opened from."""
+        return self.opened.store
+
+    @property
+    def manifest(self) -> Manifest:
+        """The manifest of the snapshot."""
+        return self.opened.manifest
 
     @property
     def categories(self) -> list[str]:
         """The partitions that can be searched."""
-        return list(self._partitions)
+        return list(self.opened.partitions)
 
     def ids(self, category: str) -> pa.ChunkedArray:
         """(rows,) string: the ids of a partition, by position."""
-        return self._partitions[category].index.id_column
+        return self.opened.partitions[category].index.id_column
 
     def load(self, text: bool = False, image: bool = False) -> None:
         """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""
@@ -123,18 +132,10 @@ class Reader:
         return self._best(xq, Query(category=category, k=k, nprobe=nprobe, where=where).parsed())
 
     def _best(self, xq: Vectors, query: Query) -> list[Hit]:
-        found: list[tuple[float, str, int]] = []
-        for partition, subset in self._filters.matching(self._searched(query.category), parsed(query.where)):
-            index = partition.index
-            widest = min(query.nprobe, index.widest) if query.nprobe and index.widest else None
-            most = min(query.k, index.rows)
-            one = index.search(xq, most, widest) if subset is None else search_subset(index, xq, most, widest, subset)
-            scores, positions = one
-            found += [
-                (float(s), partition.name, int(p)) for s, p in zip(scores[0], positions[0], strict=True) if p >= 0
-            ]
-        best = sorted(found, key=lambda one: (-one[0], one[1], one[2]))[: query.k]
-        return [self._hit(score, name, position) for score, name, position in best]
+        """The steps of a search, each on what the one before it found (docs/explanation/architecture.md)."""
+        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        found = dense_candidates(xq, within, query.k, query.nprobe)
+        return self._hits(found.first(query.k))
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""
@@ -148,28 +149,25 @@ class Reader:
         """How many products meet `where`, for people, and what may have been meant where none does; errors are those
         of `search`.
         """
-        return self._filters.explain_filter(self._searched(category), parsed(where))
+        return self.opened.filters.explain_filter(self._searched(category), parsed(where))
 
     def _searched(self, category: str | None) -> list[Partition]:
         """The partitions of a search; InputError where there is no such category."""
         if category is None:
-            return list(self._partitions.values())
-        return _meant(category, self._partitions, self.manifest.config["catalog"])
+            return list(self.opened.partitions.values())
+        return _meant(category, self.opened.partitions, self.manifest.config["catalog"])
+
+    def _hits(self, found: Candidates) -> list[Hit]:
+        return [
+            self._hit(float(score), found.name(at), int(position))
+            for at, (score, position) in enumerate(zip(found.score, found.positions, strict=True))
+        ]
 
     def _hit(self, score: float, name: str, position: int) -> Hit:
-        partition = self._partitions[name]
-        shard, row_group, row = partition.locate(position)
-        file = file_of(shard)
-        table = self._segments.table(file, row_group)
-        at = {column: table.column(column)[row] for column in table.column_names}
-        found = at["id"].as_py()
-        (indexed,) = partition.index.ids([position])
-        if indexed != found:
-            entry = next(entry for entry in self.manifest.partitions if entry.name == name)
-            raise of_other_rows(entry, f"{indexed!r} at position {position} of it, {found!r} in {file.path}")
+        shard, at = self.opened.row(name, position)
         attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
         source = (shard.source, shard.row_groups[0], at["row"].as_py())
-        return Hit(found, score, name, attributes, at["photo"].as_py(), source)
+        return Hit(at["id"].as_py(), score, name, attributes, at["photo"].as_py(), source)
 
 
 def open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> Partition:

@@ -309,10 +309,10 @@ def test_a_slow_shard_holds_up_no_other(store: Path, monkeypatch: pytest.MonkeyP
 
     monkeypatch.setattr(Store, "verified", check)
     with ThreadPoolExecutor(3) as pool:
-        first = [pool.submit(reader._segments.table, slow, 0) for _ in range(2)]
+        first = [pool.submit(reader.opened.segments.table, slow, 0) for _ in range(2)]
         assert waiting.wait(30)
-        assert pool.submit(reader._segments.table, quick, 0).result(30).num_rows
+        assert pool.submit(reader.opened.segments.table, quick, 0).result(30).num_rows
         go_on.set()
         assert first[0].result(30) is first[1].result(30)
-    assert reader._segments.table(slow, 1).num_rows
+    assert reader.opened.segments.table(slow, 1).num_rows
     assert sorted(checked) == sorted([slow.path, quick.path])

@@ -78,8 +78,8 @@ def test_categories_are_filtered_by_as_hits_show_them(reader: Reader, where: lis
 def test_other_categories_are_not_read(store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Attributes of categories that the filter leaves out stay on the disk; with none but names nothing is read."""
     reader = lookup.open(str(store))
-    read = Mock(side_effect=reader._segments.attribute)
-    monkeypatch.setattr(reader._segments, "attribute", read)
+    read = Mock(side_effect=reader.opened.segments.attribute)
+    monkeypatch.setattr(reader.opened.segments, "attribute", read)
     assert found(reader, "kind = Kitchen") == {"P0", "P1"}
     assert read.call_count == 0
     assert found(reader, "kind = Kitchen", "price < 2") == {"P0"}

@@ -369,7 +369,7 @@ def test_only_the_attribute_is_read_and_stays(mixed: Path, monkeypatch: pytest.M
     assert read == [["attributes.brand"]] * 5
     reader.search("red", k=1, where="brand = Nobody else")
     assert len(read) == 5
-    column = reader._filters._columns.get(("all", "brand"), lambda: pytest.fail("read again"))
+    column = reader.opened.filters._columns.get(("all", "brand"), lambda: pytest.fail("read again"))
     assert [pa.types.is_dictionary(array.type) for array in column.arrays] == [True] * 4 + [False]
 
 
@@ -377,8 +377,8 @@ def test_a_filter_that_is_kept_reads_nothing(mixed: Path, monkeypatch: pytest.Mo
     """Also where columns are too large to stay in memory: what the filter keeps is small."""
     monkeypatch.setattr("lookup.filters.rows._COLUMN_BYTES", 0)
     reader = lookup.open(str(mixed))
-    read = Mock(side_effect=reader._segments.attribute)
-    monkeypatch.setattr(reader._segments, "attribute", read)
+    read = Mock(side_effect=reader.opened.segments.attribute)
+    monkeypatch.setattr(reader.opened.segments, "attribute", read)
     where = ["price < 50", "brand = Acme"]
     first = reader.search("red", k=3, where=where)
     assert read.called

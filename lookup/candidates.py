@@ -1,0 +1,65 @@
+"""Products that come into question for one query: what the steps of a search hand on to one another."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from foundation.arrays import Positions, Vectors
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """Rows of some partitions, (n,) arrays of one length, no row twice.
+
+    Whoever makes a ranking puts what ranks into `score` and calls `ranked`; the halves stay beside it for those after.
+    """
+
+    partitions: tuple[str, ...]  # names that `part` numbers
+    part: npt.NDArray[np.int32]
+    positions: Positions  # in the index of their partition
+    score: Vectors  # float32, bigger is better
+    dense: Vectors  # float32 scores of the embeddings, by the snapshot's metric; NaN: not asked
+    lexical: Vectors  # float32 scores of the words, 0 where none meets; NaN: not asked
+
+    @classmethod
+    def of(cls, partitions: Sequence[str], found: Sequence[tuple[Vectors, Positions]]) -> Candidates:
+        """What a dense search of each of `partitions` found: (n,) scores and positions, -1 where there is no row."""
+        there = [positions >= 0 for _, positions in found]
+        scores = [scores[is_row] for (scores, _), is_row in zip(found, there, strict=True)]
+        dense = np.concatenate(scores) if scores else np.empty(0, np.float32)
+        rows = [positions[is_row] for (_, positions), is_row in zip(found, there, strict=True)]
+        return cls(
+            tuple(partitions),
+            np.repeat(np.arange(len(rows), dtype=np.int32), [len(one) for one in rows]),
+            np.concatenate(rows) if rows else np.empty(0, np.int64),
+            dense,
+            dense,
+            np.full(len(dense), np.nan, np.float32),
+        )
+
+    def __len__(self) -> int:
+        return len(self.positions)
+
+    def take(self, order: npt.NDArray[np.integer]) -> Candidates:
+        """Those at `order`, in that order."""
+        fields = (self.part, self.positions, self.score, self.dense, self.lexical)
+        return Candidates(self.partitions, *(field[order] for field in fields))
+
+    def ranked(self, score: Vectors | None = None) -> Candidates:
+        """Best first by `score`, (n,) float32, or by what they have; equal ones by partition and position."""
+        scored = self if score is None else replace(self, score=score)
+        places = {name: place for place, name in enumerate(sorted(self.partitions))}
+        by_name = np.array([places[name] for name in self.partitions], np.int32)[self.part]
+        return scored.take(np.lexsort((self.positions, by_name, -scored.score)))
+
+    def first(self, k: int) -> Candidates:
+        """The first k."""
+        return self.take(np.arange(min(k, len(self))))
+
+    def name(self, at: int) -> str:
+        """The partition of the one at `at`."""
+        return self.partitions[int(self.part[at])]

@@ -1,0 +1,54 @@
+"""What is open of a snapshot: its partitions, where their rows lie, and the filters on their attributes."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+
+from foundation.errors import IntegrityError
+from lookup.filters.rows import Filters
+from lookup.segments import Partition, Segments, of_other_rows
+from lookup.store.manifest import Manifest, PartitionEntry
+from lookup.store.shards import ShardEntry, file_of
+from lookup.store.store import Store
+
+
+@dataclass(frozen=True)
+class Opened:
+    """An open snapshot, as every step of a search is given it. Threads may share it."""
+
+    store: Store
+    manifest: Manifest
+    partitions: Mapping[str, Partition]
+    segments: Segments
+    filters: Filters
+
+    def row(self, name: str, position: int) -> tuple[ShardEntry, dict[str, pa.Scalar]]:
+        """The shard of a position of partition `name`, and what its row shows: id, row, photo, attributes;
+        IntegrityError where the index was built of other rows.
+        """
+        partition = self.partitions[name]
+        shard, row_group, row = partition.locate(position)
+        file = file_of(shard)
+        table = self.segments.table(file, row_group)
+        at = {column: table.column(column)[row] for column in table.column_names}
+        found = at["id"].as_py()
+        (indexed,) = partition.index.ids([position])
+        if indexed != found:
+            raise self._of_other_rows(name, f"{indexed!r} at position {position} of it, {found!r} in {file.path}")
+        return shard, at
+
+    def attributes(self, name: str, position: int) -> Mapping[str, Any]:
+        """The attributes of a row, as `lookup.hit.value_of` reads them: scalars by name."""
+        _, at = self.row(name, position)
+        return dict(at["attributes"].items()) if "attributes" in at else {}
+
+    def entry(self, name: str) -> PartitionEntry:
+        """What the manifest has of partition `name`."""
+        return next(entry for entry in self.manifest.partitions if entry.name == name)
+
+    def _of_other_rows(self, name: str, came: str) -> IntegrityError:
+        return of_other_rows(self.entry(name), came)
