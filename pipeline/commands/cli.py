@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from foundation.errors import InputError
+from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.life_commands import gc, rollback, snapshots
 from pipeline.commands.options import (
@@ -32,9 +33,9 @@ from pipeline.commands.options import (
     overrides_argument,
 )
 from pipeline.commands.store_commands import diff, evaluate, explain, inspect, search, verify
+from pipeline.commands.train_commands import train, train_fusion
 
 if TYPE_CHECKING:
-    from pipeline.config.load import Loaded
     from pipeline.config.sections import LogFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
@@ -53,7 +54,7 @@ def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
 
 
-for _command in (search, evaluate, inspect, verify, diff, explain, snapshots, rollback, gc):
+for _command in (search, evaluate, inspect, verify, diff, explain, snapshots, rollback, gc, train, train_fusion):
     cli.add_command(_command)
 
 
@@ -132,7 +133,7 @@ def plan(
     from pipeline.publish import acceptance
 
     accepted = acceptance.parse(accept)
-    settings = _load(config, overrides, memory).config.settings
+    settings = load(config, overrides, memory).config.settings
     checked = preflight(settings, category=category, before=before_in(settings.store))
     checked = beside_published(as_run := as_published(settings), checked, accepted)
     seconds = encode_seconds(settings.store, settings.embedding.encoders, checked.plan.rows)
@@ -188,7 +189,7 @@ def run(
     from pipeline.engine import meters
     from pipeline.preflight import address_space
 
-    loaded = _load_and_log(config, overrides, log_format, memory)
+    loaded = load_and_log(config, overrides, log_format, memory)
     address_space.refuse_few_addresses(loaded.config.encoders.networks_on_cpu)
     from pipeline import run as runs
     from pipeline.report.metrics import telling_refusals
@@ -199,72 +200,6 @@ def run(
         asked = category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure, accept
         report = runs.run(runs.Request(loaded.config, *asked))
     console.report(report, loaded.config.store.path, as_json)
-
-
-@cli.command(
-    epilog=example(
-        "vitrine train -c configs/demo.yaml --from encoders/builtin --out models/mine",
-        "vitrine train -c configs/nightly.yaml --from siglip2-b16-256 --out models/mine train.freeze=image",
-    )
-)
-@config_option
-@click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
-@click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
-@overrides_argument
-@log_format_option
-@json_option
-def train(
-    config: str | None, model: str, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
-) -> None:
-    """Fine-tune a two-tower model on the catalog's own texts and photos.
-
-    The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
-    where it stopped.
-    """
-    from pipeline.commands import console
-    from pipeline.config.paths import refuse_out
-    from pipeline.engine import meters
-
-    loaded = _load_and_log(config, overrides, log_format, untrained=True)
-    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
-    from pipeline.train.towers import train_on_catalog
-
-    with meters.progress() as progress:
-        trained, left_out = train_on_catalog(loaded.config.settings, loaded.config.train, model, out, progress)
-    console.trained(trained, left_out, as_json)
-
-
-@cli.command(
-    "train fusion",
-    epilog=example(
-        "vitrine train fusion -c configs/demo.yaml fusion.type=transformer --out models/fusion",
-        "vitrine train fusion -c configs/nightly.yaml fusion.type=cross_attention --out models/fusion",
-    ),
-)
-@config_option
-@click.option("--out", required=True, type=Folder(), help="New folder for the trained fusion.")
-@overrides_argument
-@log_format_option
-@json_option
-def train_fusion(
-    config: str | None, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
-) -> None:
-    """Train the fusion that fusion.type names for the config's encoders, on the catalog's own products.
-
-    The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
-    goes on where it stopped.
-    """
-    from pipeline.commands import console
-    from pipeline.config.paths import refuse_out
-    from pipeline.engine import meters
-
-    loaded = _load_and_log(config, overrides, log_format, untrained=True)
-    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
-    from pipeline.train.fusion import train_fusion_on_catalog
-
-    with meters.progress() as progress:
-        trained, left_out = train_fusion_on_catalog(loaded.config.settings, loaded.config.train_fusion, out, progress)
-    console.trained_fusion(trained, left_out, as_json)
 
 
 @cli.group()
@@ -329,32 +264,7 @@ def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> 
     from pipeline.commands import console
     from pipeline.config.load import describe
 
-    console.config(describe(_load(config, overrides)), as_json)
-
-
-def _load(path: str | None, overrides: Sequence[str], memory: str | None = None, untrained: bool = False) -> Loaded:
-    from pipeline.config.load import load_config
-
-    given = [] if memory is None else [f"run.memory={memory}"]
-    return load_config(path, [*overrides, *given], untrained=untrained)
-
-
-def _load_and_log(
-    path: str | None,
-    overrides: Sequence[str],
-    log_format: LogFormat | None,
-    memory: str | None = None,
-    untrained: bool = False,
-) -> Loaded:
-    """The config, with the log going to stderr as it says; what is wrong with it, too, as `log_format` says."""
-    from pipeline.commands import console
-
-    if log_format is not None:
-        console.logs("INFO", log_format)
-        overrides = [*overrides, f"run.log_format={log_format}"]
-    loaded = _load(path, overrides, memory, untrained)
-    console.logs(loaded.config.run.log_level, loaded.config.run.log_format)
-    return loaded
+    console.config(describe(load(config, overrides)), as_json)
 
 
 def main() -> None:

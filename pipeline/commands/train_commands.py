@@ -1,0 +1,81 @@
+"""The commands that learn from a catalog: models, and fusions of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from pipeline.commands.configs import load_and_log
+from pipeline.commands.options import Folder, config_option, example, json_option, log_format_option, overrides_argument
+
+if TYPE_CHECKING:
+    from pipeline.config.sections import LogFormat
+
+
+@click.command(
+    epilog=example(
+        "vitrine train -c configs/demo.yaml --from encoders/builtin --out models/mine",
+        "vitrine train -c configs/nightly.yaml --from siglip2-b16-256 --out models/mine train.freeze=image",
+    )
+)
+@config_option
+@click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
+@click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
+@overrides_argument
+@log_format_option
+@json_option
+def train(
+    config: str | None, model: str, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
+) -> None:
+    """Fine-tune a two-tower model on the catalog's own texts and photos.
+
+    The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
+    where it stopped.
+    """
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.engine import meters
+
+    loaded = load_and_log(config, overrides, log_format, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
+    from pipeline.train.towers import train_on_catalog
+
+    with meters.progress() as progress:
+        trained, left_out = train_on_catalog(loaded.config.settings, loaded.config.train, model, out, progress)
+    console.trained(trained, left_out, as_json)
+
+
+@click.command(
+    "train fusion",
+    epilog=example(
+        "vitrine train fusion -c configs/demo.yaml fusion.type=transformer --out models/fusion",
+        "vitrine train fusion -c configs/nightly.yaml fusion.type=cross_attention --out models/fusion",
+    ),
+)
+@config_option
+@click.option("--out", required=True, type=Folder(), help="New folder for the trained fusion.")
+@overrides_argument
+@log_format_option
+@json_option
+def train_fusion(
+    config: str | None, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
+) -> None:
+    """Train the fusion that fusion.type names for the config's encoders, on the catalog's own products.
+
+    The encoders stay as they are. The result is what fusion.model takes. A training that was killed is run again: it
+    goes on where it stopped.
+    """
+    from pipeline.commands import console
+    from pipeline.config.paths import refuse_out
+    from pipeline.engine import meters
+
+    loaded = load_and_log(config, overrides, log_format, untrained=True)
+    refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
+    from pipeline.train.fusion import train_fusion_on_catalog
+
+    with meters.progress() as progress:
+        trained, left_out = train_fusion_on_catalog(loaded.config.settings, loaded.config.train_fusion, out, progress)
+    console.trained_fusion(trained, left_out, as_json)
