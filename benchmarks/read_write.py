@@ -27,7 +27,7 @@ from measure import apart, here, interleaved, publish
 import encoders.base
 from encoders.base import Role, TextEncoder
 from foundation.arrays import Vectors
-from pipeline.catalog.stage_columns import NAMED
+from pipeline.catalog.stage_columns import naming
 from pipeline.config.encoding import encoding_identity, photo_limits, tower_dims
 from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
@@ -100,7 +100,7 @@ def loop(config: Config, store: Store) -> None:
     pool, limits = ThreadPoolExecutor(1), photo_limits(config.catalog)
     for unit in make_plan(config.settings.embedding, config.gates).units:
         table = read_fingerprinted(unit, embedding, "")
-        name = shard_name(encoding_identity(embedding), table.select(NAMED))
+        name = shard_name(encoding_identity(embedding), naming(table))
         table = empty_vectors(stamp_photos(add_photo_states(table, embedding, "")), *dims)
         table = encode_photos(encode_texts(table, encoder).table, None, "", limits, pool).table
         write_unit(store, name, fuse(table, fusion, *dims), embedding)

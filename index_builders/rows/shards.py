@@ -31,6 +31,7 @@ FORMAT = 1
 METADATA_KEY = b"vitrine"
 _VECTORS = ("embedding", "text_vector", "image_vector")
 _RANDOM_BYTES = ("text_fingerprint", "photo_fingerprint")
+TEXTS = "texts"
 _BUFFER = 1 << 20  # bytes of a column read at a time: by default a whole column chunk is held
 _FOOTER_BYTES = 1 << 20  # of footers that are held, as they lie in files: parsed they take ten times that
 _READ_NUMBERS = 1 << 20  # decoded at a time: 4 MB, of which pyarrow makes 16 on the way
@@ -61,9 +62,15 @@ def embedding_type(dim: int) -> pa.DataType:
 
 
 def shard_schema(
-    dim: int, text_dim: int | None, image_dim: int | None, attributes: pa.Schema, metadata: Mapping[str, Any]
+    dim: int,
+    text_dim: int | None,
+    image_dim: int | None,
+    attributes: pa.Schema,
+    metadata: Mapping[str, Any],
+    searched: Sequence[str] = (),
 ) -> pa.Schema:
-    """The schema of a shard. A tower length of None leaves its column out, and so do no attributes `attributes`.
+    """The schema of a shard. A tower length of None leaves its column out, and so do no attributes `attributes`, and
+    no `searched`, the canonical columns whose texts are searched by their words.
 
     `metadata` is JSON-able and kept beside format, dim, metric and tower lengths under the key `vitrine`.
     """
@@ -79,6 +86,8 @@ def shard_schema(
     ]
     if len(attributes):
         fields.insert(3, pa.field("attributes", pa.struct(list(attributes))))
+    if searched:
+        fields.append(pa.field(TEXTS, pa.struct([(name, pa.string()) for name in searched])))
     towers = (("text_vector", text_dim), ("image_vector", image_dim))
     fields += [pa.field(name, pa.binary(2 * length)) for name, length in towers if length is not None]
     fields.append(pa.field("embedding", embedding_type(dim), nullable=False))
@@ -101,7 +110,7 @@ def write_shard(path: Path, table: pa.Table, boundaries: Sequence[int]) -> list[
     rising = list(boundaries) == sorted(set(boundaries))
     if not rising or len(boundaries) < 2 or (boundaries[0], boundaries[-1]) != (0, len(table)):
         raise ValueError(f"boundaries must rise from 0 to {len(table)}, they are {list(boundaries)}")
-    plain = [leaf for leaf in _leaves(table.schema) if leaf.split(".")[0] not in (*_VECTORS, *_RANDOM_BYTES)]
+    plain = [leaf for leaf in _leaves(table.schema) if leaf.split(".")[0] not in (*_VECTORS, *_RANDOM_BYTES, TEXTS)]
     digests = []
     with pq.ParquetWriter(
         path,

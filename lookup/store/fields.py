@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, SerializerFunctionWrapHandler, model_serializer
 
 
 class Record(BaseModel):
@@ -28,3 +28,17 @@ class FileRef(Record):
     bytes: int
     rows: int
     blake3: str
+
+
+class Grown(Record):
+    """A piece with fields that came later, `unsaid` where they hold their default: its JSON, and what is named by it,
+    stay to the byte as they were before there were such fields.
+    """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset()
+
+    @model_serializer(mode="wrap")
+    def _said(self, dump: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        defaults = type(self).model_fields
+        left_out = {name for name in self.unsaid if getattr(self, name) == defaults[name].default}
+        return {name: value for name, value in dump(self).items() if name not in left_out}

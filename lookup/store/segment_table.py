@@ -9,7 +9,7 @@ from __future__ import annotations
 from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any, NamedTuple
 
@@ -46,6 +46,8 @@ SCHEMA = pa.schema(
         ("kinds", pa.list_(_KINDS)),  # see DetailCount
     ]
 )
+TEXTS = pa.field("texts", pa.binary(16))  # digest of what is searched by its words; a column of snapshots with such
+_WITH_TEXTS = SCHEMA.append(TEXTS)
 Numbers = npt.NDArray[np.int32]
 _Counts = tuple[tuple[str, int], ...]
 
@@ -67,6 +69,7 @@ class PartitionSegments:
     row_groups: Numbers
     rows: Numbers
     _digests: bytes
+    texts: tuple[str, ...] = ()  # digests of what is searched by its words, 32 hex digits each; none: nothing is
 
     @cached_property
     def ends(self) -> Positions:
@@ -118,7 +121,16 @@ class SegmentTable:
         at = self.partitions.get(partition, slice(0, 0))
         shards, groups, rows = (self.numbers(name)[at] for name in ("shard", "row_group", "rows"))
         there, raw = rows > 0, self._digests()[at]
-        return PartitionSegments(shards[there], groups[there], rows[there], raw[there].tobytes())
+        found = PartitionSegments(shards[there], groups[there], rows[there], raw[there].tobytes())
+        if not self.has_texts:
+            return found
+        texts = self._column("texts").slice(at.start, at.stop - at.start).filter(pa.array(there))
+        return replace(found, texts=tuple((one or b"").hex() for one in texts.to_pylist()))
+
+    @property
+    def has_texts(self) -> bool:
+        """Whether the segments are searched by their words."""
+        return TEXTS.name in self.table.column_names
 
     def row(self, number: int) -> Row:
         """A row of the table."""
@@ -218,7 +230,7 @@ class SegmentTable:
         """An Arrow IPC file. Equal tables have equal bytes under one version of pyarrow."""
         sink = pa.BufferOutputStream()
         options = pa.ipc.IpcWriteOptions(compression="zstd", use_threads=False)
-        with pa.ipc.new_file(sink, SCHEMA, options=options) as file:
+        with pa.ipc.new_file(sink, _WITH_TEXTS if self.has_texts else SCHEMA, options=options) as file:
             file.write_table(self.table)
         return memoryview(sink.getvalue())
 
@@ -226,7 +238,7 @@ class SegmentTable:
     def from_bytes(cls, raw: bytes | memoryview) -> SegmentTable:
         """What `to_bytes` gave; pa.ArrowInvalid where it is another kind of file."""
         with pa.ipc.open_file(pa.py_buffer(raw)) as file:
-            if file.schema != SCHEMA:
+            if file.schema not in (SCHEMA, _WITH_TEXTS):
                 raise pa.ArrowInvalid(f"a table of {', '.join(file.schema.names)}")
             return cls(file.read_all())
 
@@ -265,7 +277,7 @@ class SegmentsBuilder:
     def __init__(self) -> None:
         self._codes: dict[str, int] = {}
         self._numbers = {name: array("i") for name in ("partition", *SCHEMA.names[1:6])}
-        self._digests = bytearray()
+        self._digests, self._texts = bytearray(), bytearray()
         self._lost: dict[int, list[dict[str, Any]]] = {}
         self._kinds: dict[int, list[dict[str, Any]]] = {}
 
@@ -310,7 +322,10 @@ class SegmentsBuilder:
             _lists(self._lost, order, _LOST),
             _lists(self._kinds, order, _KINDS),
         ]
-        return SegmentTable(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        if not any(self._texts):
+            return SegmentTable(pa.Table.from_arrays(arrays, schema=SCHEMA))
+        texts = pa.FixedSizeBinaryArray.from_buffers(TEXTS.type, len(codes), [None, pa.py_buffer(self._texts)])
+        return SegmentTable(pa.Table.from_arrays([*arrays, texts.take(pa.array(order))], schema=_WITH_TEXTS))
 
     def _row(self, shard: int, one: Segment) -> int:
         code = self._codes.setdefault(one.partition, len(self._codes))
@@ -318,6 +333,7 @@ class SegmentsBuilder:
         for numbers, value in zip(self._numbers.values(), values, strict=True):
             numbers.append(value)
         self._digests += bytes.fromhex(one.digest) if one.digest else bytes(_DIGEST)
+        self._texts += bytes.fromhex(one.texts) if one.texts else bytes(TEXTS.type.byte_width)
         return len(self._numbers["shard"]) - 1
 
     def _count(self, row: int, outcome: str, counts: _Counts) -> None:
@@ -331,7 +347,8 @@ def joined(tables: Sequence[SegmentTable]) -> SegmentTable:
     names = sorted({name for one in tables for name in one.partitions})
     ranks = {name: rank for rank, name in enumerate(names)}
     codes = np.concatenate([one.renamed(ranks) for one in tables])
-    others = pa.concat_tables([one.table.drop_columns(["partition"]) for one in tables])
+    # texts: those that have none are of snapshots that are not searched by words
+    others = pa.concat_tables([one.table.drop_columns(["partition"]) for one in tables], promote_options="default")
     order = np.lexsort((others.column("shard").to_numpy(), codes))
     named = pa.DictionaryArray.from_arrays(pa.array(codes[order]), pa.array(names, pa.string()))
     return SegmentTable(others.take(pa.array(order)).add_column(0, SCHEMA.field("partition"), named))

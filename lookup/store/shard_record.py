@@ -4,11 +4,15 @@ from __future__ import annotations
 
 from typing import ClassVar
 
-from lookup.store.fields import FileRef, NamedRecord, Record
+from lookup.store.fields import FileRef, Grown, NamedRecord, Record
 
 
-class Segment(Record):
-    """One partition's rows inside one shard = one Parquet row group. `digest` covers ids and embeddings, in order."""
+class Segment(Grown):
+    """One partition's rows inside one shard = one Parquet row group. `digest` covers ids and embeddings, in order;
+    `texts` what is searched by its words, 32 hex digits, empty where nothing is.
+    """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"texts"})
 
     partition: str
     row_group: int
@@ -18,6 +22,7 @@ class Segment(Record):
     unread: tuple[tuple[str, int], ...] = ()  # (attribute, rows) whose text is no price, or no UTF-8: null to filters
     photos: int = 0  # that its rows name; 0 also where an earlier version did not count
     photos_lost: int = 0  # of these, that could not be read or encoded
+    texts: str = ""
 
 
 class RejectCount(Record):

@@ -223,9 +223,9 @@ def _clean(
     spellings: Mapping[str, str],
 ) -> pa.Table:
     n, ids = unit.rows, clean_ids(unit.names("id"))
-    cleaned = [unit.cleaned(name) for name in settings.text]
+    cleaned = {name: unit.cleaned(name) for name in dict.fromkeys([*settings.text, *settings.searched])}
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
-    texts = columns.joined(cleaned, n)
+    texts = columns.joined([cleaned[name] for name in settings.text], n)
     photos = _photos(unit, settings)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
     categories = unit.names(settings.partition) if settings.partition else None
@@ -245,6 +245,7 @@ def _clean(
             col.ID: ids,
             col.PARTITION: _partitions(categories, n, settings, spellings),
             col.TEXT: texts,
+            col.TEXTS: _struct({name: columns.joined([cleaned[name]], n) for name in settings.searched}, n),
             col.PHOTOS: photos,
             col.VERSION: version,
             col.ATTRIBUTES: _struct(carried, n),

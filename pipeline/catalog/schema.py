@@ -109,7 +109,7 @@ def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
     text, photo, attribute = ("text", columns.is_text), ("a photo", columns.is_photo), columns.is_attribute
     given: list[tuple[str | None, Role]] = [
         ("id", name),
-        *((column, text) for column in settings.text),
+        *((column, text) for column in dict.fromkeys([*settings.text, *settings.searched])),
         *((column, photo) for column in (settings.image, settings.more_images)),
         (settings.partition, name),
         (settings.version_column, version),

@@ -18,6 +18,7 @@ ROW = "row"  # its number, counted from the first row of the unit's first row gr
 ID = "id"
 PARTITION = "partition"  # never null
 TEXT = "text"  # cleaned and joined; null: none
+TEXTS = "texts"  # struct of those that are searched by their words, by canonical column; null: none. Without: no fields
 PHOTOS = "photos"  # null: none; once fingerprinted, each with its stamp, see photos.py
 VERSION = "version"  # of `catalog.version_column`
 ATTRIBUTES = "attributes"
@@ -38,10 +39,11 @@ MAY_PASS = "photo_may_pass"  # whether a photo was lost to what may pass, see Ph
 DEGRADED = "degraded"  # a Reason: the row lost all of a modality, and is embedded by the other
 EMBEDDING = "embedding"
 
-READ = (ROW, ID, PARTITION, TEXT, PHOTOS, VERSION, ATTRIBUTES, NOT_UTF8, REJECT, DETAIL)
+READ = (ROW, ID, PARTITION, TEXT, TEXTS, PHOTOS, VERSION, ATTRIBUTES, NOT_UTF8, REJECT, DETAIL)
 FINGERPRINTED = (*READ, TEXT_FINGERPRINT, PHOTO_FINGERPRINT, STAMPS)
-NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NOT_UTF8))  # name a shard, in this order
-FILLED = (*NAMED, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)  # vectors that stand, and nulls for the encoders
+_NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NOT_UTF8, TEXTS))
+# vectors that stand, and nulls for the encoders
+FILLED = (*_NAMED, TEXTS, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)
 ENCODED = (
     *(name for name in FILLED if name not in (TEXT, PHOTOS)),
     *(PHOTO, PHOTO_COUNT, PHOTOS_LOST, TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL, MAY_PASS),
@@ -60,15 +62,22 @@ _TYPES = {
 }
 
 
+def naming(table: pa.Table) -> pa.Table:
+    """The columns that name a shard, in their order: texts that are searched among them where there are such."""
+    texts = (TEXTS,) if table.schema.field(TEXTS).type.num_fields else ()
+    return table.select([*_NAMED, *texts])
+
+
 class Shape(NamedTuple):
-    """What a catalog and its encoders decide of the types: the struct of attributes, and lengths of vectors; None: no
-    such tower.
+    """What a catalog and its encoders decide of the types: the struct of attributes, lengths of vectors, None: no such
+    tower, and the struct of texts that are searched.
     """
 
     attributes: pa.DataType
     text: int | None
     image: int | None
     embedding: int
+    texts: pa.DataType = pa.struct([])
 
 
 def vector_type(dim: int | None) -> pa.DataType:
@@ -81,6 +90,7 @@ def stage_schema(stage: tuple[str, ...], shape: Shape) -> pa.Schema:
     types = _TYPES | {
         PHOTOS: pa.list_(_PHOTO if stage in (READ, FINGERPRINTED) else STAMPED_PHOTO),
         ATTRIBUTES: shape.attributes,
+        TEXTS: shape.texts,
         TEXT_VECTOR: vector_type(shape.text),
         IMAGE_VECTOR: vector_type(shape.image),
         EMBEDDING: embedding_type(shape.embedding),

@@ -78,7 +78,7 @@ class Work:
     def _stands(self, table: pa.Table) -> bool:
         if self.encoding is None:
             return False
-        name = self.shards.get(shard_name(self.encoding, table.select(col.NAMED)))
+        name = self.shards.get(shard_name(self.encoding, col.naming(table)))
         record: ShardRecord | None = None if name is None else own_record(self.store, name)
         return record is not None and not may_have_passed(record, table, self.embedding, self.root)
 

@@ -35,9 +35,10 @@ def photo_limits(settings: CatalogConfig) -> PhotoLimits:
 
 def encoding_identity(embedding: Embedding) -> str:
     """64 hex digits of everything but the rows that decides a shard's bytes."""
-    encoders = embedding.encoders
+    encoders, searched = embedding.encoders, embedding.catalog.searched
     return identity_of(
         {
+            **({"searched": searched} if searched else {}),
             "format": FORMAT,
             "text": encoders.text.identity if encoders.text else None,
             "image": encoders.image.identity if encoders.image else None,

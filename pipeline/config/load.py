@@ -10,7 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Annotated, Any, NamedTuple
+from typing import Annotated, Any, NamedTuple, get_args
 
 from pydantic import AfterValidator, BaseModel, Field, PlainValidator, ValidationError
 from pydantic_core import ErrorDetails
@@ -21,7 +21,9 @@ from encoders.training.trainer import TrainSettings
 from index_builders.settings import IndexSettings
 from pipeline.config import layers as sources
 from pipeline.config.layers import Tree
+from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import path_problems, unwritable_problems
+from pipeline.config.section import Section
 from pipeline.config.sections import (
     CatalogConfig,
     Embedding,
@@ -31,7 +33,6 @@ from pipeline.config.sections import (
     Indexing,
     RunConfig,
     RunSettings,
-    Section,
     ShardsConfig,
     StoreConfig,
 )
@@ -49,6 +50,9 @@ class Config(Section):
     )
     shards: ShardsConfig = ShardsConfig()
     index: Annotated[IndexSettings, AfterValidator(checked_index)] = IndexSettings()
+    lexical: LexicalConfig | None = Field(
+        None, description="What is searched by its words, beside vectors; null: nothing"
+    )
     gates: GatesConfig = GatesConfig()
     golden: GoldenConfig = GoldenConfig()
     store: StoreConfig
@@ -59,8 +63,12 @@ class Config(Section):
     @property
     def settings(self) -> RunSettings:
         """What a run goes by, for those below the commands."""
-        embedding = Embedding(self.catalog, self.encoders, self.fusion, self.shards)
-        return RunSettings(Indexing(embedding, self.index), self.gates, self.run, self.store.path, self.golden)
+        lexical, catalog = self.lexical, self.catalog
+        if lexical is not None:
+            lexical = lexical.model_copy(update={"fields": lexical.weights(catalog.text)})
+            catalog = catalog.searching(lexical.fields)
+        indexing = Indexing(Embedding(catalog, self.encoders, self.fusion, self.shards), self.index, lexical)
+        return RunSettings(indexing, self.gates, self.run, self.store.path, self.golden)
 
 
 @dataclass(frozen=True)
@@ -125,7 +133,7 @@ def meaning(key: str) -> str:
         field = section.model_fields.get(part) if _is_model(section) else None
         if field is None:
             return ""
-        section, said = field.annotation, field.description or ""
+        section, said = _section_of(field.annotation), field.description or ""
     return said
 
 
@@ -177,6 +185,12 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         fix = f"add to catalog.attributes: {', '.join(undeclared)}"
         expected = "columns of catalog.attributes, because prices are carried to hits"
         problems.append(Problem("catalog.prices", shown(undeclared), expected, fix))
+    lexical = tree.get("lexical")
+    if isinstance(lexical, dict) and not lexical.get("fields") and not catalog.get("text"):
+        fix = "name columns, as lexical.fields={title: 2.0}, or set lexical=null"
+        problems.append(
+            Problem("lexical.fields", shown(lexical.get("fields")), "a column, because catalog.text has none", fix)
+        )
     if versioned and catalog.get("version_column") is None:
         fix = "name the column, or set catalog.image_identity=stat"
         expected = "a column, because catalog.image_identity is version"
@@ -258,7 +272,8 @@ def _known_keys(tree: Tree, parent: str) -> list[str]:
         return fields_of(parent, value)
     section: Any = Config
     for part in parent.split(".") if parent else []:
-        section = section.model_fields[part].annotation if _is_model(section) and part in section.model_fields else None
+        known = _is_model(section) and part in section.model_fields
+        section = _section_of(section.model_fields[part].annotation) if known else None
     return list(section.model_fields) if _is_model(section) else []
 
 
@@ -280,6 +295,11 @@ def _defaults(section: type[BaseModel], required: bool = False) -> Tree:
         elif required:
             tree[name] = None
     return tree
+
+
+def _section_of(annotation: Any) -> Any:
+    """The section that a key holds, also one that may be null."""
+    return next(filter(_is_model, get_args(annotation)), annotation)
 
 
 def _is_model(annotation: Any) -> bool:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, PlainValidator
+from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
 from encoders.base import EncoderSpec
 from encoders.fusion.base import FusionSpec
@@ -13,18 +14,9 @@ from encoders.names import clean_separator
 from index_builders.devices import DEVICE
 from index_builders.settings import IndexSettings
 from pipeline.config.byte_sizes import Bytes
+from pipeline.config.lexical import LexicalConfig
+from pipeline.config.section import Count, Name, NotNegative, Seconds, Section, Share, Switch, listed, words
 from pipeline.config.specs import AS_FIELDS, checked_tower
-
-Count = Annotated[int, Field(ge=1, strict=True)]
-Share = Annotated[float, Field(ge=0, le=1, strict=True)]
-NotNegative = Annotated[float, Field(ge=0, strict=True)]
-Seconds = Annotated[float, Field(gt=0, le=86_400, strict=True)]
-Name = Annotated[str, Field(min_length=1)]
-Switch = Annotated[bool, Field(strict=True)]
-
-
-def _listed(value: object) -> object:
-    return [value] if isinstance(value, str) else value
 
 
 def _separator(value: str) -> str:
@@ -36,13 +28,6 @@ def _separator(value: str) -> str:
     return cleaned
 
 
-def _words(value: object) -> object:
-    listed = _listed(value)
-    if isinstance(listed, list) and not all(isinstance(one, str) for one in listed):
-        raise ValueError('words in quotes, as ["null", "nan"], because YAML reads null and 0 otherwise')
-    return listed
-
-
 def _rows_or_auto(value: object) -> int | str:
     if value == "auto" or (isinstance(value, int) and not isinstance(value, bool) and value >= 1):
         return value
@@ -52,12 +37,6 @@ def _rows_or_auto(value: object) -> int | str:
 LogFormat = Literal["text", "json"]
 UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
-
-
-class Section(BaseModel):
-    """A frozen part of the config that refuses unknown keys."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 class CatalogConfig(Section):
@@ -85,7 +64,7 @@ class CatalogConfig(Section):
     )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
-    partition_separator: Annotated[tuple[Separator, ...], BeforeValidator(_listed), Field(min_length=1)] = Field(
+    partition_separator: Annotated[tuple[Separator, ...], BeforeValidator(listed), Field(min_length=1)] = Field(
         (">",),
         description="what separates levels, one or several; with spaces, as ` / `, only where there are spaces",
     )
@@ -99,7 +78,7 @@ class CatalogConfig(Section):
         None,
         description="the decimal mark of prices that can be read in two ways, as `1,299`; null: such are not read",
     )
-    null_words: Annotated[tuple[Name, ...], BeforeValidator(_words)] = Field(
+    null_words: Annotated[tuple[Name, ...], BeforeValidator(words)] = Field(
         (), description="words that are null in every column, as `nan` or `\\N`; trimmed, case counts"
     )
     image_identity: Literal["stat", "bytes", "version"] = Field(
@@ -125,6 +104,20 @@ class CatalogConfig(Section):
     max_partitions: Count = Field(
         256, description="partitions beyond which the partition column is taken for a mistake"
     )
+    _searched: tuple[str, ...] = PrivateAttr(())
+
+    @property
+    def searched(self) -> tuple[str, ...]:
+        """Canonical columns whose texts shards keep, by name: those that are searched by their words; none without
+        `lexical`.
+        """
+        return self._searched
+
+    def searching(self, fields: Iterable[str]) -> CatalogConfig:
+        """The same, with texts of the columns `fields` kept."""
+        found = self.model_copy()
+        found._searched = tuple(sorted(fields))
+        return found
 
 
 class EncodersConfig(Section):
@@ -344,6 +337,7 @@ class Indexing:
 
     embedding: Embedding
     index: IndexSettings
+    lexical: LexicalConfig | None = None
 
 
 @dataclass(frozen=True)

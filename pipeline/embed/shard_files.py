@@ -16,6 +16,7 @@ import pyarrow.parquet as pq
 from foundation.errors import VitrineError
 from foundation.identity import identity_of
 from index_builders.rows.shards import shard_schema, write_shard
+from index_builders.rows.texts import texts_digest
 from lookup.filters.prices import PRICE
 from lookup.store.fields import FileRef, NamedRecord
 from lookup.store.manifest import Manifest
@@ -214,7 +215,10 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
     identities = {"text": embedding.encoders.text, "image": embedding.encoders.image, "fusion": embedding.fusion}
     metadata: dict[str, Any] = {name: spec and spec.identity for name, spec in identities.items()}
     metadata["photo_limits"] = asdict(photo_limits(embedding.catalog))
-    schema = shard_schema(dim, text_dim, image_dim, attributes, metadata)
+    searched = embedding.catalog.searched
+    if searched:
+        metadata["searched"] = searched
+    schema = shard_schema(dim, text_dim, image_dim, attributes, metadata, searched)
     table = good.select(schema.names).cast(schema).combine_chunks()
     names = good.column(col.PARTITION).combine_chunks().dictionary_encode()
     changes = np.flatnonzero(np.diff(names.indices.to_numpy())) + 1  # rows are sorted by partition
@@ -225,7 +229,7 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
         good.filter(good.column(col.DEGRADED).is_valid()), col.PARTITION, col.DEGRADED
     ):
         degraded.setdefault(partition, []).append((reason, rows))
-    not_read = _unread(good)
+    not_read, texts = _unread(good), good.column(col.TEXTS).combine_chunks()
     photos, lost = (good.column(name).to_numpy() for name in (col.PHOTO_COUNT, col.PHOTOS_LOST))
     return tuple(
         Segment(
@@ -237,6 +241,7 @@ def _write_good(good: pa.Table, embedding: Embedding, path: Path) -> tuple[Segme
             unread=tuple((name, int(rows[bounds[group] : bounds[group + 1]].sum())) for name, rows in not_read),
             photos=int(photos[bounds[group] : bounds[group + 1]].sum()),
             photos_lost=int(lost[bounds[group] : bounds[group + 1]].sum()),
+            texts=texts_digest(texts[bounds[group] : bounds[group + 1]]) if searched else "",
         )
         for group, digest in enumerate(digests)
     )

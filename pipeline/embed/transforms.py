@@ -23,7 +23,7 @@ from foundation.allocator import keep_memory
 from foundation.errors import VitrineError
 from foundation.liveness import attach, computing
 from lookup.store.store import Store
-from pipeline.catalog.stage_columns import IMAGE_VECTOR, NAMED, PHOTOS, TEXT, TEXT_VECTOR
+from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTOS, TEXT, TEXT_VECTOR, naming
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
 from pipeline.embed.earlier_vectors import earlier_vectors
@@ -118,7 +118,7 @@ class ReadUnit(UnitDoFn):
                     f"{table.num_rows}",
                     "the catalog changed during the run: run again",
                 )
-            inputs = shard_name(self.job.encoding, table.select(NAMED))
+            inputs = shard_name(self.job.encoding, naming(table))
             found, tally = standing(self.store, self.earlier, inputs, table, embedding, root)
             rows = UnitRows(UnitKey(unit.number, unit.rows), found, table, tally)
             if found.name is not None:

@@ -43,6 +43,7 @@ def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:
     for name, (model, published) in compared_models(indexing.embedding, parent).items():
         mine[name], theirs[name] = model, published
     mine["attributes"], theirs["attributes"] = catalog.attributes, parent.attributes
+    mine["lexical.fields"], theirs["lexical.fields"] = list(catalog.searched), _searched(parent)
     for name, types in changed(plan.attribute_types, parent.attribute_types).items():
         theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
     mine["index.metric"], theirs["index.metric"] = indexing.index.metric.value, parent.metric  # merged hits need one
@@ -171,6 +172,12 @@ def content_of(manifest: Manifest) -> str:
             "partitions": [[p.name, p.index.name] for p in manifest.partitions],
         }
     )
+
+
+def _searched(parent: Manifest) -> list[str]:
+    """The columns whose texts the shards of a snapshot keep, by name."""
+    lexical = parent.config.get("lexical")
+    return sorted(lexical.get("fields") or parent.config["catalog"]["text"]) if lexical else []
 
 
 def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:

@@ -28,9 +28,11 @@ def section_tables() -> str:
     """Those of the sections."""
     parts = []
     for name, field in Config.model_fields.items():
-        section: Any = field.annotation
+        annotation: Any = field.annotation
+        section: Any = next(filter(None, get_args(annotation)), annotation) if field.default is None else annotation
         if isinstance(section, type) and issubclass(section, BaseModel) and not issubclass(section, FusionSpec):
-            parts.append(f"### {name}\n\n{_table(section, f'{name}.')}")
+            null = f"Null by default. {field.description}.\n\n" if section is not annotation else ""
+            parts.append(f"### {name}\n\n{null}{_table(section, f'{name}.')}")
         else:
             parts.append(f"### {name}\n\n| key | default | meaning |\n|---|---|---|\n{_line(name, field, 'required')}")
     return "\n\n".join(parts)

@@ -65,12 +65,13 @@ def given(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
             "catalog.text=[title]",
             "catalog.image_identity=version",
             "catalog.version_column=version",
+            "lexical={}",
         ],
         {},
     ).config
     embedding = config.settings.embedding
     unit = make_plan(embedding, config.gates).units[0]
-    read = rows_of(unit, config.catalog, config.shards, duplicates_of(unit))
+    read = rows_of(unit, embedding.catalog, config.shards, duplicates_of(unit))
     fingerprinted = read_fingerprinted(unit, embedding, str(folder))
     pool = ThreadPoolExecutor(1)
     known: dict[str, Any] = {
@@ -126,14 +127,15 @@ def test_a_function_does_what_it_says(function: Callable[..., Any], given: dict[
 
 def test_stages_are_as_they_are_declared(given: dict[str, Any]) -> None:
     """From the catalog to the shard each stage has the declared columns of the declared types, with rejects."""
-    attributes = given["read"].schema.field("attributes").type
-    shape = Shape(attributes, DIM, DIM, 2 * DIM)
+    attributes, texts = (given["read"].schema.field(name).type for name in ("attributes", "texts"))
+    assert [field.name for field in texts] == ["title"]
+    shape = Shape(attributes, DIM, DIM, 2 * DIM, texts)
     for stage, table in stages(given).items():
         want = stage_schema(stage, shape)
         assert {field.name: field.type for field in table.schema} == {field.name: field.type for field in want}
         assert table.num_rows == 3
     assert given["fingerprinted"].schema.equals(stages(given)[FINGERPRINTED].schema)
-    shard = shard_schema(2 * DIM, DIM, DIM, pa.schema(list(attributes)), {})
+    shard = shard_schema(2 * DIM, DIM, DIM, pa.schema(list(attributes)), {}, ["title"])
     assert {*shard.names} <= {*FUSED}
 
 
@@ -145,7 +147,8 @@ def test_a_tower_that_is_absent_has_nothing_but_nulls(given: dict[str, Any]) -> 
     table = by_name["encode_texts"](table, Lengths()).table
     table = by_name["encode_photos"](table, None, without["root"], LIMITS, without["pool"]).table
     table = called(by_name["fuse"], table, without)
-    want = stage_schema(FUSED, Shape(table.schema.field("attributes").type, DIM, None, DIM))
+    types = [table.schema.field(name).type for name in ("attributes", "texts")]
+    want = stage_schema(FUSED, Shape(*types[:1], DIM, None, DIM, types[1]))
     assert {field.name: field.type for field in table.schema} == {field.name: field.type for field in want}
     assert table.column("image_vector").null_count == table.column("image_fault").null_count == 3
 
