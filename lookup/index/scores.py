@@ -13,8 +13,8 @@ from lookup.index.subset import search_subset, subset_of
 
 def scores_of(index: PartitionIndex, xq: Vectors, positions: Positions) -> Vectors:
     """(nq, n) float32: how `index` scores its rows at `positions`, (n,) int64 without repetition, for (nq, dim) float32
-    queries; as a search scores them, to rounding: by whole vectors, by refine vectors, or where there are codes alone by
-    these.
+    queries; as a search scores them, to rounding: by whole vectors, by refine vectors, or by codes where there are
+    these alone.
     """
     if len(positions) and (positions.min() < 0 or positions.max() >= index.rows):
         came = f"{positions.min()} to {positions.max()}"
