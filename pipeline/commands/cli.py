@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from foundation.errors import InputError
+from pipeline.commands.compare_command import compare
 from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.life_commands import gc, rollback, snapshots
@@ -54,7 +55,20 @@ def cli() -> None:
     """Cross-modal product search indexes from a product catalog, built in batches."""
 
 
-for _command in (search, evaluate, inspect, verify, diff, explain, snapshots, rollback, gc, train, train_fusion):
+for _command in (
+    search,
+    evaluate,
+    compare,
+    inspect,
+    verify,
+    diff,
+    explain,
+    snapshots,
+    rollback,
+    gc,
+    train,
+    train_fusion,
+):
     cli.add_command(_command)
 
 

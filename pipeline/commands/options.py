@@ -22,6 +22,7 @@ log_format_option = click.option(
 overrides_argument = click.argument("overrides", nargs=-1, metavar="[SECTION.KEY=VALUE]...")
 store_argument = click.argument("store")
 COUNT = click.IntRange(min=1)
+DAY = click.DateTime(["%Y-%m-%d"])
 
 
 class Folder(click.Path):

@@ -1,8 +1,11 @@
-"""Snapshots as people name them: by id, by the number of a publication, or not at all."""
+"""Snapshots as people name them: by id, by the number of a publication, by their store, or not at all."""
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 from foundation.errors import InputError
+from lookup.store.manifest import is_id
 from lookup.store.publication import Publication
 from lookup.store.store import Store
 
@@ -36,3 +39,40 @@ def snapshot_named(store: Store, history: list[Publication], word: str) -> str:
         raise InputError("the number of a publication, or the id of a snapshot", word, f"choose one of {numbers}")
     store.manifest(found)  # its snapshot may have been deleted
     return found
+
+
+class Side(NamedTuple):
+    """One of two things that are compared: a snapshot, and the store that has it."""
+
+    store: Store
+    snapshot: str
+
+    @property
+    def name(self) -> str:
+        """It, for people."""
+        return f"{self.snapshot} of {self.store.root}"
+
+
+def two_sides(path: str, first: str | None, second: str | None) -> tuple[Side, Side]:
+    """As `two_snapshots` of the store at `path`; a word that is no number and no id of a snapshot is another store, of
+    which the published snapshot is meant. InputError where there is no such.
+    """
+    store = Store.open(path)
+    if first is None or (second is None and not _is_store(first)):
+        before, after = two_snapshots(store, first, None)
+        return Side(store, before), Side(store, after)
+    words = [first] if second is None else [first, second]
+    history = store.publications()
+    named = [
+        _published(Store.open(word)) if _is_store(word) else Side(store, snapshot_named(store, history, word))
+        for word in words
+    ]
+    return (_published(store), named[0]) if second is None else (named[0], named[1])
+
+
+def _is_store(word: str) -> bool:
+    return not word.isdigit() and not is_id(word)
+
+
+def _published(store: Store) -> Side:
+    return Side(store, store.published()[0])

@@ -28,8 +28,8 @@ from pipeline.evaluate.judgments import AnswerableQuery, Counts, answerable, cat
 from pipeline.evaluate.rankings import EXACT, INDEX, PHOTO, TEXT, rankings
 
 KINDS = ("text", "photo", "both")
-_PAGE = 10  # MRR and nDCG look at a first page of hits whatever k is, so that they compare
-_SEED = 1234  # any constant: the same answers give the same intervals
+PAGE = 10  # MRR and nDCG look at a first page of hits whatever k is, so that they compare
+SEED = 1234  # any constant: the same answers give the same intervals
 # Figure -> one value per query.
 PerQuery = Mapping[str, Figures]
 
@@ -105,19 +105,19 @@ def evaluate(request: Request) -> Evaluation:
     queries, counts = answerable(given, parts, category_of(request.category, parts, separators))
     if request.late:
         _check_late(queries)
-    ranked = rankings(reader, parts, queries, max(request.k, _PAGE), request.late)
+    ranked = rankings(reader, parts, queries, max(request.k, PAGE), request.late)
     quality: list[Quality] = []
     losses: list[Loss] = []
-    for kind, category, group in _groups(queries):
+    for kind, category, group in groups_of(queries):
         measured = {
-            way: _measured([queries[i] for i in group], np.stack([found[i] for i in group]), request.k)
+            way: figures_of([queries[i] for i in group], np.stack([found[i] for i in group]), request.k)
             for way, found in ranked.found.items()
             if all(i in found for i in group)
         }
-        quality += [Quality(kind, category, way, len(group), _means(rows)) for way, rows in measured.items()]
+        quality += [Quality(kind, category, way, len(group), means_of(rows)) for way, rows in measured.items()]
         losses += _losses(kind, category, len(group), measured)
     return Evaluation(
-        request.store, reader.snapshot, request.k, _SEED, metrics.RESAMPLES, counts, quality, losses, ranked.notes
+        request.store, reader.snapshot, request.k, SEED, metrics.RESAMPLES, counts, quality, losses, ranked.notes
     )
 
 
@@ -128,7 +128,7 @@ def _check_late(queries: Sequence[AnswerableQuery]) -> None:
         raise InputError("queries of text and photo, whose two lists --late merges", came, "leave --late out")
 
 
-def _groups(queries: Sequence[AnswerableQuery]) -> list[tuple[str, str | None, list[int]]]:
+def groups_of(queries: Sequence[AnswerableQuery]) -> list[tuple[str, str | None, list[int]]]:
     """(kind, category, the queries): each kind as a whole, then by category. Kinds are never mixed: their mean would
     say how many there are of each.
     """
@@ -141,13 +141,13 @@ def _groups(queries: Sequence[AnswerableQuery]) -> list[tuple[str, str | None, l
     return groups
 
 
-def _measured(queries: Sequence[AnswerableQuery], found: Numbers, k: int) -> PerQuery:
+def figures_of(queries: Sequence[AnswerableQuery], found: Numbers, k: int) -> PerQuery:
     """The figures of each query, from the (n, depth) row numbers that one way found."""
     gains = np.array(
         [[one.gains.get(number, 0) for number in row] for one, row in zip(queries, found.tolist(), strict=True)]
     )
     relevant = np.array([sum(gain > 0 for gain in one.gains.values()) for one in queries], dtype=np.int64)
-    judged = np.zeros((len(queries), max(len(one.gains) for one in queries)), dtype=np.int64)
+    judged = np.zeros((len(queries), max(len(one.gains) for one in queries)))
     for row, one in zip(judged, queries, strict=True):
         row[: len(one.gains)] = list(one.gains.values())
     precision, recall = metrics.precision(gains, k), metrics.recall(gains, relevant, k)
@@ -156,14 +156,15 @@ def _measured(queries: Sequence[AnswerableQuery], found: Numbers, k: int) -> Per
         f"precision@{k}": precision,
         f"recall@{k}": recall,
         f"f1@{k}": metrics.f1(precision, recall),
-        f"mrr@{_PAGE}": metrics.reciprocal_rank(gains, _PAGE),
-        f"ndcg@{_PAGE}": metrics.ndcg(gains, judged, _PAGE),
+        f"mrr@{PAGE}": metrics.reciprocal_rank(gains, PAGE),
+        f"ndcg@{PAGE}": metrics.ndcg(gains, judged, PAGE),
     }
 
 
-def _means(figures: PerQuery) -> dict[str, Interval]:
+def means_of(figures: PerQuery) -> dict[str, Interval]:
+    """The mean of each figure over all queries, with its interval."""
     values = np.stack(list(figures.values()), axis=1)
-    bounds = metrics.intervals(values, _SEED)
+    bounds = metrics.intervals(values, SEED)
     rows = zip(values.mean(axis=0).tolist(), *(bound.tolist() for bound in bounds), strict=True)
     return {name: Interval(*row) for name, row in zip(figures, rows, strict=True)}
 
@@ -173,13 +174,14 @@ def _losses(kind: str, category: str | None, queries: int, measured: Mapping[str
     steps = [("index", EXACT, INDEX)]
     towers = [way for way in (TEXT, PHOTO) if way in measured]
     if towers:
-        best = max(towers, key=lambda way: float(measured[way][f"ndcg@{_PAGE}"].mean()))
+        best = max(towers, key=lambda way: float(measured[way][f"ndcg@{PAGE}"].mean()))
         steps.insert(0, ("fusion", best, EXACT))
     return [
-        Loss(kind, category, part, before, after, queries, _means(_minus(measured[before], measured[after])))
+        Loss(kind, category, part, before, after, queries, means_of(minus(measured[before], measured[after])))
         for part, before, after in steps
     ]
 
 
-def _minus(before: PerQuery, after: PerQuery) -> PerQuery:
+def minus(before: PerQuery, after: PerQuery) -> PerQuery:
+    """What is lost from `before` to `after`, query by query."""
     return {name: rows - after[name] for name, rows in before.items()}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import bisect
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -28,7 +28,7 @@ class JudgedQuery:
 
     question: Question
     category: str | None
-    gains: dict[str, int]
+    gains: dict[str, float]
 
     @property
     def kind(self) -> str:
@@ -47,7 +47,7 @@ class AnswerableQuery:
     query: JudgedQuery
     category: str
     within: str | None
-    gains: dict[int, int]
+    gains: dict[int, float]
     numbers: Mapping[str, int]
 
 
@@ -84,7 +84,7 @@ def read_judged_queries(queries: Path, qrels: Path) -> list[JudgedQuery]:
     ]
 
 
-def _read_qrels(path: Path, known: set[str], queries: Path) -> dict[str, dict[str, int]]:
+def _read_qrels(path: Path, known: set[str], queries: Path) -> dict[str, dict[str, float]]:
     table = _table(path, "--qrels", ("query_id", "id", "gain"))
     names, ids = _texts(table, "query_id", path), _texts(table, "id", path)
     ids = [clean_id(str(one)) for one in ids]  # as the catalog's are
@@ -96,7 +96,7 @@ def _read_qrels(path: Path, known: set[str], queries: Path) -> dict[str, dict[st
             f"{len(unknown)} other query_id in {path}: {_some(unknown)}",
             "give the queries that were judged, or leave those judgments out",
         )
-    found: dict[str, dict[str, int]] = {}
+    found: dict[str, dict[str, float]] = {}
     for name, one, gain in zip(names, ids, _gains(table, path), strict=True):
         found.setdefault(str(name), {})[str(one)] = gain
     if not found:
@@ -216,10 +216,10 @@ def _placed(
     gains = {numbers[one]: gain for one, gain in query.gains.items() if one in numbers}
     firsts = [part.first for part in parts]
     place = {number: parts[bisect.bisect_right(firsts, number) - 1].name for number in gains}
-    weight: Counter[str] = Counter()
+    weight: defaultdict[str, float] = defaultdict(float)
     for number, gain in gains.items():
         weight[place[number]] += gain
-    if not +weight:
+    if not any(weight.values()):
         count["unanswerable"] += 1
         return None
     own = query.category or min(weight, key=lambda name: (-weight[name], name))

@@ -19,7 +19,7 @@ def quality_table(evaluation: Evaluation) -> Table:
         [one.kind, _category(one.category), one.way, f"{one.queries:,}", *map(_cell, one.figures.values())]
         for one in evaluation.quality
     ]
-    return ["query", "category", "answered by", "n", *_names(evaluation.quality[0].figures)], rows
+    return ["query", "category", "answered by", "n", *figure_names(evaluation.quality[0].figures)], rows
 
 
 def loss_table(evaluation: Evaluation) -> Table:
@@ -28,7 +28,7 @@ def loss_table(evaluation: Evaluation) -> Table:
         [one.kind, _category(one.category), _step(one), *map(_difference, one.figures.values())]
         for one in evaluation.losses
     ]
-    return ["query", "category", "lost by", *_names(evaluation.losses[0].figures)], rows
+    return ["query", "category", "lost by", *figure_names(evaluation.losses[0].figures)], rows
 
 
 def counted(evaluation: Evaluation) -> list[str]:
@@ -91,7 +91,7 @@ def _panels(lines: Sequence[Quality]) -> list[dict[str, Any]]:
 _SPELLED = {"mrr": "MRR", "ndcg": "nDCG", "f1": "F1"}
 
 
-def _names(figures: Mapping[str, Interval]) -> list[str]:
+def figure_names(figures: Mapping[str, object]) -> list[str]:
     """The figures' names as papers write them."""
     parts = (name.split("@") for name in figures)
     return [f"{_SPELLED.get(figure, figure)}@{k}" for figure, k in parts]

@@ -68,7 +68,7 @@ def _answer(reader: Reader, queries: Sequence[AnswerableQuery], depth: int, late
     answers, limits = _Answers(), photo_limits(reader.manifest)
     for i, one in enumerate(queries):
         question, numbers = one.query.question, one.numbers
-        with _about(question.name):
+        with about(question.name):
             image = None if question.image is None else read_photo(question.image, limits.max_bytes)
             text_vector, image_vector = encoder.towers(question.text, image)
             answers.fused[i] = encoder.embed(question.text, image)
@@ -76,14 +76,14 @@ def _answer(reader: Reader, queries: Sequence[AnswerableQuery], depth: int, late
             answers.text[i] = text_vector
         if image_vector is not None:
             answers.photo[i] = image_vector
-        answers.index[i] = _numbers(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
+        answers.index[i] = numbers_of(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
         if late and one.query.kind == "both":
             hits = search_late(reader, Query(question.text, image, one.within, depth))
-            answers.late[i] = _numbers(hits, numbers, depth)
+            answers.late[i] = numbers_of(hits, numbers, depth)
     return answers
 
 
-def _numbers(hits: Sequence[Hit], numbers: Mapping[str, int], depth: int) -> Numbers:
+def numbers_of(hits: Sequence[Hit], numbers: Mapping[str, int], depth: int) -> Numbers:
     """(depth,) row numbers of hits; -1 for a product that is not judged for any query, and where there is no hit."""
     row = np.full(depth, -1, dtype=np.int64)
     row[: len(hits)] = [numbers.get(hit.id, -1) for hit in hits]
@@ -91,7 +91,7 @@ def _numbers(hits: Sequence[Hit], numbers: Mapping[str, int], depth: int) -> Num
 
 
 @contextmanager
-def _about(name: str) -> Iterator[None]:
+def about(name: str) -> Iterator[None]:
     """Say in a refusal which query it was."""
     try:
         yield
