@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from decimal import Decimal
 from typing import Any
 
@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lookup.filters.prices import PRICE, WIDE
 from lookup.filters.values import FLOATS
+from lookup.why.why import Why
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,13 @@ class Hit:
     attributes: dict[str, Any]
     photo: str | None
     source: tuple[str, int, int]
+    why: Why | None = None  # where that was asked for
+
+
+def as_document(hit: Hit) -> dict[str, Any]:
+    """A hit as JSON has it: without what was not asked for."""
+    fields = asdict(hit)
+    return {name: value for name, value in fields.items() if name != "why" or value is not None}
 
 
 def value_of(scalar: pa.Scalar) -> Any:

@@ -8,6 +8,7 @@ from typing import Any
 
 import pyarrow as pa
 
+from foundation.arrays import Vectors
 from foundation.errors import IntegrityError
 from lookup.filters.rows import Filters
 from lookup.segments import Partition, Segments, of_other_rows
@@ -45,6 +46,12 @@ class Opened:
         """The attributes of a row, as `lookup.hit.value_of` reads them: scalars by name."""
         _, at = self.row(name, position)
         return dict(at["attributes"].items()) if "attributes" in at else {}
+
+    def towers(self, name: str, position: int) -> tuple[Vectors | None, Vectors | None]:
+        """The vectors of a row's text and photos, (1, d) float32 each, as its shard keeps them; None: it has none."""
+        partition = self.partitions[name]
+        shard, row_group, row = partition.locate(position)
+        return self.segments.towers(file_of(shard), row_group, row)
 
     def entry(self, name: str) -> PartitionEntry:
         """What the manifest has of partition `name`."""

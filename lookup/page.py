@@ -22,6 +22,7 @@ from foundation.errors import InputError
 from foundation.machine import machine_fault
 from foundation.regular_files import open_regular, read_regular
 from lookup.hit import Hit, words
+from lookup.why.why import Why
 
 if TYPE_CHECKING:
     from encoders.photos.decode import PhotoLimits
@@ -155,7 +156,27 @@ def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), value) for name, value in others if value],
         "photo": thumbnail(photo, hit.id, limits),
+        "why": None if hit.why is None else _reasons(hit.why),
     }
+
+
+def _reasons(why: Why) -> dict[str, Any]:
+    """What a card says of why its hit is there: each word, and each part of the photo, with its strength in 0..1."""
+    words_of, cells = [one.effect for one in why.words], [cell for row in why.regions or () for cell in row]
+    return {
+        "parts": why.modalities or {},
+        "words": [
+            (one.word, f"{-one.effect:+.3f}", share) for one, share in zip(why.words, _shares(words_of), strict=True)
+        ],
+        "side": len(why.regions or ()),
+        "cells": _shares(cells),
+    }
+
+
+def _shares(effects: Sequence[float]) -> list[float]:
+    """Each as a share of the greatest; what counts against a hit has none."""
+    most = max([*effects, 1e-9])
+    return [round(max(effect, 0) / most, 3) for effect in effects]
 
 
 def _clipped(text: str) -> str:

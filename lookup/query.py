@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 
@@ -23,7 +24,7 @@ from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, Tower, fused_
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.foreign import naming
 from encoders.text import TextError, clean_text
-from foundation.arrays import Vectors
+from foundation.arrays import Photo, Vectors
 from foundation.errors import InputError
 from foundation.machine import machine_fault
 from foundation.regular_files import OversizedFileError, read_regular
@@ -44,6 +45,7 @@ class Query:
     k: int = 10
     nprobe: int | None = None
     where: Where = ()
+    explain: bool = False  # whether hits say why they are there, see lookup/why
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
@@ -103,26 +105,44 @@ class QueryEncoder:
     def _image_encoder(self) -> ImageEncoder:
         return load_image(_spec(self.image, "image"), self.device)
 
-    def _text(self, text: str) -> Encoded:
-        encoder = self._text_encoder
+    def clean(self, text: str) -> str:
+        """The text as the encoder reads it; InputError where nothing is left of it."""
         try:
             cleaned = clean_text(text, self.max_chars)
         except TextError as err:
             raise InputError("a text", str(err), "ask in plain words") from err
         if not cleaned:
             raise InputError("a text with at least one visible character", repr(text[:80]), "ask for something")
-        if isinstance(self.fusion, StatesFusion):
-            return encoder.encode_states([cleaned], "query")
-        return Encoded(encoder.encode([cleaned], "query"), [])
+        return cleaned
 
-    def _image(self, raw: bytes) -> Encoded:
-        encoder = self._image_encoder
+    def decode(self, image: bytes) -> Photo:
+        """(h, w, 3) uint8 RGB of a photo file's bytes; InputError where it is none, or beyond the limits."""
         try:
             with naming("of the query", None):
-                photo = encoder.decode(raw, self.limits)
+                return self._image_encoder.decode(image, self.limits)
         except PhotoError as err:
             raise InputError("a photo: JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF", str(err), "give another file") from err
-        prepared = [encoder.prepare(photo)]
+
+    def embed_each(self, texts: Sequence[str], photos: Sequence[Photo]) -> Vectors:
+        """(n, dim) float32 of n clean texts, of n photos as `decode` gives them, or of n pairs; one may be empty."""
+        return fused_queries(
+            self.fusion, self._texts(texts) if texts else None, self._images(photos) if photos else None
+        )
+
+    def _text(self, text: str) -> Encoded:
+        return self._texts([self.clean(text)])
+
+    def _texts(self, cleaned: Sequence[str]) -> Encoded:
+        if isinstance(self.fusion, StatesFusion):
+            return self._text_encoder.encode_states(cleaned, "query")
+        return Encoded(self._text_encoder.encode(cleaned, "query"), [])
+
+    def _image(self, raw: bytes) -> Encoded:
+        return self._images([self.decode(raw)])
+
+    def _images(self, photos: Sequence[Photo]) -> Encoded:
+        encoder = self._image_encoder
+        prepared = [encoder.prepare(photo) for photo in photos]
         if isinstance(self.fusion, StatesFusion):
             return encoder.encode_prepared_states(prepared)
         return Encoded(encoder.encode_prepared(prepared), [])

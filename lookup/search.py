@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
 import pyarrow as pa
@@ -26,6 +26,7 @@ from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store
+from lookup.why.explain import explain_hits
 
 
 @dataclass(frozen=True)
@@ -99,6 +100,7 @@ class Reader:
         k: int = 10,
         nprobe: int | None = None,
         where: Where = (),
+        explain: bool = False,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
@@ -112,8 +114,11 @@ class Reader:
 
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned.
+
+        With `explain`, each hit says why it is there (lookup/why/why.py); the query is encoded anew without each of its
+        words and without each part of its photo for that.
         """
-        return self.answer(Query(text, image, category, k, nprobe, where))
+        return self.answer(Query(text, image, category, k, nprobe, where, explain))
 
     def answer(self, query: Query) -> list[Hit]:
         """The hits of `query`, as `search` gives them."""
@@ -134,8 +139,14 @@ class Reader:
     def _best(self, xq: Vectors, query: Query) -> list[Hit]:
         """The steps of a search, each on what the one before it found (docs/explanation/architecture.md)."""
         within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        found = dense_candidates(xq, within, query.k, query.nprobe)
-        return self._hits(found.first(query.k))
+        found = dense_candidates(xq, within, query.k, query.nprobe).first(query.k)
+        hits = self._hits(found)
+        if not query.explain or not hits:
+            return hits
+        return [
+            replace(hit, why=why)
+            for hit, why in zip(hits, explain_hits(self.opened, self._queries, query, found), strict=True)
+        ]
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""

@@ -12,6 +12,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from foundation.arrays import Vectors
 from foundation.errors import IntegrityError
 from lookup.index.partition_index import PartitionIndex
 from lookup.lru import Recent
@@ -21,6 +22,7 @@ from lookup.store.segment_table import PartitionSegments
 from lookup.store.shards import ShardEntry, file_of
 from lookup.store.store import Store
 
+_TOWER_BYTES = 64 << 20  # of segments' tower vectors that stay in memory
 _KEPT = 64  # segments whose attributes stay in memory after a hit
 
 
@@ -74,6 +76,7 @@ class Segments:
         self._lock = threading.Lock()  # of the shards' dict; never held while a file is read
         self._shards: dict[str, _Shard] = {}
         self._tables: Recent[tuple[str, int], pa.Table] = Recent(_KEPT)
+        self._towers: Recent[tuple[str, int], pa.Table] = Recent(_TOWER_BYTES, lambda table: table.nbytes)
 
     def table(self, file: FileRef, row_group: int) -> pa.Table:
         """What hits show of one row group of a shard, as a table of one chunk."""
@@ -93,6 +96,14 @@ class Segments:
                 "run `vitrine verify STORE`; if the store is whole, run `vitrine run` on the whole catalog again",
             )
         return pc.struct_field(structs, structs.type.get_field_index(name))
+
+    def towers(self, file: FileRef, row_group: int, row: int) -> tuple[Vectors | None, Vectors | None]:
+        """The vectors of text and photos, (1, d) float32 each, of a row of a segment; None where the shard has none."""
+        names = ("text_vector", "image_vector")
+        table = self._towers.get((file.path, row_group), lambda: self._read(file, row_group, names))
+        raw = [table[name][row].as_py() if name in table.column_names else None for name in names]
+        text, image = (None if one is None else np.frombuffer(one, "<f2").astype(np.float32)[None] for one in raw)
+        return text, image
 
     def _read(self, file: FileRef, row_group: int, columns: Sequence[str]) -> pa.Table:
         try:

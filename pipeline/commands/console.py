@@ -12,8 +12,6 @@ from dataclasses import asdict
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-import click
-
 from pipeline.engine.printing import document, echo, printable, table
 from pipeline.report.log_lines import JsonLines, TextLines
 
@@ -22,7 +20,6 @@ if TYPE_CHECKING:
 
     from encoders.training.fusion_trainer import TrainedFusion
     from encoders.training.trainer import Trained
-    from lookup.filters.where import Condition
     from lookup.store.manifest import Manifest
     from pipeline.commands.doctor import Check
     from pipeline.compare.planned_cost import PlannedCost
@@ -30,7 +27,6 @@ if TYPE_CHECKING:
     from pipeline.config.load import Row
     from pipeline.config.sections import LogFormat
     from pipeline.evaluate.evaluation import Evaluation
-    from pipeline.evaluate.questions import Answered
     from pipeline.preflight.check import Checked
     from pipeline.publish.verify import Verified
     from pipeline.report.notices import Notice
@@ -214,38 +210,6 @@ def trained_fusion(result: TrainedFusion, left_out: dict[str, int], as_json: boo
     )
 
 
-def answers(answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool) -> None:
-    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
-    from pipeline.evaluate.questions import filtered
-
-    if as_json:
-        listed = [
-            {
-                "query": asdict(one.question),
-                "where": [str(condition) for condition in where],
-                "load_ms": round(1000 * one.load_seconds, 3),
-                "ms": round(1000 * one.seconds, 3),
-                "hits": [asdict(hit) for hit in one.hits],
-            }
-            for one in answered
-        ]
-        document(listed if many else listed[0])
-        return
-    echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
-    for one in answered:
-        echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
-        rows = [
-            [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
-            for i, hit in enumerate(one.hits, 1)
-        ]
-        if rows:
-            table(["", "score", "id", "category", "attributes"], rows)
-        else:
-            echo("nothing was found" + (f": {printable(one.note)}" if one.note else ""))
-    if html is not None:
-        echo(f"page of hits: {html}")
-
-
 def evaluation(measured: Evaluation, html: Any, as_json: bool) -> None:
     """What an evaluation measured: first how good, then where it is lost."""
     from pipeline.evaluate.page import counted, loss_table, quality_table
@@ -361,9 +325,3 @@ def _typed(types: dict[str, str], name: str) -> str:
     """An attribute and its type, where that is not plain text."""
     kind = types.get(name, "string")
     return name if kind == "string" else f"{name} ({kind})"
-
-
-def _first(attributes: dict[str, Any]) -> str:
-    from lookup.hit import words
-
-    return "  ".join(words(value) for value in list(attributes.values())[:3] if value is not None)[:80]

@@ -7,6 +7,7 @@ from dataclasses import asdict
 from typing import Any
 
 from lookup.hit import words
+from pipeline.commands.why_page import effects
 from pipeline.engine.printing import echo, printable, table
 from pipeline.explain.explanation import Explanation
 from pipeline.explain.history import Appearance
@@ -86,6 +87,8 @@ def _print_rank(name: str, one: Rank) -> None:
         + _parts(one)
     )
     echo(_found(one))
+    for line in effects(one.why):
+        echo(printable(line))
     if one.above:
         rows = [[str(at), f"{hit.score:.4f}", hit.id, hit.partition] for at, hit in enumerate(one.above, 1)]
         rows += [[f"{one.rank:,}", f"{one.score:.4f}", name, "this one"]]

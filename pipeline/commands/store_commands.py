@@ -32,20 +32,27 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 @click.option(
     "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
 )
+@click.option("--explain", is_flag=True, help="Say of each hit which words, modality and part of the photo it is for.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     """Find products by text, by photo, or by both."""
     from lookup.filters.where import parsed
     from lookup.query import Query
-    from pipeline.commands import console
+    from pipeline.commands.answers_page import print_answers
     from pipeline.config.paths import refuse_out
     from pipeline.evaluate.questions import ask, questions
 
     refuse_out("--html", html, store)
-    query = Query(category=given["category"], k=given["k"], nprobe=given["nprobe"], where=parsed(given["where"]))
+    query = Query(
+        category=given["category"],
+        k=given["k"],
+        nprobe=given["nprobe"],
+        where=parsed(given["where"]),
+        explain=given["explain"],
+    )
     answered = ask(store, questions(given["text"], given["image"], given["queries"]), query, given["late"], html)
-    console.answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
+    print_answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
 
 
 @click.command(

@@ -9,12 +9,10 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from foundation.arrays import Vectors
 from foundation.liveness import beat
 from foundation.reasons import fix_of
 from lookup.hit import value_of
@@ -27,7 +25,6 @@ _READ = 65_536  # ids in memory at a time
 _MOST_NEAR = 5_000  # ids that are compared, letter by letter, with one that is not there
 _ALIKE = 0.6  # share of letters, from which on an id is near
 _COLUMNS = ("id", "row", "photo", "attributes", "text_fingerprint", "photo_fingerprint", "degraded", "detail")
-_TOWERS = ("text_vector", "image_vector")
 
 
 @dataclass(frozen=True)
@@ -157,17 +154,6 @@ def rejected_rows(files: CheckedFiles, manifest: Manifest, name: str, near: Near
             if (number, one["partition"]) in live:
                 source = Source(shard.source, shard.row_groups, one["row"])
                 yield RejectedRow(one["partition"], one["reason"], one["detail"], fix_of(one["reason"]), source)
-
-
-def tower_vectors(files: CheckedFiles, manifest: Manifest, row: IndexedRow) -> tuple[Vectors | None, Vectors | None]:
-    """The vectors of text and photos, (1, d) float32 each, that a shard keeps of a row; None where it has none."""
-    file = next(one.file for one in manifest.shards.entries if one.file is not None and one.file.path == row.shard)
-    with pq.ParquetFile(files.path(file), page_checksum_verification=True) as opened:
-        names = [name for name in _TOWERS if name in opened.schema_arrow.names]
-        table = opened.read_row_group(row.row_group, columns=names, use_threads=False).slice(row.row, 1)
-    raw = [table[name][0].as_py() if name in names else None for name in _TOWERS]
-    text, image = (None if one is None else np.frombuffer(one, "<f2").astype(np.float32)[None] for one in raw)
-    return text, image
 
 
 def _row(files: CheckedFiles, manifest: Manifest, partition: PartitionEntry, position: int, name: str) -> IndexedRow:

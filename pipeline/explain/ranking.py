@@ -8,17 +8,18 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from encoders.base import Modality
 from foundation.arrays import Vectors
 from foundation.metric import Metric
 from index_builders.rows.shards import SegmentRef, read_embeddings, read_places
-from lookup.query import QueryEncoder
+from lookup.candidates import Candidates
+from lookup.query import Query, QueryEncoder
 from lookup.search import Reader
-from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
+from lookup.why.explain import explain_hits
+from lookup.why.why import Why
 from pipeline.evaluate.exact_search import Part, parts_of, vector_blocks
-from pipeline.explain.product import IndexedRow, tower_vectors
+from pipeline.explain.product import IndexedRow
 
 Scores = npt.NDArray[np.float64]
 
@@ -43,7 +44,7 @@ class Rank:
 
     k: int
     score: float
-    parts: dict[Modality, float] | None  # of the score: of the texts and of the photos, where it is their sum
+    parts: dict[str, float] | None  # of the score: of the texts and of the photos, where it is their sum
     rank: int
     rank_in_partition: int
     products: int
@@ -53,6 +54,7 @@ class Rank:
     hit_in_partition: int | None
     nprobe: int
     nprobe_needed: int | None
+    why: Why  # which words and which part of the photo it is for, as its index scores it
 
 
 @dataclass(frozen=True)
@@ -82,14 +84,12 @@ def rank_of(store: Store, manifest: Manifest, row: IndexedRow, name: str, asked:
         most = int(entry.index.parameters.get("nlist") or entry.rows)
         tried = (entry.index.nprobe << step for step in range(1, 32))
         needed = _least(reader, xq, asked.k, name, row.partition, tried, most)
-    added = None
-    if metric is Metric.INNER_PRODUCT:
-        towers = tower_vectors(CheckedFiles(store), manifest, row)
-        added = queries.fusion.score_parts(queries.towers(asked.text, asked.image), towers)
+    itself = Candidates.of([row.partition], [(np.array([score], np.float32), np.array([row.position]))])
+    (why,) = explain_hits(reader.opened, queries, Query(asked.text, asked.image), itself)
     return Rank(
         k=asked.k,
         score=score,
-        parts=added,
+        parts=why.modalities,
         rank=better + 1,
         rank_in_partition=inside + 1,
         products=manifest.rows,
@@ -99,6 +99,7 @@ def rank_of(store: Store, manifest: Manifest, row: IndexedRow, name: str, asked:
         hit_in_partition=hit_inside,
         nprobe=entry.index.nprobe,
         nprobe_needed=needed,
+        why=why,
     )
 
 

@@ -1,0 +1,61 @@
+"""What searches found, for people and as JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import Any
+
+import click
+
+from lookup.filters.where import Condition
+from lookup.hit import Hit, as_document, words
+from pipeline.commands.why_page import lines_of
+from pipeline.engine.printing import document, echo, printable, table
+from pipeline.evaluate.questions import Answered, filtered
+
+
+def print_answers(
+    answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool
+) -> None:
+    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
+    if as_json:
+        listed = [
+            {
+                "query": asdict(one.question),
+                "where": [str(condition) for condition in where],
+                "load_ms": round(1000 * one.load_seconds, 3),
+                "ms": round(1000 * one.seconds, 3),
+                "hits": [as_document(hit) for hit in one.hits],
+            }
+            for one in answered
+        ]
+        document(listed if many else listed[0])
+        return
+    echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
+    for one in answered:
+        echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
+        rows = [
+            [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
+            for i, hit in enumerate(one.hits, 1)
+        ]
+        if rows:
+            table(["", "score", "id", "category", "attributes"], rows)
+            _reasons(one.hits)
+        else:
+            echo("nothing was found" + (f": {printable(one.note)}" if one.note else ""))
+    if html is not None:
+        echo(f"page of hits: {html}")
+
+
+def _reasons(hits: Sequence[Hit]) -> None:
+    """Why each hit is there, where that was asked for."""
+    for hit in hits:
+        if hit.why is not None:
+            echo(printable(f"{hit.id}:"))
+            for line in lines_of(hit.why):
+                echo(printable(f"  {line}"))
+
+
+def _first(attributes: dict[str, Any]) -> str:
+    return "  ".join(words(value) for value in list(attributes.values())[:3] if value is not None)[:80]
