@@ -1,0 +1,1 @@
+"""Building a partition's lexical index: sorted runs of postings, spilled and merged."""

@@ -1,0 +1,1 @@
+"""The lexical half of a search: texts as terms, one partition's BM25 index, queries by their words."""
