@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -59,6 +59,13 @@ class Candidates:
     def first(self, k: int) -> Candidates:
         """The first k."""
         return self.take(np.arange(min(k, len(self))))
+
+    def without(self, rows: Collection[tuple[str, int]]) -> Candidates:
+        """Those that are not among `rows`, each (partition, position)."""
+        if not rows:
+            return self
+        kept = [(self.name(at), int(self.positions[at])) not in rows for at in range(len(self))]
+        return self.take(np.flatnonzero(kept))
 
     def name(self, at: int) -> str:
         """The partition of the one at `at`."""

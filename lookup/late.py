@@ -38,12 +38,14 @@ def reciprocal_rank_fusion(lists: Sequence[Sequence[str]]) -> list[tuple[str, fl
 def search_late(reader: Reader, query: Query) -> list[Hit]:
     """The `k` best products by rank in two searches, one by the text and one by the photo; `score` is the rank sum.
 
-    A query of one modality has one list, whose order stays. What a list ranks below 2 k + 60, or 260 where k is under
-    100, counts as not in it: the first hits are the same for every k up to 100. Of both lists only what meets `where`,
-    see `Reader.search`.
+    A query of one modality has one list, whose order stays; one by products alone is searched as ever. What a list
+    ranks below 2 k + 60, or 260 where k is under 100, counts as not in it: the first hits are the same for every k up
+    to 100. Of both lists only what meets `where`, see `Reader.search`.
     """
     query = query.checked()
     deep = replace(query, k=2 * max(query.k, STEADY) + _DEEPER)
+    if not query.by_words:
+        return reader.answer(query)
     by_text = reader.answer(replace(deep, image=None)) if query.text is not None else []
     by_photo = reader.answer(replace(deep, text=None)) if query.image is not None else []
     hits = {hit.id: hit for hit in (*by_text, *by_photo)}

@@ -30,6 +30,7 @@ from foundation.machine import machine_fault
 from foundation.regular_files import OversizedFileError, read_regular
 from lookup.filters.where import Where, parsed
 from lookup.identities import refuse_other_encoder, refuse_other_fusion
+from lookup.personal.wishes import MIX, checked_ids, checked_mix, checked_weights
 from lookup.store.manifest import EncoderEntry, Manifest
 
 _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
@@ -37,7 +38,9 @@ _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows 
 
 @dataclass(frozen=True)
 class Query:
-    """What a search takes, see `Reader.search`: a text, a photo (a file's bytes) or both, and what is searched."""
+    """What a search takes, see `Reader.search`: a text, a photo (a file's bytes) or both, products beside them or in
+    their place, and what is searched.
+    """
 
     text: str | None = None
     image: bytes | None = None
@@ -46,11 +49,25 @@ class Query:
     nprobe: int | None = None
     where: Where = ()
     explain: bool = False  # whether hits say why they are there, see lookup/why
+    like: Sequence[str] = ()  # ids of products
+    history: Sequence[str] = ()  # ids of products, the newest last
+    weights: Sequence[float] | None = None  # of `history`; None: it fades
+    mix: float = MIX
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
-        check_question(self.text, self.image, self.k)
-        return self.parsed()
+        if self.by_words or not (self.like or self.history):
+            check_question(self.text, self.image, self.k)
+        elif self.explain:
+            raise InputError("a text or a photo, whose words and parts are told", "products alone", "leave out explain")
+        like, history = checked_ids(self.like, "like"), checked_ids(self.history, "history")
+        weights, mix = checked_weights(self.weights, history), checked_mix(self.mix)
+        return replace(self, like=like, history=history, weights=weights, mix=mix).parsed()
+
+    @property
+    def by_words(self) -> bool:
+        """Whether it asks by a text or a photo."""
+        return self.text is not None or self.image is not None
 
     def parsed(self) -> Query:
         """As `checked`, of what is asked by a vector."""
@@ -158,7 +175,8 @@ def photo_limits(manifest: Manifest) -> PhotoLimits:
 def check_question(text: str | None, image: bytes | None, k: int = 1) -> None:
     """InputError unless a query asks for a text, a photo or both, and for one hit or more."""
     if text is None and image is None:
-        raise InputError("a text, a photo or both", "neither", "give --text, --image or both")
+        fix = "give --text, --image or both, or products: --like, --history"
+        raise InputError("a text, a photo or both", "neither", fix)
     if text is not None and not isinstance(text, str):
         raise InputError("a text as str", f"{text!r}, {_type(text)}", "give a str")
     if image is not None and not isinstance(image, bytes):

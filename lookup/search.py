@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -13,13 +13,18 @@ from encoders.names import SEPARATOR, same_category
 from encoders.photos.golden import golden_photos
 from foundation.arrays import Vectors
 from foundation.errors import InputError
+from foundation.metric import Metric
 from lookup.candidates import Candidates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
 from lookup.hit import Hit, value_of
-from lookup.index.partition_index import PartitionIndex
+from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.opened import Opened
+from lookup.personal.items import ItemQueries
+from lookup.personal.moved import Personal
+from lookup.personal.places import Place, Places
+from lookup.personal.wishes import MIX, checked_ids
 from lookup.query import Query, QueryEncoder
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
@@ -36,6 +41,7 @@ class Reader:
     snapshot: str
     opened: Opened
     _queries: QueryEncoder
+    _personal: Personal
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -66,7 +72,9 @@ class Reader:
         segments = Segments(store, snapshot)
         filters = Filters(segments, manifest.attributes, catalog)
         whole = Opened(store, manifest, opened, segments, filters)
-        return cls(snapshot, whole, QueryEncoder.of(manifest, device))
+        queries = QueryEncoder.of(manifest, device)
+        personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
+        return cls(snapshot, whole, queries, personal)
 
     @property
     def store(self) -> Store:
@@ -89,6 +97,8 @@ class Reader:
 
     def load(self, text: bool = False, image: bool = False) -> None:
         """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""
+        if not text and not image:  # by products: their vectors are read when they are asked for
+            return
         asked = self._queries.embed("a" if text else None, golden_photos(".jpg")[0] if image else None)
         self.search_vector(asked, k=1)
 
@@ -101,6 +111,10 @@ class Reader:
         nprobe: int | None = None,
         where: Where = (),
         explain: bool = False,
+        like: Sequence[str] = (),
+        history: Sequence[str] = (),
+        weights: Sequence[float] | None = None,
+        mix: float = MIX,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
@@ -117,13 +131,24 @@ class Reader:
 
         With `explain`, each hit says why it is there (lookup/why/why.py); the query is encoded anew without each of its
         words and without each part of its photo for that.
+
+        `like` are ids of products that hits are to be like, in the place of text and photo or beside them; they are no
+        hits themselves. `history` are ids of products that a shopper looked at, the newest last: `mix` of the query is
+        the mean of these, by `weights` or fading (lookup/personal/wishes.py); what is gone of them is left out. A
+        history alone is asked by alone, and its products are no hits then.
         """
-        return self.answer(Query(text, image, category, k, nprobe, where, explain))
+        return self.answer(Query(text, image, category, k, nprobe, where, explain, like, history, weights, mix))
 
     def answer(self, query: Query) -> list[Hit]:
         """The hits of `query`, as `search` gives them."""
         query = query.checked()  # before it is embedded
-        return self._best(self._queries.embed(query.text, query.image), query)
+        xq = self._queries.embed(query.text, query.image) if query.by_words else None
+        moved = self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
+        return self._best(moved.vector, query, moved.apart)
+
+    def known(self, ids: Sequence[str]) -> list[bool]:
+        """Whether each of `ids` is in what can be searched."""
+        return [bool(places) for places in self._personal.places.of(checked_ids(ids, "ids"))]
 
     def search_vector(
         self,
@@ -136,10 +161,14 @@ class Reader:
         """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
         return self._best(xq, Query(category=category, k=k, nprobe=nprobe, where=where).parsed())
 
-    def _best(self, xq: Vectors, query: Query) -> list[Hit]:
-        """The steps of a search, each on what the one before it found (docs/explanation/architecture.md)."""
+    def _best(self, xq: Vectors, query: Query, apart: Collection[Place] = ()) -> list[Hit]:
+        """The steps of a search, each on what the one before it found (docs/explanation/architecture.md). The rows
+        `apart` are no hits.
+        """
         within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        found = dense_candidates(xq, within, query.k, query.nprobe).first(query.k)
+        # as deep for every k up to STEADY, whatever is left out
+        depth = max(query.k, STEADY) + len(apart) if apart else query.k
+        found = dense_candidates(xq, within, depth, query.nprobe).without(apart).first(query.k)
         hits = self._hits(found)
         if not query.explain or not hits:
             return hits

@@ -84,6 +84,10 @@ class Segments:
             (file.path, row_group), lambda: self._read(file, row_group, ("id", "row", "photo", "attributes"))
         )
 
+    def read(self, file: FileRef, row_group: int, columns: Sequence[str]) -> pa.Table:
+        """Those of `columns` that a shard has, of one row group, read anew, as a table of one chunk."""
+        return self._read(file, row_group, columns)
+
     def attribute(self, file: FileRef, row_group: int, rows: int, name: str) -> pa.Array:
         """One attribute of a segment, read anew, nothing else with it; IntegrityError where the shard lacks it."""
         # Parquet counts a struct's fields as columns of their own. `a` also names `a.b`: the field is taken by name.

@@ -137,6 +137,12 @@ class Fusion(ABC):
     def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
         """(nq, dim) float32 of (nq, dt) and / or (nq, di) float32 unit rows; ValueError when both are None."""
 
+    def queries_of_items(self, items: Vectors) -> Vectors | None:
+        """(n, dim) float32: what `queries` gives for the texts and photos of `items`, (n, dim) float32 as `items` made
+        them, to the rounding of these; None where embeddings do not say it, and towers' vectors are needed.
+        """
+        return None
+
     def score_parts(
         self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
     ) -> dict[Modality, float] | None:

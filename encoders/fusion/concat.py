@@ -70,6 +70,14 @@ class Concat(Fusion):
             out[:, self._text_dim :] = image * np.float32(self._image_root**power)
         return out
 
+    def queries_of_items(self, items: Vectors) -> Vectors:
+        """See Fusion.queries_of_items: an item of one modality is as long as the root of its weight, its query as long
+        as the inverse of that; one of both is its own query.
+        """
+        squares = np.einsum("ij,ij->i", items, items, dtype=np.float64)[:, None]
+        asked: Vectors = np.divide(items, squares, out=np.zeros_like(items), where=squares > 0, casting="unsafe")
+        return asked
+
     def score_parts(
         self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
     ) -> dict[Modality, float]:

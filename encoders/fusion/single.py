@@ -103,6 +103,10 @@ class Single(Fusion):
             raise ValueError("expected text or image vectors, both are None")
         return asked
 
+    def queries_of_items(self, items: Vectors) -> Vectors:
+        """See Fusion.queries_of_items: both are the tower's vectors."""
+        return items
+
     def score_parts(
         self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
     ) -> dict[Modality, float] | None:

@@ -213,8 +213,18 @@ class PartitionIndex:
         if wanted.size and (wanted.min() < 0 or wanted.max() >= self.rows):
             came = f"{wanted.min()} to {wanted.max()}"
             raise InputError(f"positions from 0 to {self.rows - 1}", came, "drop the -1 of missing hits")
-        found: list[str] = self.id_column.take(pa.array(wanted)).to_pylist()
-        return found
+        ends = self._id_ends  # not `id_column.take`, which joins the ids of all chunks: 15 ms of 10,000,000
+        at = np.searchsorted(ends, wanted, side="right")
+        starts = np.concatenate([[0], ends])[at]
+        return [
+            self.id_column.chunk(chunk)[row].as_py()
+            for chunk, row in zip(at.tolist(), (wanted - starts).tolist(), strict=True)
+        ]
+
+    @cached_property
+    def _id_ends(self) -> Positions:
+        """(chunks,) int64: the position behind the last of each chunk of `id_column`."""
+        return np.cumsum([len(chunk) for chunk in self.id_column.chunks], dtype=np.int64)
 
     def _parameters(self, nprobe: int) -> Any:
         """Search parameters of one call; set on the index, they would change the searches of other threads."""

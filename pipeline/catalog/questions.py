@@ -12,7 +12,9 @@ from foundation.errors import InputError
 
 @dataclass(frozen=True)
 class Question:
-    """One query: a text, a photo, or both. `name` is its query_id, or what was asked."""
+    """One query: a text, a photo, or both; neither where it asks by products alone. `name` is its query_id, or what was
+    asked.
+    """
 
     name: str
     text: str | None
@@ -20,8 +22,8 @@ class Question:
 
     @property
     def title(self) -> str:
-        """What is asked, for people: the text, the photo's file name, or both."""
-        return " + ".join(part for part in (self.text, self.image and Path(self.image).name) if part)
+        """What is asked, for people: the text, the photo's file name, or both; else the name."""
+        return " + ".join(part for part in (self.text, self.image and Path(self.image).name) if part) or self.name
 
 
 def read_questions(path: Path, option: str = "--queries") -> list[Question]:

@@ -26,6 +26,7 @@ def print_answers(
                 "where": [str(condition) for condition in where],
                 "load_ms": round(1000 * one.load_seconds, 3),
                 "ms": round(1000 * one.seconds, 3),
+                **({} if one.gone is None else {"gone": one.gone}),
                 "hits": [as_document(hit) for hit in one.hits],
             }
             for one in answered
@@ -33,6 +34,8 @@ def print_answers(
         document(listed if many else listed[0])
         return
     echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
+    if answered[0].gone:
+        echo(f"products of the history that are no longer there: {answered[0].gone:,}")
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         rows = [

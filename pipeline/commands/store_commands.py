@@ -17,6 +17,8 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
         "vitrine search demo/store --image photo.jpg --text blue --late",
         "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
+        "vitrine search demo/store --like V-00000042 --text blue",
+        "vitrine search demo/store --text dress --history V-00000042,V-00000007 --mix 0.3",
     )
 )
 @store_argument
@@ -33,10 +35,13 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
     "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
 )
 @click.option("--explain", is_flag=True, help="Say of each hit which words, modality and part of the photo it is for.")
+@click.option("--like", multiple=True, metavar="ID", help="Find what is like this product; several: like all of them.")
+@click.option("--history", multiple=True, metavar="ID,ID...", help="What a shopper looked at, the newest last.")
+@click.option("--mix", type=click.FloatRange(0, 1), help="Share of the history in the query. [default: 0.2]")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Find products by text, by photo, or by both."""
+    """Find products by text, by photo, by both, or by other products."""
     from lookup.filters.where import parsed
     from lookup.query import Query
     from pipeline.commands.answers_page import print_answers
@@ -44,14 +49,20 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     from pipeline.evaluate.questions import ask, questions
 
     refuse_out("--html", html, store)
+    history = [one for several in given["history"] for one in several.split(",") if one.strip()]
+    mix = {} if given["mix"] is None else {"mix": given["mix"]}
     query = Query(
         category=given["category"],
         k=given["k"],
         nprobe=given["nprobe"],
         where=parsed(given["where"]),
         explain=given["explain"],
+        like=given["like"],
+        history=history,
+        **mix,
     )
-    answered = ask(store, questions(given["text"], given["image"], given["queries"]), query, given["late"], html)
+    asked = questions(given["text"], given["image"], given["queries"], [*given["like"], *history])
+    answered = ask(store, asked, query, given["late"], html)
     print_answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
 
 

@@ -33,16 +33,21 @@ class Answered:
     seconds: float
     load_seconds: float
     note: str = ""
+    gone: int | None = None  # products of the history that the snapshot does not have; None: there is no history
 
 
-def questions(text: str | None, image: str | None, queries: str | None) -> list[Question]:
-    """The questions that a command line asks; InputError when it asks none, or asks in two ways."""
+def questions(text: str | None, image: str | None, queries: str | None, products: Sequence[str]) -> list[Question]:
+    """The questions that a command line asks; InputError when it asks none, or asks in two ways. Of `products` alone,
+    those to be like or of a history, it is one without text and photo.
+    """
     if queries is not None:
         if text is not None or image is not None:
             raise InputError("either --queries or --text / --image", "both", "leave one out")
         return read_questions(Path(queries))
     if text is None and image is None:
-        raise InputError("--text, --image, both, or --queries", "none of them", "say what to look for")
+        if products:
+            return [Question(", ".join(products), None, None)]
+        raise InputError("--text, --image, --like, --history, or --queries", "none of them", "say what to look for")
     return [Question(text or Path(image or "").name, text, image)]
 
 
@@ -56,12 +61,14 @@ def ask(
     """
     context = click.get_current_context(silent=True)
     began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
-    reader = Reader.open(store, None if query.category is None else [query.category])
+    products = [*query.like, *query.history]  # of any category
+    reader = Reader.open(store, None if query.category is None or products else [query.category])
     search = partial(search_late, reader) if late else reader.answer
     where = parsed(query.where)
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
     reader.load(any(one.text is not None for one in given), any(one.image is not None for one in given))
+    gone = reader.known(query.history).count(False) if query.history else None
     loaded = time.perf_counter() - began
     answered: list[Answered] = []
     page: list[Answer] = []
@@ -74,7 +81,7 @@ def ask(
             raise InputError(err.expected, f"{question.title[:_SHOWN]}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
         why = reader.explain_filter(where, query.category) if where and not hits else ""
-        one = Answered(question, hits, seconds, loaded, why)
+        one = Answered(question, hits, seconds, loaded, why, gone)
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]

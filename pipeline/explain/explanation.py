@@ -7,11 +7,12 @@ from typing import Literal
 
 from encoders.names import clean_id
 from foundation.errors import InputError
+from lookup.near_ids import NearIds
 from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest, PartitionEntry, Provenance
 from lookup.store.store import Store
 from pipeline.explain.history import Since, since_when
-from pipeline.explain.product import IndexedRow, NearIds, RejectedRow, indexed_row, rejected_rows
+from pipeline.explain.product import IndexedRow, RejectedRow, indexed_row, rejected_rows
 from pipeline.explain.ranking import Asked, Rank, rank_of
 
 

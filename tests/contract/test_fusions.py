@@ -211,6 +211,25 @@ def test_a_query_of_nothing_is_refused(spec: FusionSpec) -> None:
         spec.load(None, None)
 
 
+def test_an_item_asks_by_its_embedding_as_by_its_text_and_photo(spec: FusionSpec) -> None:
+    """Where a fusion says what query an embedding is, it is that of what the item has; else it says None."""
+    text, photo, has_text, has_photo, _ = catalog()
+    fusion = load(spec)
+    items = fusion.items(text, photo, has_text, has_photo)
+    asked_by = fusion.queries_of_items(items)
+    assert (asked_by is None) == (spec.type in ("sum", "weighted_sum") or getattr(spec, "shared", False))
+    if asked_by is not None:
+        for there, sides in (
+            (has_text & has_photo, (text, photo)),
+            (~has_photo, (text, None)),
+            (~has_text, (None, photo)),
+        ):
+            given = {name: side[there] for name, side in zip(("text", "image"), sides, strict=True) if side is not None}
+            given = {name: side for name, side in given.items() if name in fusion.uses}
+            if given:
+                np.testing.assert_allclose(asked_by[there], fusion.queries(**given), atol=1e-5)
+
+
 def share_without_photo(scores: Floats, has_photo: npt.NDArray[np.bool_]) -> float:
     """The share of products without photo among the top 10 of each query."""
     top = np.argsort(-scores, axis=1, kind="stable")[:, :10]

@@ -39,6 +39,10 @@ class ByVectors(Fusion):
         states = States([] if text is None else states_of(text, 2), [] if image is None else states_of(image, 3))
         return self._fusion.queries(text, image, states)
 
+    def queries_of_items(self, items: Floats) -> Floats | None:
+        """See Fusion.queries_of_items."""
+        return self._fusion.queries_of_items(items)
+
 
 def loaded(spec: FusionSpec, text_dim: int | None, image_dim: int | None) -> Fusion:
     """The live fusion, as one of vectors."""

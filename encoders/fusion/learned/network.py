@@ -17,6 +17,7 @@ from encoders.networks.device import device_of
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 from foundation.liveness import beat
+from foundation.metric import Metric
 
 if TYPE_CHECKING:
     import torch
@@ -121,6 +122,12 @@ class Live:
         out[:, : self._sizes.dim] = self.unit(rows)
         return out
 
+    def queries_of_items(self, items: Vectors) -> Vectors:
+        """(n, dim) float32, unit rows: what the network says of an item is in it, scaled."""
+        out = np.zeros_like(items)
+        out[:, : self._sizes.dim] = items[:, : self._sizes.dim]
+        return Metric.COSINE.stored(out)
+
     def unit(self, rows: Rows) -> Vectors:
         """(n, sizes.dim) float32, unit rows: what the network says."""
         import torch
@@ -155,6 +162,10 @@ class LearnedOfVectors(Fusion):
         """(nq, dim) float32, unit rows."""
         return self._live.queries(text, image, None)
 
+    def queries_of_items(self, items: Vectors) -> Vectors:
+        """See Fusion.queries_of_items."""
+        return self._live.queries_of_items(items)
+
 
 class LearnedOfStates(StatesFusion):
     """A learned fusion of the towers' vectors and states; its spec's class says what a missing modality means."""
@@ -173,6 +184,10 @@ class LearnedOfStates(StatesFusion):
     ) -> Vectors:
         """(nq, dim) float32, unit rows."""
         return self._live.queries(text, image, _given(states))
+
+    def queries_of_items(self, items: Vectors) -> Vectors:
+        """See Fusion.queries_of_items."""
+        return self._live.queries_of_items(items)
 
 
 def _given(states: States | None) -> States:

@@ -99,7 +99,7 @@ def test_an_id_that_is_one_letter_off_is_found_among_many(
     two_nights: Path, monkeypatch: pytest.MonkeyPatch, name: str
 ) -> None:
     """Two letters in another order, one less, one more, one other: where too many ids look alike to be compared."""
-    monkeypatch.setattr("pipeline.explain.product._MOST_NEAR", 0)
+    monkeypatch.setattr("lookup.near_ids._MOST_NEAR", 0)
     assert explain(two_nights, name)["near"] == ["NEW-7"]
 
 

@@ -1,0 +1,1 @@
+"""Products as questions: similar ones, and searches that know what a shopper looked at."""
