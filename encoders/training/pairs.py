@@ -26,9 +26,13 @@ Indices = npt.NDArray[np.int64]
 class Pair:
     """One product: texts that each name what its photo shows, and how to get the photo, (h, w, 3) uint8 RGB.
 
-    Each epoch takes one of the texts. Pairs of one `group` are held out together, and a photo of the group is a right
-    answer to each of its texts; without one, the product's id is its group. `photo_digest` is of the file that the
-    photo was decoded from; empty where nothing tells photos apart but their ids.
+    Each epoch takes one of the texts. A photo of the same `group` is a right answer to each of its texts; without one,
+    the product's id is its group. Pairs of one `kin`, equal titles, are held out together; without one, those of a
+    group are. `photo_digest` is of the file that the photo was decoded from; empty where nothing tells photos apart but
+    their ids.
+
+    A click is a pair too: its text is what was asked, `title` the first text of the product that was chosen, `right`
+    the groups that were ever chosen for the text, and `negatives` are pairs of products that never were.
     """
 
     id: str
@@ -36,6 +40,15 @@ class Pair:
     photo: Callable[[], Photo]
     group: str = ""
     photo_digest: str = ""
+    kin: str = ""
+    title: str = ""
+    right: frozenset[str] = frozenset()
+    negatives: tuple[Pair, ...] = ()
+
+    @property
+    def family(self) -> str:
+        """What is held out together."""
+        return self.kin or self.group or self.id
 
 
 @dataclass(frozen=True)
@@ -47,8 +60,8 @@ class Split:
 
 
 def split(pairs: Sequence[Pair], share: float, most: int) -> Split:
-    """About `share` of the groups are held out, whatever their order and company; the first `most` pairs by hash of the
-    id are measured.
+    """About `share` of the families are held out, whatever their order and company; the first `most` pairs by hash of
+    the id are measured.
 
     InputError when either side is too small to be of use.
     """
@@ -56,8 +69,8 @@ def split(pairs: Sequence[Pair], share: float, most: int) -> Split:
     if without:
         came = f"{len(without)} pairs without one, {without[0]!r} first"
         raise InputError("a text, not empty, in every pair", came, "leave such products out")
-    held = [pair for pair in pairs if is_held_out(pair.group or pair.id, share)]
-    training = [pair for pair in pairs if not is_held_out(pair.group or pair.id, share)]
+    held = [pair for pair in pairs if is_held_out(pair.family, share)]
+    training = [pair for pair in pairs if not is_held_out(pair.family, share)]
     if len(training) < 2:
         came = f"{len(pairs)} pairs, {len(held)} of them held out"
         raise InputError("at least 2 pairs to learn from", came, "give more products that have both a text and a photo")
@@ -68,16 +81,18 @@ def split(pairs: Sequence[Pair], share: float, most: int) -> Split:
 
 
 def is_held_out(group: str, share: float) -> bool:
-    """Whether the group is among the `share`, 0..1, that training never sees; the same in every catalog."""
+    """Whether the family is among the `share`, 0..1, that training never sees; the same in every catalog."""
     return int.from_bytes(blake3(group.encode()).digest()[:8], "big") < share * 2**64
 
 
 def digest(pairs: Sequence[Pair]) -> str:
-    """64 hex digits of ids, groups, texts and the digests of photos, in order."""
+    """64 hex digits of ids, groups, texts, the digests of photos and what clicks say, in order."""
     hashed = blake3()
     for pair in pairs:
-        of_photo = (pair.photo_digest,) if pair.photo_digest else ()
-        hashed.update(repr((pair.id, pair.group, pair.texts, *of_photo)).encode("utf-8", "surrogatepass"))
+        more: tuple[str, ...] = (pair.photo_digest,) if pair.photo_digest else ()
+        if pair.title:
+            more += (pair.title, *sorted(pair.right), *(one.id for one in pair.negatives))
+        hashed.update(repr((pair.id, pair.group, pair.kin, pair.texts, *more)).encode("utf-8", "surrogatepass"))
     return hashed.hexdigest()
 
 
@@ -95,6 +110,16 @@ def batch_of(pairs: Sequence[Pair], step: int, batch: int, seed: int) -> tuple[l
     chosen = [pairs[i] for i in order.tolist()]
     texts = [pair.texts[int(lot * len(pair.texts))] for pair, lot in zip(chosen, lots.tolist(), strict=True)]
     return chosen, texts
+
+
+def negatives_of(chosen: Sequence[Pair], step: int, most: int, seed: int) -> list[Pair]:
+    """`most` of the mined negatives of each of the pairs of a step, drawn by the seed and the step; no pair twice."""
+    draw = np.random.default_rng([seed, step, 1])
+    found: dict[str, Pair] = {}
+    for pair in chosen:
+        for place in draw.permutation(len(pair.negatives))[:most].tolist():
+            found.setdefault(pair.negatives[place].id, pair.negatives[place])
+    return list(found.values())
 
 
 @contextmanager

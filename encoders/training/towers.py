@@ -68,31 +68,34 @@ class Towers:
         micro_batch: int,
         seed: int,
     ) -> float:
-        """Add the gradients of `loss`(text vectors, photo vectors) of a batch, and return it. `photos` is (n, 3, h, w)
-        float.
+        """Add the gradients of `loss`(text vectors, photo vectors) of a batch, and return it. `photos` is (m, 3, h, w)
+        float, for n texts.
 
-        With a `micro_batch` below n it does as GradCache (Gao et al. 2021, arXiv 2101.06983): vectors first, without
-        gradients; the loss of all of them; then piece by piece again, so that memory holds one piece and the gradient
-        is that of the whole batch. `seed` makes both passes drop the same units.
+        With a `micro_batch` below n or m it does as GradCache (Gao et al. 2021, arXiv 2101.06983): vectors first,
+        without gradients; the loss of all of them; then piece by piece again, so that memory holds one piece and the
+        gradient is that of the whole batch. `seed` makes both passes drop the same units.
         """
         import torch
 
-        n = len(texts)
+        n = max(len(texts), len(photos))
         if not 0 < micro_batch < n:
             total = loss(self._text(texts), self._photo(photos))
             total.backward()  # type: ignore[no-untyped-call]
             return float(total.detach())
 
-        def pieces() -> Iterator[tuple[slice, torch.Tensor, torch.Tensor]]:
+        def pieces() -> Iterator[tuple[slice, torch.Tensor | None, torch.Tensor | None]]:
             for start in range(0, n, micro_batch):
                 rows = slice(start, start + micro_batch)
                 torch.manual_seed(seed + start)
                 beat()  # a step may be hours, a piece is not
-                yield rows, self._text(texts[rows]), self._photo(photos[rows])
+                text = self._text(texts[rows]) if start < len(texts) else None
+                yield rows, text, self._photo(photos[rows]) if start < len(photos) else None
 
         with torch.no_grad():
             vectors = [(text, photo) for _, text, photo in pieces()]
-        text, photo = (torch.cat(side).requires_grad_() for side in zip(*vectors, strict=True))
+        text, photo = (
+            torch.cat([one for one in side if one is not None]).requires_grad_() for side in zip(*vectors, strict=True)
+        )
         total = loss(text, photo)
         total.backward()  # type: ignore[no-untyped-call]
         if text.grad is None or photo.grad is None:
@@ -101,9 +104,10 @@ class Towers:
             learning = [
                 (piece, grad[rows])
                 for piece, grad in ((text_piece, text.grad), (photo_piece, photo.grad))
-                if piece.requires_grad
+                if piece is not None and piece.requires_grad
             ]
-            torch.autograd.backward([piece for piece, _ in learning], [grad for _, grad in learning])
+            if learning:
+                torch.autograd.backward([piece for piece, _ in learning], [grad for _, grad in learning])
         return float(total.detach())
 
     def text_vectors(self, texts: Sequence[str]) -> Vectors:

@@ -186,7 +186,8 @@ def trained(result: Trained, left_out: dict[str, int], as_json: bool) -> None:
         return
     if left_out:
         table(["not learned from", "rows or photos"], [[reason, f"{count:,}"] for reason, count in left_out.items()])
-    recall = "nothing was held out" if result.recall is None else f"held-out text-to-photo recall {result.recall:.3f}"
+    of = "text-to-photo " if result.clicks is None else "query-to-product "
+    recall = "nothing was held out" if result.recall is None else f"held-out {of}recall {result.recall:.3f}"
     echo(
         f"{result.folder}: {result.pairs:,} pairs learned in {result.steps:,} steps and "
         f"{result.seconds / 60:.1f} minutes; {recall}, best at step {result.best_step:,}"

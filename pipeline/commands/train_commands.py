@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
+from foundation.errors import InputError
 from pipeline.commands.configs import load_and_log
 from pipeline.commands.options import Folder, config_option, example, json_option, log_format_option, overrides_argument
 
@@ -19,33 +21,60 @@ if TYPE_CHECKING:
     epilog=example(
         "vitrine train -c configs/demo.yaml --from encoders/builtin --out models/mine",
         "vitrine train -c configs/nightly.yaml --from siglip2-b16-256 --out models/mine train.freeze=image",
+        "vitrine train -c configs/nightly.yaml --from models/mine --out models/clicked --clicks log.parquet",
     )
 )
 @config_option
 @click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
 @click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
+@click.option(
+    "--clicks", type=click.Path(path_type=Path), help="Also what shoppers chose; Parquet: query, id, gain, day."
+)
+@click.option(
+    "--accept",
+    multiple=True,
+    type=click.Choice(["worse"]),
+    help="Exit code 0 although the model is not better on the held-out days of --clicks.",
+)
 @overrides_argument
 @log_format_option
 @json_option
 def train(
-    config: str | None, model: str, out: Path, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool
+    config: str | None,
+    model: str,
+    out: Path,
+    clicks: Path | None,
+    accept: tuple[str, ...],
+    overrides: Sequence[str],
+    log_format: LogFormat | None,
+    as_json: bool,
 ) -> None:
-    """Fine-tune a two-tower model on the catalog's own texts and photos.
+    """Fine-tune a two-tower model on the catalog's own texts and photos, and on what shoppers chose.
 
     The result is a model folder for encoders of the type dual. A training that was killed is run again: it goes on
-    where it stopped.
+    where it stopped. With --clicks it is compared with the model it began with on the last days of the log: exit code 3
+    where it is not better there.
     """
-    from pipeline.commands import console
+    from pipeline.commands import console, trained_page
     from pipeline.config.paths import refuse_out
     from pipeline.engine import meters
+    from pipeline.engine.printing import error
 
+    if accept and clicks is None:
+        raise InputError("--accept with --clicks", "--accept alone", "leave it out: nothing is compared without clicks")
     loaded = load_and_log(config, overrides, log_format, untrained=True)
     refuse_out("--out", out, loaded.config.store.path, loaded.config.catalog.path)
     from pipeline.train.towers import train_on_catalog
 
     with meters.progress() as progress:
-        trained, left_out = train_on_catalog(loaded.config.settings, loaded.config.train, model, out, progress)
+        trained, left_out = train_on_catalog(loaded.config.settings, loaded.config.train, model, out, clicks, progress)
     console.trained(trained, left_out, as_json)
+    if not as_json and trained.clicks is not None:
+        trained_page.print_comparison(trained.clicks)
+    refused = trained_page.refusal(trained)
+    if refused is not None and not accept:
+        error(refused, as_json=False)
+        sys.exit(refused.exit_code)
 
 
 @click.command(

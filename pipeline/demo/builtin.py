@@ -20,7 +20,7 @@ from PIL import Image
 from encoders.base import load_image, load_text
 from encoders.training.loop import Progress
 from encoders.training.pairs import Pair, is_held_out
-from encoders.training.trainer import Trained, TrainSettings, train
+from encoders.training.trainer import Lessons, Trained, TrainSettings, train
 from encoders.training.untrained import UntrainedModel, write_untrained
 from encoders.types import dual
 from foundation.arrays import Photo, Vectors
@@ -40,6 +40,7 @@ SETTINGS = TrainSettings(
     held_out=0.1,
     held_out_most=300,
     evaluate_every=252,
+    patience=0,
     crop=0.9,
     weights="float16",
 )
@@ -99,7 +100,7 @@ def make_builtin(out: Path, progress: Progress | None = None) -> Trained:
     with tempfile.TemporaryDirectory() as scratch:
         start = Path(scratch) / "fresh"
         write_untrained(start, SIZES, [text for pair in pairs for text in pair.texts], scale=1 / 0.07, bias=0.0)
-        trained = train(pairs, str(start), out, SETTINGS, progress=progress)
+        trained = train(Lessons(pairs), str(start), out, SETTINGS, progress=progress)
     (out / "README.md").write_text(card(trained, measure(str(out))), encoding="utf-8")
     return trained
 

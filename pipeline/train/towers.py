@@ -20,11 +20,13 @@ from encoders.photos.decode import PhotoError, decode
 from encoders.photos.foreign import naming
 from encoders.training.pairs import Pair
 from encoders.training.towers import photo_side
+from encoders.training.trainer import Lessons as LearnedFrom
 from encoders.training.trainer import Trained, TrainSettings, train
 from foundation.allocator import keep_memory
 from foundation.arrays import Photo
 from foundation.errors import InputError
 from foundation.liveness import beat
+from pipeline.catalog.clicks import read_clicks
 from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.stage_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
@@ -34,6 +36,7 @@ from pipeline.engine.watchdog import training_watchdog
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight
+from pipeline.train.clicks import Products, click_lessons, snapshot_hits
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
 _ROOM = 1.25
@@ -47,23 +50,44 @@ class Lessons:
     pairs: list[Pair] = field(default_factory=list)
     left_out: Counter[str] = field(default_factory=Counter)
     bytes: int = 0
+    without: set[str] = field(default_factory=set)  # ids of products that gave no pair
+
+    def products(self) -> Products:
+        """The first pair of each product."""
+        first: dict[str, Pair] = {}
+        for pair in self.pairs:
+            first.setdefault(pair.group, pair)
+        return Products(first, self.without - first.keys())
 
 
 def train_on_catalog(
-    settings: RunSettings, training: TrainSettings, model: str, out: Path, progress: Progress | None = None
+    settings: RunSettings,
+    training: TrainSettings,
+    model: str,
+    out: Path,
+    clicks: Path | None = None,
+    progress: Progress | None = None,
 ) -> tuple[Trained, dict[str, int]]:
-    """Train `model` (a folder, or a name that `vitrine models pull` made) on the catalog of `settings` into `out`.
+    """Train `model` (a folder, or a name that `vitrine models pull` made) on the catalog of `settings` into `out`, and
+    on the log `clicks` where one is given.
 
-    The other value counts by reason what the catalog has that nothing was learned from.
+    The other value counts by reason what catalog and log have that nothing was learned from.
     """
     keep_memory()  # before torch is imported
     embedding, limits = settings.embedding, settings.limits
     _refuse_roles(embedding.catalog)
+    log = None if clicks is None else read_clicks(clicks, embedding.catalog.max_text_chars)
     with training_watchdog(limits.stall_minutes, out):
         plan = preflight(settings, "train", model=model).plan
         lessons = catalog_lessons(embedding, plan, photo_side(model), limits.photo_threads, progress)
-        trained = train(lessons.pairs, model, out, training, embedding.encoders.device, progress)
-    return trained, dict(sorted(lessons.left_out.items()))
+        chosen, left_out = None, dict(sorted(lessons.left_out.items()))
+        if log is not None:
+            hits_of = snapshot_hits(settings.store) if training.hard_negatives else None
+            chosen, more = click_lessons(log, lessons.products(), training, hits_of, progress)
+            left_out |= more
+        learned = LearnedFrom(lessons.pairs, chosen)
+        trained = train(learned, model, out, training, embedding.encoders.device, progress)
+    return trained, left_out
 
 
 def catalog_lessons(
@@ -104,6 +128,7 @@ def _read(unit: Unit, embedding: Embedding, side: int, pool: ThreadPoolExecutor,
     for row, words in zip(rows.select([ID, PHOTOS, REJECT]).to_pylist(), texts, strict=True):
         if row[REJECT] or not words or not row[PHOTOS]:
             lessons.left_out[row[REJECT] or ("no_text" if not words else "no_photo")] += 1
+            lessons.without.update({row[ID]} - {None})
             continue
         wanted += [(row[ID], number, words, photo) for number, photo in enumerate(row[PHOTOS])]
 
@@ -119,9 +144,11 @@ def _read(unit: Unit, embedding: Embedding, side: int, pool: ThreadPoolExecutor,
     for (name, number, words, _), found in zip(wanted, pool.map(small, [photo for *_, photo in wanted]), strict=True):
         if isinstance(found, PhotoError):
             lessons.left_out[str(found.code)] += 1
+            lessons.without.add(name)
             continue
         photo, digest = found
-        lessons.pairs.append(Pair(f"{name}/{number}", words, functools.partial(_same, photo), name, digest))
+        shown = functools.partial(_same, photo)
+        lessons.pairs.append(Pair(f"{name}/{number}", words, shown, name, digest, kin=words[0].casefold()))
         lessons.bytes += photo.nbytes
 
 

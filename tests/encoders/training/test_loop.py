@@ -17,8 +17,8 @@ from hypothesis import strategies as st
 
 from encoders.models.folders import open_model
 from encoders.training.loop import learning_rate
-from encoders.training.losses import matches, sigmoid_loss, softmax_loss
-from encoders.training.pairs import Augmentation, Pair, batch_of, is_held_out, seeded, split
+from encoders.training.losses import answers, matches, sigmoid_loss, softmax_loss
+from encoders.training.pairs import Augmentation, Pair, batch_of, is_held_out, negatives_of, seeded, split
 from encoders.training.towers import Towers, photo_side
 from tests.support.train_pairs import pairs_of, same, tiny_siglip
 
@@ -192,3 +192,80 @@ def test_the_rate_rises_and_falls() -> None:
     rates = [learning_rate(step, 100, 1.0, 0.1) for step in range(100)]
     assert rates[:10] == pytest.approx([(step + 1) / 10 for step in range(10)])
     assert rates[10:] == pytest.approx([(1 + math.cos(math.pi * step / 90)) / 2 for step in range(90)])
+
+
+# --- clicks ---
+
+
+@settings(max_examples=60, deadline=None)
+@given(
+    rows=st.lists(
+        st.tuples(st.sampled_from("abc"), st.sampled_from("uvwx"), st.frozensets(st.sampled_from("uvwx"))),
+        min_size=1,
+        max_size=7,
+    ),
+    more=st.lists(st.tuples(st.sampled_from("abc"), st.sampled_from("uvwx")), max_size=4),
+)
+def test_right_answers_are_those_of_a_loop(rows: list[Any], more: list[Any]) -> None:
+    """A product is a right answer of its own group, to an equal text, and where it was ever chosen for the text; the
+    losses over mined negatives too are those of a loop.
+    """
+    photo = functools.partial(same, None)
+    pairs = [Pair(f"p{i}", (text,), photo, group, right=right) for i, (text, group, right) in enumerate(rows)]
+    shown = [*pairs, *(Pair(f"n{i}", (text, "z"), photo, group) for i, (text, group) in enumerate(more))]
+    found = answers(pairs, [pair.texts[0] for pair in pairs], shown)
+    n, m = len(pairs), len(shown)
+    for i, j in itertools.product(range(n), range(m)):
+        one, other = pairs[i], shown[j]
+        expected = one.group == other.group or one.texts[0] == other.texts[0] or other.group in one.right
+        assert found[i, j] == expected
+    generator = torch.Generator().manual_seed(n * m)
+    logits = torch.randn(n, m, generator=generator, dtype=torch.float64)
+    values = logits.numpy()
+    total = sum(np.logaddexp(0, -values[i, j] if found[i, j] else values[i, j]) for i in range(n) for j in range(m))
+    assert float(sigmoid_loss(logits, torch.from_numpy(found))) == pytest.approx(total / n)
+    sides = []
+    for grid, right in ((values, found), (values.T, found.T)):
+        costs = [
+            np.log(np.exp(line).sum()) - line[hit].mean() for line, hit in zip(grid, right, strict=True) if hit.any()
+        ]
+        sides.append(np.mean(costs))
+    assert float(softmax_loss(logits, torch.from_numpy(found))) == pytest.approx(np.mean(sides))
+
+
+def test_micro_batches_take_other_numbers_of_texts_and_photos(fresh: str) -> None:
+    """More texts than photos, or more photos than texts: pieces give the gradient of the whole."""
+    for texts, shown in ((["red", "blue", "white hat", "mug", "x"], 2), (["red", "blue"], 5)):
+        photos = torch.rand(shown, 3, 16, 16)
+        found = []
+        for micro_batch in (0, 2):
+            towers = Towers(open_model(fresh), torch.device("cpu"), "fp32")
+            value = towers.backward(photos, texts, lambda text, photo: (text @ photo.T).square().sum(), micro_batch, 1)
+            grads = {name: p.grad for name, p in towers.model.named_parameters() if p.grad is not None}
+            found.append((value, grads))
+        assert math.isclose(found[0][0], found[1][0], rel_tol=1e-5)
+        assert found[0][1].keys() == found[1][1].keys()
+        for name, gradient in found[0][1].items():
+            torch.testing.assert_close(gradient, found[1][1][name], rtol=1e-3, atol=1e-5)
+
+
+def test_negatives_of_a_step_are_of_its_pairs() -> None:
+    """At most so many of each pair's own, no product twice, others in another step, the same for the same seed."""
+    photo = functools.partial(same, None)
+    mined = [Pair(f"n{i}", ("a",), photo) for i in range(6)]
+    pairs = [Pair(f"p{i}", ("a",), photo, negatives=tuple(mined[i : i + 4])) for i in range(3)]
+    seen = [negatives_of(pairs, step, 2, seed=3) for step in range(20)]
+    for found in seen:
+        assert 2 <= len({one.id for one in found}) == len(found) <= 6
+    assert len({tuple(one.id for one in found) for found in seen}) > 5
+    assert seen == [negatives_of(pairs, step, 2, seed=3) for step in range(20)]
+    assert negatives_of(pairs, 0, 0, seed=3) == []
+
+
+def test_products_of_one_title_are_held_out_together() -> None:
+    """Pairs of one kin are all learned from or all measured, whatever their groups are."""
+    photo = functools.partial(same, None)
+    pairs = [Pair(str(n), ("a",), photo, group=f"g{n}", kin=f"title {n % 9}") for n in range(90)]
+    parts = split(pairs, 0.5, 1000)
+    assert {pair.kin for pair in parts.held_out}.isdisjoint(pair.kin for pair in parts.training)
+    assert 0 < len(parts.held_out) < 90

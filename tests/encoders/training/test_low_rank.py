@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from encoders.models.folders import open_model
 from encoders.training.low_rank import merge_adapters
 from encoders.training.towers import Towers
-from encoders.training.trainer import TrainSettings, train
+from encoders.training.trainer import Lessons, TrainSettings, train
 from encoders.types import dual
 from foundation.errors import InputError
 from tests.support.tiny_models import clip, siglip
@@ -42,7 +42,7 @@ def test_the_result_is_the_model_plus_matrices_of_that_rank(name: str, tmp_path:
     """
     family, more = HOW[name]
     model = family(tmp_path / "model")
-    train(pairs_of(40), str(model), tmp_path / "out", quick(low_rank=2, lr=1e-2, **more))
+    train(Lessons(pairs_of(40)), str(model), tmp_path / "out", quick(low_rank=2, lr=1e-2, **more))
     before, after = weights(model), weights(tmp_path / "out")
     assert before.keys() == after.keys()
     moved = {key for key in before if not torch.equal(before[key], after[key])} - {"logit_scale", "logit_bias"}
@@ -81,15 +81,15 @@ def test_merged_and_adapted_models_give_the_same(tmp_path: Path) -> None:
 def test_interrupted_and_resumed_ends_in_the_same_bytes(tmp_path: Path) -> None:
     """A training that was stopped between two checkpoints goes on to the weights of one that was not."""
     model, how = str(clip(tmp_path / "model")), quick(low_rank=2, loss="softmax")
-    train(pairs_of(40), model, tmp_path / "whole", how)
+    train(Lessons(pairs_of(40)), model, tmp_path / "whole", how)
 
     def stop(step: str, done: int, total: int) -> None:
         if done == 6:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(pairs_of(40), model, tmp_path / "torn", how, progress=stop)
-    train(pairs_of(40), model, tmp_path / "torn", how)
+        train(Lessons(pairs_of(40)), model, tmp_path / "torn", how, progress=stop)
+    train(Lessons(pairs_of(40)), model, tmp_path / "torn", how)
     for name in ("model.safetensors", "training.jsonl"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "torn" / name).read_bytes()
 
@@ -97,7 +97,7 @@ def test_interrupted_and_resumed_ends_in_the_same_bytes(tmp_path: Path) -> None:
 def test_a_frozen_tower_gets_no_adapters(tmp_path: Path) -> None:
     """With the text tower frozen, only weights of the photo tower move."""
     model = clip(tmp_path / "model")
-    train(pairs_of(40), str(model), tmp_path / "out", quick(low_rank=2, loss="softmax", freeze="text"))
+    train(Lessons(pairs_of(40)), str(model), tmp_path / "out", quick(low_rank=2, loss="softmax", freeze="text"))
     before, after = weights(model), weights(tmp_path / "out")
     moved = {key for key in before if not torch.equal(before[key], after[key])}
     assert moved
@@ -108,7 +108,7 @@ def test_without_the_package_the_extra_is_named(tmp_path: Path, monkeypatch: pyt
     """Where peft is not installed, the message says what to install."""
     monkeypatch.setattr("encoders.training.low_rank.find_spec", lambda name: None)
     with pytest.raises(InputError, match=r"'vitrine-index\[lora\]'"):
-        train(pairs_of(40), str(clip(tmp_path / "m")), tmp_path / "out", quick(low_rank=2, loss="softmax"))
+        train(Lessons(pairs_of(40)), str(clip(tmp_path / "m")), tmp_path / "out", quick(low_rank=2, loss="softmax"))
 
 
 def test_the_key_changes_nothing_while_it_is_off() -> None:

@@ -19,7 +19,7 @@ from encoders.models.folders import open_model
 from encoders.training import loop
 from encoders.training.pairs import Pair, split
 from encoders.training.towers import Towers, recall_at
-from encoders.training.trainer import train
+from encoders.training.trainer import Lessons, train
 from encoders.types import dual
 from foundation.errors import InputError, LockedError
 from pipeline.plan.units import make_plan
@@ -53,7 +53,7 @@ def test_it_learns_and_dual_loads_the_result(fresh: str, tmp_path: Path) -> None
         for text in [pair.texts[0].split()[0]]
     ]
     how = quick(epochs=12, batch=16, evaluate_every=1000, recall_k=1, flip=0.0)
-    trained = train(pairs, fresh, tmp_path / "out", how)
+    trained = train(Lessons(pairs), fresh, tmp_path / "out", how)
     assert trained.recall is not None
     assert trained.recall > 0.9
     held = split(pairs, how.held_out, how.held_out_most).held_out
@@ -70,7 +70,7 @@ def test_equal_seeds_give_equal_weights(fresh: str, tmp_path: Path) -> None:
     """The same settings give the same files, byte for byte, and another seed gives others."""
     pairs = pairs_of(40)
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
-        train(pairs, fresh, tmp_path / name, quick(seed=seed))
+        train(Lessons(pairs), fresh, tmp_path / name, quick(seed=seed))
     files = {name: (tmp_path / name / "model.safetensors").read_bytes() for name in "abc"}
     assert files["a"] == files["b"] != files["c"]
     assert (tmp_path / "a/training.jsonl").read_bytes() == (tmp_path / "b/training.jsonl").read_bytes()
@@ -81,7 +81,7 @@ import os, signal, sys, time
 from pathlib import Path
 import torch
 from encoders.models.folders import open_model
-from encoders.training.trainer import train
+from encoders.training.trainer import Lessons, train
 from encoders.training.pairs import Augmentation
 from encoders.training.towers import Towers
 from tests.support.tiny_models import chinese_clip, clip
@@ -98,7 +98,7 @@ for word in sys.argv[3:]:  # a step to be killed after, or seconds to be killed 
     kill = None if "." in word else int(word)
     child = os.fork()
     if child == 0:
-        train(pairs_of(40), sys.argv[1], Path(sys.argv[2]), quick(), progress=progress)
+        train(Lessons(pairs_of(40)), sys.argv[1], Path(sys.argv[2]), quick(), progress=progress)
         os._exit(0)
     if kill is None:
         time.sleep(float(word))
@@ -116,13 +116,13 @@ def killed(fresh: str, out: Path, *moments: object) -> list[int]:
 
 def test_killed_and_resumed_is_as_if_nothing_had_happened(fresh: str, tmp_path: Path) -> None:
     """Killed before the first checkpoint, between two, and right after one: the same bytes as a training left alone."""
-    train(pairs_of(40), fresh, tmp_path / "whole", quick())
+    train(Lessons(pairs_of(40)), fresh, tmp_path / "whole", quick())
     torn = tmp_path / "torn"
     assert killed(fresh, torn, 2, 7, 8) == [-signal.SIGKILL] * 3
     assert not torn.exists()
     (tmp_path / "torn.training/checkpoint-000000009.partial").mkdir()  # what a kill while writing leaves
     steps: list[int] = []
-    train(pairs_of(40), fresh, torn, quick(), progress=lambda step, done, total: steps.append(done))
+    train(Lessons(pairs_of(40)), fresh, torn, quick(), progress=lambda step, done, total: steps.append(done))
     assert steps[0] == 9
     names = sorted(path.name for path in (tmp_path / "whole").iterdir())
     assert names == sorted(path.name for path in torn.iterdir())
@@ -133,25 +133,25 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(fresh: str, tmp_path: 
 
 def test_killed_at_any_moment(fresh: str, tmp_path: Path) -> None:
     """Killed by the clock, in the middle of whatever it did, over and over: it ends in the same weights."""
-    train(pairs_of(40), fresh, tmp_path / "whole", quick())
+    train(Lessons(pairs_of(40)), fresh, tmp_path / "whole", quick())
     torn = tmp_path / "torn"
     killed(fresh, torn, *(0.1 * moment for moment in range(1, 9)))
-    train(pairs_of(40), fresh, torn, quick())
+    train(Lessons(pairs_of(40)), fresh, torn, quick())
     assert equal(weights(tmp_path / "whole"), weights(torn))
 
 
 def test_done_is_done_and_others_are_refused(fresh: str, tmp_path: Path) -> None:
     """The same training again does nothing; another one into its folder, or into its checkpoints, is refused."""
     out = tmp_path / "out"
-    first = train(pairs_of(40), fresh, out, quick())
+    first = train(Lessons(pairs_of(40)), fresh, out, quick())
     stamp = (out / "model.safetensors").stat().st_mtime_ns
     left = tmp_path / "out.training"
     left.mkdir()  # as after a kill between the result's appearing and the end
-    again = train(pairs_of(40), fresh, out, quick())
+    again = train(Lessons(pairs_of(40)), fresh, out, quick())
     assert (again, (out / "model.safetensors").stat().st_mtime_ns) == (first, stamp)
     assert not left.exists()
     with pytest.raises(InputError, match="another training's result"):
-        train(pairs_of(40), fresh, out, quick(seed=1))
+        train(Lessons(pairs_of(40)), fresh, out, quick(seed=1))
     other = tmp_path / "other"
 
     def progress(step: str, done: int, total: int) -> None:
@@ -159,9 +159,9 @@ def test_done_is_done_and_others_are_refused(fresh: str, tmp_path: Path) -> None
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(pairs_of(40), fresh, other, quick(), progress=progress)
+        train(Lessons(pairs_of(40)), fresh, other, quick(), progress=progress)
     with pytest.raises(InputError, match="4 steps done"):
-        train(pairs_of(40), fresh, other, quick(lr=1e-4))
+        train(Lessons(pairs_of(40)), fresh, other, quick(lr=1e-4))
 
 
 def test_a_second_trainer_of_the_same_folder_is_refused(fresh: str, tmp_path: Path) -> None:
@@ -170,9 +170,9 @@ def test_a_second_trainer_of_the_same_folder_is_refused(fresh: str, tmp_path: Pa
     def progress(step: str, done: int, total: int) -> None:
         if done == 1:
             with pytest.raises(LockedError):
-                train(pairs_of(40), fresh, tmp_path / "out", quick())
+                train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick())
 
-    train(pairs_of(40), fresh, tmp_path / "out", quick(), progress=progress)
+    train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick(), progress=progress)
 
 
 @pytest.mark.parametrize(
@@ -192,7 +192,7 @@ def test_it_stops_when_recall_no_longer_grows(
         return value
 
     monkeypatch.setattr("encoders.training.trainer.recall_at", recall)
-    trained = train(pairs_of(40), fresh, tmp_path / "out", quick(patience=2, epochs=50))
+    trained = train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick(patience=2, epochs=50))
     assert (trained.steps, trained.best_step, trained.recall) == (steps, best_step, 0.5)
     assert equal(weights(tmp_path / "out"), kept[0.5])
     lines = [json.loads(line) for line in (tmp_path / "out/training.jsonl").read_text().splitlines()]
@@ -206,7 +206,7 @@ def test_a_frozen_tower_stays_as_it_is(fresh: str, tmp_path: Path, tower: str, p
     before = weights(Path(fresh))
     for micro_batch in (0, 3):
         out = tmp_path / f"out{micro_batch}"
-        train(pairs_of(40), fresh, out, quick(freeze=tower, micro_batch=micro_batch))
+        train(Lessons(pairs_of(40)), fresh, out, quick(freeze=tower, micro_batch=micro_batch))
         after = weights(out)
         frozen = {name for name in before if name.startswith(prefix)}
         assert frozen
@@ -230,7 +230,7 @@ def test_norms_and_biases_do_not_decay(fresh: str) -> None:
 
 def test_bf16_and_half_weights(fresh: str, tmp_path: Path) -> None:
     """bf16 arithmetic learns fp32 weights; the result is stored in the type asked for, and loads in fp32."""
-    train(pairs_of(40), fresh, tmp_path / "out", quick(precision="bf16", weights="float16", loss="softmax"))
+    train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick(precision="bf16", weights="float16", loss="softmax"))
     assert {tensor.dtype for tensor in weights(tmp_path / "out").values()} == {torch.float16}
     encoder = dual.Spec(model=str(tmp_path / "out")).load("cpu")
     assert np.allclose(np.linalg.norm(encoder.text.encode(["red", "红色"]), axis=1), 1, atol=1e-5)
@@ -242,7 +242,7 @@ def test_other_families_learn_too(family: Callable[[Path], Path], tmp_path: Path
     bias for the sigmoid loss.
     """
     model = str(family(tmp_path / "model"))
-    trained = train(pairs_of(40), model, tmp_path / "out", quick(loss="softmax", micro_batch=3))
+    trained = train(Lessons(pairs_of(40)), model, tmp_path / "out", quick(loss="softmax", micro_batch=3))
     assert trained.steps == 9
     before, after = weights(Path(model)), weights(tmp_path / "out")
     assert before.keys() == after.keys()
@@ -254,20 +254,20 @@ def test_other_families_learn_too(family: Callable[[Path], Path], tmp_path: Path
     photos = [pair.photo() for pair in pairs_of(3)]
     assert (encoder.image.encode(photos) * towers.photo_vectors(photos)).sum(axis=1).min() > 0.9999
     with pytest.raises(InputError, match="loss=softmax"):
-        train(pairs_of(40), model, tmp_path / "other", quick())
+        train(Lessons(pairs_of(40)), model, tmp_path / "other", quick())
 
 
 def test_what_cannot_be_trained_is_said_before_any_step(fresh: str, tmp_path: Path) -> None:
     """A single pair, a pair without a text, and a split that holds nothing out end in messages of three parts."""
     one = pairs_of(1)
     with pytest.raises(InputError, match="at least 2 pairs"):
-        train(one, fresh, tmp_path / "out", quick(held_out=0))
+        train(Lessons(one), fresh, tmp_path / "out", quick(held_out=0))
     with pytest.raises(InputError, match="a text, not empty"):
-        train([Pair("a", ("",), one[0].photo), *one], fresh, tmp_path / "out", quick())
+        train(Lessons([Pair("a", ("",), one[0].photo), *one]), fresh, tmp_path / "out", quick())
     with pytest.raises(InputError, match="raise train"):
-        train(pairs_of(3), fresh, tmp_path / "out", quick(held_out=1e-9))
+        train(Lessons(pairs_of(3)), fresh, tmp_path / "out", quick(held_out=1e-9))
     with pytest.raises(InputError, match="lower train"):
-        train(pairs_of(40), fresh, tmp_path / "out", quick(lr=1e30, weight_decay=0, warmup=0))
+        train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick(lr=1e30, weight_decay=0, warmup=0))
 
 
 def test_bytes_are_tokens(fresh: str) -> None:
@@ -294,6 +294,7 @@ def test_a_catalog_is_pairs_of_texts_and_photos(demo: Path, dirty: Path, tmp_pat
     assert {len(pair.texts) for pair in lessons.pairs} == {2}
     assert {pair.photo().shape for pair in lessons.pairs} == {(20, 20, 3)}
     assert len({pair.group for pair in lessons.pairs}) == 120
+    assert all(pair.kin == pair.texts[0].casefold() for pair in lessons.pairs)
     config = config_for(dirty, tmp_path / "store", "catalog.text=[title, title_zh]")
     found = catalog_lessons(config.settings.embedding, make_plan(config.settings.embedding, config.gates), 16, 2)
     assert 60 <= len(found.pairs) < 120
@@ -310,18 +311,18 @@ def test_a_checkpoint_by_the_clock_is_gone_on_from(
     pairs, torn = pairs_of(40), tmp_path / "torn"
     rarely = quick(evaluate_every=1000)
     often = rarely.model_copy(update={"checkpoint_minutes": 1e-9})
-    train(pairs, fresh, tmp_path / "whole", rarely)
+    train(Lessons(pairs), fresh, tmp_path / "whole", rarely)
 
     def interrupted(step: str, done: int, total: int) -> None:
         if done == 3:
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        train(pairs, fresh, torn, often, progress=interrupted)
+        train(Lessons(pairs), fresh, torn, often, progress=interrupted)
     steps: list[int] = []
     caplog.set_level("INFO")
     caplog.clear()
-    train(pairs, fresh, torn, often, progress=lambda step, done, total: steps.append(done))
+    train(Lessons(pairs), fresh, torn, often, progress=lambda step, done, total: steps.append(done))
     assert steps[0] == 4
     for path in (tmp_path / "whole").iterdir():
         if path.name != "training.json":  # which tells the seconds
