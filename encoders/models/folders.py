@@ -1,9 +1,9 @@
 """Model folders: where they are, what they may hold, and the digests that tell one model from another.
 
 `model:` in a config is `builtin`, the small model that ships in this package; or the path of a folder (it has a `/`,
-or begins with `.` or `~`); or the name of an entry that `vitrine models pull` put into the models folder
-(`VITRINE_MODELS`, else `models` under the current directory). The entry's commit and the digest of each of its files
-are in `models.lock` there. Nothing is ever downloaded here.
+or begins with `.` or `~`); or the name of an entry that `vitrine models pull` or `vitrine models add` put into the
+models folder (`VITRINE_MODELS`, else `models` under the current directory). Where the entry came from and the digest of
+each of its files are in `models.lock` there. Nothing is ever downloaded here.
 
 What is refused, before any of it reaches a library: pickled weights (loading them runs code), `auto_map` and attention
 kernels named by a hub id (both fetch and run code), adapters (they name a second model), model types that nobody
@@ -20,18 +20,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from importlib.metadata import version as installed_version
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Any
 
 from blake3 import blake3
 from packaging.version import Version
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
 
 import encoders
-from foundation.disk import replace_file
+from encoders.models.lock import LOCK, Lock, LockedModel
+from encoders.models.packages import command_for
 from foundation.errors import InputError, VitrineError
 from foundation.regular_files import SMALL_FILE, IrregularFileError, OversizedFileError, open_regular, read_regular
 
-LOCK = "models.lock"
 BUILTIN = "builtin"  # the model that ships in encoders/
 WEIGHTS = "model.safetensors"
 OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS = "open_clip_config.json", "open_clip_model.safetensors"
@@ -41,56 +40,6 @@ TRANSFORMERS_FLOOR = "5.3"  # CVE-2026-4372: before it, a config.json runs code 
 _KERNELS = frozenset({None, "eager", "sdpa", "flash_attention_2", "flash_attention_3", "flex_attention"})
 _HUB_ID = re.compile(r"\w[\w.-]*/\w[\w.-]*")
 _MOST_HEADER = 10**8  # bytes, as safetensors itself has it
-_HEX64 = r"^[0-9a-f]{64}$"
-
-Revision = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{40}$")]
-
-
-class LockedFile(BaseModel):
-    """One file as it was pulled."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    size: int = Field(ge=0)
-    blake3: str = Field(pattern=_HEX64)
-
-
-class LockedModel(BaseModel):
-    """One pulled model: its hub id, the commit, and every file that decides its vectors."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    repo: str
-    revision: Revision
-    files: dict[str, LockedFile] = Field(min_length=1)
-
-
-class Lock(BaseModel):
-    """`models.lock`: name -> pulled model."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    version: Literal[1] = 1
-    models: dict[str, LockedModel] = {}
-
-    @classmethod
-    def read(cls, folder: Path) -> Lock:
-        """The lock of a models folder; an empty one where nothing was pulled yet."""
-        path = folder / LOCK
-        try:
-            return cls.model_validate_json(read_regular(path, SMALL_FILE))
-        except FileNotFoundError:
-            return cls()
-        except (ValidationError, IrregularFileError, OversizedFileError) as err:
-            raise InputError(
-                "a lock file as `vitrine models pull` writes it",
-                f"{path}: {err}",
-                f"restore {LOCK} from version control, or remove it and pull its models again",
-            ) from err
-
-    def write(self, folder: Path) -> None:
-        """Replace the lock of a models folder at once."""
-        replace_file(folder / LOCK, (self.model_dump_json(indent=2) + "\n").encode())
 
 
 @dataclass(frozen=True)
@@ -109,13 +58,15 @@ class ModelFolder:
 
     def verify(self) -> None:
         """Read every byte; InputError when one differs from the lock. A folder without a lock has nothing to differ."""
-        for name, file in self.locked.files.items() if self.locked else ():
+        if self.locked is None:
+            return
+        for name, file in self.locked.files.items():
             found = digest_of(self.path / name)
             if found != file.blake3:
                 raise InputError(
                     f"{self.path / name} as {LOCK} has it, blake3 {file.blake3[:16]}",
-                    f"blake3 {found[:16]}: the file was changed after it was pulled",
-                    f"remove {self.path} and run `vitrine models pull {self.path.name}`",
+                    f"blake3 {found[:16]}: the file was changed after it was {self.locked.came_by}",
+                    f"remove {self.path} and run `{self.locked.command} {self.path.name}`",
                 )
 
 
@@ -224,7 +175,7 @@ def located(model: str) -> Path:
         raise InputError(
             f"a model in {path.parent / LOCK}",
             f"{model!r}, which is not in it or whose folder is gone",
-            f"run `vitrine models pull {model}`, or set VITRINE_MODELS to the folder that has it",
+            f"run `{command_for(model)}`, or set VITRINE_MODELS to the folder that has it",
         )
     return path
 
@@ -278,7 +229,7 @@ def _refuse_other_files(path: Path, locked: LockedModel) -> None:
         raise InputError(
             f"the files of {path} as {LOCK} has them",
             ", ".join(f"{name}: {found.get(name, 'no')} bytes, not {expected.get(name, 'there')}" for name in wrong),
-            f"remove {path} and run `vitrine models pull {path.name}`",
+            f"remove {path} and run `{locked.command} {path.name}`",
         )
 
 

@@ -1,34 +1,24 @@
-"""`vitrine models pull`: the one place of this package that uses a network. Folder first, its line in the lock last."""
+"""`vitrine models pull`: the one place of this package that uses a network."""
 
 from __future__ import annotations
 
 import logging
 import re
 import shutil
-import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from pickle import UnpicklingError  # the error only: nothing here unpickles
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from filelock import FileLock
-
-from encoders.models.folders import (
-    LOCK,
-    OPEN_CLIP_CONFIG,
-    OPEN_CLIP_WEIGHTS,
-    PICKLES,
-    WEIGHTS,
-    Lock,
-    LockedFile,
-    LockedModel,
-    deciding_files,
-    digest_of,
-    models_folder,
-    open_model,
-)
+from encoders.models.folders import OPEN_CLIP_CONFIG, OPEN_CLIP_WEIGHTS, PICKLES, WEIGHTS, models_folder
+from encoders.models.lock import Lock, PackagedModel, PulledModel
+from encoders.models.packages import PACKAGED, command_for
+from encoders.models.put import held, layout_of, put
+from encoders.models.weights import tensors_of, write_weights
 from foundation.errors import InputError, VitrineError
+
+if TYPE_CHECKING:
+    import torch
 
 _log = logging.getLogger(__name__)
 
@@ -52,43 +42,49 @@ _NOT_OPEN_CLIP = ("config.json", "preprocessor_config.json", "processor_config.j
 _DEEPER = ["*/*"]  # onnx/, openvino/ and the like are never loaded
 
 
-def pull(name_or_repo: str, revision: str | None = None, folder: Path | None = None) -> tuple[str, LockedModel]:
+def pull(name_or_repo: str, revision: str | None = None, folder: Path | None = None) -> tuple[str, PulledModel]:
     """Fetch a model into `folder` (else the models folder) and pin it in its lock: (name to use in configs, entry).
 
     `name_or_repo` is a key of `KNOWN`, a name that the lock has, or a hub id (`org/name`). Without `revision` an entry
     of the lock keeps its commit, and any other model gets the newest one, which is then pinned.
     """
     folder = folder or models_folder()
-    folder.mkdir(parents=True, exist_ok=True)
-    with FileLock(folder / f".{LOCK}.pulling"):
-        lock = Lock.read(folder)
+    with held(folder) as lock:
         name, repo = _named(name_or_repo, lock)
-        commit = _commit(repo, revision, lock.models.get(name))
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".pull-") as scratch:
-            fetched = Path(scratch) / name
-            _fetch(repo, commit, fetched)
-            # What a run would refuse is not put in place.
-            open_model(str(fetched.resolve()), _layout(fetched))
-            entry = LockedModel(repo=repo, revision=commit, files=_files(fetched))
-            if (folder / name).exists():
-                (folder / name).rename(Path(scratch) / "before")
-            fetched.rename(folder / name)
-        Lock(models={**lock.models, name: entry}).write(folder)
+        before = lock.models.get(name)
+        if isinstance(before, PackagedModel):
+            came = f"{name!r}, which is of {before.origin}"
+            raise InputError(
+                "a name that no packaged model has", came, "pull into another --folder, or remove that one"
+            )
+        commit = _commit(repo, revision, before)
+        entry = put(
+            folder,
+            lock,
+            name,
+            lambda target: _fetch(repo, commit, target),
+            lambda files: PulledModel(repo=repo, revision=commit, files=files),
+        )
     return name, entry
 
 
 def _named(name_or_repo: str, lock: Lock) -> tuple[str, str]:
     """(name, hub id)."""
-    if name_or_repo in lock.models:
-        return name_or_repo, lock.models[name_or_repo].repo
+    locked = lock.models.get(name_or_repo)
+    if isinstance(locked, PulledModel):
+        return name_or_repo, locked.repo
     if name_or_repo in KNOWN:
         return name_or_repo, KNOWN[name_or_repo]
+    if name_or_repo in PACKAGED:
+        raise InputError(
+            "a model of the hub", repr(name_or_repo), f"`{command_for(name_or_repo)}`: a package carries it"
+        )
     if not re.fullmatch(r"[\w.-]+/[\w][\w.-]*", name_or_repo):
         raise InputError(f"a hub id (org/name), or one of {', '.join(KNOWN)}", repr(name_or_repo), "correct the name")
     return name_or_repo.split("/")[1], name_or_repo
 
 
-def _commit(repo: str, revision: str | None, before: LockedModel | None) -> str:
+def _commit(repo: str, revision: str | None, before: PulledModel | None) -> str:
     if revision is None and before is not None and before.repo == repo:
         return before.revision
     if revision is None:
@@ -113,7 +109,7 @@ def _fetch(repo: str, commit: str, target: Path) -> None:
             snapshot_download(repo, revision=commit, local_dir=target, allow_patterns=patterns, ignore_patterns=ignored)
 
     fetch(_SETTINGS, _DEEPER)
-    if _layout(target) == OPEN_CLIP_CONFIG:
+    if layout_of(target) == OPEN_CLIP_CONFIG:
         for name in _NOT_OPEN_CLIP:
             (target / name).unlink(missing_ok=True)
         fetch([OPEN_CLIP_WEIGHTS], _DEEPER)
@@ -158,42 +154,14 @@ def _first_line(err: Exception) -> str:
     return f"{type(err).__name__}: {str(err).strip().partition(chr(10))[0]}"
 
 
-def _layout(folder: Path) -> str:
-    """The settings file of the layout to keep: open_clip's where transformers' is absent or brings code of its own."""
-    theirs = folder / "config.json"
-    usable = theirs.exists() and "auto_map" not in theirs.read_text(encoding="utf-8")
-    return OPEN_CLIP_CONFIG if (folder / OPEN_CLIP_CONFIG).exists() and not usable else theirs.name
-
-
 def _convert(target: Path) -> None:
     """Pickled weights become `model.safetensors`, with the unpickler that makes tensors and nothing else."""
-    import torch
-    from safetensors.torch import save_file
-
     pickles = sorted(path for path in target.iterdir() if path.suffix in PICKLES)
     if not pickles:
         raise InputError("weights, as safetensors or as pytorch_model.bin", f"none in {target.name}", "choose another")
     weights: dict[str, torch.Tensor] = {}
     for path in pickles:
-        for key, value in _tensors(path).items():
-            if not isinstance(value, torch.Tensor):
-                raise InputError(f"a tensor under each key of {path.name}", f"{key}: {type(value)}", "choose another")
-            # Tied weights share memory, which safetensors refuses: each key gets its own.
-            weights[key] = value.clone().contiguous()
-    save_file(weights, target / WEIGHTS, metadata={"format": "pt"})  # transformers asks for the format
+        weights |= tensors_of(path)
+    write_weights(weights, target / WEIGHTS)
     for path in [*pickles, *target.glob("*.bin.index.json")]:
         path.unlink()
-
-
-def _tensors(path: Path) -> dict[str, Any]:
-    import torch
-
-    try:
-        loaded: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
-    except UnpicklingError as err:
-        raise InputError(f"tensors and nothing else in {path.name}", str(err), "choose another model") from err
-    return loaded
-
-
-def _files(path: Path) -> dict[str, LockedFile]:
-    return {file.name: LockedFile(size=file.stat().st_size, blake3=digest_of(file)) for file in deciding_files(path)}

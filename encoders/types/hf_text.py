@@ -42,7 +42,9 @@ class Spec(EncoderSpec):
     gives_states: ClassVar[bool] = True
 
     type: Literal["hf_text"] = "hf_text"
-    model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
+    model: str = Field(
+        min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` or `add` made"
+    )
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
     pooling: Literal["mean", "cls", "last"] = Field("mean", description="see the model's card; E5 mean, bge cls")
     max_tokens: int = Field(128, ge=1, le=32_768, description="longer texts are cut")

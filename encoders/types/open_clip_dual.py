@@ -52,7 +52,9 @@ class Spec(EncoderSpec):
     package: ClassVar[str | None] = "open_clip"
 
     type: Literal["open_clip_dual"] = "open_clip_dual"
-    model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
+    model: str = Field(
+        min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` or `add` made"
+    )
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
 
     @classmethod

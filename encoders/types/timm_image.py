@@ -47,7 +47,9 @@ class Spec(EncoderSpec):
     gives_states: ClassVar[bool] = True
 
     type: Literal["timm_image"] = "timm_image"
-    model: str = Field(min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` made")
+    model: str = Field(
+        min_length=1, description="a folder (with a / in it), or a name that `vitrine models pull` or `add` made"
+    )
     precision: Precision = Field("fp32", description="of the weights; bf16 is about twice as fast where it is native")
 
     @classmethod

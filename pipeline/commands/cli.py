@@ -22,6 +22,7 @@ from pipeline.commands.compare_command import compare
 from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.life_commands import gc, rollback, snapshots
+from pipeline.commands.model_commands import models
 from pipeline.commands.options import (
     COUNT,
     Folder,
@@ -68,6 +69,7 @@ for _command in (
     gc,
     train,
     train_fusion,
+    models,
 ):
     cli.add_command(_command)
 
@@ -214,29 +216,6 @@ def run(
         asked = category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure, accept
         report = runs.run(runs.Request(loaded.config, *asked))
     console.report(report, loaded.config.store.path, as_json)
-
-
-@cli.group()
-def models() -> None:
-    """Fetch the weights that runs load. A run itself makes no network connection."""
-
-
-@models.command(
-    "pull",
-    epilog=example("vitrine models pull siglip2-b16-256", f"vitrine models pull org/name --revision {'0123' * 10}"),
-)
-@click.argument("name")
-@click.option("--revision", help="Commit of the hub's repository, 40 hex digits; without it the locked or newest one.")
-@click.option("--folder", type=Folder(), help="Models folder, instead of VITRINE_MODELS or models/.")
-@json_option
-def models_pull(name: str, revision: str | None, folder: Path | None, as_json: bool) -> None:
-    """Fetch a model into the models folder and pin it in models.lock: its commit, and a digest of every file."""
-    from encoders.models.pull import pull
-    from pipeline.commands import console
-
-    called, locked = pull(name, revision, folder)
-    line = f"{called}: {locked.repo} at {locked.revision}, {len(locked.files)} files; use it as `model: {called}`"
-    console.result({"name": called, **locked.model_dump(mode="json")}, as_json, line)
 
 
 @cli.command(epilog=example("vitrine doctor", "vitrine doctor --device cuda"))

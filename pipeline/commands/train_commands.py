@@ -25,7 +25,9 @@ if TYPE_CHECKING:
     )
 )
 @config_option
-@click.option("--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull`.")
+@click.option(
+    "--from", "model", required=True, help="Model to start from: a folder, or a name of `models pull` or `models add`."
+)
 @click.option("--out", required=True, type=Folder(), help="New folder for the trained model.")
 @click.option(
     "--clicks", type=click.Path(path_type=Path), help="Also what shoppers chose; Parquet: query, id, gain, day."

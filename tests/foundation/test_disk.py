@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from encoders.models.folders import LOCK, Lock
+from encoders.models.lock import LOCK, Lock
 from foundation.disk import replace_file, sync
 
 

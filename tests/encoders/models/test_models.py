@@ -19,7 +19,8 @@ from safetensors.torch import load_file
 
 from encoders.base import encoder_spec, load_text
 from encoders.models import folders as models
-from encoders.models.folders import LOCK, Lock, LockedModel, digest_of, open_model
+from encoders.models.folders import digest_of, open_model
+from encoders.models.lock import LOCK, Lock, PulledModel
 from encoders.models.pull import KNOWN, pull
 from foundation.errors import InputError
 from tests.support.command import told, vitrine
@@ -305,7 +306,7 @@ def test_only_a_whole_commit_is_a_revision(hub: Path, revision: str) -> None:
     with pytest.raises(InputError, match="40 hex digits"):
         pull("org/tiny", revision)
     with pytest.raises(ValidationError):
-        LockedModel.model_validate({"repo": "org/tiny", "revision": revision, "files": {}})
+        PulledModel.model_validate({"repo": "org/tiny", "revision": revision, "files": {}})
 
 
 def test_a_damaged_lock_is_an_error(hub: Path, tmp_path: Path) -> None:

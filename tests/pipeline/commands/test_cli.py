@@ -42,7 +42,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     """Scripts rely on these names."""
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
         *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
-        *("train", "train fusion", "models pull", "snapshots", "rollback", "gc", "diff", "explain"),
+        *("train", "train fusion", "models pull", "models add", "snapshots", "rollback", "gc", "diff", "explain"),
     }
 
 
@@ -119,7 +119,7 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
         "rollback": ["1", "--why", "a test"],  # which is served already
         "diff": ["1", "1"],
     }
-    return [] if name == "doctor" else [store, *of_a_store.get(name, [])]
+    return [] if name in ("doctor", "add") else [store, *of_a_store.get(name, [])]
 
 
 # What these do takes minutes or a network; their own tests cover them.
