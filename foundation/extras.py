@@ -19,6 +19,7 @@ FAISS = {  # distribution -> the extra that brings it
 _EXTRAS = {
     "apache_beam": "index",
     "faiss": "cpu",
+    "lightgbm": "rank",
     "open_clip": "open-clip",
     "peft": "lora",
     "prometheus_client": "index",

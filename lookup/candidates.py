@@ -52,9 +52,13 @@ class Candidates:
     def ranked(self, score: Vectors | None = None) -> Candidates:
         """Best first by `score`, (n,) float32, or by what they have; equal ones by partition and position."""
         scored = self if score is None else replace(self, score=score)
+        return scored.take(scored.order(scored.score))
+
+    def order(self, score: npt.NDArray[np.floating]) -> npt.NDArray[np.intp]:
+        """(n,): the order of best first by `score`, (n,); equal ones by partition and position."""
         places = {name: place for place, name in enumerate(sorted(self.partitions))}
         by_name = np.array([places[name] for name in self.partitions], np.int32)[self.part]
-        return scored.take(np.lexsort((self.positions, by_name, -scored.score)))
+        return np.lexsort((self.positions, by_name, -score))
 
     def first(self, k: int) -> Candidates:
         """The first k."""

@@ -53,6 +53,7 @@ class Query:
     history: Sequence[str] = ()  # ids of products, the newest last
     weights: Sequence[float] | None = None  # of `history`; None: it fades
     mix: float = MIX
+    rerank: bool = True  # by the snapshot's model, where it has one
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""

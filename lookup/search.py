@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
@@ -23,9 +23,10 @@ from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.opened import Opened
 from lookup.personal.items import ItemQueries
 from lookup.personal.moved import Personal
-from lookup.personal.places import Place, Places
+from lookup.personal.places import Places
 from lookup.personal.wishes import MIX, checked_ids
 from lookup.query import Query, QueryEncoder
+from lookup.rerank.rerank import Ranker
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
@@ -42,6 +43,7 @@ class Reader:
     opened: Opened
     _queries: QueryEncoder
     _personal: Personal
+    _ranker: Ranker | None
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -74,7 +76,7 @@ class Reader:
         whole = Opened(store, manifest, opened, segments, filters)
         queries = QueryEncoder.of(manifest, device)
         personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
-        return cls(snapshot, whole, queries, personal)
+        return cls(snapshot, whole, queries, personal, Ranker.of(whole))
 
     @property
     def store(self) -> Store:
@@ -95,12 +97,14 @@ class Reader:
         """(rows,) string: the ids of a partition, by position."""
         return self.opened.partitions[category].index.id_column
 
-    def load(self, text: bool = False, image: bool = False) -> None:
+    def load(self, text: bool = False, image: bool = False, rerank: bool = True) -> None:
         """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""
         if not text and not image:  # by products: their vectors are read when they are asked for
             return
         asked = self._queries.embed("a" if text else None, golden_photos(".jpg")[0] if image else None)
         self.search_vector(asked, k=1)
+        if self._ranker is not None and rerank:
+            self._ranker.load()
 
     def search(
         self,
@@ -115,6 +119,7 @@ class Reader:
         history: Sequence[str] = (),
         weights: Sequence[float] | None = None,
         mix: float = MIX,
+        rerank: bool = True,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
@@ -136,15 +141,31 @@ class Reader:
         hits themselves. `history` are ids of products that a shopper looked at, the newest last: `mix` of the query is
         the mean of these, by `weights` or fading (lookup/personal/wishes.py); what is gone of them is left out. A
         history alone is asked by alone, and its products are no hits then.
+
+        Where the snapshot has a re-ranker, it puts the first hits in its order, and `score` is what it was; not with
+        `rerank=False`.
         """
-        return self.answer(Query(text, image, category, k, nprobe, where, explain, like, history, weights, mix))
+        return self.answer(Query(text, image, category, k, nprobe, where, explain, like, history, weights, mix, rerank))
 
     def answer(self, query: Query) -> list[Hit]:
         """The hits of `query`, as `search` gives them."""
         query = query.checked()  # before it is embedded
-        xq = self._queries.embed(query.text, query.image) if query.by_words else None
-        moved = self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
-        return self._best(moved.vector, query, moved.apart)
+        found = self._candidates(query, query.k if self._ranker is None else self._ranker.depth(query))
+        if self._ranker is not None:
+            found = self._ranker.reordered(query, found)
+        found = found.first(query.k)
+        hits = self._hits(found)
+        if not query.explain or not hits:
+            return hits
+        return [
+            replace(hit, why=why)
+            for hit, why in zip(hits, explain_hits(self.opened, self._queries, query, found), strict=True)
+        ]
+
+    def candidates(self, query: Query) -> Candidates:
+        """The first `query.k` candidates, best first, as a re-ranker is given them."""
+        query = query.checked()
+        return self._candidates(query, query.k)
 
     def known(self, ids: Sequence[str]) -> list[bool]:
         """Whether each of `ids` is in what can be searched."""
@@ -158,24 +179,23 @@ class Reader:
         nprobe: int | None = None,
         where: Where = (),
     ) -> list[Hit]:
-        """The `k` best products for a query vector, (1, dim) float32; else as `search`."""
-        return self._best(xq, Query(category=category, k=k, nprobe=nprobe, where=where).parsed())
+        """The `k` best products for a query vector, (1, dim) float32, by the embedding alone; else as `search`."""
+        query = Query(category=category, k=k, nprobe=nprobe, where=where).parsed()
+        return self._hits(self._dense(xq, query, query.k).first(query.k))
 
-    def _best(self, xq: Vectors, query: Query, apart: Collection[Place] = ()) -> list[Hit]:
-        """The steps of a search, each on what the one before it found (docs/explanation/architecture.md). The rows
-        `apart` are no hits.
+    def _candidates(self, query: Query, k: int) -> Candidates:
+        """The steps of a search up to the re-ranker, each on what the one before it found
+        (docs/explanation/architecture.md): the first `k`.
         """
-        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        xq = self._queries.embed(query.text, query.image) if query.by_words else None
+        moved = self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
         # as deep for every k up to STEADY, whatever is left out
-        depth = max(query.k, STEADY) + len(apart) if apart else query.k
-        found = dense_candidates(xq, within, depth, query.nprobe).without(apart).first(query.k)
-        hits = self._hits(found)
-        if not query.explain or not hits:
-            return hits
-        return [
-            replace(hit, why=why)
-            for hit, why in zip(hits, explain_hits(self.opened, self._queries, query, found), strict=True)
-        ]
+        depth = max(k, STEADY) + len(moved.apart) if moved.apart else k
+        return self._dense(moved.vector, query, depth).without(moved.apart).first(k)
+
+    def _dense(self, xq: Vectors, query: Query, k: int) -> Candidates:
+        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        return dense_candidates(xq, within, k, query.nprobe)
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""

@@ -90,16 +90,21 @@ class Segments:
 
     def attribute(self, file: FileRef, row_group: int, rows: int, name: str) -> pa.Array:
         """One attribute of a segment, read anew, nothing else with it; IntegrityError where the shard lacks it."""
+        return self.attributes(file, row_group, rows, (name,))[name]
+
+    def attributes(self, file: FileRef, row_group: int, rows: int, names: Sequence[str]) -> dict[str, pa.Array]:
+        """Some attributes of a segment by name, else as `attribute`."""
         # Parquet counts a struct's fields as columns of their own. `a` also names `a.b`: the field is taken by name.
-        table = self._read(file, row_group, (f"attributes.{name}",))
+        table = self._read(file, row_group, [f"attributes.{name}" for name in names])
         structs = table.column("attributes").combine_chunks() if "attributes" in table.column_names else None
-        if structs is None or structs.type.get_field_index(name) < 0 or len(structs) != rows:
+        lacking = [name for name in names if structs is None or structs.type.get_field_index(name) < 0]
+        if structs is None or lacking or len(structs) != rows:
             raise IntegrityError(
-                f"{file.path} with the attribute {name} of {rows} rows in row group {row_group}",
+                f"{file.path} with the attribute {', '.join(lacking or names)} of {rows} rows in row group {row_group}",
                 "none" if structs is None else f"{len(structs)} rows of {structs.type}",
                 "run `vitrine verify STORE`; if the store is whole, run `vitrine run` on the whole catalog again",
             )
-        return pc.struct_field(structs, structs.type.get_field_index(name))
+        return {name: pc.struct_field(structs, structs.type.get_field_index(name)) for name in names}
 
     def towers(self, file: FileRef, row_group: int, row: int) -> tuple[Vectors | None, Vectors | None]:
         """The vectors of text and photos, (1, d) float32 each, of a row of a segment; None where the shard has none."""

@@ -48,6 +48,7 @@ from pipeline.publish import acceptance
 from pipeline.publish.judge import Judge
 from pipeline.publish.merge import Merged, Mine, Parent
 from pipeline.publish.publishing import publish, publish_anew, refuse_ids_twice
+from pipeline.publish.ranker_files import with_ranker
 from pipeline.publish.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 from pipeline.report.notes import Surroundings, write_report
 from pipeline.report.notices import Notice
@@ -220,7 +221,8 @@ def _built(
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
         known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
-        return assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
+        made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
+        return with_ranker(store, made, settings.search.ranker)
 
 
 def _plan(request: Request, embedding: Embedding, store: Store, state: RunState) -> tuple[Plan, Forecast | None]:

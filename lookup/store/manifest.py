@@ -11,7 +11,7 @@ import json
 import re
 from collections import Counter
 from datetime import UTC, datetime
-from typing import Any, NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 import pyarrow as pa
 from blake3 import blake3
@@ -22,11 +22,12 @@ from foundation.identity import identity_of
 from lookup.store.accepted import Accepted
 from lookup.store.backend import Backend
 from lookup.store.drift import Drift
-from lookup.store.fields import FileRef, Record
+from lookup.store.fields import FileRef, Grown, Record
 from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
 from lookup.store.index_record import IndexRecord
 from lookup.store.missing_share import MissingShare
+from lookup.store.ranker_record import RankerRecord
 from lookup.store.segment_table import SegmentTable
 from lookup.store.shard_record import DetailCount
 from lookup.store.shards import Shards
@@ -82,8 +83,10 @@ class CatalogEntry(Record):
     newest: datetime | None = None  # when the newest of its files was written (UTC); None: in a bucket, or not kept
 
 
-class Manifest(Record):
+class Manifest(Grown):
     """One published snapshot."""
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"ranker"})
 
     format: int = FORMAT
     parent: str | None
@@ -111,6 +114,7 @@ class Manifest(Record):
     whole: Provenance | None = None  # the last run of the whole catalog that it stands on; None: none, or not known
     drift: Drift | None = None  # from the parent; None: a first one, or of an earlier version
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
+    ranker: RankerRecord | None = None  # None: none
 
     @property
     def rows(self) -> int:
@@ -148,6 +152,7 @@ class Manifest(Record):
         return [
             *self.shards.files(),
             *(file for partition in self.partitions for _, file in sorted(partition.index.files.items())),
+            *(file for _, file in sorted(self.ranker.files.items() if self.ranker else ())),
         ]
 
     @property

@@ -14,12 +14,13 @@ from typing import NamedTuple
 from lookup.store.backend import Found
 from lookup.store.manifest import Manifest, path_of, segments_path
 
-KINDS = ("snapshots", "shards", "indexes", "runs")
+KINDS = ("snapshots", "shards", "indexes", "rankers", "runs")
 _SNAPSHOT = re.compile(r"snapshots/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{16})\.(json|segments)")
 _SHARD = re.compile(r"shards/[0-9a-f]+(\.rejects)?\.parquet")
 SHARD_RECORD = re.compile(r"shards/[0-9a-f]+\.json")
 POINTER = re.compile(r"indexes/[0-9a-f]+\.json")
 _INDEX = re.compile(r"indexes/([0-9a-f]+)/.+")
+_CONTENT = re.compile(r"((rankers)/[0-9a-f]+)/.+")
 _RUN = re.compile(r"runs/([^/]+)/.+")
 
 
@@ -79,6 +80,7 @@ def to_collect(found: Inventory, needed: Needed, cutoff: float) -> list[Garbage]
         *_snapshots(files, needed, old),
         *_shards(files, found.records, needed, old),
         *_indexes(files, found.pointers, needed, old),
+        *_contents(files, needed, old),
         *_runs(files, needed, old),
     ]
 
@@ -129,6 +131,18 @@ def _indexes(
         if index not in stays:
             named_by = (f"indexes/{index}.json", *(name for name, named in pointers.items() if named == index))
             yield Garbage("indexes", f"indexes/{index}", sum(one.bytes for one in several), True, named_by)
+
+
+def _contents(files: Mapping[str, Found], needed: Needed, old: set[str]) -> Iterator[Garbage]:
+    """Folders that their content names: they stay while one of their files is needed or young."""
+    of: dict[tuple[str, str], list[Found]] = {}
+    for name, one in files.items():
+        if said := _CONTENT.fullmatch(name):
+            of.setdefault((said[2], said[1]), []).append(one)
+    for (kind, folder), several in sorted(of.items()):
+        names = tuple(one.name for one in several)
+        if needed.files.isdisjoint(names) and old.issuperset(names):  # a run that takes one up writes it anew
+            yield Garbage(kind, folder, sum(one.bytes for one in several), True, names)
 
 
 def _runs(files: Mapping[str, Found], needed: Needed, old: set[str]) -> Iterator[Garbage]:

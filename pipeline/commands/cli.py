@@ -35,7 +35,7 @@ from pipeline.commands.options import (
     overrides_argument,
 )
 from pipeline.commands.store_commands import diff, evaluate, explain, inspect, search, verify
-from pipeline.commands.train_commands import train, train_fusion
+from pipeline.commands.train_commands import train, train_fusion, train_rank
 
 if TYPE_CHECKING:
     from pipeline.config.sections import LogFormat
@@ -70,6 +70,7 @@ for _command in (
     train,
     train_fusion,
     models,
+    train_rank,
 ):
     cli.add_command(_command)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -18,6 +19,11 @@ def load(path: str | None, overrides: Sequence[str], memory: str | None = None, 
 
     given = [] if memory is None else [f"run.memory={memory}"]
     return load_config(path, [*overrides, *given], untrained=untrained)
+
+
+def is_store(path: str) -> bool:
+    """Whether `path` is a folder or a URL, as a store is, rather than the file of a config."""
+    return "://" in path or Path(path).is_dir()
 
 
 def load_and_log(

@@ -38,6 +38,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 @click.option("--like", multiple=True, metavar="ID", help="Find what is like this product; several: like all of them.")
 @click.option("--history", multiple=True, metavar="ID,ID...", help="What a shopper looked at, the newest last.")
 @click.option("--mix", type=click.FloatRange(0, 1), help="Share of the history in the query. [default: 0.2]")
+@click.option("--no-rerank", is_flag=True, help="Hits as the search finds them, not in the order of the re-ranker.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
@@ -51,18 +52,10 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     refuse_out("--html", html, store)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
-    query = Query(
-        category=given["category"],
-        k=given["k"],
-        nprobe=given["nprobe"],
-        where=parsed(given["where"]),
-        explain=given["explain"],
-        like=given["like"],
-        history=history,
-        **mix,
-    )
-    asked = questions(given["text"], given["image"], given["queries"], [*given["like"], *history])
-    answered = ask(store, asked, query, given["late"], html)
+    asked = {name: given[name] for name in ("category", "k", "nprobe", "explain", "like")}
+    query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
+    questioned = questions(given["text"], given["image"], given["queries"], [*given["like"], *history])
+    answered = ask(store, questioned, query, given["late"], html)
     print_answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
 
 

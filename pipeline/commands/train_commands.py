@@ -5,13 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from foundation.errors import InputError
-from pipeline.commands.configs import load_and_log
-from pipeline.commands.options import Folder, config_option, example, json_option, log_format_option, overrides_argument
+from pipeline.commands.configs import is_store, load_and_log
+from pipeline.commands.options import (
+    COUNT,
+    Folder,
+    config_option,
+    example,
+    json_option,
+    log_format_option,
+    overrides_argument,
+)
 
 if TYPE_CHECKING:
     from pipeline.config.sections import LogFormat
@@ -110,3 +118,62 @@ def train_fusion(
     with meters.progress() as progress:
         trained, left_out = train_fusion_on_catalog(loaded.config.settings, loaded.config.train_fusion, out, progress)
     console.trained_fusion(trained, left_out, as_json)
+
+
+@click.command(
+    "train rank",
+    epilog=example(
+        "vitrine train rank -c configs/demo.yaml --judged queries.parquet qrels.parquet --out models/ranker",
+        "vitrine train rank -c store --judged queries.parquet qrels.parquet --out models/ranker --type logistic",
+    ),
+)
+@click.option(
+    "-c", "--config", "config", required=True, type=click.Path(), help="A store, or the YAML file of one's config."
+)
+@click.option(
+    "--judged",
+    nargs=2,
+    type=click.Path(path_type=Path),
+    metavar="QUERIES QRELS",
+    help="Parquet files as `vitrine eval` takes them: query_id, text, image; and query_id, id, gain.",
+)
+@click.option("--out", required=True, type=Folder(), help="New folder for the re-ranker.")
+@click.option(
+    "--type",
+    type=click.Choice(["trees", "logistic"]),
+    default="trees",
+    show_default=True,
+    help="Boosted trees (LambdaMART), or a weight for each feature, for few queries.",
+)
+@click.option("--top", type=COUNT, default=100, show_default=True, help="Candidates that are put in another order.")
+@click.option(
+    "--features", metavar="NAME,...", help="Attributes that it sees, such as price,rating; without it all of numbers."
+)
+@overrides_argument
+@log_format_option
+@json_option
+def train_rank(
+    config: str, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool, **given: Any
+) -> None:
+    """Learn to put the first hits of the published snapshot in a better order, from judged queries.
+
+    The result is what search.ranker takes. It is compared with no re-ranker on queries that nothing was learned from,
+    and a run refuses one that is not better.
+    """
+    from pipeline.commands import console
+    from pipeline.commands.rank_page import print_ranker
+    from pipeline.config.paths import refuse_out
+    from pipeline.engine import meters
+    from pipeline.train.rank import Request, train_ranker
+
+    if is_store(config):
+        console.logs("INFO", log_format or "text")
+        store = config
+    else:
+        store = load_and_log(config, overrides, log_format, untrained=True).config.store.path
+    refuse_out("--out", given["out"], store)
+    queries, qrels = given.pop("judged")
+    names = None if (said := given.pop("features")) is None else tuple(filter(None, map(str.strip, said.split(","))))
+    with meters.progress() as progress:
+        found = train_ranker(Request(store, queries, qrels, attributes=names, **given), progress)
+    print_ranker(found, as_json)

@@ -244,6 +244,9 @@ def _models(old: Manifest, new: Manifest) -> dict[str, tuple[str, str]]:
     if (old.fusion_identity, old.fusion) != (new.fusion_identity, new.fusion):
         identities = (old.fusion_identity or "unknown", new.fusion_identity or "unknown")
         found["fusion"] = _told(old.fusion_parts, new.fusion_parts, *identities)
+    before, after = (f"identity {one.ranker.identity[:16]}" if one.ranker else "none" for one in (old, new))
+    if before != after:
+        found["re-ranker"] = before, after
     return found
 
 

@@ -23,6 +23,7 @@ from pipeline.config import layers as sources
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import path_problems, unwritable_problems
+from pipeline.config.search_section import SearchConfig
 from pipeline.config.section import Section
 from pipeline.config.sections import (
     CatalogConfig,
@@ -55,6 +56,7 @@ class Config(Section):
     )
     gates: GatesConfig = GatesConfig()
     golden: GoldenConfig = GoldenConfig()
+    search: SearchConfig = SearchConfig()
     store: StoreConfig
     run: RunConfig = RunConfig()
     train: TrainSettings = TrainSettings()  # of `vitrine train` alone: it decides nothing of a run
@@ -68,7 +70,7 @@ class Config(Section):
             lexical = lexical.model_copy(update={"fields": lexical.weights(catalog.text)})
             catalog = catalog.searching(lexical.fields)
         indexing = Indexing(Embedding(catalog, self.encoders, self.fusion, self.shards), self.index, lexical)
-        return RunSettings(indexing, self.gates, self.run, self.store.path, self.golden)
+        return RunSettings(indexing, self.gates, self.run, self.store.path, self.golden, self.search)
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ _URL = re.compile(r"(?:.*::)?([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL = {"file", "local"}
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "wasb": "abfs", "wasbs": "abfs"}
 _FILES = {".parquet", ".parq"}
-_PATHS = {"catalog.path", "catalog.image_root", "store.path", "index.queries"}
+_PATHS = {"catalog.path", "catalog.image_root", "store.path", "index.queries", "search.ranker"}
 _SPECS = ("encoders.text.", "encoders.image.", "fusion.")  # whose models are folders
 
 

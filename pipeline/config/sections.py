@@ -15,6 +15,7 @@ from index_builders.devices import DEVICE
 from index_builders.settings import IndexSettings
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.lexical import LexicalConfig
+from pipeline.config.search_section import SearchConfig
 from pipeline.config.section import Count, Name, NotNegative, Seconds, Section, Share, Switch, listed, words
 from pipeline.config.specs import AS_FIELDS, checked_tower
 
@@ -254,6 +255,10 @@ class GatesConfig(Section):
         description="golden queries that find a product which they expect, share of those whose products the snapshot "
         "has; two that miss, or more than half",
     )
+    min_ranker_gain: Share = Field(
+        0.001,
+        description="gain of the re-ranker over none in nDCG@10 on held-out queries: the low end of its 95% interval",
+    )
     max_golden_unknown: Share = Field(
         0.3, description="golden queries whose products the snapshot does not have, share of all; two at least"
     )
@@ -349,6 +354,7 @@ class RunSettings:
     limits: RunConfig
     store: str  # its path
     golden: GoldenConfig = field(default_factory=GoldenConfig)
+    search: SearchConfig = field(default_factory=SearchConfig)
 
     @property
     def embedding(self) -> Embedding:

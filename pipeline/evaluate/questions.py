@@ -67,7 +67,8 @@ def ask(
     where = parsed(query.where)
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
-    reader.load(any(one.text is not None for one in given), any(one.image is not None for one in given))
+    texts, photos = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
+    reader.load(texts, photos, query.rerank)
     gone = reader.known(query.history).count(False) if query.history else None
     loaded = time.perf_counter() - began
     answered: list[Answered] = []

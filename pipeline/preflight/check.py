@@ -25,12 +25,13 @@ from pipeline.preflight.indexes import index_findings, query_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
 from pipeline.preflight.names import name_findings
 from pipeline.preflight.photos import photo_findings, photo_notices
+from pipeline.preflight.ranker import ranker_findings
 from pipeline.preflight.rows import row_findings
 from pipeline.preflight.sample import sampled
 from pipeline.preflight.texts import text_findings, text_notices
 
 _log = logging.getLogger(__name__)
-_CHECKS = (text_findings, photo_findings, row_findings, query_findings, golden_findings)
+_CHECKS = (text_findings, photo_findings, row_findings, query_findings, golden_findings, ranker_findings)
 
 
 @dataclass(frozen=True)

@@ -170,6 +170,7 @@ def content_of(manifest: Manifest) -> str:
             "shards": [[one.name, one.source, one.row_groups] for one in manifest.shards.entries],
             "segments": manifest.shards.segments.digest(),
             "partitions": [[p.name, p.index.name] for p in manifest.partitions],
+            **({} if manifest.ranker is None else {"ranker": manifest.ranker.identity}),
         }
     )
 

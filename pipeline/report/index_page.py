@@ -96,6 +96,19 @@ def identity_table(manifest: Manifest) -> Table:
     return ["identity of", "part", "value"], rows
 
 
+def ranker_table(manifest: Manifest) -> Table:
+    """(columns, rows) of the re-ranker on the queries that were held out when it was learned; no rows without one."""
+    if manifest.ranker is None:
+        return [], []
+    settings, held_out = manifest.ranker.settings, manifest.ranker.settings.held_out
+    about = f"re-ranker ({settings.type}, {len(settings.features)} features, first {settings.top})"
+    rows = [
+        [name, f"{one.before:.3f}", f"{one.after:.3f}", f"{one.mean:+.3f}", f"{one.low:+.3f}..{one.high:+.3f}"]
+        for name, one in held_out.figures.items()
+    ]
+    return [f"{about}, {held_out.queries:,} held-out queries", "without", "with", "gain", "95%"], rows
+
+
 def missing_table(manifest: Manifest) -> Table:
     """(columns, rows) of how products that lack a modality fare among the first ten hits, beside how they fare by the
     one tower that they have; no rows where that was not measured.
@@ -121,6 +134,7 @@ def write_report(path: Path, snapshot: str, manifest: Manifest) -> None:
         trainings=training_table(manifest),
         considered=considered_table(manifest),
         missing=missing_table(manifest),
+        ranker=ranker_table(manifest),
         identities=identity_table(manifest),
     )
     put_page(path, html, "indexes")

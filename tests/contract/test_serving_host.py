@@ -107,7 +107,7 @@ def test_every_package_of_an_extra_is_known_by_its_module() -> None:
     extras = PROJECT["optional-dependencies"]
     brought = {
         Requirement(text).name.replace("-", "_"): name
-        for name in ("cpu", "networks", "index", "open-clip", "lora")
+        for name in ("cpu", "networks", "index", "open-clip", "lora", "rank")
         for text in extras[name]
         if not text.startswith(DISTRIBUTION)
     }

@@ -1,0 +1,94 @@
+"""The step of a search that scores the first candidates anew, by the snapshot's model."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+
+from lookup.candidates import Candidates
+from lookup.opened import Opened
+from lookup.query import Query
+from lookup.rerank.features import Asked, matrix
+from lookup.rerank.models import Matrix, Model, open_model
+from lookup.rerank.values import Values
+from lookup.rerank.words import Words
+from lookup.store.ranker_record import Kind, RankerSettings
+
+
+def kind_of(query: Query) -> Kind | None:
+    """What a query was asked by; None for neither text nor photo."""
+    if query.image is None:
+        return None if query.text is None else "text"
+    return "photo" if query.text is None else "both"
+
+
+@dataclass(frozen=True)
+class Features:
+    """What computes features of an open snapshot's candidates: in training and in searches alike. Threads may share
+    it.
+    """
+
+    names: tuple[str, ...]
+    kinds: Mapping[str, str]  # of attributes, see features.Kind
+    values: Values
+    words: Words
+
+    @classmethod
+    def of(cls, opened: Opened, names: Sequence[str], title: str | None, kinds: Mapping[str, str]) -> Features:
+        """Those of these names; `title` is the attribute that names a product, `kinds` has the other attributes."""
+        return cls(tuple(names), kinds, Values(opened, title, tuple(kinds)), Words())
+
+    def matrix(self, text: str | None, candidates: Candidates) -> Matrix:
+        """(n, m) float64 of candidates, best first, of a query by `text`, None for a photo alone."""
+        titles, values = self.values.of(candidates)
+        return matrix(Asked(text, candidates, titles, values, self.words), self.names, self.kinds)
+
+
+@dataclass(frozen=True)
+class Ranker:
+    """The re-ranker of an open snapshot. Threads may share it."""
+
+    settings: RankerSettings
+    features: Features
+    _path: Path  # of its model, whose digest was checked
+
+    @classmethod
+    def of(cls, opened: Opened) -> Ranker | None:
+        """That of the snapshot, None where it has none; IntegrityError where a file of it is altered."""
+        record = opened.manifest.ranker
+        if record is None:
+            return None
+        found = record.settings
+        features = Features.of(opened, found.features, found.title, found.attributes)
+        return cls(found, features, opened.store.verified(record.files["model"]))
+
+    @cached_property
+    def model(self) -> Model:
+        """The model, read when first asked for: LightGBM takes a second to load."""
+        return open_model(self.settings.type, self._path)
+
+    def load(self) -> None:
+        """Load the model: the first query pays for that else."""
+        _ = self.model
+
+    def depth(self, query: Query) -> int:
+        """How many candidates a search for `query` needs."""
+        return max(query.k, self.settings.top) if self.applies(query) else query.k
+
+    def applies(self, query: Query) -> bool:
+        """Whether `query` is of a kind that it was learned from, and asks for it."""
+        return query.rerank and kind_of(query) in self.settings.kinds
+
+    def reordered(self, query: Query, found: Candidates) -> Candidates:
+        """`found`, best first, with the first `top` ordered by the model, equal ones by partition and position, and the
+        rest behind as they were. Scores stay what they were.
+        """
+        first = found.first(self.settings.top)
+        if not len(first) or not self.applies(query):
+            return found
+        scores = self.model.score(self.features.matrix(query.text, first))
+        return found.take(np.concatenate([first.order(scores), np.arange(len(first), len(found))]))
