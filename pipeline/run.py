@@ -219,7 +219,7 @@ def _built(
         mine = [one.model_copy(update={"provenance": read}) for one in built.partitions]
         partitions = merge_partitions(kept.partitions if kept else (), mine, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
-        counts.update(partitions=len(partitions), reused=len(state.indexes_reused))
+        counts.update(partitions=len(partitions), reused=len(state.indexes_reused), **_some({"lexical": built.lexical}))
         known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
         made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
         return with_ranker(store, made, settings.search.ranker)

@@ -26,6 +26,7 @@ from lookup.store.fields import FileRef, Grown, Record
 from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
 from lookup.store.index_record import IndexRecord
+from lookup.store.lexical_record import LexicalEntry, LexicalRecord
 from lookup.store.missing_share import MissingShare
 from lookup.store.ranker_record import RankerRecord
 from lookup.store.segment_table import SegmentTable
@@ -48,14 +49,25 @@ class Provenance(Record):
     read_at: datetime
 
 
-class PartitionEntry(Record):
+class PartitionEntry(Grown):
     """A partition of the snapshot; its index positions run through its live segments in the order of the shards."""
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"lexical"})
 
     name: str
     rows: int
     index: IndexRecord
     provenance: Provenance | None = None  # None: of an earlier version
     figures: PartitionFigures | None = None  # None: not measured, or of an earlier version
+    lexical: LexicalRecord | None = None  # None: not searched by words
+
+    def files(self) -> list[FileRef]:
+        """The files of its indexes."""
+        return [file for one in self.records() for _, file in sorted(one.files.items())]
+
+    def records(self) -> list[IndexRecord | LexicalRecord]:
+        """Its index of embeddings, and that of words where it has one."""
+        return [self.index] if self.lexical is None else [self.index, self.lexical]
 
 
 class EncoderEntry(Record):
@@ -86,7 +98,7 @@ class CatalogEntry(Record):
 class Manifest(Grown):
     """One published snapshot."""
 
-    unsaid: ClassVar[frozenset[str]] = frozenset({"ranker"})
+    unsaid: ClassVar[frozenset[str]] = frozenset({"ranker", "lexical"})
 
     format: int = FORMAT
     parent: str | None
@@ -115,6 +127,7 @@ class Manifest(Grown):
     drift: Drift | None = None  # from the parent; None: a first one, or of an earlier version
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
     ranker: RankerRecord | None = None  # None: none
+    lexical: LexicalEntry | None = None  # None: not searched by words
 
     @property
     def rows(self) -> int:
@@ -151,7 +164,7 @@ class Manifest(Grown):
         """Every file that this snapshot names, but its own."""
         return [
             *self.shards.files(),
-            *(file for partition in self.partitions for _, file in sorted(partition.index.files.items())),
+            *(file for partition in self.partitions for file in partition.files()),
             *(file for _, file in sorted(self.ranker.files.items() if self.ranker else ())),
         ]
 
@@ -166,8 +179,10 @@ class Manifest(Grown):
 
     @property
     def built_from(self) -> str:
-        """64 hex digits of that and of the section `index`, as the last run had it."""
-        return identity_of({"made_from": self.made_from, "index": self.config.get("index")})
+        """64 hex digits of that and of the sections `index` and `lexical`, as the last run had them."""
+        lexical = self.config.get("lexical")
+        with_words = {} if lexical is None else {"lexical": lexical}
+        return identity_of({"made_from": self.made_from, "index": self.config.get("index"), **with_words})
 
     def written(self) -> Written:
         """The files of the manifest as it is published now, and its id."""

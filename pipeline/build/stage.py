@@ -15,14 +15,16 @@ from apache_beam.options.pipeline_options import DirectOptions
 
 from index_builders.rows.vectors_file import part_count
 from lookup.store.index_record import IndexRecord, describe_training
+from lookup.store.lexical_record import LexicalRecord
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.index_files import index_record, index_stands
+from pipeline.build.lexical import LexicalIndexes, LexicalTask, lexical_record
 from pipeline.build.part_files import PartFile, Task, needs_round
 from pipeline.build.task_files import shards_of_run, write_shards, write_task
 from pipeline.build.training_reuse import Retraining
-from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, FillPart, MergeParts
+from pipeline.build.transforms import OF_LARGE, BuildIndex, BuildJob, BuildLexical, FillPart, MergeParts
 from pipeline.config.encoding import fusion_of
 from pipeline.config.sections import Indexing
 from pipeline.engine.execution import Execution
@@ -34,10 +36,13 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Built:
-    """The partitions of some shards, by name, and those whose index stood before this run."""
+    """The partitions of some shards, by name, those whose index stood before this run, and how many lexical indexes
+    were built.
+    """
 
     partitions: tuple[PartitionEntry, ...]
     reused: set[str]
+    lexical: int = 0
 
     @property
     def names(self) -> set[str]:
@@ -53,13 +58,19 @@ def build_indexes(
     Each on its share of the cores, and on at most `build_threads`.
     """
     dim = fusion_of(indexing.embedding).dim
-    retraining = Retraining(store, indexing, dim, parent)
+    retraining, words = Retraining(store, indexing, dim, parent), LexicalIndexes(store, indexing.lexical, parent)
     folder = f"{scratch_of(execution.run)}/indexes"
-    records: dict[str, IndexRecord] = {}
-    tasks: list[Task] = []
+    records, lexical = dict[str, IndexRecord](), dict[str, LexicalRecord | None]()
+    tasks, lexical_tasks = list[Task](), list[LexicalTask]()
     parts, large = 0, False
     for number, (partition, rows) in enumerate(sorted(shards.segments.rows_of().items())):
-        wanted = retraining.wanted(partition, shards.segments.of(partition))
+        segments = shards.segments.of(partition)
+        of_words = words.wanted(partition, segments)
+        if isinstance(of_words, str):
+            lexical_tasks.append(LexicalTask(number, partition, of_words, f"{folder}/shards.json"))
+        else:
+            lexical[partition] = of_words
+        wanted = retraining.wanted(partition, segments)
         if isinstance(wanted, IndexRecord):
             records[partition] = wanted
         else:
@@ -69,12 +80,14 @@ def build_indexes(
             parts += part_count(rows, execution.part_rows)
             large |= rows > execution.part_rows
     stood = set(records)
-    if tasks:
+    todo = _Todo(tuple(tasks), tuple(lexical_tasks))
+    if tasks or lexical_tasks:
         write_shards(store, f"{folder}/shards.json", shards)
         job = BuildJob(indexing, dim, store.root, execution.run, execution.part_rows, execution.build_threads, large)
-        built = partial(_standing, store, tuple(tasks))
-        with watched(execution.progress, "build", len(tasks), built):
-            _build(store, job, tasks, execution.beam_arguments, min(execution.builds, parts))
+        built = partial(_standing, store, todo)
+        with watched(execution.progress, "build", len(tasks) + len(lexical_tasks), built):
+            workers = min(execution.builds, parts + len(lexical_tasks))
+            _build(store, job, todo, execution.beam_arguments, workers)
         shards_of_run.cache_clear()
         store.remove(folder)
     for task in tasks:
@@ -83,22 +96,35 @@ def build_indexes(
             _log.warning("index of %s: %s", task.partition, record.note)
         if said := describe_training(record):
             _log.info("index of %s: %s", task.partition, said)
-    entries = (PartitionEntry(name=name, rows=record.rows, index=record) for name, record in sorted(records.items()))
-    return Built(tuple(entries), stood)
+    lexical |= {task.partition: lexical_record(store, task.inputs) for task in lexical_tasks}
+    entries = (
+        PartitionEntry(name=name, rows=record.rows, index=record, lexical=lexical[name])
+        for name, record in sorted(records.items())
+    )
+    return Built(tuple(entries), stood, len(lexical_tasks))
 
 
-def _standing(store: Store, tasks: Sequence[Task]) -> int:
-    return sum(index_stands(store, task.inputs) for task in tasks)
+@dataclass(frozen=True)
+class _Todo:
+    """Indexes to build: of embeddings, and of words."""
+
+    tasks: tuple[Task, ...]
+    lexical: tuple[LexicalTask, ...]
 
 
-def _build(store: Store, job: BuildJob, tasks: Sequence[Task], beam_arguments: Sequence[str], workers: int) -> None:
+def _standing(store: Store, todo: _Todo) -> int:
+    inputs = [*(task.inputs for task in todo.tasks), *(task.inputs for task in todo.lexical)]
+    return sum(index_stands(store, one) for one in inputs)
+
+
+def _build(store: Store, job: BuildJob, todo: _Todo, beam_arguments: Sequence[str], workers: int) -> None:
     """Run the pipeline on all tasks, and again on those whose index fell short of all rows, until none is left."""
-    while tasks:
-        stage = BuildIndexes(job, tasks)
+    while todo.tasks or todo.lexical:
+        stage = BuildIndexes(job, todo.tasks, todo.lexical)
         with store.scratch() as scratch:
             run_pipeline(beam_arguments, workers, partial(_staged, stage), scratch)
-        following = [task._replace(round=task.round + 1) for task in tasks]
-        tasks = [task for task in following if needs_round(store, task)]
+        following = (task._replace(round=task.round + 1) for task in todo.tasks)
+        todo = _Todo(tuple(task for task in following if needs_round(store, task)), ())
 
 
 def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection:
@@ -106,14 +132,28 @@ def _staged(stage: beam.PTransform, pipeline: beam.Pipeline) -> beam.PCollection
 
 
 class BuildIndexes(beam.PTransform):  # type: ignore[misc]
-    """Tasks -> references to indexes; large partitions by way of parts, where there are any."""
+    """Tasks -> references to indexes; large partitions by way of parts, where there are any; beside them, those of
+    words.
+    """
 
-    def __init__(self, job: BuildJob, tasks: Sequence[Task]) -> None:
+    def __init__(self, job: BuildJob, tasks: Sequence[Task], lexical: Sequence[LexicalTask] = ()) -> None:
         super().__init__()
-        self.job, self.tasks = job, tasks
+        self.job, self.tasks, self.lexical = job, tasks, lexical
 
     def expand(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         """Build the stage."""
+        branches = [self._of_vectors(begin)] if self.tasks else []
+        if self.lexical:
+            words = (
+                begin
+                | "Texts" >> beam.Create(self.lexical, reshuffle=False).with_output_types(LexicalTask)
+                | "SpreadTexts" >> beam.Reshuffle()
+                | "BuildLexical" >> beam.ParDo(BuildLexical(self.job))
+            )
+            branches.append(words)
+        return branches[0] if len(branches) == 1 else tuple(branches) | "Both" >> beam.Flatten()
+
+    def _of_vectors(self, begin: beam.pvalue.PBegin) -> beam.PCollection:
         at_once = min(begin.pipeline.options.view_as(DirectOptions).direct_num_workers, len(self.tasks))
         given = self.job, at_once
         tasks = (

@@ -15,6 +15,7 @@ from foundation.liveness import attach, computing
 from index_builders.fill.threads import fair_share, threads
 from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
+from pipeline.build.lexical import LexicalTask, write_lexical
 from pipeline.build.part_files import Part, PartFile, Task, filled_part, merged, started, task_of
 from pipeline.build.tower_queries import tower_queries
 from pipeline.config.sections import Indexing
@@ -23,7 +24,7 @@ from pipeline.engine.failures import translate_failures
 
 OF_LARGE = "parts"  # the output of BuildIndex for the parts of large partitions
 
-for element in (Task, Part, PartFile):
+for element in (Task, Part, PartFile, LexicalTask):
     coders.registry.register_coder(element, coders.RowCoder)
 
 
@@ -88,3 +89,24 @@ class MergeParts(StoreDoFn):
         give_back()
         if record is not None:
             yield Done(task.number, record.name, record.rows, False)
+
+
+class BuildLexical(beam.DoFn):  # type: ignore[misc]
+    """Task -> lexical index in the store, and a reference to it."""
+
+    def __init__(self, job: BuildJob) -> None:
+        self.job = job
+
+    def setup(self) -> None:
+        """Open the store."""
+        self.store = Store.at(self.job.store)
+        attach(self.store.sign_of(self.job.run))
+
+    def process(self, task: LexicalTask) -> Iterator[Done]:
+        """Build one partition's lexical index."""
+        settings = self.job.indexing.lexical
+        assert settings is not None
+        with translate_failures(), computing():
+            record = write_lexical(self.store, task, settings)
+        give_back()
+        yield Done(task.number, record.name, record.rows, False)

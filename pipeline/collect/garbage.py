@@ -54,7 +54,7 @@ class Needed:
         self.files |= {path_of(snapshot), segments_path(snapshot)}
         self.files |= {file.path for file in manifest.files()}
         self.files |= {f"shards/{entry.name}.json" for entry in manifest.shards.entries}
-        self.indexes |= {entry.index.name for entry in manifest.partitions}
+        self.indexes |= {one.name for entry in manifest.partitions for one in entry.records()}
         self.runs |= {manifest.run}
 
 

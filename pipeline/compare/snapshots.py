@@ -203,7 +203,7 @@ def _partitions(old: Manifest, new: Manifest, found: _Found) -> Iterator[Partiti
 
 
 def _bytes(partition: PartitionEntry | None) -> int:
-    return 0 if partition is None else sum(file.bytes for file in partition.index.files.values())
+    return 0 if partition is None else sum(file.bytes for file in partition.files())
 
 
 def _both(old: Mapping[str, int], new: Mapping[str, int]) -> dict[str, tuple[int, int]]:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field, PlainValidator
 
-from pipeline.config.section import Name, Section, words
+from pipeline.config.section import Name, Section, Switch, words
 
 AUTO = "auto"
 HALF = 0.5  # the share that no judged query has tuned
@@ -37,13 +37,17 @@ class LexicalConfig(Section):
         description="canonical column: weight of its words; empty: the columns of catalog.text, title 2.0, others 1.0",
     )
     languages: Annotated[tuple[Name, ...], BeforeValidator(words)] = Field(
-        ("english",), description="languages whose words are cut to their stems, one or several, as [english, german]"
+        ("english",),
+        description="languages whose words are known by their stems, as Snowball names them: [english, german]; []: "
+        "words as they are written",
     )
-    stop_words: Annotated[tuple[Name, ...], BeforeValidator(words)] = Field(
-        (), description="words that queries are not searched by, beside those of the languages"
+    stop_words: Switch = Field(
+        True, description="leave words such as `the`, of the languages, out of queries that have others"
     )
     synonyms: Name | None = Field(
-        None, description="file of words that mean the same, relative to the current directory; null: none"
+        None,
+        description="file of words that queries find beside their own, a group a line: `sofa, couch`, one way "
+        "`laptop => notebook`; relative to the current directory; null: none",
     )
     weight: Annotated[float | Literal["auto"], PlainValidator(_share_or_auto)] = Field(
         HALF,

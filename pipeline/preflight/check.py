@@ -22,6 +22,7 @@ from pipeline.plan.units import Plan, make_plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
 from pipeline.preflight.golden import golden_findings
 from pipeline.preflight.indexes import index_findings, query_findings
+from pipeline.preflight.lexical import lexical_findings
 from pipeline.preflight.machine import disk_findings, machine_findings, store_findings
 from pipeline.preflight.names import name_findings
 from pipeline.preflight.photos import photo_findings, photo_notices
@@ -31,7 +32,10 @@ from pipeline.preflight.sample import sampled
 from pipeline.preflight.texts import text_findings, text_notices
 
 _log = logging.getLogger(__name__)
-_CHECKS = (text_findings, photo_findings, row_findings, query_findings, golden_findings, ranker_findings)
+_CHECKS = (
+    *(text_findings, photo_findings, row_findings, query_findings, golden_findings),
+    *(ranker_findings, lexical_findings),
+)
 
 
 @dataclass(frozen=True)

@@ -17,6 +17,7 @@ from lookup.filters.values import common_type, type_name
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
+from pipeline.build.lexical import lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
 from pipeline.config.published import compared_models, encoder_entry
@@ -44,6 +45,9 @@ def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:
         mine[name], theirs[name] = model, published
     mine["attributes"], theirs["attributes"] = catalog.attributes, parent.attributes
     mine["lexical.fields"], theirs["lexical.fields"] = list(catalog.searched), _searched(parent)
+    if indexing.lexical is not None and parent.lexical is not None:
+        mine["lexical.languages"] = list(indexing.lexical.languages)
+        theirs["lexical.languages"] = list(parent.lexical.analysis["languages"])
     for name, types in changed(plan.attribute_types, parent.attribute_types).items():
         theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
     mine["index.metric"], theirs["index.metric"] = indexing.index.metric.value, parent.metric  # merged hits need one
@@ -149,6 +153,7 @@ def assemble(
         unit_rows=plan.unit_rows,
         partitions=tuple(partitions),
         whole=read if plan.category is None else carried and carried.whole,
+        lexical=lexical_entry(indexing.lexical),
     )
     return manifest.model_copy(update={"content": content_of(manifest)})
 
@@ -169,7 +174,10 @@ def content_of(manifest: Manifest) -> str:
             "image_root": manifest.catalog.image_root,
             "shards": [[one.name, one.source, one.row_groups] for one in manifest.shards.entries],
             "segments": manifest.shards.segments.digest(),
-            "partitions": [[p.name, p.index.name] for p in manifest.partitions],
+            "partitions": [
+                [p.name, p.index.name, *([p.lexical.name] if p.lexical else [])] for p in manifest.partitions
+            ],
+            **({"lexical": manifest.lexical.model_dump(mode="json", exclude={"tuned"})} if manifest.lexical else {}),
             **({} if manifest.ranker is None else {"ranker": manifest.ranker.identity}),
         }
     )
@@ -177,8 +185,7 @@ def content_of(manifest: Manifest) -> str:
 
 def _searched(parent: Manifest) -> list[str]:
     """The columns whose texts the shards of a snapshot keep, by name."""
-    lexical = parent.config.get("lexical")
-    return sorted(lexical.get("fields") or parent.config["catalog"]["text"]) if lexical else []
+    return [] if parent.lexical is None else sorted(parent.lexical.fields)
 
 
 def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:

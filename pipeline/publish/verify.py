@@ -14,6 +14,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.build.index_files import own_index_record
 from pipeline.build.index_ids import misplaced
+from pipeline.build.lexical import own_lexical_record
 from pipeline.embed.shard_files import own_record
 from pipeline.publish.model_files import ModelFiles, model_files
 
@@ -110,6 +111,9 @@ def _records(store: Store, manifests: Iterable[Manifest]) -> Iterator[tuple[str,
     indexes = {partition.index.name for manifest in manifests for partition in manifest.partitions}
     wrong = [f"shards/{name}.json" for name in sorted(shards) if own_record(store, name) is None]
     wrong += [f"indexes/{name}/record.json" for name in sorted(indexes) if own_index_record(store, name) is None]
+    entries = [entry.lexical for manifest in manifests for entry in manifest.partitions if entry.lexical is not None]
+    words = sorted({one.name for one in entries})
+    wrong += [f"indexes/{name}/record.json" for name in words if own_lexical_record(store, name) is None]
     for path in wrong:
         came = "another's, or an altered one" if store.exists(path) else "no such file"
         yield f"{path}, a record that bears the name of its place", f"{path}: {came}"

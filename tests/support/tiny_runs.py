@@ -16,7 +16,7 @@ from lookup.store.records import write_record
 from lookup.store.shard_record import Segment, ShardRecord
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
-from pipeline.build.index_files import _Made, _made_path, _record_path
+from pipeline.build.index_files import Made, made_path, record_path
 from pipeline.embed.shard_files import mark_unit
 from pipeline.publish.merge import Mine, Parent
 from pipeline.publish.publishing import Ended, publish
@@ -101,8 +101,8 @@ class TinyRun:
         write_record(store, f"shards/{shard.name}.json", shard)
         mark_unit(store, self.name, number, shard.name, reused=False)
         record = _index_record(inputs, index)
-        write_record(store, _record_path(inputs), record)
-        write_record(store, _made_path(inputs), _Made(name=inputs, index=inputs))
+        write_record(store, record_path(inputs), record)
+        write_record(store, made_path(inputs), Made(name=inputs, index=inputs))
         return shard, PartitionEntry(name=name, rows=1, index=record, provenance=self.read)
 
 

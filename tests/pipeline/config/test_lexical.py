@@ -46,7 +46,7 @@ def test_fields_are_those_of_the_text_unless_they_are_named(overrides: list[str]
         ("lexical.fields={title: 0}", "lexical.fields.title", "greater than 0"),
         ("lexical.weight=1.5", "lexical.weight", "a share from 0 to 1, or `auto`"),
         ("lexical.weight=half", "lexical.weight", "a share from 0 to 1, or `auto`"),
-        ("lexical.stop_words=[null]", "lexical.stop_words", "words in quotes"),
+        ("lexical.languages=[null]", "lexical.languages", "words in quotes"),
         ("lexical.judged={queries: q.parquet}", "lexical.judged.qrels", "nothing"),
         ("lexical=true", "lexical", "a section"),
     ],
