@@ -58,19 +58,13 @@ def build_indexes(
     Each on its share of the cores, and on at most `build_threads`.
     """
     dim = fusion_of(indexing.embedding).dim
-    retraining, words = Retraining(store, indexing, dim, parent), LexicalIndexes(store, indexing.lexical, parent)
+    retraining = Retraining(store, indexing, dim, parent)
     folder = f"{scratch_of(execution.run)}/indexes"
-    records, lexical = dict[str, IndexRecord](), dict[str, LexicalRecord | None]()
-    tasks, lexical_tasks = list[Task](), list[LexicalTask]()
+    records: dict[str, IndexRecord] = {}
+    tasks: list[Task] = []
     parts, large = 0, False
     for number, (partition, rows) in enumerate(sorted(shards.segments.rows_of().items())):
-        segments = shards.segments.of(partition)
-        of_words = words.wanted(partition, segments)
-        if isinstance(of_words, str):
-            lexical_tasks.append(LexicalTask(number, partition, of_words, f"{folder}/shards.json"))
-        else:
-            lexical[partition] = of_words
-        wanted = retraining.wanted(partition, segments)
+        wanted = retraining.wanted(partition, shards.segments.of(partition))
         if isinstance(wanted, IndexRecord):
             records[partition] = wanted
         else:
@@ -80,7 +74,8 @@ def build_indexes(
             parts += part_count(rows, execution.part_rows)
             large |= rows > execution.part_rows
     stood = set(records)
-    todo = _Todo(tuple(tasks), tuple(lexical_tasks))
+    lexical, lexical_tasks = _lexical(LexicalIndexes(store, indexing.lexical, parent), shards, f"{folder}/shards.json")
+    todo = _Todo(tuple(tasks), lexical_tasks)
     if tasks or lexical_tasks:
         write_shards(store, f"{folder}/shards.json", shards)
         job = BuildJob(indexing, dim, store.root, execution.run, execution.part_rows, execution.build_threads, large)
@@ -102,6 +97,18 @@ def build_indexes(
         for name, record in sorted(records.items())
     )
     return Built(tuple(entries), stood, len(lexical_tasks))
+
+
+def _lexical(
+    words: LexicalIndexes, shards: Shards, path: str
+) -> tuple[dict[str, LexicalRecord | None], tuple[LexicalTask, ...]]:
+    """The lexical indexes that stand, by partition, None where there is to be none; and those to build of the shards in
+    file `path`.
+    """
+    wanted = {name: words.wanted(name, shards.segments.of(name)) for name in sorted(shards.segments.rows_of())}
+    stand = {name: one for name, one in wanted.items() if not isinstance(one, str)}
+    numbered = enumerate(wanted.items())
+    return stand, tuple(LexicalTask(n, name, one, path) for n, (name, one) in numbered if isinstance(one, str))
 
 
 @dataclass(frozen=True)
