@@ -11,6 +11,7 @@ import pyarrow as pa
 
 from lookup.filters.prices import PRICE, WIDE
 from lookup.filters.values import FLOATS
+from lookup.understood.meaning import Understood
 from lookup.why.why import Why
 
 
@@ -39,6 +40,14 @@ def as_document(hit: Hit) -> dict[str, Any]:
     """A hit as JSON has it: without what was not asked for."""
     fields = asdict(hit)
     return {name: value for name, value in fields.items() if name != "why" or value is not None}
+
+
+@dataclass(frozen=True)
+class Found:
+    """The hits of a query, best first, and what was understood of it: nothing where nobody asked for that."""
+
+    hits: list[Hit]
+    understood: Understood
 
 
 def value_of(scalar: pa.Scalar) -> Any:

@@ -42,7 +42,7 @@ def search_late(reader: Reader, query: Query) -> list[Hit]:
     ranks below 2 k + 60, or 260 where k is under 100, counts as not in it: the first hits are the same for every k up
     to 100. Of both lists only what meets `where`, see `Reader.search`.
     """
-    query = query.checked()
+    query, _ = reader.understand(query)  # of both lists alike
     deep = replace(query, k=2 * max(query.k, STEADY) + _DEEPER)
     if not query.by_words:
         return reader.answer(query)

@@ -43,6 +43,7 @@ class Answer:
     seconds: float
     photos: Sequence[bytes | None]
     note: str = ""
+    understood: str = ""
 
 
 def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str, limits: PhotoLimits) -> None:
@@ -142,6 +143,7 @@ def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
             hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
         ),
         "note": answer.note,
+        "understood": answer.understood,
         "cards": [_card(hit, photo, limits) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
     }
 

@@ -32,6 +32,7 @@ from lookup.filters.where import Where, parsed
 from lookup.identities import refuse_other_encoder, refuse_other_fusion
 from lookup.personal.wishes import MIX, checked_ids, checked_mix, checked_weights
 from lookup.store.manifest import EncoderEntry, Manifest
+from lookup.understood.meaning import Boost
 
 _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
 
@@ -54,6 +55,9 @@ class Query:
     weights: Sequence[float] | None = None  # of `history`; None: it fades
     mix: float = MIX
     rerank: bool = True  # by the snapshot's model, where it has one
+    understand: bool | None = None  # what the text says beside what it looks for, see lookup/understood; None: as the
+    # snapshot's config has it
+    boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""

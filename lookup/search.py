@@ -5,7 +5,8 @@ from __future__ import annotations
 import difflib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Any, NoReturn
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import pyarrow as pa
 
@@ -18,7 +19,7 @@ from lookup.candidates import Candidates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
-from lookup.hit import Hit, value_of
+from lookup.hit import Found, Hit, value_of
 from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.opened import Opened
 from lookup.personal.items import ItemQueries
@@ -32,7 +33,13 @@ from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store
+from lookup.understood.boosts import add_boosts, depth_of
+from lookup.understood.meaning import Understood
+from lookup.understood.settings import settings_of
 from lookup.why.explain import explain_hits
+
+if TYPE_CHECKING:
+    from lookup.understood.understand import Understanding
 
 
 @dataclass(frozen=True)
@@ -97,10 +104,14 @@ class Reader:
         """(rows,) string: the ids of a partition, by position."""
         return self.opened.partitions[category].index.id_column
 
-    def load(self, text: bool = False, image: bool = False, rerank: bool = True) -> None:
+    def load(
+        self, text: bool = False, image: bool = False, rerank: bool = True, understand: bool | None = None
+    ) -> None:
         """Load what queries by text, by photo, or by both need, by asking once: the first query pays for that else."""
         if not text and not image:  # by products: their vectors are read when they are asked for
             return
+        if text:
+            self.understand(Query("a", understand=understand))
         asked = self._queries.embed("a" if text else None, golden_photos(".jpg")[0] if image else None)
         self.search_vector(asked, k=1)
         if self._ranker is not None and rerank:
@@ -120,6 +131,7 @@ class Reader:
         weights: Sequence[float] | None = None,
         mix: float = MIX,
         rerank: bool = True,
+        understand: bool | None = None,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
@@ -132,7 +144,7 @@ class Reader:
         that are not exact; where it leads to too few products, more is searched all the same.
 
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
-        returned.
+        returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.
 
         With `explain`, each hit says why it is there (lookup/why/why.py); the query is encoded anew without each of its
         words and without each part of its photo for that.
@@ -145,26 +157,47 @@ class Reader:
         Where the snapshot has a re-ranker, it puts the first hits in its order, and `score` is what it was; not with
         `rerank=False`.
         """
-        return self.answer(Query(text, image, category, k, nprobe, where, explain, like, history, weights, mix, rerank))
+        personal = (like, history, weights, mix)
+        asked = Query(text, image, category, k, nprobe, where, explain, *personal, rerank, understand)
+        return self.answer(asked)
 
     def answer(self, query: Query) -> list[Hit]:
         """The hits of `query`, as `search` gives them."""
-        query = query.checked()  # before it is embedded
+        return self.found(query).hits
+
+    def found(self, query: Query) -> Found:
+        """The hits of `query`, and what was understood of it."""
+        query, understood = self.understand(query)  # before it is embedded
         found = self._candidates(query, query.k if self._ranker is None else self._ranker.depth(query))
         if self._ranker is not None:
             found = self._ranker.reordered(query, found)
         found = found.first(query.k)
         hits = self._hits(found)
         if not query.explain or not hits:
-            return hits
-        return [
+            return Found(hits, understood)
+        hits = [
             replace(hit, why=why)
             for hit, why in zip(hits, explain_hits(self.opened, self._queries, query, found), strict=True)
         ]
+        return Found(hits, understood)
+
+    def understand(self, query: Query) -> tuple[Query, Understood]:
+        """What is searched for `query`, and what was understood: conditions and boosts that its text names are beside
+        those that it has, and the text is what is left to look for. The query as it is where nobody asks for that,
+        neither `Query.understand` nor the snapshot's config. InputError for what cannot be asked.
+        """
+        query = query.checked()
+        wanted = settings_of(self.manifest.config).always if query.understand is None else query.understand
+        if query.text is None or not wanted:
+            return replace(query, understand=False), Understood(query.text)
+        understood = self._understanding.understand(query.text)
+        where = (*parsed(query.where), *understood.where)
+        more = replace(query, text=understood.text, where=where, boosts=(*query.boosts, *understood.boosts))
+        return replace(more, understand=False), understood
 
     def candidates(self, query: Query) -> Candidates:
         """The first `query.k` candidates, best first, as a re-ranker is given them."""
-        query = query.checked()
+        query, _ = self.understand(query)
         return self._candidates(query, query.k)
 
     def known(self, ids: Sequence[str]) -> list[bool]:
@@ -195,7 +228,15 @@ class Reader:
 
     def _dense(self, xq: Vectors, query: Query, k: int) -> Candidates:
         within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        return dense_candidates(xq, within, k, query.nprobe)
+        found = dense_candidates(xq, within, depth_of(k, query.boosts), query.nprobe)
+        return add_boosts(found, [partition for partition, _ in within], self.opened.filters, query.boosts, k)
+
+    # Once for all queries.
+    @cached_property
+    def _understanding(self) -> Understanding:
+        from lookup.understood.understand import Understanding  # with lark, which other queries need not wait for
+
+        return Understanding(self.manifest, self.opened.filters, tuple(self.opened.partitions.values()))
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""

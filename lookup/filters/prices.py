@@ -112,6 +112,12 @@ def parse_price(text: str, decimal_mark: str | None) -> Price | None:
     return Price(-amount if found["minus"] or found["sign"] else amount, currency)
 
 
+def could_be(currency: str, asked: str) -> bool:
+    """Whether a price in `currency` may be one in the currency that is asked for; either may be a sign of several."""
+    one, other = sorted((currency, asked), key=lambda sign: sign in _MAY_BE)
+    return one == other or one in _MAY_BE.get(other, "").split() or {one, other} == {"¥", "元"}
+
+
 def fits(amount: Decimal) -> bool:
     """Whether an amount can be kept without loss."""
     digits, exponent = amount.as_tuple().digits, amount.as_tuple().exponent

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import difflib
 import logging
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
 from encoders.names import NO_CATEGORY, SEPARATOR, same_category
 from foundation.errors import InputError
@@ -79,6 +81,22 @@ class Filters:
         matching = [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
         self._tell_currencies(inside, rest, kinds)
         return matching
+
+    def value_counts(self, partitions: Sequence[Partition], name: str) -> Counter[str]:
+        """Each value of an attribute of texts, or of lists of texts, and how many rows of the partitions have it."""
+        found = Counter[str]()
+        for array in (array for part in partitions for array in self._column(part, name).arrays):
+            flat = array.flatten() if pa.types.is_list(array.type) else array
+            if pa.types.is_dictionary(flat.type):
+                counts = pc.value_counts(flat.indices.drop_null())
+                names = flat.dictionary.take(counts.field("values")).to_pylist()
+                for value, count in zip(names, counts.field("counts").to_pylist(), strict=True):
+                    found[value] += count
+        return found
+
+    def currencies(self, partitions: Sequence[Partition], name: str) -> frozenset[str]:
+        """The currencies that prices of an attribute have; none of numbers."""
+        return frozenset(code for part in partitions for code in self._column(part, name).currencies)
 
     def _tell_currencies(
         self, inside: Sequence[Partition], where: Sequence[Condition], kinds: Sequence[pa.DataType]

@@ -10,6 +10,7 @@ import click
 
 from lookup.filters.where import Condition
 from lookup.hit import Hit, as_document, words
+from pipeline.commands import understood_page
 from pipeline.commands.why_page import lines_of
 from pipeline.engine.printing import document, echo, printable, table
 from pipeline.evaluate.questions import Answered, filtered
@@ -27,6 +28,7 @@ def print_answers(
                 "load_ms": round(1000 * one.load_seconds, 3),
                 "ms": round(1000 * one.seconds, 3),
                 **({} if one.gone is None else {"gone": one.gone}),
+                **understood_page.as_document(one.understood),
                 "hits": [as_document(hit) for hit in one.hits],
             }
             for one in answered
@@ -38,6 +40,7 @@ def print_answers(
         echo(f"products of the history that are no longer there: {answered[0].gone:,}")
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
+        understood_page.print_understood(one.understood)
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)

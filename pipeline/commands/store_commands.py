@@ -19,6 +19,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
         "vitrine search demo/store --text dress --where 'price < 60' --where 'brand in Isolde, Dunmore'",
         "vitrine search demo/store --like V-00000042 --text blue",
         "vitrine search demo/store --text dress --history V-00000042,V-00000007 --mix 0.3",
+        "vitrine search demo/store --text 'red dress under 60 euros' --understand",
     )
 )
 @store_argument
@@ -39,6 +40,11 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 @click.option("--history", multiple=True, metavar="ID,ID...", help="What a shopper looked at, the newest last.")
 @click.option("--mix", type=click.FloatRange(0, 1), help="Share of the history in the query. [default: 0.2]")
 @click.option("--no-rerank", is_flag=True, help="Hits as the search finds them, not in the order of the re-ranker.")
+@click.option(
+    "--understand/--no-understand",
+    default=None,
+    help="Take what the text says of prices, ratings and values, as in 'under 20 euros', for conditions and boosts.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
@@ -52,7 +58,7 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     refuse_out("--html", html, store)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
-    asked = {name: given[name] for name in ("category", "k", "nprobe", "explain", "like")}
+    asked = {name: given[name] for name in ("category", "k", "nprobe", "explain", "like", "understand")}
     query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
     questioned = questions(given["text"], given["image"], given["queries"], [*given["like"], *history])
     answered = ask(store, questioned, query, given["late"], html)

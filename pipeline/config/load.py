@@ -23,7 +23,7 @@ from pipeline.config import layers as sources
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import path_problems, unwritable_problems
-from pipeline.config.search_section import SearchConfig
+from pipeline.config.search_section import SearchConfig, understood_problems
 from pipeline.config.section import Section
 from pipeline.config.sections import (
     CatalogConfig,
@@ -193,6 +193,7 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         problems.append(
             Problem("lexical.fields", shown(lexical.get("fields")), "a column, because catalog.text has none", fix)
         )
+    problems += understood_problems(tree["search"], _names(catalog, "attributes"))
     if versioned and catalog.get("version_column") is None:
         fix = "name the column, or set catalog.image_identity=stat"
         expected = "a column, because catalog.image_identity is version"

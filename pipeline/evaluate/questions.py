@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -17,6 +17,7 @@ from lookup.late import search_late
 from lookup.page import Answer, duration, photo_of, write_page
 from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
+from lookup.understood.meaning import Understood
 from pipeline.catalog.questions import Question, read_questions
 
 _SHOWN = 200  # characters of a query, in an error
@@ -34,6 +35,7 @@ class Answered:
     load_seconds: float
     note: str = ""
     gone: int | None = None  # products of the history that the snapshot does not have; None: there is no history
+    understood: Understood = field(default_factory=Understood)
 
 
 def questions(text: str | None, image: str | None, queries: str | None, products: Sequence[str]) -> list[Question]:
@@ -68,7 +70,7 @@ def ask(
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
     texts, photos = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
-    reader.load(texts, photos, query.rerank)
+    reader.load(texts, photos, query.rerank, query.understand)
     gone = reader.known(query.history).count(False) if query.history else None
     loaded = time.perf_counter() - began
     answered: list[Answered] = []
@@ -77,16 +79,17 @@ def ask(
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
         try:
-            hits = search(replace(query, text=question.text, image=photo))
+            asked, understood = reader.understand(replace(query, text=question.text, image=photo))
+            hits = search(asked)
         except InputError as err:
             raise InputError(err.expected, f"{question.title[:_SHOWN]}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        why = reader.explain_filter(where, query.category) if where and not hits else ""
-        one = Answered(question, hits, seconds, loaded, why, gone)
+        why = reader.explain_filter(asked.where, query.category) if asked.where and not hits else ""
+        one = Answered(question, hits, seconds, loaded, why, gone, understood)
         answered.append(one)
         if html is not None:
             found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
-            page.append(Answer(question.title, photo, hits, one.seconds, found, one.note))
+            page.append(Answer(question.title, photo, hits, one.seconds, found, one.note, str(understood)))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"

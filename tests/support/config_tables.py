@@ -58,10 +58,19 @@ def _about(spec: type[BaseModel]) -> str:
 
 def _table(section: type[BaseModel], prefix: str) -> str:
     required = "from the partition's size" if issubclass(section, BuilderSpec) else "required"
-    fields = section.model_fields.items()
-    lines = [_line(prefix + key, field, required) for key, field in fields if prefix or key != "type"]
+    lines = [line for key, field in section.model_fields.items() for line in _lines(key, field, prefix, required)]
     head = "| key | default | meaning |\n|---|---|---|\n"
     return head + "\n".join(lines) if lines else "No fields."
+
+
+def _lines(key: str, field: FieldInfo, prefix: str, required: str) -> Iterator[str]:
+    """The lines of a field: of a section within a section those of its own."""
+    inside = field.annotation
+    if prefix and isinstance(inside, type) and issubclass(inside, BaseModel) and not issubclass(inside, BuilderSpec):
+        for name, one in inside.model_fields.items():
+            yield from _lines(name, one, f"{prefix}{key}.", required)
+    elif prefix or key != "type":
+        yield _line(prefix + key, field, required)
 
 
 def _line(key: str, field: FieldInfo, required: str) -> str:
