@@ -80,6 +80,14 @@ class TrainSettings(BaseModel):
     auto_augment: str | None = Field(None, description="augmentation: a policy of timm, such as rand-m9-mstd0.5")
     drop_words: float = Field(0.0, ge=0, lt=1, description="augmentation: how often a word of a text is left out")
     swap_words: float = Field(0.0, ge=0, le=1, description="augmentation: how often two neighbouring words swap")
+    synonym_words: float = Field(
+        0.3, ge=0, le=1, description="augmentation: how often words that `synonyms` has are replaced by what finds them"
+    )
+    synonyms: str | None = Field(
+        None,
+        description="augmentation: file of words that mean the same, as `lexical.synonyms`, relative to the current "
+        "directory; null: none",
+    )
     held_out_days: int = Field(
         7,
         ge=1,
@@ -94,10 +102,10 @@ class TrainSettings(BaseModel):
     weights: Literal["float32", "float16", "bfloat16"] = Field("float32", description="as the result is stored")
 
     def as_record(self) -> dict[str, Any]:
-        """What decides the weights, as JSON. Keys that came later are left out while they change nothing, so that a
-        training begun before them goes on.
+        """What decides the weights, as JSON, but for the content of files. Keys that came later are left out while they
+        change nothing, so that a training begun before them goes on.
         """
-        idle = {"checkpoint_minutes"} | ({"low_rank"} if not self.low_rank else set())
+        idle = {"checkpoint_minutes", "synonyms"} | ({"low_rank"} if not self.low_rank else set())
         return self.model_dump(mode="json", exclude=idle)
 
 
@@ -168,7 +176,7 @@ class _Run:
         self._settings, self._towers, self._clicks = settings, towers, lessons.clicks
         self._split = split(lessons.pairs, settings.held_out, settings.held_out_most)
         self._training = [*self._split.training, *(lessons.clicks.pairs if lessons.clicks else ())]
-        self._words = TextVariation(settings.drop_words, settings.swap_words)
+        self._words = TextVariation(settings.drop_words, settings.swap_words, settings.synonym_words, lessons.synonyms)
         self._started_with = self._answered()  # before anything is learned or restored
         how = Augmentation(settings.crop, settings.flip, settings.colour, settings.erase, settings.auto_augment)
         self._augment = towers.augmenting(how)

@@ -37,6 +37,7 @@ from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight
 from pipeline.train.clicks import Products, click_lessons, snapshot_hits
+from pipeline.train.synonyms import read_rules
 
 # Photos are kept a little larger than the model takes them, so that a random crop need not enlarge.
 _ROOM = 1.25
@@ -77,6 +78,7 @@ def train_on_catalog(
     embedding, limits = settings.embedding, settings.limits
     _refuse_roles(embedding.catalog)
     log = None if clicks is None else read_clicks(clicks, embedding.catalog.max_text_chars)
+    rules = read_rules(training.synonyms)
     with training_watchdog(limits.stall_minutes, out):
         plan = preflight(settings, "train", model=model).plan
         lessons = catalog_lessons(embedding, plan, photo_side(model), limits.photo_threads, progress)
@@ -85,7 +87,7 @@ def train_on_catalog(
             hits_of = snapshot_hits(settings.store) if training.hard_negatives else None
             chosen, more = click_lessons(log, lessons.products(), training, hits_of, progress)
             left_out |= more
-        learned = LearnedFrom(lessons.pairs, chosen)
+        learned = LearnedFrom(lessons.pairs, chosen, rules)
         trained = train(learned, model, out, training, embedding.encoders.device, progress)
     return trained, left_out
 
