@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from foundation.errors import InputError
+from foundation.openmp import wait_asleep
 from pipeline.commands.compare_command import compare
 from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
@@ -263,5 +264,6 @@ def config_show(config: str | None, overrides: Sequence[str], as_json: bool) -> 
 
 def main() -> None:
     """Entry point of the command."""
+    wait_asleep()
     with ending():
         cli(prog_name="vitrine")
