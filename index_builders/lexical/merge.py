@@ -21,6 +21,7 @@ from index_builders.lexical.runs import Ints, Run
 from lookup.lexical.files import FILES, FORMAT, Head, highest
 from lookup.lexical.spelling import signatures
 
+_SLICE = 100_000  # words made strings of Python at once
 _AT_ONCE = 4_000_000  # postings gathered in memory, some 10 bytes each and field
 
 
@@ -64,8 +65,7 @@ def merge(spilled: Spilled, fields: Sequence[str], analysis: str, folder: Path) 
     rows = sum(spilled.rows)
     sums, filled = _write_lengths(spilled, rows, len(fields), folder)
     head = Head(FORMAT, rows, list(fields), analysis, sums, filled, _write_words(spilled, folder))
-    terms, sizes = _merged(spilled.tables("terms"))
-    totals = _totals(sizes, len(terms))
+    terms, places, totals = _merged(spilled.tables("terms"))
     ends = np.cumsum(totals)
     postings = int(ends[-1]) if len(ends) else 0
     kind = pa.uint32() if postings < 2**32 else pa.uint64()
@@ -75,7 +75,7 @@ def merge(spilled: Spilled, fields: Sequence[str], analysis: str, folder: Path) 
         _writing(folder / FILES["high"], (postings,), np.uint8 if rows <= 2**24 else np.uint16) as high,
         _writing(folder / FILES["counts"], (postings, len(fields)), np.uint8) as counts,
     ):
-        for found, of_fields in _gathered(spilled, sizes, totals):
+        for found, of_fields in _gathered(spilled, places, totals):
             low(found.astype(np.uint16))
             high(found >> 16)
             counts(of_fields)
@@ -95,64 +95,63 @@ def _write_lengths(spilled: Spilled, rows: int, fields: int, folder: Path) -> tu
     return sums.tolist(), filled.tolist()
 
 
-def _merged(tables: Sequence[pa.RecordBatch]) -> tuple[pa.Array, list[Ints]]:
-    """The strings of all runs in order of code points, and the sizes of each in each run, 0 where it lacks it."""
-    if not tables:
-        return pa.array([], pa.string()), []
-    strings = pa.chunked_array([table.column("text") for table in tables]).unique()
-    ordered = strings.take(pc.sort_indices(strings))
-    sizes = []
-    for table in tables:
-        of_run = np.zeros(len(ordered), np.int64)
-        of_run[pc.index_in(table.column("text"), ordered).to_numpy()] = table.column("size").to_numpy()
-        sizes.append(of_run)
-    return ordered, sizes
-
-
-def _totals(sizes: Sequence[Ints], strings: int) -> Ints:
-    """The sizes of each of `strings` in all runs together."""
-    totals = np.zeros(strings, np.int64)
-    for of_run in sizes:
-        totals += of_run
-    return totals
+def _merged(tables: Sequence[pa.RecordBatch]) -> tuple[pa.Array, list[Ints], Ints]:
+    """The strings of all runs in order of code points, where those of each run are among them, and all sizes added."""
+    if not any(table.num_rows for table in tables):
+        return pa.array([], pa.string()), [np.zeros(0, np.int64) for _ in tables], np.zeros(0, np.int64)
+    coded = pa.chunked_array([table.column("text") for table in tables]).dictionary_encode()
+    order = pc.sort_indices(coded.chunk(0).dictionary)
+    strings = coded.chunk(0).dictionary.take(order)
+    ranks = np.empty(len(strings), np.int64)
+    ranks[order.to_numpy()] = np.arange(len(strings))
+    of_all = ranks[np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])]  # which lack empty runs
+    places = np.split(of_all, np.cumsum([table.num_rows for table in tables])[:-1])
+    totals = np.zeros(len(strings), np.int64)
+    for of_run, table in zip(places, tables, strict=True):
+        totals[of_run] += table.column("size").to_numpy()
+    return strings, places, totals
 
 
 def _write_words(spilled: Spilled, folder: Path) -> list[int]:
     """The file of words, by length, so that those as long as a misspelling lie together, then by code points; how many
     have each length, from 0.
     """
-    words, sizes = _merged(spilled.tables("words"))
+    words, _, totals = _merged(spilled.tables("words"))
     lengths = pc.utf8_length(words).to_numpy(zero_copy_only=False)
     order = np.argsort(lengths, kind="stable")
     ordered = words.take(pa.array(order))
-    totals = _totals(sizes, len(words))[order]
     columns = {
         "word": ordered,
-        "rows": pa.array(totals, pa.uint32()),
-        "signature": pa.array(signatures(ordered.to_pylist())),
+        "rows": pa.array(totals[order], pa.uint32()),
+        "signature": pa.array(np.concatenate([signatures([]), *_signatures(ordered)])),
     }
     _write_table(folder / FILES["words"], columns, None)
     by_length: list[int] = np.bincount(lengths).tolist()
     return by_length
 
 
-def _gathered(spilled: Spilled, sizes: list[Ints], totals: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.uint8]]]:
+def _signatures(words: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
+    return (signatures(words.slice(at, _SLICE).to_pylist()) for at in range(0, len(words), _SLICE))
+
+
+def _gathered(spilled: Spilled, places: list[Ints], totals: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.uint8]]]:
     """The postings of all terms in order, some terms at a time: rows of the index, and counts by field."""
     rows, counts = spilled.arrays("rows"), spilled.arrays("counts")
-    starts = [np.cumsum(of_run) - of_run for of_run in sizes]
+    sizes = [table.column("size").to_numpy() for table in spilled.tables("terms")]
+    ends = [np.concatenate([[0], np.cumsum(of_run)]) for of_run in sizes]
     bases = np.cumsum([0, *spilled.rows])
     for first, last in _slices(totals):
-        places = np.cumsum(totals[first:last]) - totals[first:last]  # where the next posting of each term goes
+        next_free = np.cumsum(totals[first:last]) - totals[first:last]
         size = int(totals[first:last].sum())
         found, of_fields = np.empty(size, np.int64), np.empty((size, counts[0].shape[1]), np.uint8)
-        for run, of_run in enumerate(sizes):
-            some = of_run[first:last]
-            begin = int(starts[run][first])
-            taken = slice(begin, begin + int(some.sum()))
-            into = np.repeat(places - (np.cumsum(some) - some), some) + np.arange(taken.stop - taken.start)
+        for run, of_run in enumerate(places):
+            low, high = np.searchsorted(of_run, [first, last])
+            terms, some = of_run[low:high] - first, sizes[run][low:high]
+            taken = slice(int(ends[run][low]), int(ends[run][high]))
+            into = np.repeat(next_free[terms] - (np.cumsum(some) - some), some) + np.arange(taken.stop - taken.start)
             found[into] = rows[run][taken].astype(np.int64) + bases[run]
             of_fields[into] = counts[run][taken]
-            places += some
+            next_free[terms] += some
         yield found, of_fields
 
 
