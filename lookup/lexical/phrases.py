@@ -10,7 +10,7 @@ from lookup.lexical.analysis import Analysis
 from lookup.lexical.query import Alternative, Group
 from lookup.lexical.words import Kind, Word, words_of
 
-SYNONYM = 0.8  # weight of a synonym, beside 1 of the word that was typed
+SYNONYM = 0.7  # weight of a synonym, beside 1 of the word that was typed
 
 
 @dataclass(frozen=True)

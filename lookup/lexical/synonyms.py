@@ -12,6 +12,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from lookup.lexical.words import words_of
+
 ARROW = "=>"
 
 
@@ -49,4 +51,7 @@ def _phrases(text: str, number: int) -> list[str]:
     phrases = [" ".join(one.split()) for one in text.replace("，", ",").split(",")]
     if not all(phrases):
         raise ValueError(f"line {number}: a phrase on each side of a comma or {ARROW}, not none: {text!r}")
+    for phrase in phrases:
+        if not words_of(phrase):
+            raise ValueError(f"line {number}: words in each phrase, not {phrase!r}")
     return list(dict.fromkeys(phrases))
