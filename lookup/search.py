@@ -35,6 +35,7 @@ from lookup.store.shards import Shards
 from lookup.store.store import Store
 from lookup.understood.boosts import add_boosts, depth_of
 from lookup.understood.meaning import Understood
+from lookup.understood.reach import Reach
 from lookup.understood.settings import settings_of
 from lookup.why.explain import explain_hits
 
@@ -184,13 +185,16 @@ class Reader:
     def understand(self, query: Query) -> tuple[Query, Understood]:
         """What is searched for `query`, and what was understood: conditions and boosts that its text names are beside
         those that it has, and the text is what is left to look for. The query as it is where nobody asks for that,
-        neither `Query.understand` nor the snapshot's config. InputError for what cannot be asked.
+        neither `Query.understand` nor the snapshot's config; that a text is longer than its tower reads is always told.
+        InputError for what cannot be asked.
         """
         query = query.checked()
         wanted = settings_of(self.manifest.config).always if query.understand is None else query.understand
-        if query.text is None or not wanted:
-            return replace(query, understand=False), Understood(query.text)
-        understood = self._understanding.understand(query.text)
+        if query.text is None:
+            return replace(query, understand=False), Understood()
+        understood = self._understanding.understand(query.text) if wanted else Understood(query.text)
+        notes = (*understood.notes, *self._reach.notes(understood.text or query.text))
+        understood = replace(understood, notes=notes)
         where = (*parsed(query.where), *understood.where)
         more = replace(query, text=understood.text, where=where, boosts=(*query.boosts, *understood.boosts))
         return replace(more, understand=False), understood
@@ -232,6 +236,10 @@ class Reader:
         return add_boosts(found, [partition for partition, _ in within], self.opened.filters, query.boosts, k)
 
     # Once for all queries.
+    @cached_property
+    def _reach(self) -> Reach:
+        return Reach(self.manifest.text, self.manifest.config["catalog"]["max_text_chars"])
+
     @cached_property
     def _understanding(self) -> Understanding:
         from lookup.understood.understand import Understanding  # with lark, which other queries need not wait for

@@ -10,6 +10,7 @@ import click
 
 from lookup.filters.where import Condition
 from lookup.hit import Hit, as_document, words
+from lookup.understood.given import Given
 from pipeline.commands import understood_page
 from pipeline.commands.why_page import lines_of
 from pipeline.engine.printing import document, echo, printable, table
@@ -17,13 +18,21 @@ from pipeline.evaluate.questions import Answered, filtered
 
 
 def print_answers(
-    answered: Sequence[Answered], where: Sequence[Condition], html: Any, as_json: bool, many: bool
+    answered: Sequence[Answered],
+    where: Sequence[Condition],
+    html: Any,
+    as_json: bool,
+    many: bool,
+    taken: Given | None = None,
 ) -> None:
-    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`."""
+    """Hits of one question, or of `many`: a list then, also when there is one; of products that meet `where`. What the
+    query was `taken` for is told where the user did not say it.
+    """
     if as_json:
         listed = [
             {
                 "query": asdict(one.question),
+                **({} if taken is None else {"taken_for": taken.taken_for}),
                 "where": [str(condition) for condition in where],
                 "load_ms": round(1000 * one.load_seconds, 3),
                 "ms": round(1000 * one.seconds, 3),
@@ -38,6 +47,8 @@ def print_answers(
     echo(f"loaded in {1000 * answered[0].load_seconds:.0f} ms")
     if answered[0].gone:
         echo(f"products of the history that are no longer there: {answered[0].gone:,}")
+    if taken is not None:
+        echo(f"taken for a {taken.taken_for}")
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         understood_page.print_understood(one.understood)

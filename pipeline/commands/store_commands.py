@@ -7,12 +7,14 @@ from typing import Any
 
 import click
 
+from foundation.errors import InputError
 from pipeline.commands.options import COUNT, example, json_option, store_argument
 
 
 @click.command(
     epilog=example(
         'vitrine search demo/store --text "red dress" -k 5',
+        "vitrine search demo/store photo.jpg in blue",
         "vitrine search demo/store --image photo.jpg --text blue --category Clothing --json",
         "vitrine search demo/store --queries demo/queries.parquet --html hits.html",
         "vitrine search demo/store --image photo.jpg --text blue --late",
@@ -23,6 +25,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
     )
 )
 @store_argument
+@click.argument("words", metavar="[QUERY]...", nargs=-1)
 @click.option("--text", help="What to look for, in any language.")
 @click.option("--image", type=click.Path(), help="A photo of what to look for.")
 @click.option(
@@ -48,21 +51,30 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Find products by text, by photo, by both, or by other products."""
+    """Find products by text, by photo, by both, or by other products. Of QUERY, what is a photo file is the photo, and
+    the other words are the text.
+    """
     from lookup.filters.where import parsed
     from lookup.query import Query
+    from lookup.understood.given import recognise
     from pipeline.commands.answers_page import print_answers
     from pipeline.config.paths import refuse_out
     from pipeline.evaluate.questions import ask, questions
 
     refuse_out("--html", html, store)
+    named = [f"--{name}" for name in ("text", "image", "queries") if given[name] is not None]
+    if given["words"] and named:
+        came = f"{' '.join(given['words'])} and {', '.join(named)}"
+        raise InputError("a query as words and photos, or by options", came, "leave one out")
+    taken = recognise(given["words"]) if given["words"] else None
+    text, image = (given["text"], given["image"]) if taken is None else (taken.text, taken.image)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
     asked = {name: given[name] for name in ("category", "k", "nprobe", "explain", "like", "understand")}
     query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
-    questioned = questions(given["text"], given["image"], given["queries"], [*given["like"], *history])
+    questioned = questions(text, image, given["queries"], [*given["like"], *history])
     answered = ask(store, questioned, query, given["late"], html)
-    print_answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None)
+    print_answers(answered, parsed(query.where), html, as_json, many=given["queries"] is not None, taken=taken)
 
 
 @click.command(

@@ -20,6 +20,9 @@ def as_document(understood: Understood) -> dict[str, Any]:
 
 
 def print_understood(understood: Understood) -> None:
-    """A line of what was understood, and of what is looked for then; none where nothing was."""
-    if understood.meanings or understood.notes:
-        echo(printable(f"understood: {understood}; looked for: {understood.text}"))
+    """A line of what was understood, and of what is looked for then, and one for each note; none where nothing was."""
+    if understood.meanings:
+        said = ", ".join(map(str, understood.meanings))
+        echo(printable(f"understood: {said}; looked for: {understood.text}"))
+    for note in understood.notes:
+        echo(printable(f"note: {note}"))
