@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     import torch
 
 VERSION = 2  # raised when the same settings train other weights
+_MOST_STEPS = 200  # between evaluations
 _TITLE_SCALE = 20.0  # of cosines of queries and titles: SimCSE's temperature of 0.05 (Gao et al. 2021, 2104.08821)
 _MOST_SCALE = math.log(100)  # CLIP's bound on the logits' scale, against instability (Radford et al. 2021, 2.5)
 
@@ -64,7 +65,12 @@ class TrainSettings(BaseModel):
     held_out: float = Field(0.05, ge=0, lt=1, description="share of the products that is measured, never learned from")
     held_out_most: int = Field(2000, ge=1, description="at most so many held-out products are measured")
     recall_k: int = Field(10, ge=1, description="k of the held-out text-to-photo recall@k")
-    evaluate_every: int = Field(200, ge=1, description="steps between evaluations; each writes a checkpoint")
+    evaluate_every: int = Field(
+        0,
+        ge=0,
+        description="steps between evaluations; each writes a checkpoint; 0: a tenth of all steps, at most 200, so "
+        "that short trainings stop early too",
+    )
     checkpoint_minutes: float = Field(
         5.0, gt=0, description="minutes after which a checkpoint is written, also without an evaluation"
     )
@@ -197,7 +203,8 @@ class _Run:
         """Step until the end, or until the held-out recall no longer grows."""
         said = self._settings
         rows = min(said.batch, len(self._training))
-        shares = said.evaluate_every, said.patience, said.lr, said.warmup, said.recall_k, rows
+        every = said.evaluate_every or min(_MOST_STEPS, math.ceil(self.total / 10))
+        shares = every, said.patience, said.lr, said.warmup, said.recall_k, rows
         course = Course("train", self.total, *shares, 60 * said.checkpoint_minutes, self._step, self._measure)
         take_steps(course, self._state, self._checkpoints, (self._towers.model, self._optimizer), progress)
 

@@ -196,7 +196,7 @@ def _hits(reader: Reader, one: AnswerableQuery, k: int) -> list[Hit]:
     with about(question.name):
         limits = photo_limits(reader.manifest)
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
-        return reader.answer(Query(question.text, photo, one.within, k))
+        return reader.answer(Query(text=question.text, image=photo, category=one.within, k=k))
 
 
 def _differences(a: PerQuery, b: PerQuery) -> dict[str, Difference]:

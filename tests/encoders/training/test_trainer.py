@@ -200,6 +200,16 @@ def test_it_stops_when_recall_no_longer_grows(
     assert [line["recall_at_10"] for line in lines if "recall_at_10" in line] == recalls[: steps // 4]
 
 
+def test_a_short_training_is_evaluated_too(fresh: str, tmp_path: Path) -> None:
+    """Unless it is said how often, a tenth of the steps lies between evaluations, so that the best can be kept."""
+    trained = train(Lessons(pairs_of(40)), fresh, tmp_path / "out", quick(evaluate_every=0, epochs=8, patience=0))
+    lines = [json.loads(line) for line in (tmp_path / "out/training.jsonl").read_text().splitlines()]
+    every = -(-trained.steps // 10)
+    measured = [line["step"] for line in lines if "recall_at_10" in line]
+    assert measured == sorted({*range(every, trained.steps + 1, every), trained.steps})
+    assert 5 < len(measured) <= 10
+
+
 @pytest.mark.parametrize(("tower", "prefix"), [("text", "text_model."), ("image", "vision_model.")])
 def test_a_frozen_tower_stays_as_it_is(fresh: str, tmp_path: Path, tower: str, prefix: str) -> None:
     """Not a bit of the frozen tower changes, in one piece or in micro-batches, and the other tower learns."""
