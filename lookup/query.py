@@ -20,10 +20,11 @@ from encoders.base import (
     load_query_text,
     load_text,
 )
-from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, Tower, fused_queries, fusion_spec, load_fusion
+from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, fused_queries, fusion_spec, load_fusion
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.foreign import naming
 from encoders.text import TextError, clean_text
+from encoders.towers import Tower
 from foundation.arrays import Photo, Vectors
 from foundation.errors import InputError
 from foundation.machine import machine_fault

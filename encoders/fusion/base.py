@@ -11,7 +11,6 @@ from __future__ import annotations
 import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
@@ -19,7 +18,8 @@ import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
 
 import encoders.fusion
-from encoders.base import Encoded, EncoderSpec, Modality
+from encoders.base import Encoded, Modality
+from encoders.towers import Tower, dims_of
 from foundation.arrays import Mask, Vectors
 from foundation.identity import identity_of, parts_of
 from foundation.named_types import spec_class, types_in
@@ -32,22 +32,6 @@ class States(NamedTuple):
 
     text: Sequence[npt.NDArray[np.floating[Any]]]
     image: Sequence[npt.NDArray[np.floating[Any]]]
-
-
-@dataclass(frozen=True)
-class Tower:
-    """What a fusion may know of an encoder that is not loaded: the length of its vectors, and its identity, with what
-    that is made of, by name.
-    """
-
-    dim: int
-    identity: str
-    parts: dict[str, str] = field(default_factory=dict, compare=False)
-
-    @classmethod
-    def of(cls, spec: EncoderSpec | None, modality: Modality) -> Tower | None:
-        """The tower of `modality` that `spec` describes."""
-        return cls(spec.dim, spec.identity, spec.parts_for(modality)) if spec else None
 
 
 class FusionSpec(BaseModel):
@@ -205,11 +189,6 @@ def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, devic
         if key not in _loaded:
             _loaded[key] = spec.load(*dims_of(text, image), device)
         return _loaded[key]
-
-
-def dims_of(text: Tower | None, image: Tower | None) -> tuple[int | None, int | None]:
-    """The lengths of both towers' vectors; None for one that is absent."""
-    return text.dim if text else None, image.dim if image else None
 
 
 _loaded: dict[tuple[str, Tower | None, Tower | None, str], Fusion] = {}

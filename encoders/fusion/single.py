@@ -12,9 +12,10 @@ import numpy as np
 from pydantic import Field
 
 from encoders.base import Modality
-from encoders.fusion.base import Fusion, Tower, dims_of
+from encoders.fusion.base import Fusion
 from encoders.fusion.missing import Missing
 from encoders.fusion.weighted_sum import SummedSpec, WeightedSum, refuse_unequal
+from encoders.towers import Tower, dims_of
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 

@@ -9,8 +9,9 @@ import numpy as np
 from pydantic import Field, model_validator
 
 from encoders.base import Modality
-from encoders.fusion.base import Fusion, FusionSpec, Tower, dims_of
+from encoders.fusion.base import Fusion, FusionSpec
 from encoders.fusion.missing import Missing, one_factor
+from encoders.towers import Tower, dims_of
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 

@@ -19,11 +19,11 @@ import numpy as np
 from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.base import Modality
-from encoders.fusion.base import Tower
 from encoders.fusion.learned.folder import Scales, Sizes, write_fusion
 from encoders.fusion.learned.inputs import Inputs
 from encoders.fusion.learned.network import LearnedSpec, Live
 from encoders.networks.device import device_of
+from encoders.towers import Tower
 from encoders.training.fusion_lessons import Classroom, FusionLessons
 from encoders.training.fusion_measures import KINDS, measured_scales, recall_at
 from encoders.training.loop import Course, Progress, finished, parameter_groups, publish, take_steps, working

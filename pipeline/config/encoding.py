@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from encoders.fusion.base import Fusion, Tower, load_fusion
+from encoders.fusion.base import Fusion, load_fusion
 from encoders.models.folders import changed_model
 from encoders.photos.decode import PhotoLimits
+from encoders.towers import Tower
 from foundation.identity import identity_of
 from index_builders.rows.shards import FORMAT
 from pipeline.config.sections import CatalogConfig, Embedding

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_spec
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, fusion_spec
 from encoders.fusion.learned.folder import Scales, Sizes, write_fusion
 from encoders.fusion.learned.network import learned_of
+from encoders.towers import Tower
 from encoders.training.fusion_lessons import FusionLessons
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
 from foundation.arrays import Mask

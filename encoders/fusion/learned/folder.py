@@ -14,10 +14,9 @@ from blake3 import blake3
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from encoders.base import Modality
-from encoders.fusion.base import Tower
 from encoders.models.folders import WEIGHTS, digest_of, models_folder, open_model
+from encoders.towers import Tower, refuse_other_tower
 from foundation.errors import InputError
-from foundation.identity import describe_parts, differing
 
 if TYPE_CHECKING:
     import torch
@@ -97,19 +96,10 @@ class FusionFolder:
         """InputError when these are not the towers that it was trained on."""
         towers: dict[Modality, Tower | None] = {"text": text, "image": image}
         for modality, tower in towers.items():
-            trained = self.settings.towers[modality]
-            if tower is not None and tower.identity == trained:
-                continue
-            there, here = f"identity {trained[:16]}", f"identity {tower.identity[:16]}" if tower else "none"
-            parts = self.settings.tower_parts.get(modality, {})
-            others = differing(parts, tower.parts) if parts and tower is not None and tower.parts else []
-            if others and tower is not None:
-                there, here = describe_parts(others, parts), describe_parts(others, tower.parts)
-            raise InputError(
-                f"the {modality} encoder that {self.path} was trained on: {there}",
-                here,
-                "train the fusion again: vitrine train fusion; or use the encoder that it was trained on",
-            )
+            trained = self.settings.towers[modality], self.settings.tower_parts.get(modality, {})
+            what = f"the {modality} encoder that {self.path} was trained on"
+            fix = "train the fusion again: vitrine train fusion; or use the encoder that it was trained on"
+            refuse_other_tower(what, trained, tower, fix)
 
     def refuse_dims(self, text_dim: int | None, image_dim: int | None) -> None:
         """InputError when the towers' vectors are not as long as those that it was trained on."""

@@ -10,10 +10,11 @@ import numpy as np
 from pydantic import Field
 
 from encoders.base import Modality
-from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, Tower, fusion_class, fusion_types
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion, fusion_class, fusion_types
 from encoders.fusion.learned.folder import FusionFolder, Scales, Sizes
 from encoders.fusion.learned.inputs import Inputs, Rows
 from encoders.networks.device import device_of
+from encoders.towers import Tower
 from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 from foundation.liveness import beat

@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from encoders.fusion.base import Tower, fusion_spec, load_fusion
+from encoders.fusion.base import fusion_spec, load_fusion
+from encoders.towers import Tower
 from encoders.training.fusion_lessons import Classroom, asked_of
 from foundation.errors import InputError, LockedError
 from tests.support.examples import learned_types
