@@ -20,7 +20,8 @@ from encoders.base import (
     load_query_text,
     load_text,
 )
-from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, fused_queries, fusion_spec, load_fusion
+from encoders.fusion.base import Fusion, FusionSpec, StatesFusion, fused_queries, fusion_spec
+from encoders.fusion.load import load_fusion
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.foreign import naming
 from encoders.text import TextError, clean_text

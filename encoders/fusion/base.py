@@ -8,21 +8,23 @@ file, and all that is to be known of the type stands there, also a small example
 
 from __future__ import annotations
 
-import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
 
 import encoders.fusion
 from encoders.base import Encoded, Modality
-from encoders.towers import Tower, dims_of
+from encoders.heads.folder import HeadFolder
+from encoders.towers import Tower
 from foundation.arrays import Mask, Vectors
 from foundation.identity import identity_of, parts_of
 from foundation.named_types import spec_class, types_in
+
+HEAD = "folder of `vitrine train head` that vectors of {} go through before they are fused; null: none"
 
 
 class States(NamedTuple):
@@ -40,7 +42,8 @@ class FusionSpec(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     version: ClassVar[int] = 1
-    places: ClassVar[frozenset[str]] = frozenset()  # fields that say where files lie: their content decides, not these
+    # Fields that say where files lie: their content decides, not these.
+    places: ClassVar[frozenset[str]] = frozenset({"text_head", "image_head"})
     learned: ClassVar[bool] = False  # whether `vitrine train fusion` makes it
     reads_states: ClassVar[bool] = False  # whether `load` gives a StatesFusion
     # Whether items are of length 1, whatever is missing: only then do cosine and L2 rank as the inner product does.
@@ -48,6 +51,8 @@ class FusionSpec(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()  # fields that came later: null, they leave the identity as it was
 
     type: str
+    text_head: str | None = Field(None, description=HEAD.format("texts"))
+    image_head: str | None = Field(None, description=HEAD.format("photos"))
 
     @classmethod
     def examples(cls, dim: int, trained: Callable[[str], str]) -> Sequence[Self]:
@@ -68,7 +73,13 @@ class FusionSpec(BaseModel):
     @property
     def parts(self) -> dict[str, str]:
         """What `identity` is made of, by name."""
-        return parts_of(self._counted(), self.version, self.provenance())
+        return parts_of(self._counted(), self.version, {**self.provenance(), **self._head_digests()})
+
+    @property
+    def heads(self) -> dict[Modality, HeadFolder]:
+        """The folders of its heads, by tower; InputError for one that cannot be used."""
+        names: tuple[tuple[Modality, str | None], ...] = (("text", self.text_head), ("image", self.image_head))
+        return {modality: HeadFolder(head, f"fusion.{modality}_head") for modality, head in names if head is not None}
 
     @property
     def stands_in(self) -> bool:
@@ -83,7 +94,18 @@ class FusionSpec(BaseModel):
     @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two fusions give the same embedding for the same vectors."""
-        return identity_of({"fields": self._counted(), "version": self.version, **self.provenance()})
+        digests = {**self.provenance(), **self._head_digests()}
+        return identity_of({"fields": self._counted(), "version": self.version, **digests})
+
+    def _head_digests(self) -> dict[str, str]:
+        heads = self.heads.items()
+        return {f"{side}_head {name}": one for side, head in heads for name, one in head.digests().items()}
+
+    @model_serializer(mode="wrap")
+    def _fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """A head that is not there is not told: fusions of before there were heads are the same as ever."""
+        fields: dict[str, Any] = handler(self)
+        return {name: one for name, one in fields.items() if one is not None or not name.endswith("_head")}
 
     def _counted(self) -> dict[str, Any]:
         """The fields that decide the numbers."""
@@ -91,7 +113,7 @@ class FusionSpec(BaseModel):
         return {name: value for name, value in fields.items() if value is not None or name not in self.later}
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
-        """InputError when the fusion cannot work with these towers; nothing is loaded for that."""
+        """InputError when the fusion cannot work with these towers, as they are behind heads; nothing is loaded."""
         return
 
     @abstractmethod
@@ -126,6 +148,12 @@ class Fusion(ABC):
         them, to the rounding of these; None where embeddings do not say it, and towers' vectors are needed.
         """
         return None
+
+    def before(self, modality: Modality, vectors: Vectors) -> Vectors:
+        """A tower's (n, d) float32 unit rows as they are when they are fused: what its head makes of them, unit rows
+        too. What fused ones are held against.
+        """
+        return vectors
 
     def score_parts(
         self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]
@@ -176,20 +204,3 @@ def fusion_spec(fields: dict[str, Any]) -> FusionSpec:
     type.
     """
     return fusion_class(fields.get("type")).model_validate(fields)
-
-
-def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:
-    """The live fusion of `spec` for these towers (None: absent), loaded once per process, shared by threads.
-
-    InputError when it does not fit them or was trained on others.
-    """
-    spec.refuse_towers(text, image)
-    key = (spec.identity, text, image, device)
-    with _loading:
-        if key not in _loaded:
-            _loaded[key] = spec.load(*dims_of(text, image), device)
-        return _loaded[key]
-
-
-_loaded: dict[tuple[str, Tower | None, Tower | None, str], Fusion] = {}
-_loading = threading.Lock()

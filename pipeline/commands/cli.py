@@ -22,6 +22,7 @@ from foundation.openmp import wait_asleep
 from pipeline.commands.compare_command import compare
 from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
+from pipeline.commands.head_command import train_head
 from pipeline.commands.life_commands import gc, rollback, snapshots
 from pipeline.commands.model_commands import models
 from pipeline.commands.options import (
@@ -70,6 +71,7 @@ for _command in (
     gc,
     train,
     train_fusion,
+    train_head,
     models,
     train_rank,
 ):

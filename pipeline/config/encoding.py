@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from dataclasses import asdict
 
-from encoders.fusion.base import Fusion, load_fusion
+from encoders.fusion.base import Fusion
+from encoders.fusion.load import load_fusion
 from encoders.models.folders import changed_model
 from encoders.photos.decode import PhotoLimits
 from encoders.towers import Tower

@@ -20,6 +20,8 @@ from lookup.store.store import Store
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding, RunSettings
 
+_HEADS = ("text_head", "image_head")  # keys of a fusion, which tells only those that it has
+
 
 def compared_models(embedding: Embedding, parent: Manifest) -> dict[str, tuple[Any, Any]]:
     """Encoders and fusion of both, as `_comparable` has them."""
@@ -90,7 +92,7 @@ def replaced_models(embedding: Embedding, parent: Manifest) -> list[ReplacedMode
 def _replaced(name: str, before: _Model, now: _Model) -> ReplacedModel | None:
     if before.fields is None or now.fields is None or before.identity in (None, now.identity):
         return None
-    if any(now.fields.get(key) != value for key, value in before.fields.items()):
+    if any(now.fields.get(key) != before.fields.get(key) for key in (*before.fields, *_HEADS)):
         return None
     if not before.parts:  # of an earlier version
         there, here = f"identity {str(before.identity)[:16]}", f"identity {str(now.identity)[:16]}"

@@ -24,7 +24,7 @@ from foundation.arrays import Mask, Vectors
 from foundation.errors import InputError
 from lookup.store.store import Store
 from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
-from pipeline.config.encoding import photo_limits
+from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.config.sections import Embedding
 from pipeline.embed.earlier_vectors import EarlierVectors, earlier_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
@@ -142,7 +142,9 @@ def _measured(
     queries = text.encode([query for query, _ in asked], "query")
     of = np.array([number for _, number in asked], dtype=np.int64)
     finite = np.isfinite(queries).all(axis=1)
-    sample = Sample(np.concatenate(seen.text)[both], np.concatenate(seen.image)[both], queries[finite], of[finite])
+    before = fusion_of(embedding).before
+    texts, photos = before("text", np.concatenate(seen.text)[both]), before("image", np.concatenate(seen.image)[both])
+    sample = Sample(texts, photos, before("text", queries[finite]), of[finite])
     lacking = _share(~has_image[has_text]), _share(~has_text[has_image])
     counts = {"products": len(both), "queries": int(finite.sum()), "rows": len(has_text)}
     if len(both) < FEWEST:

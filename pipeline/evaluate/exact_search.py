@@ -6,7 +6,7 @@ equal scores in order of number are in the order that `lookup.search.Reader` has
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import accumulate
 from pathlib import Path
@@ -76,11 +76,12 @@ def rank(
     within: Sequence[str | None],
     k: int,
     metric: Metric = Metric.INNER_PRODUCT,
+    before: Callable[[Vectors], Vectors] | None = None,
 ) -> Numbers:
     """The numbers of the k rows whose `column` scores best by `metric`, (nq, k) int64, filled with -1.
 
     `xq` is (nq, d) float32; `within` names the partition that a query asks in, None for all. Rows without a vector are
-    not found.
+    not found. `before` is what becomes of rows before they are compared.
     """
     asked = metric.stored(np.ascontiguousarray(xq, dtype=np.float32))
     scores = np.full((len(xq), k), -np.inf, dtype=np.float32)
@@ -90,7 +91,7 @@ def rank(
         if not len(asking):
             continue
         for rows, found in vector_blocks(part, column):
-            block = metric.stored(rows)
+            block = metric.stored(rows if before is None else before(rows))
             for start in range(0, len(asking), _QUERIES):
                 few = asking[start : start + _QUERIES]
                 near, at_row = _nearest(asked[few], block, min(k, len(block)), metric)

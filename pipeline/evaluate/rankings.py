@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 
@@ -44,18 +45,20 @@ def rankings(
     reader: Reader, parts: Sequence[Part], queries: Sequence[AnswerableQuery], depth: int, late: bool
 ) -> Rankings:
     """The first `depth` rows that each way finds for each of `queries`; `late` adds that way for queries of both."""
-    answers = _answer(reader, queries, depth, late)
+    encoder = QueryEncoder.of(reader.manifest)
+    answers, before = _answer(reader, encoder, queries, depth, late), encoder.fusion.before
     found: dict[str, dict[int, Numbers]] = {}
     notes = []
-    for way, column, vectors in (
-        (TEXT, "text_vector", answers.text),
-        (PHOTO, "image_vector", answers.photo),
-        (EXACT, "embedding", answers.fused),
+    for way, column, vectors, heads in (
+        (TEXT, "text_vector", answers.text, partial(before, "text")),
+        (PHOTO, "image_vector", answers.photo, partial(before, "image")),
+        (EXACT, "embedding", answers.fused, None),
     ):
         if vectors and has_column(parts, column):
             within = [queries[i].within for i in vectors]
             metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
-            ranked = rank(parts, column, np.concatenate(list(vectors.values())), within, depth, metric)
+            asked = np.concatenate(list(vectors.values()))
+            ranked = rank(parts, column, heads(asked) if heads else asked, within, depth, metric, heads)
             found[way] = dict(zip(vectors, ranked, strict=True))
         elif vectors:
             notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")
@@ -63,8 +66,9 @@ def rankings(
     return Rankings({**found, LATE: answers.late} if late else found, notes)
 
 
-def _answer(reader: Reader, queries: Sequence[AnswerableQuery], depth: int, late: bool) -> _Answers:
-    encoder = QueryEncoder.of(reader.manifest)
+def _answer(
+    reader: Reader, encoder: QueryEncoder, queries: Sequence[AnswerableQuery], depth: int, late: bool
+) -> _Answers:
     answers, limits = _Answers(), photo_limits(reader.manifest)
     for i, one in enumerate(queries):
         question, numbers = one.query.question, one.numbers

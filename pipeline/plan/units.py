@@ -16,6 +16,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pyarrow as pa
 
+from encoders.fusion.load import refuse_towers
 from encoders.names import same_category
 from foundation.errors import InputError
 from foundation.identity import identity_of
@@ -100,7 +101,7 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
     lists what makes it impossible. `before` is of the snapshot that is replaced; `gates` bound what of ids and
     categories may be refused.
     """
-    embedding.fusion.refuse_towers(*towers(embedding))
+    refuse_towers(embedding.fusion, *towers(embedding))
     settings, shards = embedding.catalog, embedding.shards
     found = find_files(settings.path)
     files = list(found.files)

@@ -46,8 +46,11 @@ def _models(manifest: Manifest) -> Iterator[_Model]:
     towers = [(one.fields, False, one.parts) for one in (manifest.text, manifest.image) if one is not None]
     for fields, fusion, parts in (*towers, (manifest.fusion, True, manifest.fusion_parts)):
         files = {name: one for name, one in parts.items() if Path(name).suffix in DECIDING and _DIGEST.fullmatch(one)}
-        if fields.get("model") and files:
-            yield _Model(str(fields["model"]), fusion, tuple(sorted(files.items())))
+        for key, before in (("model", ""), ("text_head", "text_head"), ("image_head", "image_head")):
+            # A fusion's parts name a head's key before the names of its files.
+            mine = [(name.rpartition(" ")[2], one) for name, one in files.items() if name.rpartition(" ")[0] == before]
+            if fields.get(key) and mine:
+                yield _Model(str(fields[key]), fusion, tuple(sorted(mine)))
 
 
 def _compared(model: _Model, snapshots: int) -> ModelFiles:

@@ -18,6 +18,7 @@ import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
 from encoders.fusion.learned.network import learned_of
+from encoders.fusion.load import Heads, fused_towers
 from encoders.photos.decode import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
@@ -59,6 +60,7 @@ class _Reading:
     settings: FusionTrainSettings
     states: bool
     lessons: FusionLessons
+    heads: Heads
     left_out: Counter[str]
 
 
@@ -72,7 +74,7 @@ def train_fusion_on_catalog(
     keep_memory()  # before torch is imported
     embedding, limits = settings.embedding, settings.limits
     spec = learned_of(embedding.fusion)
-    text, image = towers(embedding)
+    text, image = fused_towers(embedding.fusion, *towers(embedding))
     if text is None or image is None:
         raise InputError("a text and a photo encoder", "one of the two is null", "name both: a fusion joins them")
     left_out: Counter[str] = Counter()
@@ -123,8 +125,8 @@ def _reading(
     with computing():
         text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
     limits, states = photo_limits(embedding.catalog), embedding.fusion.reads_states
-    lessons = FusionLessons(training.variants)
-    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, left_out)
+    lessons, heads = FusionLessons(training.variants), Heads(embedding.fusion)
+    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, heads, left_out)
 
 
 def _lessons(reading: _Reading, plan: Plan, stamps: Stamps, progress: Progress | None) -> FusionLessons:
@@ -177,13 +179,14 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     lessons.ids += [ids[row] for row in rows.tolist()]
     lessons.texts += [joined[row] for row in rows.tolist()]
     lessons.query_texts += query_texts
-    lessons.text.append(text[rows])
-    lessons.image.append(image[rows])
+    heads = reading.heads
+    lessons.text.append(heads.rows("text", text[rows]))
+    lessons.image.append(heads.rows("image", image[rows]))
     if not reading.states:
-        lessons.queries.append(reading.text.encode(query_texts, "query"))
+        lessons.queries.append(heads.rows("text", reading.text.encode(query_texts, "query")))
         return
     found = reading.text.encode_states(query_texts, "query")
-    lessons.queries.append(found.vectors)
+    lessons.queries.append(heads.rows("text", found.vectors))
     lessons.query_states += _halves([[states] for states in found.states])
     lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
     lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])

@@ -30,7 +30,7 @@ _STATES_ROWS = 256
 class LearnedSpec(FusionSpec):
     """A fusion that `vitrine train fusion` makes for two towers, and refuses others. A type adds its network."""
 
-    places: ClassVar[frozenset[str]] = frozenset({"model"})
+    places: ClassVar[frozenset[str]] = FusionSpec.places | {"model"}
     learned: ClassVar[bool] = True
     unit_items: ClassVar[bool] = True
 

@@ -5,7 +5,7 @@ them, against the ranking of the tower that knows them.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import numpy.typing as npt
@@ -54,13 +54,16 @@ def missing_shares(
     text = load_text(encoders.text, encoders.device)
     vectors, fused = aside(lambda: _asked_by_text(fusion, text, [query for _, query in asked]))
     by_text = _Queries(vectors, [name for name, _ in asked])
-    of_text = _figures(TEXT, fused, by_text, rows.text, rows.has_text, ~rows.has_image, rows)
+    by_text = replace(by_text, vectors=fusion.before("text", by_text.vectors))
+    texts = fusion.before("text", rows.text)
+    of_text = _figures(TEXT, fused, by_text, texts, rows.has_text, ~rows.has_image, rows)
     if isinstance(fusion, StatesFusion):
         return (of_text,)  # shards hold no states of photos
     photos = np.random.default_rng(1).permutation(np.flatnonzero(rows.has_image))[:_QUERIES]
     by_photo = _Queries(rows.image[photos], [rows.ids[row] for row in photos.tolist()])
-    fused = fusion.queries(image=by_photo.vectors)
-    return of_text, _figures(PHOTO, fused, by_photo, rows.image, rows.has_image, ~rows.has_text, rows)
+    fused, images = fusion.queries(image=by_photo.vectors), fusion.before("image", rows.image)
+    by_photo = replace(by_photo, vectors=fusion.before("image", by_photo.vectors))
+    return of_text, _figures(PHOTO, fused, by_photo, images, rows.has_image, ~rows.has_text, rows)
 
 
 def _asked_by_text(fusion: Fusion, text: TextEncoder, queries: list[str]) -> tuple[Vectors, Vectors]:

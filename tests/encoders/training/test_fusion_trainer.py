@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 from pydantic import ValidationError
 
-from encoders.fusion.base import fusion_spec, load_fusion
+from encoders.fusion.base import fusion_spec
+from encoders.fusion.load import load_fusion
 from encoders.towers import Tower
 from encoders.training.fusion_lessons import Classroom, asked_of
 from foundation.errors import InputError, LockedError

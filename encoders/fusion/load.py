@@ -1,0 +1,144 @@
+"""A fusion and what towers' vectors go through before it: heads. Items and queries go the same way."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+
+from encoders.base import Modality
+from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion
+from encoders.heads.folder import Head
+from encoders.towers import Tower, dims_of
+from foundation.arrays import Mask, Vectors
+
+_Pair = tuple[Vectors | None, Vectors | None]
+
+
+def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:
+    """The live fusion of `spec` for these towers (None: absent), its heads before it, loaded once per process, shared
+    by threads.
+
+    InputError when it does not fit them, or it or a head was trained on others.
+    """
+    refuse_towers(spec, text, image)
+    key = (spec.identity, text, image, device)
+    with _loading:
+        if key not in _loaded:
+            _loaded[key] = _live(spec, text, image, device)
+        return _loaded[key]
+
+
+def fused_towers(spec: FusionSpec, text: Tower | None, image: Tower | None) -> tuple[Tower | None, Tower | None]:
+    """The towers as the fusion itself sees them: behind the heads. InputError for a head of another tower."""
+    folders = spec.heads
+    text, image = (
+        folders[name].tower(name, tower) if name in folders else tower
+        for name, tower in zip(_NAMES, (text, image), strict=True)
+    )
+    return text, image
+
+
+def refuse_towers(spec: FusionSpec, text: Tower | None, image: Tower | None) -> None:
+    """InputError when the fusion, or one of its heads, cannot work with these towers; nothing is loaded for that."""
+    spec.refuse_towers(*fused_towers(spec, text, image))
+
+
+class Heads:
+    """The heads of a fusion, by tower; none of them was refused."""
+
+    def __init__(self, spec: FusionSpec) -> None:
+        folders = spec.heads
+        self._heads = {modality: Head(folder, modality) for modality, folder in folders.items()}
+        self._dims = {modality: folder.settings.shapes[modality][1] for modality, folder in folders.items()}
+
+    def pair(self, text: Vectors | None, image: Vectors | None) -> _Pair:
+        """Both sides, (n, d) float32 unit rows or None, as the fusion takes them."""
+        text = None if text is None else self.rows("text", text)
+        return text, None if image is None else self.rows("image", image)
+
+    def rows(self, modality: Modality, vectors: Vectors) -> Vectors:
+        """One side, (n, d) float32 unit rows."""
+        head = self._heads.get(modality)
+        return vectors if head is None else head.rows(vectors)
+
+    def item(self, modality: Modality, vectors: Vectors, there: Mask) -> Vectors:
+        """A side of items; absent rows stay zeros."""
+        head = self._heads.get(modality)
+        if head is None:
+            return vectors
+        out = np.zeros((len(vectors), self._dims[modality]), np.float32)
+        if there.any():
+            out[there] = head.rows(vectors[there])
+        return out
+
+
+class HeadedFusion(Fusion):
+    """A fusion of towers' vectors behind heads; its spec's class says what a missing modality means."""
+
+    def __init__(self, fusion: Fusion, heads: Heads) -> None:
+        self._fusion, self._heads = fusion, heads
+        self.dim, self.uses = fusion.dim, fusion.uses
+
+    def items(self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask) -> Vectors:
+        """See Fusion.items."""
+        sides = self._heads.item("text", text, has_text), self._heads.item("image", image, has_image)
+        return self._fusion.items(*sides, has_text, has_image)
+
+    def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
+        """See Fusion.queries."""
+        return self._fusion.queries(*self._heads.pair(text, image))
+
+    def queries_of_items(self, items: Vectors) -> Vectors | None:
+        """See Fusion.queries_of_items."""
+        return self._fusion.queries_of_items(items)
+
+    def before(self, modality: Modality, vectors: Vectors) -> Vectors:
+        """See Fusion.before."""
+        return self._heads.rows(modality, vectors)
+
+    def score_parts(self, asked: _Pair, item: _Pair) -> dict[Modality, float] | None:
+        """See Fusion.score_parts."""
+        return self._fusion.score_parts(self._heads.pair(*asked), self._heads.pair(*item))
+
+
+class HeadedStatesFusion(StatesFusion):
+    """As `HeadedFusion`, of a fusion that reads states, which no head touches."""
+
+    def __init__(self, fusion: StatesFusion, heads: Heads) -> None:
+        self._fusion, self._heads = fusion, heads
+        self.dim, self.uses = fusion.dim, fusion.uses
+
+    def items(
+        self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask, states: States | None = None
+    ) -> Vectors:
+        """See StatesFusion.items."""
+        sides = self._heads.item("text", text, has_text), self._heads.item("image", image, has_image)
+        return self._fusion.items(*sides, has_text, has_image, states)
+
+    def queries(
+        self, text: Vectors | None = None, image: Vectors | None = None, states: States | None = None
+    ) -> Vectors:
+        """See StatesFusion.queries."""
+        return self._fusion.queries(*self._heads.pair(text, image), states)
+
+    def queries_of_items(self, items: Vectors) -> Vectors | None:
+        """See Fusion.queries_of_items."""
+        return self._fusion.queries_of_items(items)
+
+    def before(self, modality: Modality, vectors: Vectors) -> Vectors:
+        """See Fusion.before."""
+        return self._heads.rows(modality, vectors)
+
+
+def _live(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:
+    fusion = spec.load(*dims_of(*fused_towers(spec, text, image)), device)
+    if not spec.heads:
+        return fusion
+    heads = Heads(spec)
+    return HeadedStatesFusion(fusion, heads) if isinstance(fusion, StatesFusion) else HeadedFusion(fusion, heads)
+
+
+_NAMES: tuple[Modality, Modality] = ("text", "image")
+_loaded: dict[tuple[str, Tower | None, Tower | None, str], Fusion] = {}
+_loading = threading.Lock()
