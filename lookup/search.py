@@ -51,7 +51,7 @@ class Reader:
     opened: Opened
     _queries: QueryEncoder
     _personal: Personal
-    _ranker: Ranker | None
+    ranker: Ranker | None
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -115,8 +115,8 @@ class Reader:
             self.understand(Query("a", understand=understand))
         asked = self._queries.embed("a" if text else None, golden_photos(".jpg")[0] if image else None)
         self.search_vector(asked, k=1)
-        if self._ranker is not None and rerank:
-            self._ranker.load()
+        if self.ranker is not None and rerank:
+            self.ranker.load()
 
     def search(
         self,
@@ -169,9 +169,9 @@ class Reader:
     def found(self, query: Query) -> Found:
         """The hits of `query`, and what was understood of it."""
         query, understood = self.understand(query)  # before it is embedded
-        found = self._candidates(query, query.k if self._ranker is None else self._ranker.depth(query))
-        if self._ranker is not None:
-            found = self._ranker.reordered(query, found)
+        found = self._candidates(query, query.k if self.ranker is None else self.ranker.depth(query))
+        if self.ranker is not None:
+            found = self.ranker.reordered(query, found)
         found = found.first(query.k)
         hits = self._hits(found)
         if not query.explain or not hits:

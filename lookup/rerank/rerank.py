@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from lookup.candidates import Candidates
+from lookup.lexical.analysis import Analysis
 from lookup.opened import Opened
 from lookup.query import Query
 from lookup.rerank.features import Asked, matrix
@@ -38,9 +39,19 @@ class Features:
     words: Words
 
     @classmethod
-    def of(cls, opened: Opened, names: Sequence[str], title: str | None, kinds: Mapping[str, str]) -> Features:
-        """Those of these names; `title` is the attribute that names a product, `kinds` has the other attributes."""
-        return cls(tuple(names), kinds, Values(opened, title, tuple(kinds)), Words())
+    def of(
+        cls,
+        opened: Opened,
+        names: Sequence[str],
+        title: str | None,
+        languages: Sequence[str],
+        kinds: Mapping[str, str],
+    ) -> Features:
+        """Those of these names; `title` is the attribute that names a product, its words are of `languages`, `kinds`
+        has the other attributes.
+        """
+        words = Words(Analysis(languages=tuple(languages)))
+        return cls(tuple(names), kinds, Values(opened, title, tuple(kinds)), words)
 
     def matrix(self, text: str | None, candidates: Candidates) -> Matrix:
         """(n, m) float64 of candidates, best first, of a query by `text`, None for a photo alone."""
@@ -63,7 +74,7 @@ class Ranker:
         if record is None:
             return None
         found = record.settings
-        features = Features.of(opened, found.features, found.title, found.attributes)
+        features = Features.of(opened, found.features, found.title, found.languages, found.attributes)
         return cls(found, features, opened.store.verified(record.files["model"]))
 
     @cached_property

@@ -45,7 +45,8 @@ class RankerSettings(Record):
     """`config.json` of a re-ranker's folder.
 
     `features` are columns of what the model sees, in order; `attributes` those that they are of -> what each counts as;
-    `title` is the attribute that names a product. It was learned from the first `top` candidates of `queries` queries
+    `title` is the attribute that names a product, whose words are cut to stems of
+    `languages`. It was learned from the first `top` candidates of `queries` queries
     of these `kinds`, and only such are re-ranked. `dropped` features said nothing, each with the reason. `weights` is
     the blake3 of the model's file.
     """
@@ -56,6 +57,7 @@ class RankerSettings(Record):
     features: tuple[str, ...]
     attributes: dict[str, str]
     title: str | None
+    languages: tuple[str, ...]
     top: int
     kinds: tuple[Kind, ...]
     queries: int

@@ -19,10 +19,11 @@ def print_ranker(found: TrainedRanker, as_json: bool) -> None:
     settings = found.settings
     if as_json:
         told: dict[str, Any] = {"folder": str(found.folder), "snapshot": found.snapshot, "taught": found.taught}
-        document(
-            {**told, "counts": asdict(found.counts), **settings.model_dump(mode="json"), "importance": found.importance}
-        )
+        told |= {"counts": asdict(found.counts), "left_out": found.left_out}
+        document({**told, **settings.model_dump(mode="json"), "importance": found.importance})
         return
+    if found.left_out:
+        table(["clicks not learned from", "rows"], [[why, f"{rows:,}"] for why, rows in found.left_out.items() if rows])
     table(*held_out_table(settings.held_out))
     rows = [[name, f"{share:.3f}"] for name, share in list(found.importance.items())[:_SHOWN]]
     table(["feature", "share of what decides"], rows)

@@ -124,7 +124,7 @@ def train_fusion(
     "train rank",
     epilog=example(
         "vitrine train rank -c configs/demo.yaml --judged queries.parquet qrels.parquet --out models/ranker",
-        "vitrine train rank -c store --judged queries.parquet qrels.parquet --out models/ranker --type logistic",
+        "vitrine train rank -c store --clicks clicks.parquet --out models/ranker --type logistic",
     ),
 )
 @click.option(
@@ -136,6 +136,11 @@ def train_fusion(
     type=click.Path(path_type=Path),
     metavar="QUERIES QRELS",
     help="Parquet files as `vitrine eval` takes them: query_id, text, image; and query_id, id, gain.",
+)
+@click.option(
+    "--clicks",
+    type=click.Path(path_type=Path),
+    help="Or a log of what shoppers chose, a Parquet file: query, id, gain, day.",
 )
 @click.option("--out", required=True, type=Folder(), help="New folder for the re-ranker.")
 @click.option(
@@ -155,7 +160,7 @@ def train_fusion(
 def train_rank(
     config: str, overrides: Sequence[str], log_format: LogFormat | None, as_json: bool, **given: Any
 ) -> None:
-    """Learn to put the first hits of the published snapshot in a better order, from judged queries.
+    """Learn to put the first hits of the published snapshot in a better order, from judged queries or from clicks.
 
     The result is what search.ranker takes. It is compared with no re-ranker on queries that nothing was learned from,
     and a run refuses one that is not better.
@@ -165,6 +170,7 @@ def train_rank(
     from pipeline.config.paths import refuse_out
     from pipeline.engine import meters
     from pipeline.train.rank import Request, train_ranker
+    from pipeline.train.rank_judgments import Source
 
     if is_store(config):
         console.logs("INFO", log_format or "text")
@@ -172,8 +178,8 @@ def train_rank(
     else:
         store = load_and_log(config, overrides, log_format, untrained=True).config.store.path
     refuse_out("--out", given["out"], store)
-    queries, qrels = given.pop("judged")
+    source = Source(given.pop("judged"), given.pop("clicks"))
     names = None if (said := given.pop("features")) is None else tuple(filter(None, map(str.strip, said.split(","))))
     with meters.progress() as progress:
-        found = train_ranker(Request(store, queries, qrels, attributes=names, **given), progress)
+        found = train_ranker(Request(store, source, attributes=names, **given), progress)
     print_ranker(found, as_json)

@@ -20,6 +20,7 @@ from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
 from pipeline.evaluate.judgments import AnswerableQuery
 
 TEXT, PHOTO, EXACT, INDEX, LATE = "text tower", "photo tower", "fused, exact", "through the index", "late"
+RANKED = "re-ranked"
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class _Answers:
     photo: dict[int, Vectors] = field(default_factory=dict)
     fused: dict[int, Vectors] = field(default_factory=dict)
     index: dict[int, Numbers] = field(default_factory=dict)
+    ranked: dict[int, Numbers] = field(default_factory=dict)
     late: dict[int, Numbers] = field(default_factory=dict)
 
 
@@ -63,6 +65,8 @@ def rankings(
         elif vectors:
             notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")
     found[INDEX] = answers.index
+    if answers.ranked:
+        found[RANKED] = answers.ranked
     return Rankings({**found, LATE: answers.late} if late else found, notes)
 
 
@@ -81,6 +85,10 @@ def _answer(
         if image_vector is not None:
             answers.photo[i] = image_vector
         answers.index[i] = numbers_of(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
+        if reader.ranker is not None:
+            answers.ranked[i] = numbers_of(
+                reader.answer(Query(question.text, image, one.within, depth)), numbers, depth
+            )
         if late and one.query.kind == "both":
             hits = search_late(reader, Query(question.text, image, one.within, depth))
             answers.late[i] = numbers_of(hits, numbers, depth)

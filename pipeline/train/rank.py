@@ -11,12 +11,11 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal
 
 import numpy as np
 from blake3 import blake3
 
-from encoders.names import SEPARATOR
 from foundation import ranking_metrics as metrics
 from foundation.allocator import keep_memory
 from foundation.disk import replace_file
@@ -29,12 +28,12 @@ from lookup.search import Reader
 from lookup.store.ranker_record import Gain, HeldOut, LearnedOn, RankerSettings
 from pipeline.engine.progress import Progress
 from pipeline.evaluate.exact_search import parts_of
-from pipeline.evaluate.judgments import Counts, answerable, category_of, read_judged_queries
+from pipeline.evaluate.judgments import Counts
 from pipeline.publish.ranker_files import CONFIG
-from pipeline.train.rank_lessons import Lesson, counted_kinds, features_of, lessons_of, telling
+from pipeline.train.rank_judgments import Source, Split, judged_queries, refuse_few, splits_of
+from pipeline.train.rank_lessons import Lesson, features_of, lessons_of, telling
 from pipeline.train.rank_models import learn_logistic, learn_trees, order_of
 
-FOLDS = 5
 PAGE = 10  # nDCG and MRR look at a first page
 _SEED = 1234  # any constant: the same lessons give the same bytes
 _log = logging.getLogger(__name__)
@@ -42,11 +41,10 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Request:
-    """What to learn: from which judgments, in which store, seeing which attributes (None: all of numbers)."""
+    """What to learn: from which `source`, in which store, seeing which attributes (None: all of numbers)."""
 
     store: str
-    queries: Path
-    qrels: Path
+    source: Source
     out: Path
     type: Literal["trees", "logistic"] = "trees"
     top: int = 100
@@ -61,93 +59,58 @@ class TrainedRanker:
     snapshot: str
     settings: RankerSettings
     counts: Counts
+    left_out: dict[str, int]  # rows of the log of clicks
     taught: int  # queries of which some candidates are worth more than others
     importance: dict[str, float]
-
-
-class _Split(NamedTuple):
-    """Lessons to learn from, and those to compare on."""
-
-    learned: list[Lesson]
-    held_out: list[Lesson]
 
 
 def train_ranker(request: Request, progress: Progress | None = None) -> TrainedRanker:
     """Learn, compare, and write the folder `out` by rename; InputError where nothing can be learned."""
     keep_memory()  # before torch is imported
     _refuse_there(request.out)
-    given = read_judged_queries(request.queries, request.qrels)
     reader = Reader.open(request.store)
-    manifest = reader.manifest
-    parts = parts_of(reader.store, manifest)
-    separators = manifest.config["catalog"].get("partition_separator", (SEPARATOR,))
-    queries, counts = answerable(given, parts, category_of(None, parts, separators))
+    parts = parts_of(reader.store, reader.manifest)
+    judged = judged_queries(request.source, reader.manifest, parts)
     features = features_of(reader, request.attributes)
-    lessons = lessons_of(reader, queries, parts, features, request.top, progress)
-    splits = _folds(lessons)
-    _refuse_few(lessons, splits, request.top)
+    lessons = lessons_of(reader, judged.queries, parts, features, request.top, progress)
+    splits = splits_of(lessons, judged)
+    refuse_few(lessons, splits, request.top)
     columns, dropped = telling(lessons, features.names, request.type == "logistic")
     if not columns:
         came = "; ".join(f"{name}: {why}" for name, why in dropped.items())
         raise InputError("features by which candidates differ", came, "judge queries that find several products")
-    of = _of(splits, columns)
-    figures = _compared(request.type, of)
-    learned = [one.of(columns) for one in lessons]
-    model = _learn(request.type, learned)
-    names = tuple(features.names[at] for at in columns)
+    splits = [Split([one.of(columns) for one in a], [one.of(columns) for one in b]) for a, b in splits]
+    held_out = HeldOut(
+        split=judged.split,
+        folds=len(splits),
+        queries=sum(len(one.held_out) for one in splits),
+        figures=_compared(request.type, splits),
+    )
+    model = _learn(request.type, [one.of(columns) for one in lessons])
+    manifest = reader.manifest
     settings = RankerSettings(
         type=request.type,
         version=VERSION,
-        features=names,
-        attributes=_seen(features, names),
-        title=features.values.title if needs(names, "words") else None,
+        **_seen(features, columns),
         top=request.top,
-        kinds=tuple(counted_kinds(lessons)),
+        kinds=tuple(sorted({one.kind for one in lessons})),
         queries=len(lessons),
         dropped=dropped,
         learned_on=LearnedOn(content=manifest.content, scores=parts_of_snapshot(manifest)),
-        held_out=HeldOut(
-            split="query", folds=len(splits), queries=sum(len(one.held_out) for one in splits), figures=figures
-        ),
+        held_out=held_out,
         weights=blake3(model.encode()).hexdigest(),
     )
     _write(request.out, settings, model)
     taught = sum(one.teaches for one in lessons)
-    return TrainedRanker(request.out, reader.snapshot, settings, counts, taught, _importance(settings, model))
-
-
-# --- lessons ---
-
-
-def _folds(lessons: Sequence[Lesson]) -> list[_Split]:
-    """`FOLDS` ways to hold out a share of the queries, each once; what was asked twice is on one side."""
-    groups = sorted({one.group for one in lessons}, key=lambda group: blake3(group.encode()).digest())
-    fold = {group: at % FOLDS for at, group in enumerate(groups)}
-    return [
-        _Split([one for one in lessons if fold[one.group] != at], [one for one in lessons if fold[one.group] == at])
-        for at in range(min(FOLDS, len(groups)))
-    ]
-
-
-def _refuse_few(lessons: Sequence[Lesson], splits: Sequence[_Split], top: int) -> None:
-    """InputError where there is nothing to learn, or nothing to compare on."""
-    taught = [one for one in lessons if one.teaches]
-    if not taught:
-        raise InputError(
-            f"queries with a candidate that is worth more than others, among the first {top} of each",
-            f"{len(lessons):,} queries, in each of which all candidates are worth the same",
-            "judge some products that the search finds; give 0 to what is not relevant, or leave it out",
-        )
-    if len(splits) < FOLDS or any(not any(one.teaches for one in split.learned) for split in splits):
-        raise InputError(
-            f"{FOLDS} different queries or more that teach something, to hold out one in {FOLDS}",
-            f"{len({one.group for one in taught}):,} of {len(lessons):,} queries",
-            "judge more queries: some hundreds are needed to tell whether a re-ranker helps",
-        )
-
-
-def _of(splits: Sequence[_Split], columns: Sequence[int]) -> list[_Split]:
-    return [_Split([one.of(columns) for one in a], [one.of(columns) for one in b]) for a, b in splits]
+    return TrainedRanker(
+        request.out,
+        reader.snapshot,
+        settings,
+        judged.counts,
+        dict(judged.left_out),
+        taught,
+        _importance(settings, model),
+    )
 
 
 # --- models ---
@@ -174,7 +137,7 @@ def _importance(settings: RankerSettings, text: str) -> dict[str, float]:
 # --- the comparison ---
 
 
-def _compared(kind: Literal["trees", "logistic"], splits: Sequence[_Split]) -> dict[str, Gain]:
+def _compared(kind: Literal["trees", "logistic"], splits: Sequence[Split]) -> dict[str, Gain]:
     """Figures of the held-out queries of all splits, in order, without and with what was learned from the others."""
     before, after = list[dict[str, float]](), list[dict[str, float]]()
     for split in splits:
@@ -207,10 +170,17 @@ def _figures(one: Lesson, gains: np.ndarray[tuple[int], np.dtype[np.float64]]) -
 # --- the folder ---
 
 
-def _seen(features: Features, names: Sequence[str]) -> dict[str, str]:
-    """The attributes that features of these names are of -> what each counts as."""
+def _seen(features: Features, columns: Sequence[int]) -> dict[str, Any]:
+    """The fields of its settings that say what it sees: the features at `columns`, and what these are read from."""
+    names = tuple(features.names[at] for at in columns)
     used = {attribute_of(name) for name in names}
-    return {name: kind for name, kind in features.kinds.items() if name in used}
+    words = needs(names, "words")
+    return {
+        "features": names,
+        "attributes": {name: kind for name, kind in features.kinds.items() if name in used},
+        "title": features.values.title if words else None,
+        "languages": features.words.analysis.languages if words else (),
+    }
 
 
 def _refuse_there(out: Path) -> None:

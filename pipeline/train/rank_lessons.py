@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -10,6 +10,7 @@ import numpy.typing as npt
 
 from foundation.errors import InputError
 from foundation.liveness import beat
+from lookup.lexical.analysis import Analysis
 from lookup.query import Query, photo_limits, read_photo
 from lookup.rerank.features import FEATURES, attribute_features
 from lookup.rerank.models import Matrix
@@ -18,7 +19,7 @@ from lookup.rerank.values import kind_of
 from lookup.search import Reader
 from lookup.store.manifest import Manifest
 from pipeline.engine.progress import Progress
-from pipeline.evaluate.exact_search import Part
+from pipeline.evaluate.exact_search import Numbers, Part
 from pipeline.evaluate.judgments import AnswerableQuery
 from pipeline.evaluate.rankings import about
 
@@ -27,13 +28,15 @@ Gains = npt.NDArray[np.float64]
 
 @dataclass(frozen=True)
 class Lesson:
-    """A query's candidates, best first: `features` (n, m) float64, `gains` (n,) float64, 0 where it was not judged, and
-    all judged gains, those of products that are no candidates too. Queries of one `group` are one query.
+    """A query's candidates, best first: `numbers` (n,) int64 of their rows, `features` (n, m) float64, `gains` (n,)
+    float64, 0 where it was not judged, and all judged gains, those of products that are no candidates too. Queries of
+    one `group` are one query.
     """
 
     name: str
     group: str
     kind: str
+    numbers: Numbers
     features: Matrix
     gains: Gains
     judged: tuple[float, ...]
@@ -42,6 +45,10 @@ class Lesson:
     def teaches(self) -> bool:
         """Whether some candidates are worth more than others."""
         return len(self.gains) > 0 and bool(self.gains.max() > self.gains.min())
+
+    def judged_by(self, query: AnswerableQuery) -> Lesson:
+        """The same, by the judgments of `query`."""
+        return replace(self, gains=_gains(query, self.numbers), judged=tuple(map(float, query.gains.values())))
 
     def of(self, columns: Sequence[int]) -> Lesson:
         """The same, of some features."""
@@ -57,7 +64,8 @@ def features_of(reader: Reader, chosen: Sequence[str] | None) -> Features:
     title = title_of(manifest)
     names = [name for name, one in FEATURES.items() if title is not None or one.of != "words"]
     names += [feature for name in kinds for feature in attribute_features(name)]
-    return Features.of(reader.opened, names, title, kinds)
+    languages = (manifest.config.get("lexical") or {}).get("languages", Analysis().languages)
+    return Features.of(reader.opened, names, title, languages, kinds)
 
 
 def title_of(manifest: Manifest) -> str | None:
@@ -85,10 +93,10 @@ def lessons_of(
             candidates = reader.candidates(Query(question.text, image, one.within, top))
         first = np.array([firsts[name] for name in candidates.partitions], np.int64)
         numbers = first[candidates.part] + candidates.positions
-        gains = np.array([float(one.gains.get(number, 0)) for number in numbers.tolist()], np.float64)
         group = " ".join((question.text or "").casefold().split()) or str(question.image)
         seen = features.matrix(question.text, candidates)
-        found.append(Lesson(question.name, group, one.query.kind, seen, gains, tuple(map(float, one.gains.values()))))
+        judged = tuple(map(float, one.gains.values()))
+        found.append(Lesson(question.name, group, one.query.kind, numbers, seen, _gains(one, numbers), judged))
         beat()
         if progress is not None:
             progress("answer", done, len(queries))
@@ -118,12 +126,12 @@ def telling(lessons: Sequence[Lesson], names: Sequence[str], linear: bool) -> tu
     return columns, dropped
 
 
-def counted_kinds(lessons: Sequence[Lesson]) -> Iterator[str]:
-    """The kinds of queries among lessons, in order of name."""
-    yield from sorted({one.kind for one in lessons})
-
-
 # --- inside ---
+
+
+def _gains(query: AnswerableQuery, numbers: Numbers) -> Gains:
+    """(n,) float64: what candidates are worth by their numbers."""
+    return np.array([float(query.gains.get(number, 0)) for number in numbers.tolist()], np.float64)
 
 
 def _same(column: npt.NDArray[np.float64]) -> bool:

@@ -12,10 +12,12 @@ import pytest
 
 from lookup.candidates import Candidates
 from lookup.filters.prices import PRICE
+from lookup.lexical.analysis import Analysis
 from lookup.rerank.features import FEATURES, Asked, Kind, attribute_features, attribute_of, matrix
 from lookup.rerank.values import as_numbers, kind_of
 from lookup.rerank.words import Words
 
+WORDS = Words(Analysis())
 TITLES = ["Garden Hose 20m", "hose for garden, green", None, "Rose", "20m cable"]
 
 
@@ -32,7 +34,7 @@ def asked(text: str | None = "garden hose 20m", titles: list[str | None] | None 
         np.array([3, 4, 0, np.nan, 0][:n], np.float32),
     )
     arrays = {name: np.array(one, np.float64) for name, one in values.items()}
-    return Asked(text, candidates, titles, arrays, Words())
+    return Asked(text, candidates, titles, arrays, WORDS)
 
 
 def of(name: str, given: Asked) -> list[float]:
@@ -52,12 +54,12 @@ def test_scores_have_ranks_and_gaps() -> None:
 
 
 def test_words_are_counted_in_titles() -> None:
-    """Shares of the query's words, of the title's, pairs in order, numbers; a product without a title has none."""
+    """Shares of the query's words (`20m` is two), of the title's, pairs in order, numbers; without a title none."""
     given = asked()
     nan = np.nan
-    assert of("overlap", given) == pytest.approx([1, 2 / 3, nan, 0, 1 / 3], nan_ok=True)
-    assert of("covered", given) == pytest.approx([1, 2 / 4, nan, 0, 1 / 2], nan_ok=True)
-    assert of("in_order", given) == pytest.approx([1, 0, nan, 0, 0], nan_ok=True)
+    assert of("overlap", given) == pytest.approx([1, 2 / 4, nan, 0, 2 / 4], nan_ok=True)
+    assert of("covered", given) == pytest.approx([1, 2 / 4, nan, 0, 2 / 3], nan_ok=True)
+    assert of("in_order", given) == pytest.approx([1, 0, nan, 0, 1 / 3], nan_ok=True)
     assert of("first_word", given) == pytest.approx([1, 1, nan, 0, 0], nan_ok=True)
     assert of("last_word", given) == pytest.approx([1, 0, nan, 0, 1], nan_ok=True)
     assert of("numbers_common", given) == pytest.approx([1, 0, nan, 0, 1], nan_ok=True)
@@ -65,7 +67,9 @@ def test_words_are_counted_in_titles() -> None:
     assert of("numbers_more", asked("garden hose")) == pytest.approx([1, 0, nan, 0, 1], nan_ok=True)
     weighted = of("weighted_overlap", given)
     assert weighted[0] == 1
-    assert weighted[1] == pytest.approx(2 * np.log1p(5 / 2) / (3 * np.log1p(5 / 2)))
+    assert weighted[1] == pytest.approx(0.5)  # each of the four words is in two titles
+    rare = of("weighted_overlap", asked("garden reel cable"))
+    assert rare[4] == pytest.approx(np.log1p(5) / (np.log1p(5) + np.log1p(5 / 2)))  # nobody has a reel
     held = of("trigrams_held", given)
     assert held[0] == 1
     assert held[0] > held[1] > held[3]

@@ -7,6 +7,8 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 import lookup
@@ -170,6 +172,54 @@ def test_another_model_or_attribute_is_refused_before_any_work(shop: Path, tmp_p
     assert not list((tmp_path / "store").glob("publications/*"))
 
 
+def shoppers(folder: Path, days: int, right: list[int] | None = None) -> Path:
+    """A log of clicks: each day every query, of which the best rated product was chosen, and a bad row."""
+    chosen = best_rated() if right is None else right
+    rows = [
+        {"query": f"{colour} {kind}", "id": f"P{at * LIKE + chosen[at]}", "gain": 1.0, "day": f"2026-11-{1 + day:02d}"}
+        for day in range(days)
+        for at, (colour, kind) in enumerate(PAIRS)
+    ]
+    path = folder / f"clicks-{days}.parquet"
+    pq.write_table(pa.Table.from_pylist([*rows, {"query": None, "id": "P0", "gain": 1.0, "day": "2026-11-01"}]), path)
+    return path
+
+
+def test_clicks_are_learned_from_and_the_last_days_are_held_out(
+    shop: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of five days the last one is compared on; of one day queries are held out, and that is told; rows that say
+    nothing are counted; judgments and clicks at once are refused.
+    """
+    words = ("train", "rank", "-c", shop / "store", "--json", "--type", "logistic", "--clicks")
+    done = vitrine(*words, shoppers(tmp_path, 5), "--out", tmp_path / "five")
+    assert done.exit_code == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert (made["held_out"]["split"], made["held_out"]["folds"], made["held_out"]["queries"]) == ("day", 1, 40)
+    assert made["held_out"]["figures"]["precision@1"]["after"] > 0.9
+    assert made["left_out"]["null_query"] == 1
+    done = vitrine(*words, shoppers(tmp_path, 1), "--out", tmp_path / "one")
+    assert "all clicks are of 2026-11-01: queries are held out" in caplog.text
+    assert json.loads(done.stdout)["held_out"]["split"] == "query"
+    judged = judge(tmp_path, best_rated())
+    both = vitrine(*words, shoppers(tmp_path, 1), "--judged", *judged, "--out", tmp_path / "both")
+    assert told(both.stderr)[1] == "both"
+    assert told(vitrine("train", "rank", "-c", shop / "store", "--out", tmp_path / "x").stderr)[1] == "neither"
+
+
+def test_eval_shows_what_it_gains(shop: Path, tmp_path: Path) -> None:
+    """A way of its own beside the search without it, and the difference with its interval."""
+    assert publish(tmp_path, f"search.ranker={shop / 'logistic'}").exit_code == 0
+    queries, qrels = judge(tmp_path, best_rated())
+    done = vitrine("eval", tmp_path / "store", "--queries", queries, "--qrels", qrels, "--json")
+    assert done.exit_code == 0, done.stderr
+    found = json.loads(done.stdout)
+    means = {one["way"]: one["figures"]["precision@1"]["mean"] for one in found["quality"] if one["category"] is None}
+    assert means["re-ranked"] > 0.9 > 0.4 > means["through the index"]
+    gains = [one["figures"]["precision@1"]["high"] for one in found["losses"] if one["part"] == "re-ranker"]
+    assert max(gains) < 0
+
+
 BAD: tuple[tuple[str, Any, Any, str], ...] = (
     ("nobody", [{"query_id": "a", "text": "red lamp"}], [{"query_id": "a", "id": "X1", "gain": 1}], "not there"),
     ("single", [{"query_id": "a", "text": "red lamp"}], [{"query_id": "a", "id": "P1", "gain": 1}], "1 of 1"),
@@ -222,7 +272,7 @@ def test_attributes_are_chosen_by_name(shop: Path, tmp_path: Path) -> None:
 def test_a_snapshot_without_one_opens_and_answers_as_before(shop: Path) -> None:
     """Nothing of it is in the manifest, and no model is loaded."""
     reader = Reader.open(str(shop / "store"))
-    assert reader._ranker is None
+    assert reader.ranker is None
     assert b'"ranker": {' not in next((shop / "store" / "snapshots").glob("*.json")).read_bytes()
     assert [hit.id for hit in reader.search(text="red lamp", k=5)] == [
         hit.id for hit in reader.search(text="red lamp", k=5, rerank=False)
