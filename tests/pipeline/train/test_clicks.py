@@ -21,7 +21,7 @@ from encoders.training.pairs import Pair, is_held_out
 from encoders.training.untrained import write_untrained
 from pipeline.plan.units import make_plan
 from pipeline.train.clicks import hard_negatives
-from pipeline.train.towers import catalog_lessons
+from pipeline.train.towers import catalog_lessons, train_on_catalog
 from tests.support.click_logs import LAST_DAY, write_clicks
 from tests.support.command import config_for, overrides, told, vitrine
 from tests.support.train_pairs import same
@@ -186,6 +186,32 @@ def test_logs_that_teach_nothing_are_refused(
     assert expected in parts[0]
     assert came in parts[1]
     assert not (tmp_path / "out").exists()
+
+
+def test_a_training_on_clicks_that_was_killed_goes_on(
+    train: Train, demo: Path, published: Path, fresh: Path, log: Path, tmp_path: Path
+) -> None:
+    """Cut off between two checkpoints and called again, with texts that vary and mined negatives: the same weights as
+    one left alone, and the start's figures are still those of the model that it began with.
+    """
+    varied = ("train.drop_words=0.2", "train.swap_words=0.2", "train.hard_negatives=2")
+    assert train(*varied, "--accept", "worse", out="whole").exit_code == 0
+    config = config_for(demo, published, *QUICK, "train.held_out_days=2", "train.recall_k=5", *varied)
+
+    def cut(step: str, done: int, total: int) -> None:
+        if (step, done) == ("train", 8):
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train_on_catalog(config.settings, config.train, str(fresh), tmp_path / "torn", log, cut)
+    assert (tmp_path / "torn.training").is_dir()
+    assert train(*varied, "--accept", "worse", out="torn").exit_code == 0
+    whole, torn = (tmp_path / name / "model.safetensors" for name in ("whole", "torn"))
+    assert whole.read_bytes() == torn.read_bytes()
+    figures = [
+        json.loads((tmp_path / name / "training.json").read_text())["result"]["clicks"] for name in ("whole", "torn")
+    ]
+    assert figures[0] == figures[1]
 
 
 NAMES = [f"P{n}" for n in range(12)]
