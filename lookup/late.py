@@ -1,4 +1,5 @@
-"""Late fusion: a text list and a photo list merged by rank, for queries of both. It needs no common scale of scores.
+"""Late fusion: lists of a text's embedding, of its words and of a photo merged by rank. It needs no common scale of
+scores.
 
 hits = search_late(reader, Query(text="blue", image=photo, k=10))
 """
@@ -14,9 +15,8 @@ from lookup.query import Query
 from lookup.search import Reader
 
 RRF_K = 60  # Cormack, Clarke and Büttcher 2009, "Reciprocal rank fusion outperforms Condorcet", section 2
-# With lists of 2 k + 60, no product that both leave out could be among the k best: it would have less than
-# 2 / (60 + 2 k + 60), while each of the first k of a list has 1 / (60 + k) or more.
-_DEEPER = 60
+# With n lists so long no product that all leave out could be among the k best: it would have less than
+# n / (60 + n (60 + k) - 60), while each of the first k of a list has 1 / (60 + k) or more.
 # A product's place in the longer lists counts too, so lists are equally long for every k that has the same first hits.
 
 
@@ -36,18 +36,30 @@ def reciprocal_rank_fusion(lists: Sequence[Sequence[str]]) -> list[tuple[str, fl
 
 
 def search_late(reader: Reader, query: Query) -> list[Hit]:
-    """The `k` best products by rank in two searches, one by the text and one by the photo; `score` is the rank sum.
+    """The `k` best products by rank in several searches, by the text, by its words where the snapshot is searched by
+    them, and by the photo; `score` is the rank sum.
 
-    A query of one modality has one list, whose order stays; one by products alone is searched as ever. What a list
-    ranks below 2 k + 60, or 260 where k is under 100, counts as not in it: the first hits are the same for every k up
-    to 100. Of both lists only what meets `where`, see `Reader.search`.
+    A query that has one list keeps its order; one by products alone is searched as ever. What n lists rank below
+    n (60 + k) - 60, as for k = 100 where it is less, counts as not in them: the first hits are the same for every k up
+    to 100. Of all lists only what meets `where`, see `Reader.search`.
     """
-    query, _ = reader.understand(query)  # of both lists alike
-    deep = replace(query, k=2 * max(query.k, STEADY) + _DEEPER)
+    query, _ = reader.understand(query)  # of all lists alike
     if not query.by_words:
         return reader.answer(query)
-    by_text = reader.answer(replace(deep, image=None)) if query.text is not None else []
-    by_photo = reader.answer(replace(deep, text=None)) if query.image is not None else []
-    hits = {hit.id: hit for hit in (*by_text, *by_photo)}
-    merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in (by_text, by_photo)])
+    words = reader.opened.words is not None and query.text is not None and query.lexical_weight != 0
+    deep = replace(query, k=_depth(query.k, 3 if words else 2), lexical_weight=0)
+    lists = list[list[Hit]]()
+    if query.text is not None:
+        lists.append(reader.answer(replace(deep, image=None)))
+    if words and query.text is not None:
+        lists.append(reader.search_words(query.text, query.category, deep.k, query.where))
+    if query.image is not None:
+        lists.append(reader.answer(replace(deep, text=None)))
+    hits = {hit.id: hit for listed in reversed(lists) for hit in listed}
+    merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in lists])
     return [replace(hits[one], score=score) for one, score in merged[: query.k]]
+
+
+def _depth(k: int, lists: int) -> int:
+    """How long each of so many lists is."""
+    return lists * (RRF_K + max(k, STEADY)) - RRF_K

@@ -11,6 +11,7 @@ import pyarrow as pa
 from foundation.arrays import Vectors
 from foundation.errors import IntegrityError
 from lookup.filters.rows import Filters
+from lookup.halves import Words
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import ShardEntry, file_of
@@ -26,6 +27,7 @@ class Opened:
     partitions: Mapping[str, Partition]
     segments: Segments
     filters: Filters
+    words: Words | None = None  # None: it is not searched by words
 
     def row(self, name: str, position: int) -> tuple[ShardEntry, dict[str, pa.Scalar]]:
         """The shard of a position of partition `name`, and what its row shows: id, row, photo, attributes;

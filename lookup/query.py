@@ -60,6 +60,7 @@ class Query:
     understand: bool | None = None  # what the text says beside what it looks for, see lookup/understood; None: as the
     # snapshot's config has it
     boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
+    lexical_weight: float | None = None  # share of words in a score, 0..1; 0: vectors alone; None: the snapshot's
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
@@ -69,6 +70,7 @@ class Query:
             raise InputError("a text or a photo, whose words and parts are told", "products alone", "leave out explain")
         like, history = checked_ids(self.like, "like"), checked_ids(self.history, "history")
         weights, mix = checked_weights(self.weights, history), checked_mix(self.mix)
+        check_share(self.lexical_weight)
         return replace(self, like=like, history=history, weights=weights, mix=mix).parsed()
 
     @property
@@ -189,6 +191,13 @@ def check_question(text: str | None, image: bytes | None, k: int = 1) -> None:
     if image is not None and not isinstance(image, bytes):
         raise InputError("a photo as the bytes of its file", _type(image), "read the file: Path(...).read_bytes()")
     check_k(k)
+
+
+def check_share(weight: float | None) -> None:
+    """InputError unless the share of words is a number from 0 to 1, or None."""
+    is_number = isinstance(weight, int | float | np.integer | np.floating) and not isinstance(weight, bool)
+    if weight is not None and not (is_number and 0 <= weight <= 1):
+        raise InputError("lexical_weight from 0 to 1", repr(weight), "leave it out for the snapshot's own")
 
 
 def check_k(k: int) -> int:

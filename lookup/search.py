@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
 
+import numpy as np
 import pyarrow as pa
 
 from encoders.names import SEPARATOR, same_category
@@ -19,6 +20,7 @@ from lookup.candidates import Candidates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
+from lookup.halves import Asked, Within, Words, hybrid_candidates
 from lookup.hit import Found, Hit, value_of
 from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.opened import Opened
@@ -81,7 +83,7 @@ class Reader:
         opened = {one.name: open_partition(store, one, manifest.shards) for one in chosen}
         segments = Segments(store, snapshot)
         filters = Filters(segments, manifest.attributes, catalog)
-        whole = Opened(store, manifest, opened, segments, filters)
+        whole = Opened(store, manifest, opened, segments, filters, Words.of(store, manifest, [*opened]))
         queries = QueryEncoder.of(manifest, device)
         personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
         return cls(snapshot, whole, queries, personal, Ranker.of(whole))
@@ -133,16 +135,22 @@ class Reader:
         mix: float = MIX,
         rerank: bool = True,
         understand: bool | None = None,
+        lexical_weight: float | None = None,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
 
         There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
-        same for every `k` up to 100, and for every `k` where all indexes are exact.
+        same for every `k` up to 100; for every `k` where all indexes are exact and no words are searched.
 
         Scores are those of the snapshot's metric, so hits of different partitions compare (partition_index.py says how
         true they are). Equal scores are in order of partition and position. `nprobe` replaces the tuned one of indexes
         that are not exact; where it leads to too few products, more is searched all the same.
+
+        Where the snapshot is searched by words too, and some product has one of the text, a score is `lexical_weight`,
+        by default the snapshot's, times the share of the words that a product has, plus the rest times the place of its
+        embedding between the farthest and the nearest: 0 to 1, see halves.py. With 0 it is by embeddings alone; with 1
+        by words, and products that have none come behind.
 
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.
@@ -159,7 +167,19 @@ class Reader:
         `rerank=False`.
         """
         personal = (like, history, weights, mix)
-        asked = Query(text, image, category, k, nprobe, where, explain, *personal, rerank, understand)
+        asked = Query(
+            text,
+            image,
+            category,
+            k,
+            nprobe,
+            where,
+            explain,
+            *personal,
+            rerank,
+            understand,
+            lexical_weight=lexical_weight,
+        )
         return self.answer(asked)
 
     def answer(self, query: Query) -> list[Hit]:
@@ -218,7 +238,7 @@ class Reader:
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32, by the embedding alone; else as `search`."""
         query = Query(category=category, k=k, nprobe=nprobe, where=where).parsed()
-        return self._hits(self._dense(xq, query, query.k).first(query.k))
+        return self._hits(self._ranked(xq, query, query.k).first(query.k))
 
     def _candidates(self, query: Query, k: int) -> Candidates:
         """The steps of a search up to the re-ranker, each on what the one before it found
@@ -228,11 +248,19 @@ class Reader:
         moved = self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
         # as deep for every k up to STEADY, whatever is left out
         depth = max(k, STEADY) + len(moved.apart) if moved.apart else k
-        return self._dense(moved.vector, query, depth).without(moved.apart).first(k)
+        return self._ranked(moved.vector, query, depth).without(moved.apart).first(k)
 
-    def _dense(self, xq: Vectors, query: Query, k: int) -> Candidates:
+    def _ranked(self, xq: Vectors, query: Query, k: int) -> Candidates:
+        """What the embeddings find, and the words where the snapshot is searched by them, with boosts: `k` or more."""
         within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        found = dense_candidates(xq, within, depth_of(k, query.boosts), query.nprobe)
+        depth = depth_of(k, query.boosts)
+        asked = self._asked(query.text, query.lexical_weight, within)
+        if asked is None:
+            found = dense_candidates(xq, within, depth, query.nprobe)
+        else:
+            # of a text beside a photo, words are one of two things that are asked for
+            share = 0.5 if query.image is not None and query.lexical_weight is None else 1.0
+            found = hybrid_candidates(xq, asked[0], within, depth, query.nprobe, share * asked[1])
         return add_boosts(found, [partition for partition, _ in within], self.opened.filters, query.boosts, k)
 
     # Once for all queries.
@@ -245,6 +273,26 @@ class Reader:
         from lookup.understood.understand import Understanding  # with lark, which other queries need not wait for
 
         return Understanding(self.manifest, self.opened.filters, tuple(self.opened.partitions.values()))
+
+    def _asked(self, text: str | None, weight: float | None, within: Within) -> tuple[Asked, float] | None:
+        """The words of a text, and their weight; None where they count for nothing."""
+        words = self.opened.words
+        if words is None or text is None:
+            return None
+        weight = words.weight if weight is None else weight
+        return (words.asked(text, within), weight) if weight else None
+
+    def search_words(self, text: str, category: str | None = None, k: int = 10, where: Where = ()) -> list[Hit]:
+        """The `k` best products by the words of `text` alone, of those that have one; `score` is the share of the words
+        that a product has, see halves.py. None where the snapshot is not searched by words; else as `search`.
+        """
+        query = Query(text, category=category, k=k, where=where).checked()
+        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        asked = self._asked(query.text, 1.0, within)
+        if asked is None:
+            return []
+        found = asked[0].best(within, query.k)
+        return self._hits(replace(found, score=found.score / np.float32(asked[0].attainable or 1.0)))
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""

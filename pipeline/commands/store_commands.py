@@ -34,7 +34,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 @click.option("--category", help="Only this category.")
 @click.option("-k", "k", type=COUNT, default=10, show_default=True, help="How many hits.")
 @click.option("--nprobe", type=COUNT, help="Inverted lists to look at, instead of the tuned number.")
-@click.option("--late", is_flag=True, help="Search by text and by photo apart, and merge the two lists by rank.")
+@click.option("--late", is_flag=True, help="Search by text, by words and by photo apart, and merge by rank.")
 @click.option(
     "--where", multiple=True, help="Only products that meet this condition, such as 'price < 20'; several: all of them."
 )
@@ -48,6 +48,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
     default=None,
     help="Take what the text says of prices, ratings and values, as in 'under 20 euros', for conditions and boosts.",
 )
+@click.option("--lexical-weight", type=click.FloatRange(0, 1), help="Share of words in a score; 0: vectors alone.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
@@ -70,7 +71,9 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     text, image = (given["text"], given["image"]) if taken is None else (taken.text, taken.image)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
-    asked = {name: given[name] for name in ("category", "k", "nprobe", "explain", "like", "understand")}
+    asked = {
+        name: given[name] for name in ("category", "k", "nprobe", "explain", "like", "understand", "lexical_weight")
+    }
     query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
     questioned = questions(text, image, given["queries"], [*given["like"], *history])
     answered = ask(store, questioned, query, given["late"], html)

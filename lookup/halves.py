@@ -1,0 +1,170 @@
+"""The two halves of a search, by embeddings and by words, merged by calibrated score (docs/explanation/words.md).
+
+Each half gives its best rows; what one half found and the other did not is scored by the other all the same,
+exactly, so that nothing in the union is guessed. A row's score is `weight` times the share of the query's words that it
+has, plus the rest times where its embedding stands:
+
+    words       its BM25 score over what a row could have that is full of every word of the query: 0 to 1; words that
+                no product has count as missing
+    embedding   from 0, the farthest, to 1, the nearest, of the first STEADY rows of both halves
+
+Neither depends on `k` or on the order of candidates. Of a query by text and photo the words are one of two things that
+are asked for, so they have half their weight. Where no product has a word of the query, or there is none in it, hits
+and scores are those of the embeddings alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import numpy as np
+from pydantic import ValidationError
+
+from foundation.arrays import Positions, Vectors
+from foundation.errors import InputError
+from lookup.candidates import Candidates
+from lookup.dense import dense_candidates
+from lookup.index.partition_index import STEADY
+from lookup.index.scores import scores_of
+from lookup.index.subset import RowSubset
+from lookup.lexical.analysis import Analysis
+from lookup.lexical.index import LexicalIndex
+from lookup.lexical.query import Correction, LexicalQuery
+from lookup.lexical.reading import read_query
+from lookup.lexical.scoring import K1, Statistics
+from lookup.segments import Partition
+from lookup.store.manifest import Manifest
+from lookup.store.store import Store
+
+_LEAST = 1e-6
+Within = Sequence[tuple[Partition, RowSubset | None]]
+
+
+@dataclass(frozen=True)
+class Words:
+    """How an open snapshot is searched by words: the lexical index of each partition, and what a query's words are."""
+
+    analysis: Analysis
+    weight: float  # share of the words in a score, unless a query says another
+    indexes: Mapping[str, LexicalIndex]
+
+    @classmethod
+    def of(cls, store: Store, manifest: Manifest, partitions: Sequence[str]) -> Words | None:
+        """Those of some partitions, opened after their digests were checked; None where there are none."""
+        entry = manifest.lexical
+        if entry is None:
+            return None
+        try:
+            analysis = Analysis(**entry.analysis)
+        except (ValidationError, TypeError) as err:
+            fix = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
+            raise InputError("an analysis of words that this version knows", str(err), fix) from err
+        records = {one.name: one.lexical for one in manifest.partitions if one.name in {*partitions}}
+        opened = {
+            name: LexicalIndex.open(
+                {role: store.verified(file) for role, file in record.files.items()},
+                record.rows,
+                {field: entry.fields[field] for field in record.fields},
+                analysis,
+            )
+            for name, record in records.items()
+            if record is not None
+        }
+        return cls(analysis, entry.weight, opened)
+
+    def asked(self, text: str, within: Within) -> Asked:
+        """A text as those partitions are asked for it."""
+        indexes = [self.indexes[partition.name] for partition, _ in within]
+        query = read_query(text, self.analysis, indexes)
+        return Asked(query, Statistics.of(query, indexes), indexes)
+
+
+@dataclass(frozen=True)
+class Asked:
+    """The words of a query, and the lexical indexes of the partitions that are searched, in their order."""
+
+    query: LexicalQuery
+    statistics: Statistics
+    indexes: Sequence[LexicalIndex]
+
+    @property
+    def corrections(self) -> tuple[Correction, ...]:
+        """The words that no product has, and what was looked for in their place."""
+        return self.query.corrections
+
+    @cached_property
+    def known(self) -> bool:
+        """Whether some product has one of its words."""
+        return any(self.statistics.frequencies.values())
+
+    @cached_property
+    def attainable(self) -> float:
+        """The score of a row that is full of all words; those that no product has count as the rarest."""
+        found = 0.0
+        for group in self.query.groups:
+            most = max(self.statistics.frequency(one.terms) for one in group.alternatives)
+            found += (K1 + 1) * group.weight * self.statistics.idf(most)
+        return found
+
+    def best(self, within: Within, k: int) -> Candidates:
+        """The `k` best rows by words, of each partition those that a filter lets through."""
+        found = list[tuple[Vectors, Positions]]()
+        for index, (_, subset) in zip(self.indexes, within, strict=True):
+            mask = None
+            if subset is not None:
+                mask = np.zeros(index.rows, np.bool_)
+                mask[subset.positions] = True
+            found.append(index.search(self.query, self.statistics, k, mask))
+        best = Candidates.of([partition.name for partition, _ in within], found).ranked().first(k)
+        return replace(best, lexical=best.score, dense=np.full(len(best), np.nan, np.float32))
+
+    def scores(self, rows: Candidates) -> Vectors:
+        """(n,) float32: the BM25 score of each of `rows`, of these partitions; 0 where it has no word."""
+        scores = np.zeros(len(rows), np.float32)
+        for number, index in enumerate(self.indexes):
+            here = rows.part == number
+            if here.any():
+                scores[here] = index.scores(self.query, self.statistics, rows.positions[here])
+        return scores
+
+
+def hybrid_candidates(
+    xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int | None, weight: float
+) -> Candidates:
+    """The best rows of both halves for `xq`, (1, dim) float32, and the words `asked`, best first: `k` or more where so
+    many meet the filter. Words have the share `weight`, 0..1, of a score.
+    """
+    depth = max(k, STEADY)
+    dense, words = dense_candidates(xq, within, depth, nprobe).first(depth), asked.best(within, depth)
+    if not len(words) and weight < 1:
+        return dense
+    anchors = _joined(xq, within, asked, dense.first(STEADY), words.first(STEADY))
+    rows = anchors if depth == STEADY else _joined(xq, within, asked, dense, words)
+    low, high = anchors.dense.min(initial=np.inf), anchors.dense.max(initial=-np.inf)
+    by_vector = (rows.dense - low) / (high - low) if high > low else np.ones(len(rows), np.float32)
+    by_words = rows.lexical / np.float32(asked.attainable or 1.0)
+    # never quite without the embedding: rows that have no word come in its order
+    score = (weight * by_words + max(1 - weight, _LEAST) * by_vector).astype(np.float32)
+    return replace(rows, score=score).ranked()
+
+
+def _joined(xq: Vectors, within: Within, asked: Asked, dense: Candidates, words: Candidates) -> Candidates:
+    """Both, no row twice, each with its scores by either half."""
+    known = {(int(part), int(row)) for part, row in zip(dense.part, dense.positions, strict=True)}
+    pairs = zip(words.part, words.positions, strict=True)
+    new = words.take(np.array([at for at, (part, row) in enumerate(pairs) if (int(part), int(row)) not in known], int))
+    vectors = np.empty(len(new), np.float32)
+    for number, (partition, _) in enumerate(within):
+        here = new.part == number
+        if here.any():
+            vectors[here] = scores_of(partition.index, xq, new.positions[here])[0]
+    return Candidates(
+        dense.partitions,
+        np.concatenate([dense.part, new.part]),
+        np.concatenate([dense.positions, new.positions]),
+        np.concatenate([dense.score, vectors]),
+        np.concatenate([dense.dense, vectors]),
+        np.concatenate([asked.scores(dense), new.lexical]),
+    )
