@@ -141,30 +141,18 @@ class Reader:
         names one, in any spelling that means it (`home &amp; garden`).
 
         There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
-        same for every `k` up to 100; for every `k` where all indexes are exact and no words are searched.
+        same for every `k` up to 100, and for every `k` where all indexes are exact and no words are searched.
 
         Scores are those of the snapshot's metric, so hits of different partitions compare (partition_index.py says how
-        true they are). Equal scores are in order of partition and position. `nprobe` replaces the tuned one of indexes
+        true they are); equal ones are in order of partition and position. Where a product has a word of the text, they
+        are 0 to 1 (halves.py), and words have the share `lexical_weight`. `nprobe` replaces the tuned one of indexes
         that are not exact; where it leads to too few products, more is searched all the same.
-
-        Where the snapshot is searched by words too, and some product has one of the text, a score is `lexical_weight`,
-        by default the snapshot's, times the share of the words that a product has, plus the rest times the place of its
-        embedding between the farthest and the nearest: 0 to 1, see halves.py. With 0 it is by embeddings alone; with 1
-        by words, and products that have none come behind.
 
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.
-
-        With `explain`, each hit says why it is there (lookup/why/why.py); the query is encoded anew without each of its
-        words and without each part of its photo for that.
-
-        `like` are ids of products that hits are to be like, in the place of text and photo or beside them; they are no
-        hits themselves. `history` are ids of products that a shopper looked at, the newest last: `mix` of the query is
-        the mean of these, by `weights` or fading (lookup/personal/wishes.py); what is gone of them is left out. A
-        history alone is asked by alone, and its products are no hits then.
-
-        Where the snapshot has a re-ranker, it puts the first hits in its order, and `score` is what it was; not with
-        `rerank=False`.
+        With `explain`, each hit says why it is there (lookup/why/why.py). `like` and `history` are ids of products, see
+        lookup/personal/wishes.py: those of `like`, and of a history that is asked by alone, are no hits. A re-ranker of
+        the snapshot puts the first hits in its order, and `score` is what it was; not with `rerank=False`.
         """
         personal = (like, history, weights, mix)
         asked = Query(
