@@ -300,7 +300,7 @@ def _live(spec: EncoderSpec, load: Callable[[str], Live], device: str) -> Live:
         if fault is None and (known or not where):
             raise
         said = (str(err).strip().splitlines() or [""])[0][:300]
-        fix = "restore the files of that folder, or pull the model again: vitrine models pull"
+        fix = "restore the files of that folder, or bring it anew: vitrine models pull, or vitrine models add"
         raise fault or InputError(
             f"a model that `type: {spec.type}` can load", f"{where}: {type(err).__name__}: {said}", fix
         ) from err
