@@ -15,7 +15,7 @@ from index_builders.lexical.runs import run_of
 from lookup.lexical.analysis import Analysis
 from lookup.lexical.files import FILES, LexicalFiles
 
-_ROWS = 50_000  # of a run: some 100 MB while it is made
+_ROWS, _BYTES = 50_000, 16_000_000  # of a run, at most: some 200 MB while it is made
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ def build_lexical(blocks: Iterable[pa.Table], fields: Sequence[str], analysis: A
     has no text, rows in the order of their positions.
 
     Equal rows, fields and analysis give equal bytes, however blocks are cut. Runs of rows are spilled into `folder`
-    while it is built; memory holds one run, the vocabulary and 12 bytes a term and run.
+    while it is built; memory holds one run, or the vocabulary and 8 bytes for each term of each run.
     """
     if not fields or len(set(fields)) != len(fields):
         raise InputError("fields of a lexical index, each once", f"{list(fields)}", "name one text field or more")
@@ -58,14 +58,20 @@ def build_lexical(blocks: Iterable[pa.Table], fields: Sequence[str], analysis: A
 
 
 def _cut(blocks: Iterable[pa.Table]) -> Iterator[pa.Table]:
-    """The rows of `blocks` as tables of `_ROWS`, the last of fewer; none is empty."""
+    """The rows of `blocks` as tables of `_ROWS` and about `_BYTES` at most; none is empty."""
     waiting, rows = list[pa.Table](), 0
     for block in blocks:
         waiting.append(block)
         rows += block.num_rows
         while rows >= _ROWS:
             whole = pa.concat_tables(waiting)
-            yield whole.slice(0, _ROWS)
+            yield from _of_few_bytes(whole.slice(0, _ROWS))
             waiting, rows = [whole.slice(_ROWS)], rows - _ROWS
     if rows:
-        yield pa.concat_tables(waiting)
+        yield from _of_few_bytes(pa.concat_tables(waiting))
+
+
+def _of_few_bytes(block: pa.Table) -> Iterator[pa.Table]:
+    """`block` in pieces of about `_BYTES` at most, of a row at least."""
+    rows = max(1, min(block.num_rows, block.num_rows * _BYTES // max(block.nbytes, 1)))
+    return (block.slice(at, rows) for at in range(0, block.num_rows, rows))

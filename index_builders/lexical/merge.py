@@ -21,6 +21,7 @@ from index_builders.lexical.runs import Ints, Run
 from lookup.lexical.files import FILES, FORMAT, Head, highest
 from lookup.lexical.spelling import signatures
 
+Places = npt.NDArray[np.int32]
 _SLICE = 100_000  # words made strings of Python at once
 _AT_ONCE = 4_000_000  # postings gathered in memory, some 10 bytes each and field
 
@@ -95,14 +96,14 @@ def _write_lengths(spilled: Spilled, rows: int, fields: int, folder: Path) -> tu
     return sums.tolist(), filled.tolist()
 
 
-def _merged(tables: Sequence[pa.RecordBatch]) -> tuple[pa.Array, list[Ints], Ints]:
+def _merged(tables: Sequence[pa.RecordBatch]) -> tuple[pa.Array, list[Places], Ints]:
     """The strings of all runs in order of code points, where those of each run are among them, and all sizes added."""
     if not any(table.num_rows for table in tables):
-        return pa.array([], pa.string()), [np.zeros(0, np.int64) for _ in tables], np.zeros(0, np.int64)
+        return pa.array([], pa.string()), [np.zeros(0, np.int32) for _ in tables], np.zeros(0, np.int64)
     coded = pa.chunked_array([table.column("text") for table in tables]).dictionary_encode()
     order = pc.sort_indices(coded.chunk(0).dictionary)
     strings = coded.chunk(0).dictionary.take(order)
-    ranks = np.empty(len(strings), np.int64)
+    ranks = np.empty(len(strings), np.int32)
     ranks[order.to_numpy()] = np.arange(len(strings))
     of_all = ranks[np.concatenate([chunk.indices.to_numpy() for chunk in coded.chunks])]  # which lack empty runs
     places = np.split(of_all, np.cumsum([table.num_rows for table in tables])[:-1])
@@ -134,11 +135,11 @@ def _signatures(words: pa.Array) -> Iterator[npt.NDArray[np.uint64]]:
     return (signatures(words.slice(at, _SLICE).to_pylist()) for at in range(0, len(words), _SLICE))
 
 
-def _gathered(spilled: Spilled, places: list[Ints], totals: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.uint8]]]:
+def _gathered(spilled: Spilled, places: list[Places], totals: Ints) -> Iterator[tuple[Ints, npt.NDArray[np.uint8]]]:
     """The postings of all terms in order, some terms at a time: rows of the index, and counts by field."""
     rows, counts = spilled.arrays("rows"), spilled.arrays("counts")
     sizes = [table.column("size").to_numpy() for table in spilled.tables("terms")]
-    ends = [np.concatenate([[0], np.cumsum(of_run)]) for of_run in sizes]
+    ends = [np.concatenate([[0], np.cumsum(of_run)]).astype(np.int32) for of_run in sizes]
     bases = np.cumsum([0, *spilled.rows])
     for first, last in _slices(totals):
         next_free = np.cumsum(totals[first:last]) - totals[first:last]

@@ -9,10 +9,10 @@ from functools import cached_property
 from lookup.lexical.analysis import Analysis
 from lookup.lexical.index import LexicalIndex
 from lookup.lexical.query import Alternative, Correction, Group
-from lookup.lexical.spelling import CORRECTED, LONG, SHORTEST
+from lookup.lexical.spelling import CORRECTED, LONG, LONGEST, SHORTEST
 from lookup.lexical.vocabulary import Near, Vocabulary, most_likely
 
-_MOST = 3  # words in the place of one
+_MOST, _WORDS = 3, 8  # words in the place of one; words of a query that are corrected, a millisecond or two each
 _BY_EDITS = {1: 0.8, 2: 0.6}  # weight of a corrected word, beside 1 of one that products have
 _CUT = 0.8  # the same of a word that is two, or two that are one
 
@@ -24,6 +24,7 @@ class Corrections:
     indexes: Sequence[LexicalIndex]
     analysis: Analysis
     made: list[Correction] = field(default_factory=list)
+    _tried: int = 0
 
     def known(self, group: Group) -> bool:
         """Whether some product has an alternative of `group`."""
@@ -33,7 +34,10 @@ class Corrections:
         """`group` of a folded `word` that no product has, with what may have been meant: other words, or two words
         that were written as one.
         """
-        likely = self._likely(word) if len(word) >= CORRECTED else []
+        if not CORRECTED <= len(word) <= LONGEST or self._tried >= _WORDS:
+            return group
+        self._tried += 1
+        likely = self._likely(word)
         to, found = list[str](), list[Alternative]()
         for near in likely[:_MOST]:
             to.append(near.word)

@@ -30,9 +30,8 @@ from lookup.lexical.analysis import Analysis
 from lookup.lexical.files import FORMAT, LexicalFiles
 from lookup.lexical.query import LexicalQuery
 from lookup.lexical.scoring import Scorer, Statistics
-from lookup.lexical.top import Found, add, best, highest_kth
+from lookup.lexical.top import Found, add, best
 
-_ALMOST = np.float32(1 - 1e-5)  # roundings of sums in two orders, with room
 _FEW = 64  # of which a filter lets through one in so many rows, each is scored by itself
 
 
@@ -123,14 +122,11 @@ class LexicalIndex:
         bounds = [max((part.factor for part in parts), default=np.float32(0)) for parts in groups]
         found, closed = Found.none(), False
         for at, parts in enumerate(groups):
-            if closed:
-                found = Found(found.rows, found.scores + scorer.of_rows(parts, found.rows))
-            else:
-                found = add(found, Found(*scorer.of_all(parts, mask)), self.rows)
-            rest, least = np.float32(0), highest_kth(found.scores, k)
+            rest = np.float32(0)
             for bound in bounds[at + 1 :]:  # in the order in which scores are added, which rounds alike
                 rest += bound
-            closed = closed or bool(least > rest)
-            if closed:
-                found = found.take(found.scores + rest >= least * _ALMOST)
+            if not closed:
+                found, closed = add(found, Found(*scorer.of_all(parts, mask)), rest, k, self.rows)
+            else:
+                found = Found(found.rows, found.scores + scorer.of_rows(parts, found.rows)).within(rest, k)
         return found

@@ -18,6 +18,7 @@ from lookup.lexical.query import Group, LexicalQuery
 # As Robertson and Zaragoza have them ("The Probabilistic Relevance Framework", 2009, 3.6: k1 of 1.2 to 2, b of 0.5 to
 # 0.8). On titles of two shops k1 of 0.4 to 1.2 is the same to half a point, b below 0.75 a point worse.
 K1, B = 1.2, 0.75
+_DENSE = 4  # postings for each row asked for, below which all are scored: looking rows up costs more
 Rows = npt.NDArray[np.int32]
 
 
@@ -73,6 +74,11 @@ class Part:
     spans: tuple[tuple[int, int], ...]  # where the postings of its terms lie, the rarest first; none: no row has all
     factor: np.float32  # what a row scores that is full of it
 
+    @property
+    def size(self) -> int:
+        """Postings of its rarest term."""
+        return self.spans[0][1] - self.spans[0][0]
+
     @classmethod
     def of(cls, files: LexicalFiles, terms: Sequence[str], factor: float) -> Part:
         """The alternative of `terms`."""
@@ -119,6 +125,11 @@ class Scorer:
 
     def of_rows(self, parts: Sequence[Part], rows: Rows) -> Vectors:
         """(n,) float32: what each of `rows`, (n,) ascending, scores for a group, 0 where it lacks it."""
+        if len(rows) * _DENSE > sum(part.size for part in parts):
+            table = np.zeros(self.files.head.rows, np.float32)
+            having, scores = self.of_all(parts, None)
+            table[having] = scores
+            return table[rows]
         scores = np.zeros(len(rows), np.float32)
         for part in parts:
             weighed = self._weighed_at(part.spans[0], rows)

@@ -32,6 +32,7 @@ def test_bytes_do_not_depend_on_how_rows_come(
     """Blocks cut otherwise, and runs and merges of other sizes, give the files of one block of all rows."""
     index_of(ROWS, tmp_path / "whole")
     monkeypatch.setattr(build, "_ROWS", rows_of_a_run)
+    monkeypatch.setattr(build, "_BYTES", 40)
     monkeypatch.setattr(merge, "_AT_ONCE", 3)
     (tmp_path / "cut").mkdir()
     blocks = [block(ROWS[at : at + cut]) for at in range(0, len(ROWS), cut)]

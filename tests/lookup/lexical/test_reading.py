@@ -67,6 +67,14 @@ def test_what_is_known_short_a_code_or_near_nothing_is_not_corrected(query: str,
     assert asked(query, [shop])[0].corrections == ()
 
 
+def test_a_query_of_thousands_of_words_is_answered(shop: LexicalIndex) -> None:
+    """Eight words of it are corrected, each of at most 40 letters; the others are looked for as they are."""
+    query = asked(" ".join(["chiar", "x" * 5000, *(f"code{at}" for at in range(3000))]), [shop])[0]
+    assert [one.word for one in query.corrections] == ["chiar"]
+    assert 0 in found("chiar " * 2000 + "oak " * 2000, shop)
+    assert len(asked(" ".join(f"chair{one}" for one in "abcdefghijklmnop"), [shop])[0].corrections) == 8
+
+
 def test_a_corrected_word_counts_less(tmp_path: Path) -> None:
     """Where another word of the query is met exactly, that product comes first."""
     index = index_of(titles("chair", "oak"), tmp_path / "index")
