@@ -3,7 +3,7 @@
 Edits are those of Damerau (1964): a letter put in, left out or replaced, or two neighbours swapped ("optimal string
 alignment": no letter is edited twice). Each word has a signature of 64 bits: 32 for its letters, 32 for its pairs of
 neighbours. One edit changes at most 2 of the first and 4 of the others, or none and 6, or 1 and 3: words whose
-signatures differ in more than 6 bits an edit are not looked at. A million words are looked through in a millisecond.
+signatures differ in more than 6 bits an edit, or in more than 2 of the first, are not looked at.
 """
 
 from __future__ import annotations
@@ -13,7 +13,8 @@ from collections.abc import Sequence
 import numpy as np
 import numpy.typing as npt
 
-_BITS = 6  # that one edit changes of a signature
+_BITS, _OF_LETTERS = 6, 2  # that one edit changes of a signature, and of these of its lower half
+_LETTERS = np.uint64(0xFFFFFFFF)
 # Letters of a word that is corrected to, at least and at most; of one that is corrected; of one that may have another
 # first letter; and of one that may have two edits. Short words are near too many others.
 SHORTEST, LONGEST, CORRECTED, OTHER_FIRST, LONG = 3, 40, 4, 5, 8
@@ -36,7 +37,10 @@ def signatures(words: Sequence[str]) -> npt.NDArray[np.uint64]:
 
 def alike(signature: np.uint64, of_words: npt.NDArray[np.uint64], edits: int) -> npt.NDArray[np.int64]:
     """Places of the words whose signatures do not rule out that they are `edits` away."""
-    return np.flatnonzero(np.bitwise_count(of_words ^ signature) <= _BITS * edits)
+    differing = of_words ^ signature
+    places = np.flatnonzero(np.bitwise_count(differing) <= _BITS * edits)
+    near: npt.NDArray[np.int64] = places[np.bitwise_count(differing[places] & _LETTERS) <= _OF_LETTERS * edits]
+    return near
 
 
 def distances(word: str, others: Sequence[str], most: int) -> npt.NDArray[np.int64]:
