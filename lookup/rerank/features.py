@@ -11,7 +11,6 @@ of the other candidates, and its place among them, which does not depend on any 
 
 from __future__ import annotations
 
-import re
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -23,10 +22,9 @@ import numpy as np
 import numpy.typing as npt
 
 from lookup.candidates import Candidates
-from lookup.rerank.words import Words
+from lookup.rerank.words import Title, Words, numbers_of, plain_of
 
 Feature = npt.NDArray[np.float64]  # (n,)
-_NUMBER = re.compile(r"\w*\d\w*(?:[.,]\d+)*")
 
 
 class Kind:
@@ -56,9 +54,9 @@ class Asked:
         return [] if self.text is None else self.words.terms(self.text, "query")
 
     @cached_property
-    def terms(self) -> list[tuple[str, ...] | None]:
-        """The terms of each title, in order; None where there is none, or no query to hold it against."""
-        return [tuple(self.words.title(one)) if one and self.query else None for one in self.titles]
+    def read(self) -> list[Title | None]:
+        """The titles as they are compared; None where there is none, or no query to hold it against."""
+        return [self.words.title(one) if one and self.query else None for one in self.titles]
 
     @cached_property
     def weights(self) -> dict[str, float]:
@@ -66,28 +64,34 @@ class Asked:
         of a term that nobody has, for it tells nothing.
         """
         wanted = set(self.query)
-        counts = Counter(term for terms in self.terms if terms for term in wanted.intersection(terms))
+        counts = Counter(term for title in self.read if title for term in wanted.intersection(title.terms))
         return {term: float(np.log1p(len(self) / counts[term])) if counts[term] else 0.0 for term in self.query}
 
     @cached_property
-    def numbers(self) -> set[str]:
+    def numbers(self) -> frozenset[str]:
         """The query's words with digits."""
-        return set(_numbers(self.text or ""))
+        return numbers_of(self.text or "")
 
     @cached_property
     def trigrams(self) -> frozenset[str]:
         """Each three characters of the query."""
-        text = _plain(self.text or "")
+        text = plain_of(self.text or "")
         return frozenset(text[i : i + 3] for i in range(len(text) - 2))
 
     @cached_property
-    def plain(self) -> list[str | None]:
-        """The titles, in small letters and single spaces; None as in `terms`."""
-        return [_plain(one) if one and self.query else None for one in self.titles]
+    def held(self) -> Feature:
+        """How many of these each title has; NaN where there is none."""
+        wanted = self.trigrams
+        return self.of_titles(lambda title: sum([one in title.plain for one in wanted]) if wanted else np.nan)
 
-    def of_titles(self, measure: Callable[[tuple[str, ...]], float]) -> Feature:
+    def of_titles(self, measure: Callable[[Title], float]) -> Feature:
+        """`measure` of each title; NaN where there is none."""
+        found = (np.nan if title is None else measure(title) for title in self.read)
+        return np.fromiter(found, np.float64, len(self.titles))
+
+    def of_terms(self, measure: Callable[[tuple[str, ...]], float]) -> Feature:
         """`measure` of the terms of each title; NaN where there are none."""
-        return np.array([np.nan if not terms else measure(terms) for terms in self.terms], np.float64)
+        return self.of_titles(lambda title: measure(title.terms) if title.terms else np.nan)
 
 
 # --- scores ---
@@ -115,69 +119,54 @@ def _number(scores: npt.NDArray[np.float32]) -> Feature:
 
 def _overlap(asked: Asked) -> Feature:
     wanted = set(asked.query)
-    return asked.of_titles(lambda terms: len(wanted.intersection(terms)) / len(wanted))
+    return asked.of_terms(lambda terms: len(wanted.intersection(terms)) / len(wanted))
 
 
 def _weighted_overlap(asked: Asked) -> Feature:
     weights = asked.weights
     whole = sum(weights.values()) or 1.0
-    return asked.of_titles(lambda terms: sum(weights[term] for term in set(terms).intersection(weights)) / whole)
+    return asked.of_terms(lambda terms: sum(weights[term] for term in set(terms).intersection(weights)) / whole)
 
 
 def _covered(asked: Asked) -> Feature:
     wanted = set(asked.query)
-    return asked.of_titles(lambda terms: sum(term in wanted for term in terms) / len(terms))
+    return asked.of_terms(lambda terms: sum(term in wanted for term in terms) / len(terms))
 
 
 def _in_order(asked: Asked) -> Feature:
     pairs = set(pairwise(asked.query))
     if not pairs:
         return np.full(len(asked), np.nan)
-    return asked.of_titles(lambda terms: len(pairs.intersection(pairwise(terms))) / len(pairs))
+    return asked.of_terms(lambda terms: len(pairs.intersection(pairwise(terms))) / len(pairs))
 
 
 def _last_word(asked: Asked) -> Feature:
-    return asked.of_titles(lambda terms: float(asked.query[-1] in terms))
+    return asked.of_terms(lambda terms: float(asked.query[-1] in terms))
 
 
 def _first_word(asked: Asked) -> Feature:
-    return asked.of_titles(lambda terms: float(asked.query[0] in terms))
+    return asked.of_terms(lambda terms: float(asked.query[0] in terms))
 
 
 def _trigrams(asked: Asked) -> Feature:
-    wanted = asked.trigrams
-    if not wanted:
-        return np.full(len(asked), np.nan)
-
-    def dice(title: str) -> float:
-        return 2 * sum(one in title for one in wanted) / (len(wanted) + max(len(title) - 2, 1))
-
-    return np.array([np.nan if title is None else dice(title) for title in asked.plain], np.float64)
+    lengths = asked.of_titles(lambda title: max(len(title.plain) - 2, 1))
+    return np.asarray(2 * asked.held / (len(asked.trigrams) + lengths))
 
 
 def _trigrams_held(asked: Asked) -> Feature:
-    wanted = asked.trigrams
-    if not wanted:
-        return np.full(len(asked), np.nan)
-    held = (np.nan if title is None else sum(one in title for one in wanted) / len(wanted) for title in asked.plain)
-    return np.fromiter(held, np.float64, len(asked))
-
-
-def _numbers_of_titles(asked: Asked, measure: Callable[[set[str]], float]) -> Feature:
-    found = (np.nan if title is None else measure(set(_numbers(title))) for title in asked.plain)
-    return np.fromiter(found, np.float64, len(asked))
+    return np.asarray(asked.held / max(len(asked.trigrams), 1))
 
 
 def _numbers_common(asked: Asked) -> Feature:
-    return _numbers_of_titles(asked, lambda theirs: float(len(asked.numbers & theirs)))
+    return asked.of_titles(lambda title: len(asked.numbers & title.numbers))
 
 
 def _numbers_missing(asked: Asked) -> Feature:
-    return _numbers_of_titles(asked, lambda theirs: float(len(asked.numbers - theirs)))
+    return asked.of_titles(lambda title: len(asked.numbers - title.numbers))
 
 
 def _numbers_more(asked: Asked) -> Feature:
-    return _numbers_of_titles(asked, lambda theirs: float(len(theirs - asked.numbers)))
+    return asked.of_titles(lambda title: len(title.numbers - asked.numbers))
 
 
 def _query_words(asked: Asked) -> Feature:
@@ -185,7 +174,7 @@ def _query_words(asked: Asked) -> Feature:
 
 
 def _title_words(asked: Asked) -> Feature:
-    return asked.of_titles(lambda terms: float(len(terms)))
+    return asked.of_terms(lambda terms: float(len(terms)))
 
 
 # --- categories ---
@@ -281,11 +270,3 @@ def _of_attribute(asked: Asked, feature: str, kinds: Mapping[str, str]) -> Featu
     if kinds[name] == Kind.TIME:  # days before the newest, so that the model does not age
         return np.asarray(np.log1p(known.max() - values))
     return values
-
-
-def _numbers(text: str) -> list[str]:
-    return _NUMBER.findall(text.casefold())
-
-
-def _plain(text: str) -> str:
-    return f" {' '.join(text.casefold().split())} "

@@ -5,18 +5,26 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from encoders.photos.golden import PIXELS
+from foundation.identity import identity_of
+from lookup.lexical.analysis import Analysis
 from lookup.rerank.features import needs
+from lookup.store.lexical_record import LexicalEntry
 from lookup.store.manifest import EncoderEntry, Manifest
 from lookup.store.ranker_record import RankerSettings
 
 _MEASURED = "missing"  # of a fusion: what a run measures anew, which changes no scale
+_HALF, WEIGHT = "lexical half", "lexical weight"
 
 
 def score_parts(
-    text: EncoderEntry | None, image: EncoderEntry | None, fusion: Mapping[str, str], metric: str, lexical: str | None
+    text: EncoderEntry | None,
+    image: EncoderEntry | None,
+    fusion: Mapping[str, str],
+    metric: str,
+    lexical: LexicalEntry | None,
 ) -> dict[str, str]:
-    """Part -> value, of encoders, of a fusion by its parts, the metric, and the identity of the lexical half."""
-    parts = {"metric": metric, "lexical half": lexical or "none"}
+    """Part -> value, of encoders, of a fusion by its parts, the metric, and the lexical half with its weight."""
+    parts = {"metric": metric, **_lexical_parts(lexical)}
     for name, entry in (("text encoder", text), ("image encoder", image)):
         if entry is None:
             parts[name] = "none"
@@ -29,17 +37,23 @@ def score_parts(
 def parts_of_snapshot(manifest: Manifest) -> dict[str, str]:
     """`score_parts` of a snapshot."""
     fusion = manifest.fusion_parts or {key: str(value) for key, value in manifest.fusion.items()}
-    return score_parts(manifest.text, manifest.image, fusion, manifest.metric, lexical_identity(manifest))
-
-
-def lexical_identity(manifest: Manifest) -> str | None:
-    """What decides the scores of words in a snapshot; None without a lexical half."""
-    return None
+    return score_parts(manifest.text, manifest.image, fusion, manifest.metric, manifest.lexical)
 
 
 def differing_scores(settings: RankerSettings, parts: Mapping[str, str]) -> list[str]:
-    """The parts that are others than where the re-ranker was learned, of those that its features depend on."""
+    """The parts that are others than where the re-ranker was learned; none where its features are of no score. Without
+    one of both halves together the weight of words does not count.
+    """
     before = settings.learned_on.scores
     names = [name for name in {**before, **parts} if before.get(name) != parts.get(name)]
-    dense, lexical = (needs(settings.features, of, "score") for of in ("dense", "lexical"))
-    return [name for name in names if (lexical if name == "lexical half" else dense)]
+    if not needs(settings.features, "dense", "lexical", "score"):
+        return []
+    return [name for name in names if name != WEIGHT or needs(settings.features, "score")]
+
+
+def _lexical_parts(entry: LexicalEntry | None) -> dict[str, str]:
+    if entry is None:
+        return {_HALF: "none", WEIGHT: "none"}
+    words = Analysis(**entry.analysis)
+    decides = {"fields": entry.fields, "analysis": words.identity, "queries": [words.stop_words, words.synonyms]}
+    return {_HALF: identity_of(decides), WEIGHT: f"{entry.weight:g}"}

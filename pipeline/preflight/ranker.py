@@ -5,7 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from foundation.errors import InputError
-from lookup.rerank.learned_on import score_parts
+from lookup.rerank.learned_on import WEIGHT, score_parts
+from pipeline.build.lexical import lexical_entry
+from pipeline.config.lexical import AUTO
 from pipeline.config.published import encoder_entry
 from pipeline.preflight.findings import Finding, Subject
 from pipeline.publish.ranker_files import lacking, read_ranker, refuse_other_scores
@@ -19,15 +21,22 @@ def ranker_findings(subject: Subject) -> Iterator[Finding]:
     if subject.purpose != "run" or folder is None:
         return
     encoders, indexing = subject.encoders, subject.settings.indexing
+    try:
+        settings, _ = read_ranker(folder)
+        words = lexical_entry(indexing.lexical)
+    except InputError as err:
+        yield Finding.of(_KEY, err)
+        return
     parts = score_parts(
         encoder_entry(encoders.text),
         encoder_entry(encoders.image),
         indexing.embedding.fusion.parts,
         indexing.index.metric.value,
-        None,
+        words,
     )
+    if indexing.lexical is not None and indexing.lexical.weight == AUTO:  # it is tuned later; the gate looks again
+        parts[WEIGHT] = settings.learned_on.scores.get(WEIGHT, "")
     try:
-        settings, _ = read_ranker(folder)
         refuse_other_scores(settings, folder, parts)
     except InputError as err:
         yield Finding.of(_KEY, err)

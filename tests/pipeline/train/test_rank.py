@@ -152,6 +152,9 @@ def test_another_model_or_attribute_is_refused_before_any_work(shop: Path, tmp_p
     expected, came, _ = told(publish(tmp_path, given, "encoders.text.dim=64").stderr)
     assert "text encoder: dim 32" in expected
     assert "text encoder: dim 64" in came
+    expected, came, _ = told(publish(tmp_path, given, "lexical={}").stderr)
+    assert expected.endswith("lexical half none")
+    assert came.startswith("lexical half ")
     expected, _, _ = told(publish(tmp_path, given, "catalog.attributes=[title]", "catalog.prices=[]").stderr)
     assert "rating" in expected
     expected, _, _ = told(publish(tmp_path, given, "catalog.prices=[price]").stderr)
