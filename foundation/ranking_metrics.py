@@ -21,6 +21,7 @@ Figures = npt.NDArray[np.float64]
 # Enough for 95% intervals by percentiles (Efron and Tibshirani 1993, An Introduction to the Bootstrap, section 13.3).
 RESAMPLES = 1000
 LEVEL = 0.95
+FEWEST = 10  # queries below which no interval decides: that of one query is a point, whatever it is
 
 
 def precision(gains: Gains, k: int) -> Figures:

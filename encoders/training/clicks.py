@@ -70,7 +70,8 @@ class ClickFigures:
     """How the trained model answers held-out queries, beside the model that it began with.
 
     `figures` has for each figure `start`, `trained`, and `mean`, `low` and `high` of the paired difference with its 95%
-    bootstrap interval; of scores by `photo`, by `title` and by `both`. `better`: that of nDCG by both is above 0.
+    bootstrap interval; of scores by `photo`, by `title` and by `both`. `better`: that of nDCG by both is above 0, of
+    10 queries or more.
     """
 
     queries: int
@@ -114,7 +115,8 @@ def compare(before: Answered, after: Answered, lessons: ClickLessons) -> ClickFi
             }
             for i, name in enumerate(names)
         }
-    return ClickFigures(len(rows), len(lessons.pool), figures[BOTH][VERDICT]["low"] > 0, figures)
+    better = len(rows) >= metrics.FEWEST and figures[BOTH][VERDICT]["low"] > 0
+    return ClickFigures(len(rows), len(lessons.pool), better, figures)
 
 
 def chosen_recall(found: Answered, lessons: ClickLessons, k: int) -> float:

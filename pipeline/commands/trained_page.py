@@ -5,6 +5,7 @@ from __future__ import annotations
 from encoders.training.clicks import BOTH, VERDICT, ClickFigures
 from encoders.training.trainer import Trained
 from foundation.errors import GateError
+from foundation.ranking_metrics import FEWEST
 from pipeline.engine.printing import echo, table
 
 
@@ -31,7 +32,8 @@ def refusal(trained: Trained) -> GateError | None:
         return None
     one = found.figures[BOTH][VERDICT]
     return GateError(
-        f"{VERDICT} on the held-out days above that of the model that the training began with, interval and all",
+        f"{VERDICT} on the held-out days above that of the model that the training began with, interval and all, over "
+        f"{FEWEST} queries or more",
         f"{one['start']:.3f} -> {one['trained']:.3f}, {_difference(one)}, over {found.queries:,} queries",
         f"keep the model that you have, or try other settings or more days; {trained.folder} stands, --accept worse "
         "takes it",

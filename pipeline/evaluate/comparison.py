@@ -72,7 +72,11 @@ class Difference:
 
     @property
     def verdict(self) -> str:
-        """`better` or `worse` where the interval of the difference excludes 0, else `not told apart`."""
+        """`better` or `worse` where the interval of the difference excludes 0, else `not told apart`; of fewer than 10
+        queries `too few to tell`.
+        """
+        if self.wins + self.ties + self.losses < metrics.FEWEST:
+            return "too few to tell"
         if self.difference.low > 0:
             return "better"
         return "worse" if self.difference.high < 0 else "not told apart"

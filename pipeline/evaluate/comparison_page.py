@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from encoders.names import clean_id
+from foundation import ranking_metrics as metrics
 from foundation.errors import InputError
 from lookup.hit import Hit, words
 from lookup.page import photo_of, put_page, render, thumbnail
@@ -126,6 +127,7 @@ def write_report(path: Path, found: Comparison) -> None:
 
 def _verdict(one: Difference) -> str:
     sure = {"better": "better than A", "worse": "worse than A", "not told apart": "not told apart from A"}
+    sure["too few to tell"] = f"not to be told from A by so few queries ({metrics.FEWEST} are needed)"
     return f"{sure[one.verdict]}: nDCG@10 {one.a:.3f} -> {one.b:.3f}, {_signed(one)}"
 
 

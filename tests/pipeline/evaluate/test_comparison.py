@@ -19,6 +19,8 @@ import pytest
 import lookup
 from lookup.store.store import Store
 from pipeline.demo.products import looks
+from pipeline.evaluate.comparison import Difference
+from pipeline.evaluate.evaluation import Interval
 from tests.support.command import ANY_NIGHT, overrides, told, vitrine
 
 Row = dict[str, Any]
@@ -137,10 +139,25 @@ def test_a_snapshot_against_itself_is_not_told_apart(published: Path, judged: li
         for one in group["figures"].values():
             assert one["difference"] == {"mean": 0, "low": 0, "high": 0}
             assert (one["wins"], one["ties"], one["losses"]) == (0, group["queries"], 0)
-            assert one["verdict"] == "not told apart"
+            assert one["verdict"] == "too few to tell"  # 8 of text, 3 of photo
     assert document["worst"] == []
     said = vitrine("compare", published, published, *judged).stdout
-    assert "text queries: B is not told apart from A" in said
+    assert "text queries: B is not to be told from A by so few queries (10 are needed)" in said
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "queries", "verdict"),
+    [
+        (0.01, 0.2, 10, "better"),
+        (0.01, 0.2, 9, "too few to tell"),
+        (-0.2, -0.01, 10, "worse"),
+        (0.0, 0.2, 500, "not told apart"),
+        (-0.1, 0.2, 500, "not told apart"),
+    ],
+)
+def test_a_verdict_needs_an_interval_that_excludes_0(low: float, high: float, queries: int, verdict: str) -> None:
+    """Of ten queries or more, on one side of 0."""
+    assert Difference(0.5, 0.5, Interval(0.0, low, high), queries, 0, 0).verdict == verdict
 
 
 def test_clicks_judge_too(demo: Path, published: Path, two_nights: Path, tmp_path: Path) -> None:

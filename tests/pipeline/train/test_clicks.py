@@ -142,6 +142,16 @@ def test_a_model_that_is_not_better_is_said_and_kept(train: Train, tmp_path: Pat
     assert (alone.exit_code, told(alone.stderr)[0]) == (2, "--accept with --clicks")
 
 
+def test_few_queries_prove_nothing(train: Train, demo: Path, tmp_path: Path) -> None:
+    """Fewer than ten that compare are not enough to call a model better, whatever their interval is."""
+    few = write_clicks(tmp_path / "few.parquet", demo, days=2, clicks=30)
+    done = train("--json", clicks=few)
+    found = json.loads(done.stdout)["clicks"]
+    assert found["queries"] < 10
+    assert (done.exit_code, found["better"]) == (3, False)
+    assert "over 10 queries or more" in told(done.stderr)[0]
+
+
 def test_one_day_is_split_by_query_and_no_snapshot_mines_nothing(
     train: Train, demo: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
