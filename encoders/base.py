@@ -87,6 +87,11 @@ class EncoderSpec(BaseModel):
         return None
 
     @property
+    def members(self) -> tuple[EncoderSpec, ...]:
+        """The encoders that have weights of their own: itself, or those that it joins."""
+        return (self,)
+
+    @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two encoders give the same vectors for the same input."""
         others = {**self.provenance(), **self.photo_provenance()}
@@ -240,6 +245,12 @@ def load(spec: EncoderSpec, device: str) -> Encoder:
             live = _loaded[key] if key in _loaded else _live(spec, spec.load, device)
         _loaded[key] = live
     return live
+
+
+def load_member(spec: EncoderSpec, device: str) -> Encoder:
+    """The live encoder of `spec` for one that joins several, while that is loaded; errors are those of `load`."""
+    with _unchanged(spec):
+        return _live(spec, spec.load, device)
 
 
 def load_text(spec: EncoderSpec, device: str) -> TextEncoder:

@@ -79,6 +79,23 @@ class HeadSpec(ABC):
         """
 
 
+class PairSpec(HeadSpec):
+    """A kind that brings two towers into one space, learned from products that have both."""
+
+    both: ClassVar[bool] = True
+    ridges: ClassVar[tuple[float, ...]] = (0.1, 0.3, 1.0)
+
+    def rank(self, sums: Sums, dims: Mapping[Modality, int]) -> int:
+        """No more than the shorter tower has."""
+        return min(*dims.values(), sums.rows - 1)
+
+    @staticmethod
+    def about_means(sums: Sums, cut: int, text: Matrix, image: Matrix) -> dict[Modality, Map]:
+        """(dt, k) and (di, k) matrices as maps that take the means of all texts, and of all photos, to zero."""
+        means = sums.mean
+        return {"text": Map(text, -means[:cut] @ text), "image": Map(image, -means[cut:] @ image)}
+
+
 def head_types() -> list[str]:
     """The names that `--type` can have."""
     return types_in(encoders.heads.__path__)

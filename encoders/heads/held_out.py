@@ -94,7 +94,7 @@ def measure(trials: Trials) -> HeldOut:
         whole = whole.plus(part)
     for number, part in enumerate(trials.parts):
         queries, rest = _queries(trials, number), whole.without(part)
-        if not len(queries) or rest.shared < 2 - spec.both:
+        if not len(queries) or (rest.shared < 2 and not spec.both) or rest.groups < 2:
             continue
         if comparable:
             _count(raw, _side(trials, ask), _side(trials, find), queries, trials)

@@ -280,7 +280,7 @@ def _refusal(work: _Work, first: Forecast) -> InputError:
 
 def _process_bytes(work: _Work) -> float:
     specs = [one for one in (work.embedding.encoders.text, work.embedding.encoders.image) if one is not None]
-    models = {folder for spec in specs for folder in _model_folders(spec)}
+    models = {folder for spec in specs for one in spec.members for folder in _model_folders(one)}
     weights = sum(file.stat().st_size for folder in models for file in folder.rglob("*.safetensors"))
     return _PROCESS_BYTES + (_TORCH_BYTES + 2.0 * weights if models else 0)
 

@@ -82,8 +82,9 @@ def _models(encoders: EncodersConfig, purpose: Purpose, model: str | None) -> It
     for key, spec in _specs(encoders):
         try:
             _ = spec.identity, spec.dim
-            for name in spec.places:
-                refuse_damaged_settings(located(getattr(spec, name)))
+            for one in spec.members:
+                for name in one.places:
+                    refuse_damaged_settings(located(getattr(one, name)))
         except InputError as err:
             yield Finding.of(key, err)
 

@@ -51,6 +51,12 @@ def _models(manifest: Manifest) -> Iterator[_Model]:
             mine = [(name.rpartition(" ")[2], one) for name, one in files.items() if name.rpartition(" ")[0] == before]
             if fields.get(key) and mine:
                 yield _Model(str(fields[key]), fusion, tuple(sorted(mine)))
+        for number, tower in enumerate(fields.get("towers", ()), start=1):  # of an encoder that joins several
+            mine = [
+                (name.rpartition(" ")[2], one) for name, one in files.items() if name.startswith(f"tower {number} ")
+            ]
+            if tower.get("model") and mine:
+                yield _Model(str(tower["model"]), False, tuple(sorted(mine)))
 
 
 def _compared(model: _Model, snapshots: int) -> ModelFiles:

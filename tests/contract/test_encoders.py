@@ -234,6 +234,8 @@ def test_a_spec_survives_pickling_and_yaml(spec: EncoderSpec) -> None:
 def another(spec: EncoderSpec, name: str, value: Any) -> Any:
     """Another value of a field: the next of its choices, or a little more."""
     choices = get_args(type(spec).model_fields[name].annotation)
+    if isinstance(value, tuple):
+        return [*value, value[0]]
     if choices:
         return choices[choices.index(value) - 1]
     return f"{value}query: " if isinstance(value, str) else value + (0.125 if isinstance(value, float) else 8)

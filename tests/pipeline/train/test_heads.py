@@ -91,6 +91,30 @@ def test_a_run_with_a_head_fuses_anew_and_encodes_nothing(demo: Path, shop: Path
     assert again["units_reused"] == again["units"]  # the same head in another folder
 
 
+@pytest.mark.parametrize("kind", ["cca", "ridge"])
+def test_a_head_for_both_towers_lets_words_find_photos(demo: Path, shop: Path, tmp_path: Path, kind: str) -> None:
+    """Towers that know nothing of one another share a space: of held-out products, texts find the photo more often. A
+    sum of both measures what stands in for what is missing behind the heads, and nothing is encoded.
+    """
+    done = train(demo, shop, tmp_path / "head", "--type", kind)
+    assert done.exit_code == 0, done.stderr
+    made = json.loads(done.stdout)
+    assert set(made["shapes"]) == {"text", "image"}
+    assert made["chosen"]["recall"] > 3 * made["held_out"]["before"]["recall"]
+    assert "which is for both" in told(train(demo, shop, tmp_path / "no", "--type", kind, "--tower", "text").stderr)[0]
+    store = tmp_path / "store"
+    shutil.copytree(shop, store)
+    head = tmp_path / "head"
+    fusion = f"fusion={{type: weighted_sum, text_head: {head}, image_head: {head}}}"
+    ran = vitrine("run", "-c", CONFIG, "--json", *overrides(demo, store, *SMALL, fusion))
+    assert ran.exit_code == 0, ran.stderr
+    counts = next(step["counts"] for step in json.loads(ran.stdout)["steps"] if step["name"] == "embed")
+    assert (counts.get("texts_encoded", 0), counts.get("photos_encoded", 0)) == (0, 0)
+    manifest = manifest_of(store)
+    assert manifest.fusion["missing"] is not None
+    assert {one.kind for one in manifest.missing or ()} == {"text", "photo"}
+
+
 def test_evaluations_hold_fused_vectors_against_towers_behind_their_heads(
     demo: Path, shop: Path, head: Path, tmp_path: Path
 ) -> None:
