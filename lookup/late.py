@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
-from lookup.hit import Hit
+from lookup.hit import Found, Hit
 from lookup.index.partition_index import STEADY
 from lookup.query import Query
 from lookup.search import Reader
@@ -43,9 +43,14 @@ def search_late(reader: Reader, query: Query) -> list[Hit]:
     n (60 + k) - 60, as for k = 100 where it is less, counts as not in them: the first hits are the same for every k up
     to 100. Of all lists only what meets `where`, see `Reader.search`.
     """
-    query, _ = reader.understand(query)  # of all lists alike
+    return find_late(reader, query).hits
+
+
+def find_late(reader: Reader, query: Query) -> Found:
+    """The same, with what was understood of the query."""
+    query, understood = reader.understand(query)  # of all lists alike
     if not query.by_words:
-        return reader.answer(query)
+        return reader.found(query)
     words = reader.opened.words is not None and query.text is not None and query.lexical_weight != 0
     deep = replace(query, k=_depth(query.k, 3 if words else 2), lexical_weight=0)
     lists = list[list[Hit]]()
@@ -57,7 +62,7 @@ def search_late(reader: Reader, query: Query) -> list[Hit]:
         lists.append(reader.answer(replace(deep, text=None)))
     hits = {hit.id: hit for listed in reversed(lists) for hit in listed}
     merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in lists])
-    return [replace(hits[one], score=score) for one, score in merged[: query.k]]
+    return Found([replace(hits[one], score=score) for one, score in merged[: query.k]], understood)
 
 
 def _depth(k: int, lists: int) -> int:

@@ -59,6 +59,7 @@ class Query:
     rerank: bool = True  # by the snapshot's model, where it has one
     understand: bool | None = None  # what the text says beside what it looks for, see lookup/understood; None: as the
     # snapshot's config has it
+    all_categories: bool = False  # also where the snapshot's config leaves unlikely ones out
     boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
     lexical_weight: float | None = None  # share of words in a score, 0..1; 0: vectors alone; None: the snapshot's
 

@@ -36,6 +36,7 @@ from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store
 from lookup.understood.boosts import add_boosts, depth_of
+from lookup.understood.categories import KEPT, Categories, LikelyFirst
 from lookup.understood.meaning import Understood
 from lookup.understood.reach import Reach
 from lookup.understood.settings import settings_of
@@ -181,6 +182,7 @@ class Reader:
         if self.ranker is not None:
             found = self.ranker.reordered(query, found)
         found = found.first(query.k)
+        understood = self._told(query, found, understood)
         hits = self._hits(found)
         if not query.explain or not hits:
             return Found(hits, understood)
@@ -207,6 +209,16 @@ class Reader:
         more = replace(query, text=understood.text, where=where, boosts=(*query.boosts, *understood.boosts))
         return replace(more, understand=False), understood
 
+    def _told(self, query: Query, found: Candidates, understood: Understood) -> Understood:
+        """What was understood, and how many categories were searched where these are not all."""
+        if query.category is not None or query.all_categories or self._likely_first is None:
+            return understood
+        searched, there = len(found.partitions), len(self.opened.partitions)
+        if searched == there:
+            return understood
+        note = f"searched {searched:,} of {there:,} categories, the likeliest"
+        return replace(understood, notes=(*understood.notes, note))
+
     def candidates(self, query: Query) -> Candidates:
         """The first `query.k` candidates, best first, as a re-ranker is given them."""
         query, _ = self.understand(query)
@@ -225,7 +237,7 @@ class Reader:
         where: Where = (),
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32, by the embedding alone; else as `search`."""
-        query = Query(category=category, k=k, nprobe=nprobe, where=where).parsed()
+        query = Query(category=category, k=k, nprobe=nprobe, where=where, all_categories=True).parsed()
         return self._hits(self._ranked(xq, query, query.k).first(query.k))
 
     def _candidates(self, query: Query, k: int) -> Candidates:
@@ -240,10 +252,11 @@ class Reader:
 
     def _ranked(self, xq: Vectors, query: Query, k: int) -> Candidates:
         """What the embeddings find, and the words where the snapshot is searched by them, with boosts: `k` or more."""
-        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        within: Within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
         depth = depth_of(k, query.boosts)
         asked = self._asked(query.text, query.lexical_weight, within)
         if asked is None:
+            within = self._likely(xq, query, within, k)
             found = dense_candidates(xq, within, depth, query.nprobe)
         else:
             # of a text beside a photo, words are one of two things that are asked for
@@ -251,7 +264,22 @@ class Reader:
             found = hybrid_candidates(xq, asked[0], within, depth, query.nprobe, share * asked[1])
         return add_boosts(found, [partition for partition, _ in within], self.opened.filters, query.boosts, k)
 
+    def _likely(self, xq: Vectors, query: Query, within: Within, k: int) -> Within:
+        """Those of the partitions that are searched by vectors alone: the likely ones of many, with `k` rows."""
+        if query.category is not None or query.all_categories or self._likely_first is None:
+            return within
+        return self._likely_first.chosen(xq, within, max(k, STEADY))
+
     # Once for all queries.
+    @cached_property
+    def _likely_first(self) -> LikelyFirst | None:
+        """What leaves unlikely categories out; None where all are searched."""
+        record, settings = self.manifest.understanding, settings_of(self.manifest.config)
+        if settings.categories == "off" or record is None or record.figures is None or record.figures.kept < KEPT:
+            return None
+        categories = Categories.open(self.store, record, Metric(self.manifest.metric))
+        return LikelyFirst(categories, settings.unsearched)
+
     @cached_property
     def _reach(self) -> Reach:
         return Reach(self.manifest.text, self.manifest.config["catalog"]["max_text_chars"])

@@ -32,6 +32,7 @@ from lookup.store.ranker_record import RankerRecord
 from lookup.store.segment_table import SegmentTable
 from lookup.store.shard_record import DetailCount
 from lookup.store.shards import Shards
+from lookup.store.understanding_record import UnderstandingRecord
 
 FORMAT = 2
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
@@ -98,7 +99,7 @@ class CatalogEntry(Record):
 class Manifest(Grown):
     """One published snapshot."""
 
-    unsaid: ClassVar[frozenset[str]] = frozenset({"ranker", "lexical"})
+    unsaid: ClassVar[frozenset[str]] = frozenset({"ranker", "lexical", "understanding"})
 
     format: int = FORMAT
     parent: str | None
@@ -128,6 +129,7 @@ class Manifest(Grown):
     accepted: tuple[Accepted, ...] = ()  # what it was published in spite of
     ranker: RankerRecord | None = None  # None: none
     lexical: LexicalEntry | None = None  # None: not searched by words
+    understanding: UnderstandingRecord | None = None  # None: all categories are searched
 
     @property
     def rows(self) -> int:
@@ -166,6 +168,7 @@ class Manifest(Grown):
             *self.shards.files(),
             *(file for partition in self.partitions for file in partition.files()),
             *(file for _, file in sorted(self.ranker.files.items() if self.ranker else ())),
+            *(file for _, file in sorted(self.understanding.files.items() if self.understanding else ())),
         ]
 
     @property

@@ -15,7 +15,8 @@ def missing_files(backend: Backend, manifest: Manifest) -> list[str]:
     if backend.in_place:
         there = {path: backend.size(path) for path in files}
     else:  # a thousand objects a request; in a folder other nights' files would take longer than a look at each
-        there = {one.name: one.bytes for folder in ("shards", "indexes", "rankers") for one in backend.walk(folder)}
+        folders = ("shards", "indexes", "rankers", "understanding")
+        there = {one.name: one.bytes for folder in folders for one in backend.walk(folder)}
     return [
         f"{path}: {'no such file' if there.get(path) is None else f'{there[path]} bytes of {wanted}'}"
         for path, wanted in files.items()

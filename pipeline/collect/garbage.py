@@ -14,13 +14,13 @@ from typing import NamedTuple
 from lookup.store.backend import Found
 from lookup.store.manifest import Manifest, path_of, segments_path
 
-KINDS = ("snapshots", "shards", "indexes", "rankers", "runs")
+KINDS = ("snapshots", "shards", "indexes", "rankers", "understanding", "runs")
 _SNAPSHOT = re.compile(r"snapshots/([0-9]{8}T[0-9]{6}Z-[0-9a-f]{16})\.(json|segments)")
 _SHARD = re.compile(r"shards/[0-9a-f]+(\.rejects)?\.parquet")
 SHARD_RECORD = re.compile(r"shards/[0-9a-f]+\.json")
 POINTER = re.compile(r"indexes/[0-9a-f]+\.json")
 _INDEX = re.compile(r"indexes/([0-9a-f]+)/.+")
-_CONTENT = re.compile(r"((rankers)/[0-9a-f]+)/.+")
+_CONTENT = re.compile(r"((rankers|understanding)/[0-9a-f]+)/.+")
 _RUN = re.compile(r"runs/([^/]+)/.+")
 
 

@@ -261,6 +261,7 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
         index_page.training_table,
         index_page.missing_table,
         index_page.ranker_table,
+        index_page.categories_table,
         index_page.identity_table,
     ):
         columns, rows = make(manifest)

@@ -49,6 +49,7 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
     help="Take what the text says of prices, ratings and values, as in 'under 20 euros', for conditions and boosts.",
 )
 @click.option("--lexical-weight", type=click.FloatRange(0, 1), help="Share of words in a score; 0: vectors alone.")
+@click.option("--all-categories", is_flag=True, help="Search the unlikely categories too.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
@@ -71,9 +72,8 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     text, image = (given["text"], given["image"]) if taken is None else (taken.text, taken.image)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
-    asked = {
-        name: given[name] for name in ("category", "k", "nprobe", "explain", "like", "understand", "lexical_weight")
-    }
+    as_named = ("category", "k", "nprobe", "explain", "like", "understand", "all_categories", "lexical_weight")
+    asked = {name: given[name] for name in as_named}
     query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
     questioned = questions(text, image, given["queries"], [*given["like"], *history])
     answered = ask(store, questioned, query, given["late"], html)

@@ -13,7 +13,7 @@ import click
 from foundation.errors import InputError
 from lookup.filters.where import Condition, parsed
 from lookup.hit import Hit
-from lookup.late import search_late
+from lookup.late import find_late
 from lookup.page import Answer, duration, photo_of, write_page
 from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
@@ -65,12 +65,12 @@ def ask(
     began = getattr(context and context.find_root().command, "began", None) or time.perf_counter()
     products = [*query.like, *query.history]  # of any category
     reader = Reader.open(store, None if query.category is None or products else [query.category])
-    search = partial(search_late, reader) if late else reader.answer
+    search = partial(find_late, reader) if late else reader.found
     where = parsed(query.where)
     catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
-    texts, photos = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
-    reader.load(texts, photos, query.rerank, query.understand)
+    texts, images = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
+    reader.load(texts, images, query.rerank, query.understand)
     gone = reader.known(query.history).count(False) if query.history else None
     loaded = time.perf_counter() - began
     answered: list[Answered] = []
@@ -79,17 +79,17 @@ def ask(
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
         try:
-            asked, understood = reader.understand(replace(query, text=question.text, image=photo))
-            hits = search(asked)
+            found = search(replace(query, text=question.text, image=photo))
         except InputError as err:
             raise InputError(err.expected, f"{question.title[:_SHOWN]}: {err.came}", err.fix) from err
         seconds = time.perf_counter() - started
-        why = reader.explain_filter(asked.where, query.category) if asked.where and not hits else ""
-        one = Answered(question, hits, seconds, loaded, why, gone, understood)
+        hits, bounds = found.hits, (*where, *found.understood.where)
+        why = reader.explain_filter(bounds, query.category) if bounds and not hits else ""
+        one = Answered(question, hits, seconds, loaded, why, gone, found.understood)
         answered.append(one)
         if html is not None:
-            found = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
-            page.append(Answer(question.title, photo, hits, one.seconds, found, one.note, str(understood)))
+            photos = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
+            page.append(Answer(question.title, photo, hits, one.seconds, photos, one.note, str(one.understood)))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"

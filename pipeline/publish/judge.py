@@ -18,6 +18,7 @@ from pipeline.publish.figures.measure import with_figures
 from pipeline.publish.gates.base import Comparison, Scope
 from pipeline.publish.gates.check import check
 from pipeline.publish.merge import Merged, Parent
+from pipeline.publish.understanding import with_understanding
 from pipeline.report.notices import Notice
 from pipeline.report.run_report import GateResult
 
@@ -65,6 +66,9 @@ class Judge:
     ) -> Judged:
         embedding = self.settings.embedding
         manifest, told = with_figures(self.store, manifest, parent.manifest, self.settings, self.plan, self.run)
+        understand = self.settings.search.understand
+        unsearched = None if understand.categories == "off" else understand.unsearched
+        manifest = with_understanding(self.store, manifest, parent.manifest, self.settings.indexing, unsearched)
         stands_in = None not in towers(embedding) and embedding.fusion.stands_in
         compared_with = (parent.manifest, scope, self.settings.gates, stands_in, parent.publication, merged)
         comparison = Comparison(self.store, manifest, *compared_with)

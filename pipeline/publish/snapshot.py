@@ -17,6 +17,7 @@ from lookup.filters.values import common_type, type_name
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
+from lookup.understood.settings import UnderstandSettings, settings_of
 from pipeline.build.lexical import lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
@@ -178,9 +179,16 @@ def content_of(manifest: Manifest) -> str:
                 [p.name, p.index.name, *([p.lexical.name] if p.lexical else [])] for p in manifest.partitions
             ],
             **({"lexical": manifest.lexical.model_dump(mode="json", exclude={"tuned"})} if manifest.lexical else {}),
+            **_said_of_queries(manifest),
             **({} if manifest.ranker is None else {"ranker": manifest.ranker.identity}),
         }
     )
+
+
+def _said_of_queries(manifest: Manifest) -> dict[str, Any]:
+    """What the config makes of queries, where that is not the default: readers answer otherwise."""
+    said = settings_of(manifest.config)
+    return {} if said == UnderstandSettings() else {"understand": said.model_dump(mode="json")}
 
 
 def _searched(parent: Manifest) -> list[str]:

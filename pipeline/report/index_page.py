@@ -96,6 +96,16 @@ def identity_table(manifest: Manifest) -> Table:
     return ["identity of", "part", "value"], rows
 
 
+def categories_table(manifest: Manifest) -> Table:
+    """(columns, rows) of how well the likely categories of queries are known; no rows where all are searched."""
+    found = manifest.understanding and manifest.understanding.figures
+    if not found:
+        return [], []
+    columns = ["likely categories", "asked", "right", "calibration error", "searched", "first 10 kept", "the same"]
+    shares = [f"{share:.3f}" for share in (found.right, found.ece, found.searched, found.kept, found.same)]
+    return columns, [[f"but for {found.unsearched:g}", f"{found.asked:,}", *shares]]
+
+
 def ranker_table(manifest: Manifest) -> Table:
     """(columns, rows) of the re-ranker on the queries that were held out when it was learned; no rows without one."""
     if manifest.ranker is None:

@@ -17,7 +17,7 @@ from lookup.store.records import read_record
 from lookup.store.shard_record import ShardRecord
 from lookup.store.store import Store
 
-FOLDERS = ("publications", "snapshots", "shards", "indexes", "rankers")
+FOLDERS = ("publications", "snapshots", "shards", "indexes", "rankers", "understanding")
 
 
 def digests(store: Path) -> dict[str, str]:

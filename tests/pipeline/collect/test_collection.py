@@ -122,7 +122,7 @@ def test_a_dry_run_changes_nothing(store: Path) -> None:
     assert (told_of["publication"], done["publication"]) == (None, 4)
     assert (told_of["deleted"], told_of["kept"], told_of["bytes"]) == (done["deleted"], done["kept"], done["bytes"])
     assert {kind: one["count"] for kind, one in done["deleted"].items()} == {
-        "snapshots": 4, "shards": 8, "indexes": 4, "rankers": 0, "runs": 2
+        "snapshots": 4, "shards": 8, "indexes": 4, "rankers": 0, "understanding": 0, "runs": 2
     }  # fmt: skip
 
 
@@ -439,7 +439,7 @@ def test_in_a_bucket_copies_of_this_machine_go_too(bucket: str, tmp_path: Path) 
     assert all(path.is_file() for path in copied)
     done = gc(bucket)
     assert {kind: one["count"] for kind, one in done["deleted"].items()} == {
-        "snapshots": 4, "shards": 8, "indexes": 4, "rankers": 0, "runs": 2
+        "snapshots": 4, "shards": 8, "indexes": 4, "rankers": 0, "understanding": 0, "runs": 2
     }  # fmt: skip
     assert not any(path.exists() for path in copied)
     assert vitrine("verify", bucket, "--all").exit_code == 0
