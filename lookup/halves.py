@@ -4,8 +4,8 @@ Each half gives its best rows; what one half found and the other did not is scor
 exactly, so that nothing in the union is guessed. A row's score is `weight` times the share of the query's words that it
 has, plus the rest times where its embedding stands:
 
-    words       its BM25 score over what a row could have that is full of every word of the query: 0 to 1; words that
-                no product has count as missing
+    words       its BM25 score over that of a row of mean length with each word once, or over the best one's where
+                that is more: 0 to 1; words that no product has count as missing
     embedding   from 0, the farthest, to 1, the nearest, of the first STEADY rows of both halves
 
 Neither depends on `k` or on the order of candidates. Of a query by text and photo the words are one of two things that
@@ -100,13 +100,19 @@ class Asked:
         return any(self.statistics.frequencies.values())
 
     @cached_property
-    def attainable(self) -> float:
-        """The score of a row that is full of all words; those that no product has count as the rarest."""
-        found = 0.0
+    def full(self) -> float:
+        """The score of a row of mean length that has each word once, in the field that weighs most; words that no
+        product has count as the rarest.
+        """
+        found, heaviest = 0.0, max(self.indexes[0].weights)
         for group in self.query.groups:
             most = max(self.statistics.frequency(one.terms) for one in group.alternatives)
-            found += (K1 + 1) * group.weight * self.statistics.idf(most)
+            found += (K1 + 1) * group.weight * self.statistics.idf(most) * heaviest / (heaviest + K1)
         return found
+
+    def shares(self, scores: Vectors, best: float) -> Vectors:
+        """BM25 scores, (n,) float32, as shares of the words: 1 is `full`, or the `best` row where that has more."""
+        return np.asarray(scores / np.float32(max(self.full, best) or 1.0), np.float32)
 
     def best(self, within: Within, k: int) -> Candidates:
         """The `k` best rows by words, of each partition those that a filter lets through."""
@@ -130,24 +136,43 @@ class Asked:
         return scores
 
 
+@dataclass(frozen=True)
+class Halves:
+    """Candidates of both halves, and what each gives to a score of theirs: (n,) float32 each, before it is weighed."""
+
+    rows: Candidates  # `score` is that of the embeddings
+    words: Vectors
+    vectors: Vectors
+
+    def ranked(self, weight: float) -> Candidates:
+        """Best first, where words have the share `weight`, 0..1, of a score."""
+        # never quite without the embedding: rows that have no word come in its order
+        score = weight * self.words + max(1 - weight, _LEAST) * self.vectors
+        return self.rows.ranked(score.astype(np.float32))
+
+
 def hybrid_candidates(
     xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int | None, weight: float
 ) -> Candidates:
     """The best rows of both halves for `xq`, (1, dim) float32, and the words `asked`, best first: `k` or more where so
     many meet the filter. Words have the share `weight`, 0..1, of a score.
     """
+    found = both_halves(xq, asked, within, k, nprobe)
+    return found.rows if weight < 1 and not found.words.any() else found.ranked(weight)
+
+
+def both_halves(xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int | None) -> Halves:
+    """The candidates that `hybrid_candidates` puts in order; where none has a word, those of the embeddings alone, best
+    first.
+    """
     depth = max(k, STEADY)
     dense, words = dense_candidates(xq, within, depth, nprobe).first(depth), asked.best(within, depth)
-    if not len(words) and weight < 1:
-        return dense
     anchors = _joined(xq, within, asked, dense.first(STEADY), words.first(STEADY))
     rows = anchors if depth == STEADY else _joined(xq, within, asked, dense, words)
     low, high = anchors.dense.min(initial=np.inf), anchors.dense.max(initial=-np.inf)
     by_vector = (rows.dense - low) / (high - low) if high > low else np.ones(len(rows), np.float32)
-    by_words = rows.lexical / np.float32(asked.attainable or 1.0)
-    # never quite without the embedding: rows that have no word come in its order
-    score = (weight * by_words + max(1 - weight, _LEAST) * by_vector).astype(np.float32)
-    return replace(rows, score=score).ranked()
+    by_words = asked.shares(rows.lexical, float(words.score.max(initial=0)))
+    return Halves(rows, by_words, by_vector)
 
 
 def _joined(xq: Vectors, within: Within, asked: Asked, dense: Candidates, words: Candidates) -> Candidates:

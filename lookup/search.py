@@ -20,9 +20,10 @@ from lookup.candidates import Candidates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
-from lookup.halves import Asked, Within, Words, hybrid_candidates
+from lookup.halves import Asked, Halves, Within, Words, both_halves, hybrid_candidates
 from lookup.hit import Found, Hit, value_of
 from lookup.index.partition_index import STEADY, PartitionIndex
+from lookup.lexical.query import Correction
 from lookup.opened import Opened
 from lookup.personal.items import ItemQueries
 from lookup.personal.moved import Personal
@@ -298,6 +299,38 @@ class Reader:
         weight = words.weight if weight is None else weight
         return (words.asked(text, within), weight) if weight else None
 
+    def corrections(self, query: Query) -> tuple[Correction, ...]:
+        """The words of `query` that no product has, each with those that are looked for in its place; none where the
+        words count for nothing.
+        """
+        within = [(partition, None) for partition in self._searched(query.category)]
+        asked = self._asked(query.text, query.lexical_weight, within)
+        return () if asked is None else asked[0].corrections
+
+    def halves(self, query: Query) -> Halves | None:
+        """The candidates of a query by text, and what each half gives them, unweighed; None where the snapshot is not
+        searched by words.
+        """
+        query = query.checked()
+        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        asked = self._asked(query.text, 1.0, within)
+        if asked is None:
+            return None
+        return both_halves(self._queries.embed(query.text), asked[0], within, query.k, query.nprobe)
+
+    def share_of_words(self, text: str, category: str, position: int) -> float | None:
+        """The share of the words of `text` that a row of a partition has, as in a search of all partitions; None where
+        the snapshot is not searched by words.
+        """
+        within = [(partition, None) for partition in self._searched(None)]
+        asked = self._asked(text, 1.0, within)
+        if asked is None:
+            return None
+        words, best = asked[0], asked[0].best(within, 1).score.max(initial=0)
+        index = next(at for at, (partition, _) in enumerate(within) if partition.name == category)
+        scores = words.indexes[index].scores(words.query, words.statistics, np.array([position]))
+        return float(words.shares(scores, float(best))[0])
+
     def search_words(self, text: str, category: str | None = None, k: int = 10, where: Where = ()) -> list[Hit]:
         """The `k` best products by the words of `text` alone, of those that have one; `score` is the share of the words
         that a product has, see halves.py. None where the snapshot is not searched by words; else as `search`.
@@ -308,7 +341,7 @@ class Reader:
         if asked is None:
             return []
         found = asked[0].best(within, query.k)
-        return self._hits(replace(found, score=found.score / np.float32(asked[0].attainable or 1.0)))
+        return self._hits(replace(found, score=asked[0].shares(found.score, float(found.score.max(initial=0)))))
 
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""

@@ -39,6 +39,7 @@ from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
+from pipeline.evaluate.lexical_weight import with_weight
 from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
@@ -222,6 +223,8 @@ def _built(
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused), **_some({"lexical": built.lexical}))
         known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
         made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
+        device = settings.embedding.encoders.device
+        made = with_weight(store, settings.indexing.lexical, made, state.parent, device)
         return with_ranker(store, made, settings.search.ranker)
 
 

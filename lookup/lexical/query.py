@@ -29,6 +29,9 @@ class Correction:
     word: str
     to: tuple[str, ...]
 
+    def __str__(self) -> str:
+        return f"{self.word}: looked for {', '.join(self.to)}"
+
 
 @dataclass(frozen=True)
 class LexicalQuery:

@@ -34,6 +34,7 @@ class Tuned(Record):
     what it gains over the weight before. `queries` are those that find a product of the snapshot.
     """
 
+    judged: str  # 64 hex digits: of the files of judged queries
     queries: int
     ndcg: float
     vectors: float

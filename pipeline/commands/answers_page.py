@@ -38,6 +38,7 @@ def print_answers(
                 "ms": round(1000 * one.seconds, 3),
                 **({} if one.gone is None else {"gone": one.gone}),
                 **understood_page.as_document(one.understood),
+                **({"corrections": [asdict(word) for word in one.corrections]} if one.corrections else {}),
                 "hits": [as_document(hit) for hit in one.hits],
             }
             for one in answered
@@ -52,6 +53,8 @@ def print_answers(
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         understood_page.print_understood(one.understood)
+        for word in one.corrections:
+            echo(printable(f"no product has {word}"))
         rows = [
             [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
             for i, hit in enumerate(one.hits, 1)

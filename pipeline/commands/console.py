@@ -229,7 +229,7 @@ def evaluation(measured: Evaluation, html: Any, as_json: bool) -> None:
 
 def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
     """A snapshot in short, or with --json its whole manifest."""
-    from pipeline.report import index_page
+    from pipeline.report import index_page, words_page
 
     if as_json:
         document(
@@ -262,6 +262,8 @@ def snapshot(name: str, manifest: Manifest, html: Any, as_json: bool) -> None:
         index_page.missing_table,
         index_page.ranker_table,
         index_page.categories_table,
+        words_page.weight_table,
+        words_page.words_table,
         index_page.identity_table,
     ):
         columns, rows = make(manifest)

@@ -87,6 +87,9 @@ def _print_rank(name: str, one: Rank) -> None:
         + _parts(one)
     )
     echo(_found(one))
+    if one.words is not None:
+        where = "no hit" if one.hit_with_words is None else f"number {one.hit_with_words}"
+        echo(f"it has {one.words:.2f} of the words: searched by words and vectors it is {where}")
     for line in effects(one.why):
         echo(printable(line))
     if one.above:

@@ -4,9 +4,11 @@ Each query is answered in several ways (pipeline/evaluate/rankings.py), so that 
 
     text tower, photo tower   exact search over one tower's own vectors
     fused, exact              exact search over the embeddings: minus the tower, that is what fusion costs
-    through the index         what users get: minus the exact search, that is what the index costs
-    re-ranked                 what they get of a snapshot with a re-ranker: minus the index, what that gains
-    late                      two searches through the index, merged by rank; queries of both, when asked for
+    through the index         by vectors, as users get it: minus the exact search, that is what the index costs
+    words                     by the lexical half alone, where the snapshot has one; queries with a text
+    words and vectors         both halves, as users get them: minus the index, that is what words cost, or give
+    re-ranked                 what they get of a snapshot with a re-ranker: minus the line before, what that gains
+    late                      searches through the index, merged by rank; queries of both, when asked for
 """
 
 from __future__ import annotations
@@ -26,7 +28,7 @@ from foundation.ranking_metrics import Figures
 from lookup.search import Reader
 from pipeline.evaluate.exact_search import Numbers, parts_of
 from pipeline.evaluate.judgments import AnswerableQuery, Counts, answerable, category_of, read_judged_queries
-from pipeline.evaluate.rankings import EXACT, INDEX, PHOTO, RANKED, TEXT, rankings
+from pipeline.evaluate.rankings import EXACT, HYBRID, INDEX, PHOTO, RANKED, TEXT, rankings
 
 KINDS = ("text", "photo", "both")
 PAGE = 10  # MRR and nDCG look at a first page of hits whatever k is, so that they compare
@@ -73,7 +75,7 @@ class Loss:
 
     kind: str
     category: str | None
-    part: str  # fusion, index or re-ranker
+    part: str  # fusion, index, words or re-ranker
     before: str
     after: str
     queries: int
@@ -171,16 +173,18 @@ def means_of(figures: PerQuery) -> dict[str, Interval]:
 
 
 def _losses(kind: str, category: str | None, queries: int, measured: Mapping[str, PerQuery]) -> list[Loss]:
-    """Tower to fusion, fusion to index, and what a re-ranker makes of that; a query of both is held against the tower
-    that does better by nDCG.
+    """Tower to fusion, fusion to index, what words make of that, and a re-ranker of both; a query of both is held
+    against the tower that does better by nDCG.
     """
     steps = [("index", EXACT, INDEX)]
     towers = [way for way in (TEXT, PHOTO) if way in measured]
     if towers:
         best = max(towers, key=lambda way: float(measured[way][f"ndcg@{PAGE}"].mean()))
         steps.insert(0, ("fusion", best, EXACT))
+    if HYBRID in measured:
+        steps.append(("words", INDEX, HYBRID))
     if RANKED in measured:
-        steps.append(("re-ranker", INDEX, RANKED))
+        steps.append(("re-ranker", HYBRID if HYBRID in measured else INDEX, RANKED))
     return [
         Loss(kind, category, part, before, after, queries, means_of(minus(measured[before], measured[after])))
         for part, before, after in steps

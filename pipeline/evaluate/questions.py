@@ -14,6 +14,7 @@ from foundation.errors import InputError
 from lookup.filters.where import Condition, parsed
 from lookup.hit import Hit
 from lookup.late import find_late
+from lookup.lexical.query import Correction
 from lookup.page import Answer, duration, photo_of, write_page
 from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
@@ -36,6 +37,7 @@ class Answered:
     note: str = ""
     gone: int | None = None  # products of the history that the snapshot does not have; None: there is no history
     understood: Understood = field(default_factory=Understood)
+    corrections: tuple[Correction, ...] = ()  # words that no product has, and what was looked for in their place
 
 
 def questions(text: str | None, image: str | None, queries: str | None, products: Sequence[str]) -> list[Question]:
@@ -85,11 +87,13 @@ def ask(
         seconds = time.perf_counter() - started
         hits, bounds = found.hits, (*where, *found.understood.where)
         why = reader.explain_filter(bounds, query.category) if bounds and not hits else ""
-        one = Answered(question, hits, seconds, loaded, why, gone, found.understood)
+        corrections = reader.corrections(replace(query, text=found.understood.text))
+        one = Answered(question, hits, seconds, loaded, why, gone, found.understood, corrections)
         answered.append(one)
         if html is not None:
             photos = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
-            page.append(Answer(question.title, photo, hits, one.seconds, photos, one.note, str(one.understood)))
+            told = "; ".join(filter(None, [str(one.understood), *map(str, corrections)]))
+            page.append(Answer(question.title, photo, hits, one.seconds, photos, one.note, told))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"

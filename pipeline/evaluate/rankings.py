@@ -20,6 +20,7 @@ from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
 from pipeline.evaluate.judgments import AnswerableQuery
 
 TEXT, PHOTO, EXACT, INDEX, LATE = "text tower", "photo tower", "fused, exact", "through the index", "late"
+WORDS, HYBRID = "words", "words and vectors"
 RANKED = "re-ranked"
 
 
@@ -39,6 +40,8 @@ class _Answers:
     photo: dict[int, Vectors] = field(default_factory=dict)
     fused: dict[int, Vectors] = field(default_factory=dict)
     index: dict[int, Numbers] = field(default_factory=dict)
+    words: dict[int, Numbers] = field(default_factory=dict)
+    hybrid: dict[int, Numbers] = field(default_factory=dict)
     ranked: dict[int, Numbers] = field(default_factory=dict)
     late: dict[int, Numbers] = field(default_factory=dict)
 
@@ -65,6 +68,8 @@ def rankings(
         elif vectors:
             notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")
     found[INDEX] = answers.index
+    if answers.words:
+        found |= {WORDS: answers.words, HYBRID: answers.hybrid}
     if answers.ranked:
         found[RANKED] = answers.ranked
     return Rankings({**found, LATE: answers.late} if late else found, notes)
@@ -85,6 +90,11 @@ def _answer(
         if image_vector is not None:
             answers.photo[i] = image_vector
         answers.index[i] = numbers_of(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
+        if reader.opened.words is not None and question.text is not None:
+            by_words = reader.search_words(question.text, one.within, depth)
+            both = Query(question.text, image, one.within, depth, rerank=False, understand=False)
+            answers.words[i] = numbers_of(by_words, numbers, depth)
+            answers.hybrid[i] = numbers_of(reader.answer(both), numbers, depth)
         if reader.ranker is not None:
             answers.ranked[i] = numbers_of(
                 reader.answer(Query(question.text, image, one.within, depth)), numbers, depth

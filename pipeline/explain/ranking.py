@@ -39,7 +39,9 @@ class Rank:
 
     `hit` and `hit_in_partition` are its place among the `k` hits of a search, None: it is none. `nprobe` is what its
     index is tuned to, 0: exact. `nprobe_needed` is a number of lists at which a search of its partition has it among
-    the hits, where at the tuned one it is not though its rank says so; None: it is, or no number helps.
+    the hits, where at the tuned one it is not though its rank says so; None: it is, or no number helps. All of that is
+    by vectors. `words` is the share of the query's words that it has, None: it is not searched by words, and
+    `hit_with_words` its place among the hits where both count.
     """
 
     k: int
@@ -54,6 +56,8 @@ class Rank:
     hit_in_partition: int | None
     nprobe: int
     nprobe_needed: int | None
+    words: float | None
+    hit_with_words: int | None
     why: Why  # which words and which part of the photo it is for, as its index scores it
 
 
@@ -99,6 +103,8 @@ def rank_of(store: Store, manifest: Manifest, row: IndexedRow, name: str, asked:
         hit_in_partition=hit_inside,
         nprobe=entry.index.nprobe,
         nprobe_needed=needed,
+        words=None if asked.text is None else reader.share_of_words(asked.text, row.partition, row.position),
+        hit_with_words=_place_with_words(reader, asked, name),
         why=why,
     )
 
@@ -149,6 +155,13 @@ def _place(
     reader: Reader, xq: Vectors, k: int, name: str, partition: str | None = None, nprobe: int | None = None
 ) -> int | None:
     hits = reader.search_vector(xq, partition, k, nprobe)
+    return next((rank for rank, hit in enumerate(hits, 1) if hit.id == name), None)
+
+
+def _place_with_words(reader: Reader, asked: Asked, name: str) -> int | None:
+    if reader.opened.words is None or asked.text is None:
+        return None
+    hits = reader.answer(Query(asked.text, asked.image, k=asked.k, rerank=False, understand=False))
     return next((rank for rank, hit in enumerate(hits, 1) if hit.id == name), None)
 
 

@@ -41,6 +41,8 @@ _LEAST_PART = 32_768  # rows: smaller parts are not tried
 _ID_ROWS, _ID_UNITS = 65_536, 16  # whose ids are written for a trial, at most
 _ID_LEAST = 8  # rows seen of a partition, below which the frame of a file would weigh more than its ids
 _EMBEDDING, _TOWER = 1.76, 2.0  # bytes of a number in a shard; measured on dense float16 numbers (shards.py)
+# Of a lexical index: bytes of a row and field, of short titles and of texts of some sentences, and seconds to build it.
+_LEAST_WORDS, _MOST_WORDS, _WORDS_SECONDS = 20, 300, 60e-6
 _SHARD_ROW = 60  # fingerprints, row number, page headers
 
 
@@ -66,6 +68,7 @@ class Forecast:
     shard_bytes: int
     ids: dict[str, int]
     partitions: dict[str, IndexForecast]
+    fields: int = 0  # that are searched by words
 
     @property
     def memory(self) -> int:
@@ -77,8 +80,13 @@ class Forecast:
         """Bytes that the store will have more, at least and at most."""
         each = self.partitions.values()
         least, most = sum(one.least_disk_bytes for one in each), sum(one.most_disk_bytes for one in each)
-        others = self.shard_bytes + sum(self.ids.values())
-        return others + least, others + most
+        others, texts = self.shard_bytes + sum(self.ids.values()), self._texts
+        return others + least + _LEAST_WORDS * texts, others + most + _MOST_WORDS * texts
+
+    @property
+    def _texts(self) -> int:
+        """Texts that are searched by words."""
+        return self.fields * sum(one.rows for one in self.partitions.values())
 
     @property
     def scratch(self) -> int:
@@ -90,7 +98,8 @@ class Forecast:
         """About how long the indexes take."""
         lanes = self.at_once.builds * self.at_once.build_threads
         each = [one.seconds for one in self.partitions.values()]
-        return max(sum(each) / lanes, max(each) / self.at_once.build_threads)
+        vectors = max(sum(each) / lanes, max(each) / self.at_once.build_threads)
+        return vectors + _WORDS_SECONDS * self._texts / self.at_once.builds
 
 
 @dataclass(frozen=True)
@@ -180,6 +189,7 @@ def _forecast(work: _Work, at_once: AtOnce, category: str | None) -> Forecast:
         shard_bytes=round(work.plan.rows * _shard_row_bytes(work, dim)),
         ids=_ids_bytes(work, wanted),
         partitions=built,
+        fields=len(work.embedding.catalog.searched),
     )
 
 
@@ -303,7 +313,8 @@ def _shard_row_bytes(work: _Work, dim: int) -> float:
     with open_file(path) as opened:
         columns = file_columns(opened.schema_arrow, work.embedding.catalog, path)
         photo = [work.embedding.catalog.image] if work.embedding.catalog.image else []
-        carried = {columns[name] for name in ("id", *work.embedding.catalog.attributes, *photo) if name in columns}
+        kept = ("id", *work.embedding.catalog.attributes, *work.embedding.catalog.searched, *photo)
+        carried = {columns[name] for name in kept if name in columns}
         [group] = chunks_of(path, opened.metadata, [work.plan.units[0].first_group], carried)
         size = sum(chunk.total_compressed_size for _, chunk in group.pairs)
     return float(vectors + _SHARD_ROW + size / max(1, group.rows))

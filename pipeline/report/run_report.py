@@ -118,6 +118,8 @@ class PartitionRow(Record):
     curve: tuple[CurvePoint, ...] = ()  # settings that no other one beats in recall and cost, measured
     note: str = ""  # why the index is not what the settings ask for
     training: str = ""  # whose training a new index has, and what decided; empty where it stood before
+    lexical_bytes: int = 0  # of the index of words; 0: there is none
+    lexical_seconds: float = 0.0  # that it took to build, in whichever run that was
 
 
 class Loss(Record):
@@ -252,4 +254,6 @@ def partition_rows(manifest: Manifest, reused: set[str]) -> Iterator[PartitionRo
             curve=tuple(index.curve),
             note=index.note,
             training=describe_training(index) if partition.name not in reused else "",
+            lexical_bytes=partition.lexical.bytes if partition.lexical else 0,
+            lexical_seconds=partition.lexical.build_seconds if partition.lexical else 0.0,
         )

@@ -60,10 +60,11 @@ def expected(reader: Reader, text: str, weight: float, keep: Any = None) -> list
     first = sorted(rows, key=lambda at: (-dense[at], places[at]))[:STEADY]
     second = sorted((at for at in rows if lexical[at] > 0), key=lambda at: (-lexical[at], places[at]))[:STEADY]
     union = {*first, *second}
+    full = max(asked.full, max((lexical[at] for at in second), default=0))
     low, high = min(dense[at] for at in union), max(dense[at] for at in union)
 
     def score(at: int) -> float:
-        return weight * lexical[at] / asked.attainable + (1 - weight) * (dense[at] - low) / (high - low)
+        return weight * lexical[at] / full + (1 - weight) * (dense[at] - low) / (high - low)
 
     return [(ids[at], score(at)) for at in sorted(union, key=lambda at: (-round(score(at), 6), places[at]))]
 

@@ -35,7 +35,8 @@ from tests.support.stores import digests, publications
 
 LOOSE = ("gates.max_reject_share=1", "gates.max_degraded_share=1", *ANY_NIGHT, "run.photo_threads=1")
 OLD, NEW = ["red dress", "blue shoe"], ["green lamp", "black kite", "white chair", "red scarf"]
-UNITS = ("shards.unit_rows=2", "run.workers=1", *LOOSE[:3])
+# with words, so that both indexes of a partition are among what is cut off
+UNITS = ("shards.unit_rows=2", "run.workers=1", "lexical={}", *LOOSE[:3])
 
 
 def contents(store: Path) -> tuple[str, dict[str, str]]:

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from lookup.store.manifest import Manifest
-from tests.support.command import ANY_NIGHT, run_titles, vitrine, write_titles
+from tests.support.command import ANY_NIGHT, TITLES_ONLY, run_titles, vitrine, write_titles
 from tests.support.stores import manifest_of
 
 TITLES = ["red dress", "blue dress", "red shoe", "running shoes", "oak chair", None]
@@ -160,3 +160,23 @@ def test_a_category_alone_keeps_the_others(tmp_path: Path, night: Night) -> None
     refused = run_titles(catalog, tmp_path / "store", *more, "lexical.languages=[german]")
     assert refused.exit_code == 2
     assert "lexical.languages as in the published snapshot" in refused.stderr
+
+
+def test_plan_inspect_and_report_know_it(tmp_path: Path, night: Night) -> None:
+    """What it takes is in the forecast's disk; inspect shows weight, fields and sizes, run.json bytes and seconds."""
+    found = night()
+    shown = vitrine("inspect", tmp_path / "store").stdout
+    assert "share in a score" in shown
+    assert "title 2, brand 1" in shown
+    assert "lexical rows" in shown
+    report = json.loads(max((tmp_path / "store").glob("runs/*/run.json")).read_text())
+    sizes = {one["name"]: one["lexical_bytes"] for one in report["partitions"]}
+    assert sizes == {name: one.bytes for name, one in lexical(found).items()}
+    assert all(one["lexical_seconds"] > 0 for one in report["partitions"])
+    where = (f"catalog.path={tmp_path / 'c.parquet'}", f"store.path={tmp_path / 'store'}", *TITLES_ONLY)
+    disks = []
+    for words in (ON, WORDS):
+        planned = vitrine("plan", "-c", "configs/weightless.yaml", *where, *words, "--json")
+        assert planned.exit_code == 0, planned.stderr
+        disks.append(json.loads(planned.stdout)["disk_bytes"])
+    assert disks[0] != disks[1]
