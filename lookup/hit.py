@@ -34,12 +34,13 @@ class Hit:
     photo: str | None
     source: tuple[str, int, int]
     why: Why | None = None  # where that was asked for
+    others: int | None = None  # of its partition, in its group of near-duplicates; None: each product is a hit
 
 
 def as_document(hit: Hit) -> dict[str, Any]:
     """A hit as JSON has it: without what was not asked for."""
     fields = asdict(hit)
-    return {name: value for name, value in fields.items() if name != "why" or value is not None}
+    return {name: value for name, value in fields.items() if name not in ("why", "others") or value is not None}
 
 
 @dataclass(frozen=True)

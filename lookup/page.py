@@ -158,6 +158,7 @@ def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
         "title": title or _clipped(hit.id),
         "attributes": [(_clipped(name), value) for name, value in others if value],
         "photo": thumbnail(photo, hit.id, limits),
+        "others": hit.others,
         "why": None if hit.why is None else _reasons(hit.why),
     }
 

@@ -62,6 +62,7 @@ class Query:
     all_categories: bool = False  # also where the snapshot's config leaves unlikely ones out
     boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
     lexical_weight: float | None = None  # share of words in a score, 0..1; 0: vectors alone; None: the snapshot's
+    collapse: bool | str | None = None  # see lookup/collapse.py
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import difflib
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -11,12 +10,12 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import numpy as np
 import pyarrow as pa
 
-from encoders.names import SEPARATOR, same_category
 from encoders.photos.golden import golden_photos
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.metric import Metric
 from lookup.candidates import Candidates
+from lookup.collapse import Collapse, Duplicates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
@@ -24,9 +23,10 @@ from lookup.halves import Asked, Halves, Within, Words, both_halves, hybrid_cand
 from lookup.hit import Found, Hit, value_of
 from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.lexical.query import Correction
+from lookup.meant import partitions_meant
 from lookup.opened import Opened
 from lookup.personal.items import ItemQueries
-from lookup.personal.moved import Personal
+from lookup.personal.moved import Moved, Personal
 from lookup.personal.places import Places
 from lookup.personal.wishes import MIX, checked_ids
 from lookup.query import Query, QueryEncoder
@@ -56,6 +56,7 @@ class Reader:
     _queries: QueryEncoder
     _personal: Personal
     ranker: Ranker | None
+    _duplicates: Duplicates
 
     @classmethod
     def open(cls, path: str, partitions: Sequence[str] | None = None, device: str = "cpu") -> Reader:
@@ -81,14 +82,16 @@ class Reader:
         catalog = manifest.config["catalog"]
         chosen = list(known.values())
         if partitions is not None:
-            chosen = [*{one.name: one for name in partitions for one in _meant(name, known, catalog)}.values()]
+            chosen = [
+                *{one.name: one for name in partitions for one in partitions_meant(name, known, catalog)}.values()
+            ]
         opened = {one.name: open_partition(store, one, manifest.shards) for one in chosen}
         segments = Segments(store, snapshot)
         filters = Filters(segments, manifest.attributes, catalog)
         whole = Opened(store, manifest, opened, segments, filters, Words.of(store, manifest, [*opened]))
         queries = QueryEncoder.of(manifest, device)
         personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
-        return cls(snapshot, whole, queries, personal, Ranker.of(whole))
+        return cls(snapshot, whole, queries, personal, Ranker.of(whole), Duplicates(whole))
 
     @property
     def store(self) -> Store:
@@ -138,6 +141,7 @@ class Reader:
         rerank: bool = True,
         understand: bool | None = None,
         lexical_weight: float | None = None,
+        collapse: Collapse = None,
     ) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
@@ -154,22 +158,13 @@ class Reader:
         returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.
         With `explain`, each hit says why it is there (lookup/why/why.py). `like` and `history` are ids of products, see
         lookup/personal/wishes.py: those of `like`, and of a history that is asked by alone, are no hits. A re-ranker of
-        the snapshot puts the first hits in its order, and `score` is what it was; not with `rerank=False`.
+        the snapshot puts the first hits in its order, and `score` is what it was; not with `rerank=False`. With
+        `collapse`, True or the name of a kind (`photo`, `near`, `group`), one product of each group of near-duplicates
+        is a hit, the best; there are `k` where there are so many groups. `Hit.others` counts the rest.
         """
         personal = (like, history, weights, mix)
-        asked = Query(
-            text,
-            image,
-            category,
-            k,
-            nprobe,
-            where,
-            explain,
-            *personal,
-            rerank,
-            understand,
-            lexical_weight=lexical_weight,
-        )
+        more: dict[str, Any] = {"lexical_weight": lexical_weight, "collapse": collapse}
+        asked = Query(text, image, category, k, nprobe, where, explain, *personal, rerank, understand, **more)
         return self.answer(asked)
 
     def answer(self, query: Query) -> list[Hit]:
@@ -179,12 +174,15 @@ class Reader:
     def found(self, query: Query) -> Found:
         """The hits of `query`, and what was understood of it."""
         query, understood = self.understand(query)  # before it is embedded
-        found = self._candidates(query, query.k if self.ranker is None else self.ranker.depth(query))
-        if self.ranker is not None:
-            found = self.ranker.reordered(query, found)
-        found = found.first(query.k)
+        kind, moved = self._duplicates.kind(query.collapse), self._moved(query)
+        if kind is None:
+            found = self._ordered(moved, query, query.k).first(query.k)
+            hits = self._hits(found)
+        else:
+            each = self._duplicates.best_of_each(lambda k: self._ordered(moved, query, k), kind, query.k)
+            found = each.hits
+            hits = [replace(hit, others=others) for hit, others in zip(self._hits(found), each.others, strict=True)]
         understood = self._told(query, found, understood)
-        hits = self._hits(found)
         if not query.explain or not hits:
             return Found(hits, understood)
         hits = [
@@ -220,10 +218,17 @@ class Reader:
         note = f"searched {searched:,} of {there:,} categories, the likeliest"
         return replace(understood, notes=(*understood.notes, note))
 
+    def _ordered(self, moved: Moved, query: Query, k: int) -> Candidates:
+        """`k` candidates or more in their order, by the re-ranker where there is one."""
+        if self.ranker is None:
+            return self._found(moved, query, k)
+        found = self._found(moved, query, self.ranker.depth(replace(query, k=k)))
+        return self.ranker.reordered(query, found)
+
     def candidates(self, query: Query) -> Candidates:
         """The first `query.k` candidates, best first, as a re-ranker is given them."""
         query, _ = self.understand(query)
-        return self._candidates(query, query.k)
+        return self._found(self._moved(query), query, query.k)
 
     def known(self, ids: Sequence[str]) -> list[bool]:
         """Whether each of `ids` is in what can be searched."""
@@ -241,12 +246,14 @@ class Reader:
         query = Query(category=category, k=k, nprobe=nprobe, where=where, all_categories=True).parsed()
         return self._hits(self._ranked(xq, query, query.k).first(query.k))
 
-    def _candidates(self, query: Query, k: int) -> Candidates:
+    def _moved(self, query: Query) -> Moved:
+        xq = self._queries.embed(query.text, query.image) if query.by_words else None
+        return self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
+
+    def _found(self, moved: Moved, query: Query, k: int) -> Candidates:
         """The steps of a search up to the re-ranker, each on what the one before it found
         (docs/explanation/architecture.md): the first `k`.
         """
-        xq = self._queries.embed(query.text, query.image) if query.by_words else None
-        moved = self._personal.moved(xq, query.like, query.history, query.weights, query.mix)
         # as deep for every k up to STEADY, whatever is left out
         depth = max(k, STEADY) + len(moved.apart) if moved.apart else k
         return self._ranked(moved.vector, query, depth).without(moved.apart).first(k)
@@ -361,7 +368,7 @@ class Reader:
         """The partitions of a search; InputError where there is no such category."""
         if category is None:
             return list(self.opened.partitions.values())
-        return _meant(category, self.opened.partitions, self.manifest.config["catalog"])
+        return partitions_meant(category, self.opened.partitions, self.manifest.config["catalog"])
 
     def _hits(self, found: Candidates) -> list[Hit]:
         return [
@@ -385,14 +392,3 @@ def open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> P
         raise of_other_rows(partition, "it was built of other segments than those of the partition")
     index = PartitionIndex.open({role: store.verified(file) for role, file in record.files.items()}, record)
     return Partition(partition.name, index, opened, shards.entries)
-
-
-def _meant(name: str, known: Mapping[str, Any], catalog: Mapping[str, Any]) -> list[Any]:
-    """The partitions that `name` means: one, but in snapshots of before spellings were merged."""
-    found = same_category(str(name), known, catalog.get("partition_separator", (SEPARATOR,)))
-    if not found:
-        near = difflib.get_close_matches(str(name), list(known), n=3, cutoff=0.4) or sorted(known)[:10]
-        raise InputError(
-            f"a category of the snapshot, such as {', '.join(map(repr, near))}", repr(name), "correct --category"
-        )
-    return [known[one] for one in found]

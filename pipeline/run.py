@@ -22,6 +22,7 @@ from lookup.store.at_work import clear_scratch
 from lookup.store.manifest import Manifest, Provenance
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
+from pipeline.build.duplicates import floods, with_duplicates
 from pipeline.build.stage import build_indexes
 from pipeline.catalog.photos import image_root
 from pipeline.config.encoding import encoding_identity, photo_limits, refuse_other_models
@@ -217,10 +218,16 @@ def _built(
     kept = state.parent if category is not None else None  # all of it but the category
     with state.steps.step("build") as counts:
         built = build_indexes(store, settings.indexing, shards, state.parent, execution)
-        mine = [one.model_copy(update={"provenance": read}) for one in built.partitions]
+        entries, stood = with_duplicates(
+            store, settings.indexing.duplicates, shards, built.partitions, state.parent, execution.progress
+        )
+        state.notices += (told := floods(settings.indexing.duplicates, entries))
+        _log_notices(told)
+        mine = [one.model_copy(update={"provenance": read}) for one in entries]
         partitions = merge_partitions(kept.partitions if kept else (), mine, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
-        counts.update(partitions=len(partitions), reused=len(state.indexes_reused), **_some({"lexical": built.lexical}))
+        more = _some({"lexical": built.lexical, "duplicates_kept": stood})
+        counts.update(partitions=len(partitions), reused=len(state.indexes_reused), **more)
         known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
         made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
         device = settings.embedding.encoders.device

@@ -22,6 +22,7 @@ from foundation.identity import identity_of
 from lookup.store.accepted import Accepted
 from lookup.store.backend import Backend
 from lookup.store.drift import Drift
+from lookup.store.duplicates_record import DuplicatesRecord
 from lookup.store.fields import FileRef, Grown, Record
 from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
@@ -53,7 +54,7 @@ class Provenance(Record):
 class PartitionEntry(Grown):
     """A partition of the snapshot; its index positions run through its live segments in the order of the shards."""
 
-    unsaid: ClassVar[frozenset[str]] = frozenset({"lexical"})
+    unsaid: ClassVar[frozenset[str]] = frozenset({"lexical", "duplicates"})
 
     name: str
     rows: int
@@ -61,14 +62,15 @@ class PartitionEntry(Grown):
     provenance: Provenance | None = None  # None: of an earlier version
     figures: PartitionFigures | None = None  # None: not measured, or of an earlier version
     lexical: LexicalRecord | None = None  # None: not searched by words
+    duplicates: DuplicatesRecord | None = None  # None: not looked for
 
     def files(self) -> list[FileRef]:
         """The files of its indexes."""
         return [file for one in self.records() for _, file in sorted(one.files.items())]
 
-    def records(self) -> list[IndexRecord | LexicalRecord]:
-        """Its index of embeddings, and that of words where it has one."""
-        return [self.index] if self.lexical is None else [self.index, self.lexical]
+    def records(self) -> list[IndexRecord | LexicalRecord | DuplicatesRecord]:
+        """Its index of embeddings, and what else is kept like it: that of words, and its near-duplicates."""
+        return [self.index, *(one for one in (self.lexical, self.duplicates) if one is not None)]
 
 
 class EncoderEntry(Record):

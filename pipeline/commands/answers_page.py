@@ -55,17 +55,22 @@ def print_answers(
         understood_page.print_understood(one.understood)
         for word in one.corrections:
             echo(printable(f"no product has {word}"))
-        rows = [
-            [str(i), f"{hit.score:.3f}", hit.id, hit.partition, _first(hit.attributes)]
-            for i, hit in enumerate(one.hits, 1)
-        ]
-        if rows:
-            table(["", "score", "id", "category", "attributes"], rows)
+        if one.hits:
+            _table(one.hits)
             _reasons(one.hits)
         else:
             echo("nothing was found" + (f": {printable(one.note)}" if one.note else ""))
     if html is not None:
         echo(f"page of hits: {html}")
+
+
+def _table(hits: Sequence[Hit]) -> None:
+    others = [[] if hit.others is None else [f"{hit.others:,}" if hit.others else ""] for hit in hits]
+    rows = [
+        [str(i), f"{hit.score:.3f}", hit.id, hit.partition, *more, _first(hit.attributes)]
+        for i, (hit, more) in enumerate(zip(hits, others, strict=True), 1)
+    ]
+    table(["", "score", "id", "category", *(["others"] if others[0] else []), "attributes"], rows)
 
 
 def _reasons(hits: Sequence[Hit]) -> None:

@@ -50,6 +50,11 @@ from pipeline.commands.options import COUNT, example, json_option, store_argumen
 )
 @click.option("--lexical-weight", type=click.FloatRange(0, 1), help="Share of words in a score; 0: vectors alone.")
 @click.option("--all-categories", is_flag=True, help="Search the unlikely categories too.")
+@click.option(
+    "--collapse",
+    type=click.Choice(["any", "photo", "near", "group"]),
+    help="Show one product of each group of near-duplicates: by all kinds that the config names, or by one.",
+)
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page of the hits, photos included.")
 @json_option
 def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
@@ -72,7 +77,17 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     text, image = (given["text"], given["image"]) if taken is None else (taken.text, taken.image)
     history = [one for several in given["history"] for one in several.split(",") if one.strip()]
     mix = {} if given["mix"] is None else {"mix": given["mix"]}
-    as_named = ("category", "k", "nprobe", "explain", "like", "understand", "all_categories", "lexical_weight")
+    as_named = (
+        "category",
+        "k",
+        "nprobe",
+        "explain",
+        "like",
+        "understand",
+        "all_categories",
+        "lexical_weight",
+        "collapse",
+    )
     asked = {name: given[name] for name in as_named}
     query = Query(**asked, where=parsed(given["where"]), history=history, rerank=not given["no_rerank"], **mix)
     questioned = questions(text, image, given["queries"], [*given["like"], *history])

@@ -20,6 +20,7 @@ from encoders.training.fusion_trainer import FusionTrainSettings
 from encoders.training.trainer import TrainSettings
 from index_builders.settings import IndexSettings
 from pipeline.config import layers as sources
+from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import path_problems, unwritable_problems
@@ -54,6 +55,9 @@ class Config(Section):
     lexical: LexicalConfig | None = Field(
         None, description="What is searched by its words, beside vectors; null: nothing"
     )
+    duplicates: DuplicatesConfig | None = Field(
+        None, description="Which products count as one, for searches that show one of each; null: none are looked for"
+    )
     gates: GatesConfig = GatesConfig()
     golden: GoldenConfig = GoldenConfig()
     search: SearchConfig = SearchConfig()
@@ -69,7 +73,8 @@ class Config(Section):
         if lexical is not None:
             lexical = lexical.model_copy(update={"fields": lexical.weights(catalog.text)})
             catalog = catalog.searching(lexical.fields)
-        indexing = Indexing(Embedding(catalog, self.encoders, self.fusion, self.shards), self.index, lexical)
+        embedding = Embedding(catalog, self.encoders, self.fusion, self.shards)
+        indexing = Indexing(embedding, self.index, lexical, self.duplicates)
         return RunSettings(indexing, self.gates, self.run, self.store.path, self.golden, self.search)
 
 
@@ -187,6 +192,11 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         fix = f"add to catalog.attributes: {', '.join(undeclared)}"
         expected = "columns of catalog.attributes, because prices are carried to hits"
         problems.append(Problem("catalog.prices", shown(undeclared), expected, fix))
+    duplicates = tree.get("duplicates")
+    group = duplicates.get("group") if isinstance(duplicates, dict) else None
+    if isinstance(group, str) and group not in _names(catalog, "attributes"):
+        expected = "a column of catalog.attributes, because shards keep these"
+        problems.append(Problem("duplicates.group", group, expected, f"add to catalog.attributes: {group}"))
     lexical = tree.get("lexical")
     if isinstance(lexical, dict) and not lexical.get("fields") and not catalog.get("text"):
         fix = "name columns, as lexical.fields={title: 2.0}, or set lexical=null"

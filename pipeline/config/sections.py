@@ -14,6 +14,7 @@ from encoders.names import clean_separator
 from index_builders.devices import DEVICE
 from index_builders.settings import IndexSettings
 from pipeline.config.byte_sizes import Bytes
+from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.search_section import SearchConfig
 from pipeline.config.section import Count, Name, NotNegative, Seconds, Section, Share, Switch, listed, words
@@ -343,6 +344,7 @@ class Indexing:
     embedding: Embedding
     index: IndexSettings
     lexical: LexicalConfig | None = None
+    duplicates: DuplicatesConfig | None = None
 
 
 @dataclass(frozen=True)

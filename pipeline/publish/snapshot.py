@@ -175,9 +175,7 @@ def content_of(manifest: Manifest) -> str:
             "image_root": manifest.catalog.image_root,
             "shards": [[one.name, one.source, one.row_groups] for one in manifest.shards.entries],
             "segments": manifest.shards.segments.digest(),
-            "partitions": [
-                [p.name, p.index.name, *([p.lexical.name] if p.lexical else [])] for p in manifest.partitions
-            ],
+            "partitions": [[p.name, *(one.name for one in p.records())] for p in manifest.partitions],
             **({"lexical": manifest.lexical.model_dump(mode="json", exclude={"tuned"})} if manifest.lexical else {}),
             **_said_of_queries(manifest),
             **({} if manifest.ranker is None else {"ranker": manifest.ranker.identity}),

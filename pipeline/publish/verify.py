@@ -12,6 +12,7 @@ from lookup.store.fields import FileRef
 from lookup.store.history import readable
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
+from pipeline.build.duplicates import own_duplicates
 from pipeline.build.index_files import own_index_record
 from pipeline.build.index_ids import misplaced
 from pipeline.build.lexical import own_lexical_record
@@ -114,6 +115,9 @@ def _records(store: Store, manifests: Iterable[Manifest]) -> Iterator[tuple[str,
     entries = [entry.lexical for manifest in manifests for entry in manifest.partitions if entry.lexical is not None]
     words = sorted({one.name for one in entries})
     wrong += [f"indexes/{name}/record.json" for name in words if own_lexical_record(store, name) is None]
+    found = [one.duplicates for manifest in manifests for one in manifest.partitions if one.duplicates is not None]
+    groups = sorted({one.name for one in found})
+    wrong += [f"indexes/{name}/record.json" for name in groups if own_duplicates(store, name) is None]
     for path in wrong:
         came = "another's, or an altered one" if store.exists(path) else "no such file"
         yield f"{path}, a record that bears the name of its place", f"{path}: {came}"
