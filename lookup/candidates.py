@@ -4,11 +4,37 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
 from foundation.arrays import Positions, Vectors
+
+
+class Merge(NamedTuple):
+    """How scores of two halves were merged: `weight` times lexical / `most`, plus the rest times where dense stands
+    from `low` to `high`.
+    """
+
+    weight: float
+    most: float
+    low: float
+    high: float
+
+    def of_words(self, lexical: Vectors) -> Vectors:
+        """(n,) float32: what scores have of the words, of scores by words or of differences of these."""
+        return np.asarray(np.float32(self.weight / self.most) * lexical, np.float32)
+
+    def of_vectors(self, dense: Vectors) -> Vectors:
+        """(n,) float32: what scores have of the embeddings, of scores by these."""
+        if self.high <= self.low:
+            return np.full(len(dense), 1 - self.weight, np.float32)
+        return np.asarray(np.float32(self.per_dense()) * (dense - np.float32(self.low)), np.float32)
+
+    def per_dense(self) -> float:
+        """What a score has of one unit of the score of an embedding."""
+        return (1 - self.weight) / (self.high - self.low) if self.high > self.low else 0.0
 
 
 @dataclass(frozen=True)
@@ -24,6 +50,7 @@ class Candidates:
     score: Vectors  # float32, bigger is better
     dense: Vectors  # float32 scores of the embeddings, by the snapshot's metric; NaN: not asked
     lexical: Vectors  # float32 scores of the words, 0 where none meets; NaN: not asked
+    merge: Merge | None = None  # of the two halves; None: one of them alone ranks
 
     @classmethod
     def of(cls, partitions: Sequence[str], found: Sequence[tuple[Vectors, Positions]]) -> Candidates:
@@ -46,8 +73,8 @@ class Candidates:
 
     def take(self, order: npt.NDArray[np.integer]) -> Candidates:
         """Those at `order`, in that order."""
-        fields = (self.part, self.positions, self.score, self.dense, self.lexical)
-        return Candidates(self.partitions, *(field[order] for field in fields))
+        part, positions, score = self.part[order], self.positions[order], self.score[order]
+        return Candidates(self.partitions, part, positions, score, self.dense[order], self.lexical[order], self.merge)
 
     def ranked(self, score: Vectors | None = None) -> Candidates:
         """Best first by `score`, (n,) float32, or by what they have; equal ones by partition and position."""

@@ -24,7 +24,7 @@ from pydantic import ValidationError
 
 from foundation.arrays import Positions, Vectors
 from foundation.errors import InputError
-from lookup.candidates import Candidates
+from lookup.candidates import Candidates, Merge
 from lookup.dense import dense_candidates
 from lookup.index.partition_index import STEADY
 from lookup.index.scores import scores_of
@@ -112,7 +112,11 @@ class Asked:
 
     def shares(self, scores: Vectors, best: float) -> Vectors:
         """BM25 scores, (n,) float32, as shares of the words: 1 is `full`, or the `best` row where that has more."""
-        return np.asarray(scores / np.float32(max(self.full, best) or 1.0), np.float32)
+        return np.asarray(scores / np.float32(self.most(best)), np.float32)
+
+    def most(self, best: float) -> float:
+        """The BM25 score that counts as all of the words, see `shares`."""
+        return max(self.full, best) or 1.0
 
     def best(self, within: Within, k: int) -> Candidates:
         """The `k` best rows by words, of each partition those that a filter lets through."""
@@ -148,7 +152,9 @@ class Halves:
         """Best first, where words have the share `weight`, 0..1, of a score."""
         # never quite without the embedding: rows that have no word come in its order
         score = weight * self.words + max(1 - weight, _LEAST) * self.vectors
-        return self.rows.ranked(score.astype(np.float32))
+        assert self.rows.merge is not None  # as `both_halves` has it
+        merge = self.rows.merge._replace(weight=weight)
+        return replace(self.rows, merge=merge).ranked(score.astype(np.float32))
 
 
 def hybrid_candidates(
@@ -158,7 +164,7 @@ def hybrid_candidates(
     many meet the filter. Words have the share `weight`, 0..1, of a score.
     """
     found = both_halves(xq, asked, within, k, nprobe)
-    return found.rows if weight < 1 and not found.words.any() else found.ranked(weight)
+    return replace(found.rows, merge=None) if weight < 1 and not found.words.any() else found.ranked(weight)
 
 
 def both_halves(xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int | None) -> Halves:
@@ -171,8 +177,9 @@ def both_halves(xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int |
     rows = anchors if depth == STEADY else _joined(xq, within, asked, dense, words)
     low, high = anchors.dense.min(initial=np.inf), anchors.dense.max(initial=-np.inf)
     by_vector = (rows.dense - low) / (high - low) if high > low else np.ones(len(rows), np.float32)
-    by_words = asked.shares(rows.lexical, float(words.score.max(initial=0)))
-    return Halves(rows, by_words, by_vector)
+    best = float(words.score.max(initial=0))
+    merge = Merge(0.0, asked.most(best), float(low), float(high))
+    return Halves(replace(rows, merge=merge), asked.shares(rows.lexical, best), by_vector)
 
 
 def _joined(xq: Vectors, within: Within, asked: Asked, dense: Candidates, words: Candidates) -> Candidates:

@@ -168,6 +168,7 @@ def _reasons(why: Why) -> dict[str, Any]:
     words_of, cells = [one.effect for one in why.words], [cell for row in why.regions or () for cell in row]
     return {
         "parts": why.modalities or {},
+        "halves": why.halves or {},
         "words": [
             (one.word, f"{-one.effect:+.3f}", share) for one, share in zip(why.words, _shares(words_of), strict=True)
         ],

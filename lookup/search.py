@@ -185,11 +185,9 @@ class Reader:
         understood = self._told(query, found, understood)
         if not query.explain or not hits:
             return Found(hits, understood)
-        hits = [
-            replace(hit, why=why)
-            for hit, why in zip(hits, explain_hits(self.opened, self._queries, query, found), strict=True)
-        ]
-        return Found(hits, understood)
+        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        reasons = explain_hits(self.opened, self._queries, query, found, within)
+        return Found([replace(hit, why=why) for hit, why in zip(hits, reasons, strict=True)], understood)
 
     def understand(self, query: Query) -> tuple[Query, Understood]:
         """What is searched for `query`, and what was understood: conditions and boosts that its text names are beside

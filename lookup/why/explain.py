@@ -11,6 +11,7 @@ import numpy as np
 from foundation.arrays import Vectors
 from foundation.metric import Metric
 from lookup.candidates import Candidates
+from lookup.halves import Within
 from lookup.index.scores import scores_of
 from lookup.opened import Opened
 from lookup.query import Query, QueryEncoder
@@ -21,27 +22,44 @@ from lookup.why.words import words_left_out
 
 @dataclass(frozen=True)
 class _Variants:
-    """What is asked in place of the query: `words` left out, then parts of the photo; (1 + n, dim) float32, the query
-    itself first.
+    """What is asked in place of the query: `words` left out, each with the text that is `left`, then parts of the
+    photo; (1 + n, dim) float32, the query itself first.
     """
 
     words: list[str]
+    left: list[str]
     vectors: Vectors
 
 
-def explain_hits(opened: Opened, queries: QueryEncoder, query: Query, hits: Candidates) -> list[Why]:
-    """The reasons of each of `hits`, in their order."""
+def explain_hits(
+    opened: Opened, queries: QueryEncoder, query: Query, hits: Candidates, within: Within = ()
+) -> list[Why]:
+    """The reasons of each of `hits`, in their order, of a search `within` some partitions. Beside products
+    that a query is also by, effects are those of text and photo alone.
+    """
     variants = _variants(queries, query)
     scores = _scores(opened, hits, variants.vectors)
-    asked = queries.towers(query.text, query.image)
+    effects = scores[0] - scores[1:]
+    merge, halves = hits.merge, list[dict[str, float] | None]([None] * len(hits))
+    if merge is not None and query.text is not None and opened.words is not None:
+        of_words = merge.of_words(hits.lexical)
+        effects = np.float32(merge.per_dense()) * effects
+        for at, rest in enumerate(variants.left):
+            without = opened.words.asked(rest, within).scores(hits)
+            effects[at] += merge.of_words(hits.lexical - without)
+        of_vectors = merge.of_vectors(hits.dense)
+        halves = [
+            {"words": words, "vectors": vectors}
+            for words, vectors in zip(of_words.tolist(), of_vectors.tolist(), strict=True)
+        ]
+    asked, count = queries.towers(query.text, query.image), len(variants.words)
     found = []
-    for at in range(len(hits)):
-        score, *without = scores[:, at].tolist()
-        effects = [score - one for one in without]
-        words = tuple(map(WordEffect, variants.words, effects[: len(variants.words)]))
-        cells = effects[len(variants.words) :]
+    for at, each in enumerate(effects.T.tolist()):
+        words = tuple(map(WordEffect, variants.words, each[:count]))
+        cells = each[count:]
         grid = tuple(tuple(cells[row : row + SIDE]) for row in range(0, len(cells), SIDE)) or None
-        found.append(Why(score, _modalities(opened, queries, asked, hits, at), words, grid))
+        modalities = _modalities(opened, queries, asked, hits, at)
+        found.append(Why(float(scores[0, at]), modalities, halves[at], words, grid))
     return found
 
 
@@ -52,7 +70,7 @@ def _variants(queries: QueryEncoder, query: Query) -> _Variants:
     parts = greyed(photo) if photo is not None else []
     texts = [text, *(rest for _, rest in left_out), *[text] * len(parts)] if text is not None else []
     photos = [photo, *[photo] * len(left_out), *parts] if photo is not None else []
-    return _Variants([word for word, _ in left_out], queries.embed_each(texts, photos))
+    return _Variants([word for word, _ in left_out], [rest for _, rest in left_out], queries.embed_each(texts, photos))
 
 
 def _scores(opened: Opened, hits: Candidates, xq: Vectors) -> Vectors:

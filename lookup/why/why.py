@@ -15,14 +15,19 @@ class WordEffect:
 
 @dataclass(frozen=True)
 class Why:
-    """The reasons of one hit, in the units of `vectors`, the score of its embedding.
+    """The reasons of one hit.
 
-    `modalities` are exact, and add up to `vectors`, where the fusion is a sum and the shards keep the towers' vectors;
-    else None. `words` are in the order of the query; none of a query of one word. `regions` are what goes when a part
-    of the query's photo is greyed, by rows from the top; None without a photo.
+    `vectors` is the score of its embedding; `modalities`, of texts and of photos, add up to it, exactly, where the
+    fusion is a sum and the shards keep the towers' vectors; else None. `halves`, what words and what embeddings give,
+    add up to the score of a search by both, before boosts and a re-ranker; None where embeddings alone were asked.
+
+    `words` and `regions` are in units of that score: what of it goes when a word of the query is left out, in the order
+    of the query, and when a part of its photo is greyed, by rows from the top. A query of one word has no `words`, and
+    one without a photo no `regions`.
     """
 
     vectors: float
     modalities: dict[str, float] | None  # text, image
+    halves: dict[str, float] | None  # words, vectors
     words: tuple[WordEffect, ...]
     regions: tuple[tuple[float, ...], ...] | None

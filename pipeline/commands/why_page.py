@@ -15,9 +15,12 @@ _SHADES = " ░▒▓█"  # from nothing to the most that a part of any hit's p
 def lines_of(why: Why) -> Iterator[str]:
     """Lines of at most a sentence, and a small map of the photo."""
     parts = why.modalities or {}
-    yield f"score {why.vectors:.4f}" + "".join(
+    yield f"embedding {why.vectors:.4f}" + "".join(
         f" {sign} {value:.4f} {_OF[name]}" for sign, (name, value) in zip("=+", parts.items(), strict=False)
     )
+    if why.halves is not None:
+        of_words, of_vectors = why.halves["words"], why.halves["vectors"]
+        yield f"by both {of_words + of_vectors:.4f} = {of_words:.4f} of its words + {of_vectors:.4f} of its embedding"
     yield from effects(why)
 
 

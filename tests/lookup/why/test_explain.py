@@ -11,10 +11,10 @@ import pytest
 from PIL import Image
 
 import lookup
-from lookup.query import QueryEncoder
+from lookup.query import Query, QueryEncoder
 from lookup.search import Reader
 from lookup.why.regions import SIDE, greyed
-from tests.support.command import config_for, run, vitrine
+from tests.support.command import config_for, run, run_titles, vitrine, write_titles
 
 TEXT = "blue cup with dots"
 
@@ -98,3 +98,43 @@ def test_the_command_says_why(store: Path, demo: Path, tmp_path: Path) -> None:
     assert "of the texts" in words
     of_one = vitrine("explain", store, told["hits"][0]["id"], "--text", "red dress").stdout
     assert "without the word: red " in of_one
+
+
+@pytest.fixture(scope="module")
+def by_words(tmp_path_factory: pytest.TempPathFactory) -> Reader:
+    """160 titles in two partitions, searched by words too."""
+    folder = tmp_path_factory.mktemp("why-words")
+    things = [f"{colour} {thing} {n}" for n in range(4) for colour in COLOURS for thing in THINGS]
+    kinds = {"kind": [f"k{n % 2}" for n in range(len(things))]}
+    catalog = write_titles(folder / "c.parquet", things, **kinds)
+    assert run_titles(catalog, folder / "store", "catalog.partition=kind", "lexical.weight=0.4").exit_code == 0
+    return lookup.open(str(folder / "store"))
+
+
+COLOURS = ["red", "blue", "green", "black", "white"]
+THINGS = ["dress", "shoe", "lamp", "kite", "chair", "vase", "mug", "scarf"]
+
+
+def test_words_and_embeddings_add_up_and_so_do_the_effects_of_words(by_words: Reader) -> None:
+    """What both halves give is the score; a word's effect is what both lose without it, at the scale of the query."""
+    text, reader = "red kite 3", by_words
+    queries, words = QueryEncoder.of(reader.manifest), reader.opened.words
+    assert words is not None
+    within = [(partition, None) for partition in reader.opened.partitions.values()]
+    found = reader.candidates(Query(text, k=5))
+    hits = reader.search(text, k=5, explain=True)
+    assert found.merge is not None
+    weight, most, low, high = found.merge
+    assert weight == 0.4
+    for at, hit in enumerate(hits):
+        assert hit.why is not None
+        assert hit.why.halves is not None
+        assert hit.why.halves["words"] == pytest.approx(weight * found.lexical[at] / most, abs=1e-5)
+        assert sum(hit.why.halves.values()) == pytest.approx(hit.score, abs=1e-5)
+        for word, rest in (("red", "kite 3"), ("kite", "red 3"), ("3", "red kite")):
+            (effect,) = (one.effect for one in hit.why.words if one.word == word)
+            lexical = words.asked(rest, within).scores(found)[at]
+            dense = score_of(reader, queries, hit.id, rest, None)
+            lost = weight / most * (found.lexical[at] - lexical)
+            lost += (1 - weight) / (high - low) * (found.dense[at] - dense)
+            assert effect == pytest.approx(lost, abs=1e-4)
