@@ -91,6 +91,8 @@ def test_hits_are_steady_complete_and_behind_the_top_as_they_were(shop: Path, tm
     kept = reader.search(text="red lamp", k=20, where="rating >= 4")
     assert len(kept) == 20
     assert all(hit.attributes["rating"] >= 4 for hit in kept)
+    stars = {hit.id for hit in reader.search(text="red lamp", k=len(every), where="stars >= 4")}  # the same as text
+    assert stars == {hit.id for hit in reader.search(text="red lamp", k=len(every), where="rating >= 4")}
     found = reader.opened.partitions["all"].index.search
     vector = reader._queries.embed("red lamp")
     assert found(vector, 5, None)[1].tolist() == [reader.candidates(Query("red lamp", k=5)).positions.tolist()]
@@ -219,6 +221,7 @@ def test_eval_shows_what_it_gains(shop: Path, tmp_path: Path) -> None:
     found = json.loads(done.stdout)
     means = {one["way"]: one["figures"]["precision@1"]["mean"] for one in found["quality"] if one["category"] is None}
     assert means["re-ranked"] > 0.9 > 0.4 > means["through the index"]
+    assert any("40 that were held out" in note for note in found["notes"])
     gains = [one["figures"]["precision@1"]["high"] for one in found["losses"] if one["part"] == "re-ranker"]
     assert max(gains) < 0
 
