@@ -6,12 +6,13 @@ logistic    weights of standardised features, `model.json`: what is absent count
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Literal, Protocol
 
 import numpy as np
 import numpy.typing as npt
 from pydantic import BaseModel, ConfigDict
+
+from foundation.extras import absent
 
 Matrix = npt.NDArray[np.float64]  # (n, m), NaN where a feature says nothing
 Scores = npt.NDArray[np.float64]  # (n,)
@@ -33,8 +34,11 @@ class Trees:
     """Boosted trees."""
 
     def __init__(self, text: str) -> None:
-        """`text` is the model as LightGBM writes it. ModuleNotFoundError where LightGBM is not installed."""
-        import lightgbm  # a second to load, and an extra's
+        """`text` is the model as LightGBM writes it. InputError where LightGBM is not installed."""
+        try:
+            import lightgbm  # a second to load, and an extra's
+        except ModuleNotFoundError as err:
+            raise absent(err) or err from err
 
         self._booster = lightgbm.Booster(model_str=text)
 
@@ -73,7 +77,6 @@ class Logistic(BaseModel):
         return np.hstack([np.where(absent, 0.0, values), absent.astype(np.float64)])
 
 
-def open_model(kind: Literal["trees", "logistic"], path: Path) -> Model:
-    """The model in a file whose digest was checked."""
-    text = path.read_text(encoding="utf-8")
+def open_model(kind: Literal["trees", "logistic"], text: str) -> Model:
+    """The model of a file whose digest was checked."""
     return Trees(text) if kind == "trees" else Logistic.model_validate_json(text)

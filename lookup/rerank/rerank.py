@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +12,7 @@ from lookup.candidates import Candidates
 from lookup.lexical.analysis import Analysis
 from lookup.opened import Opened
 from lookup.query import Query
-from lookup.rerank.features import Asked, matrix
+from lookup.rerank.features import Asked, matrix, needs
 from lookup.rerank.models import Matrix, Model, open_model
 from lookup.rerank.values import Values
 from lookup.rerank.words import Words
@@ -65,22 +64,25 @@ class Ranker:
 
     settings: RankerSettings
     features: Features
-    _path: Path  # of its model, whose digest was checked
+    _text: str  # its model, read when the snapshot is opened: a collection may delete the file
+    _weight: float | None = None  # share of words in the snapshot's scores; None: it is not searched by words
 
     @classmethod
     def of(cls, opened: Opened) -> Ranker | None:
-        """That of the snapshot, None where it has none; IntegrityError where a file of it is altered."""
+        """That of the snapshot, None where it has none; IntegrityError where a file of it is missing or altered."""
         record = opened.manifest.ranker
         if record is None:
             return None
         found = record.settings
         features = Features.of(opened, found.features, found.title, found.languages, found.attributes)
-        return cls(found, features, opened.store.verified(record.files["model"]))
+        text = opened.store.verified(record.files["model"]).read_text(encoding="utf-8")
+        lexical = opened.manifest.lexical
+        return cls(found, features, text, None if lexical is None else lexical.weight)
 
     @cached_property
     def model(self) -> Model:
-        """The model, read when first asked for: LightGBM takes a second to load."""
-        return open_model(self.settings.type, self._path)
+        """The model, made when first asked for, as LightGBM takes a second to load; InputError where it is absent."""
+        return open_model(self.settings.type, self._text)
 
     def load(self) -> None:
         """Load the model: the first query pays for that else."""
@@ -91,8 +93,16 @@ class Ranker:
         return max(query.k, self.settings.top) if self.applies(query) else query.k
 
     def applies(self, query: Query) -> bool:
-        """Whether `query` is of a kind that it was learned from, and asks for it."""
-        return query.rerank and kind_of(query) in self.settings.kinds
+        """Whether `query` is of a kind that it was learned from, asks for it, and has scores as it knows them."""
+        return query.rerank and kind_of(query) in self.settings.kinds and not self._of_other_scores(query)
+
+    def _of_other_scores(self, query: Query) -> bool:
+        """Whether the query's own weight of words gives other scores than those that the model was learned from."""
+        if query.lexical_weight is None or self._weight is None or query.text is None:
+            return False
+        # of a text beside a photo, the snapshot's own weight is halved
+        same = query.image is None and query.lexical_weight == self._weight
+        return not same and needs(self.settings.features, "score", "lexical")
 
     def reordered(self, query: Query, found: Candidates) -> Candidates:
         """`found`, best first, with the first `top` ordered by the model, equal ones by partition and position, and the

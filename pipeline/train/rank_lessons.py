@@ -90,11 +90,12 @@ def lessons_of(
         question = one.query.question
         with about(question.name):
             image = None if question.image is None else read_photo(question.image, limits.max_bytes)
-            candidates = reader.candidates(Query(question.text, image, one.within, top))
+            query, _ = reader.understand(Query(question.text, image, one.within, top))
+            candidates = reader.candidates(query)
         first = np.array([firsts[name] for name in candidates.partitions], np.int64)
         numbers = first[candidates.part] + candidates.positions
         group = " ".join((question.text or "").casefold().split()) or str(question.image)
-        seen = features.matrix(question.text, candidates)
+        seen = features.matrix(query.text, candidates)
         judged = tuple(map(float, one.gains.values()))
         found.append(Lesson(question.name, group, one.query.kind, numbers, seen, _gains(one, numbers), judged))
         beat()

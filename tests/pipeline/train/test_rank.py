@@ -140,10 +140,12 @@ def test_the_store_keeps_it_and_every_command_knows_it(shop: Path, tmp_path: Pat
     assert (done.exit_code, "rankers/" in done.stderr) == (4, True)
     model.write_bytes(raw)
     in_another_second()
+    reader = lookup.open(str(store))
     assert publish(tmp_path).exit_code == 0
     assert manifest_of(store).ranker is None
     assert vitrine("gc", store, "--keep", "1", "--older-than", "0s").exit_code == 0
     assert not model.parent.exists()
+    assert reader.search(text="red lamp")  # it has read the model
 
 
 def test_another_model_or_attribute_is_refused_before_any_work(shop: Path, tmp_path: Path) -> None:
