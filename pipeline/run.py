@@ -231,8 +231,8 @@ def _built(
         known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
         made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
         device = settings.embedding.encoders.device
-        made = with_weight(store, settings.indexing.lexical, made, state.parent, device)
-        return with_ranker(store, made, settings.search.ranker)
+        made = with_ranker(store, made, settings.search.ranker)  # first: it is part of what the parent is compared by
+        return with_weight(store, settings.indexing.lexical, made, state.parent, device)
 
 
 def _plan(request: Request, embedding: Embedding, store: Store, state: RunState) -> tuple[Plan, Forecast | None]:

@@ -1,7 +1,7 @@
 """One partition's lexical index, memory-mapped: queries of words in, positions and scores out.
 
     index = LexicalIndex.open({role: store.verified(file) for role, file in files.items()}, rows, fields, analysis)
-    query = understand_words(text, analysis, indexes)
+    query = read_query(text, analysis, indexes)
     statistics = Statistics.of(query, indexes)
     scores, positions = index.search(query, statistics, k=10, mask=None)
 

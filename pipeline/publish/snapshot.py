@@ -18,7 +18,7 @@ from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Proven
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
 from lookup.understood.settings import UnderstandSettings, settings_of
-from pipeline.build.lexical import lexical_entry
+from pipeline.build.lexical import analysis_of, lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.encoding import fusion_of
 from pipeline.config.published import compared_models, encoder_entry
@@ -49,6 +49,10 @@ def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:
     if indexing.lexical is not None and parent.lexical is not None:
         mine["lexical.languages"] = list(indexing.lexical.languages)
         theirs["lexical.languages"] = list(parent.lexical.analysis["languages"])
+        if mine["lexical.languages"] == theirs["lexical.languages"]:  # which tell more
+            analysis = analysis_of(indexing.lexical).identity
+            mine["lexical: versions of PyStemmer and Unicode"] = [analysis[:16]]
+            theirs["lexical: versions of PyStemmer and Unicode"] = _analyses(parent, plan.category)
     for name, types in changed(plan.attribute_types, parent.attribute_types).items():
         theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
     mine["index.metric"], theirs["index.metric"] = indexing.index.metric.value, parent.metric  # merged hits need one
@@ -192,6 +196,12 @@ def _said_of_queries(manifest: Manifest) -> dict[str, Any]:
 def _searched(parent: Manifest) -> list[str]:
     """The columns whose texts the shards of a snapshot keep, by name."""
     return [] if parent.lexical is None else sorted(parent.lexical.fields)
+
+
+def _analyses(parent: Manifest, category: str | None) -> list[str]:
+    """The first hex digits of how words became terms in the partitions that stay."""
+    staying = (one.lexical for one in parent.partitions if one.name != category)
+    return sorted({one.analysis[:16] for one in staying if one is not None})
 
 
 def _reading(catalog: Mapping[str, Any], root: str | None) -> dict[str, Any]:

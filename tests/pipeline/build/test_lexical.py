@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import Stemmer
 
 from lookup.store.manifest import Manifest
 from tests.support.command import ANY_NIGHT, TITLES_ONLY, run_titles, vitrine, write_titles
@@ -160,6 +161,24 @@ def test_a_category_alone_keeps_the_others(tmp_path: Path, night: Night) -> None
     refused = run_titles(catalog, tmp_path / "store", *more, "lexical.languages=[german]")
     assert refused.exit_code == 2
     assert "lexical.languages as in the published snapshot" in refused.stderr
+
+
+def test_a_category_of_another_version_is_refused(
+    tmp_path: Path, night: Night, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Words of two PyStemmers are no terms of one snapshot: nobody could open it. The whole catalog is indexed anew."""
+    first = night()
+    monkeypatch.setattr(Stemmer, "version", lambda: "0.0")
+    catalog = write_titles(
+        tmp_path / "c.parquet", ["red gown", *TITLES[1:]], kind=KINDS, brand=["x"] * 6, price=["1"] * 6
+    )
+    more = (*WORDS, "catalog.attributes=[title, price]", "--category", "clothes")
+    refused = run_titles(catalog, tmp_path / "store", *more)
+    assert refused.exit_code == 2, refused.stdout
+    assert "versions of PyStemmer and Unicode" in refused.stderr
+    assert "run the whole catalog once" in refused.stderr
+    assert manifest_of(tmp_path / "store") == first
+    assert not {one.name for one in lexical(first).values()} & {one.name for one in lexical(night()).values()}
 
 
 def test_plan_inspect_and_report_know_it(tmp_path: Path, night: Night) -> None:

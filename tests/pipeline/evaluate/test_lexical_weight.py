@@ -12,7 +12,7 @@ import pytest
 
 from lookup.store.lexical_record import LexicalEntry
 from pipeline.evaluate import lexical_weight as code
-from tests.support.command import ANY_NIGHT, run_titles, write_titles
+from tests.support.command import ANY_NIGHT, run_titles, vitrine, write_titles
 from tests.support.stores import manifest_of
 
 NAMES = [f"{a}{b}" for a in ("bar", "lim", "tor", "ven", "sul") for b in ("bek", "dan", "fus", "gol")]
@@ -55,6 +55,28 @@ def test_a_weight_that_is_better_is_taken_and_kept(tmp_path: Path, monkeypatch: 
 
     monkeypatch.setattr(code, "_tried", nobody)
     assert run_titles(catalog, store, *more).exit_code == 0
+    assert entry(store) == found
+
+
+def test_a_re_ranker_beside_it_asks_no_query_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The night after that changes nothing is known as such, with the model that orders hits anew."""
+    catalog, store = write_titles(tmp_path / "c.parquet", TITLES), tmp_path / "store"
+    more = judged(tmp_path, [f"{name} lamp" for name in NAMES])
+    assert run_titles(catalog, store, *more).exit_code == 0
+    files = "--judged", tmp_path / "q.parquet", tmp_path / "r.parquet"
+    learned = vitrine("train", "rank", "-c", store, *files, "--out", tmp_path / "ranker", "--type", "logistic")
+    assert learned.exit_code == 0, learned.stderr
+    more += [f"search.ranker={tmp_path / 'ranker'}", "--accept", "ranker"]
+    assert run_titles(catalog, store, *more).exit_code == 0
+    assert manifest_of(store).ranker is not None
+    found = entry(store)
+
+    def nobody(*_: object) -> None:
+        raise AssertionError("a query was asked")
+
+    monkeypatch.setattr(code, "_tried", nobody)
+    again = run_titles(catalog, store, *more)
+    assert again.exit_code == 0, again.stderr
     assert entry(store) == found
 
 

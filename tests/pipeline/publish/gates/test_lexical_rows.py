@@ -47,8 +47,9 @@ def test_one_of_its_rows_passes(made: tuple[Store, Manifest]) -> None:
         lambda mine, other: mine.model_copy(update={"rows": 2}),
         lambda mine, other: mine.model_copy(update={"fields": ("brand",)}),
         lambda mine, other: mine.model_copy(update={"files": {}}),
+        lambda mine, other: mine.model_copy(update={"analysis": "0" * 64}),
     ],
-    ids=["of another partition", "none", "of more rows", "of another field", "without files"],
+    ids=["of another partition", "none", "of more rows", "of another field", "without files", "of another stemmer"],
 )
 def test_any_other_is_named(
     made: tuple[Store, Manifest],
