@@ -82,16 +82,25 @@ class Filters:
         self._tell_currencies(inside, rest, kinds)
         return matching
 
-    def value_counts(self, partitions: Sequence[Partition], name: str) -> Counter[str]:
-        """Each value of an attribute of texts, or of lists of texts, and how many rows of the partitions have it."""
-        found = Counter[str]()
+    def value_counts(self, partitions: Sequence[Partition], name: str, mean: int = 0) -> Counter[str]:
+        """Each value of an attribute of texts, or of lists of texts, and how many rows of the partitions have it; none
+        where values have fewer than `mean` rows on average, as identifiers do: of those no string is made.
+        """
+        found, there = Counter[str](), list[tuple[pa.Array, pa.Array]]()
         for array in (array for part in partitions for array in self._column(part, name).arrays):
             flat = array.flatten() if pa.types.is_list(array.type) else array
             if pa.types.is_dictionary(flat.type):
                 counts = pc.value_counts(flat.indices.drop_null())
-                names = flat.dictionary.take(counts.field("values")).to_pylist()
-                for value, count in zip(names, counts.field("counts").to_pylist(), strict=True):
-                    found[value] += count
+                there.append((flat.dictionary.take(counts.field("values")), counts.field("counts")))
+        rows = sum(int(counts.to_numpy().sum()) for _, counts in there)
+        if (
+            mean
+            and rows < mean * pc.count_distinct(pa.chunked_array([names for names, _ in there], pa.string())).as_py()
+        ):
+            return found
+        for names, counts in there:
+            for value, count in zip(names.to_pylist(), counts.to_pylist(), strict=True):
+                found[value] += count
         return found
 
     def currencies(self, partitions: Sequence[Partition], name: str) -> frozenset[str]:

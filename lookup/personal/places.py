@@ -21,6 +21,7 @@ from lookup.near_ids import NearIds
 from lookup.segments import Partition
 
 _AT_ONCE = 65_536  # ids hashed at a time
+_BYTES = 1 << 18  # of ids hashed at a time; their powers, 16 bytes of each, stay in memory
 _MULTIPLIER = 0x9E3779B97F4A7C15  # odd, so that it has an inverse among 64-bit numbers; 2^64 over the golden ratio
 _LOW = np.uint64(0xFFFFFFFF)
 Numbers = npt.NDArray[np.uint64]
@@ -90,22 +91,21 @@ def _blocks(ids: pa.ChunkedArray) -> Iterable[pa.Array]:
 def hashes(ids: pa.Array) -> Numbers:
     """(n,) uint64 of (n,) strings: 32 bits of a hash in the upper half, zeros in the lower.
 
-    The bytes of an id are the digits of a number in base `_MULTIPLIER`, modulo 2^64. Running sums over all bytes of the
+    The bytes of an id are the digits of a number in base `_MULTIPLIER`, modulo 2^64. Running sums over all bytes of a
     block give these of every id at once; the power of the place where an id begins is divided off.
     """
     _, offsets, joined = ids.buffers()
-    if not len(ids):
-        return np.empty(0, np.uint64)
-    ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1].astype(np.int64)
-    first, last = int(ends[0]), int(ends[-1])
     found = np.zeros(len(ids), np.uint64)
-    if joined is not None and last > first:
-        digits = np.frombuffer(joined, np.uint8)[first:last].astype(np.uint64)
-        ends -= first
-        powers, inverses = _powers(1 << (last - first).bit_length())
-        sums = np.zeros(len(digits) + 1, np.uint64)
-        np.cumsum(digits * powers[: len(digits)], out=sums[1:])
-        found = (sums[ends[1:]] - sums[ends[:-1]]) * inverses[ends[:-1]]
+    if not len(ids):
+        return found
+    ends = np.frombuffer(offsets, np.int32)[ids.offset : ids.offset + len(ids) + 1].astype(np.int64)
+    if joined is not None and ends[-1] > ends[0]:
+        digits, start = np.frombuffer(joined, np.uint8), 0
+        while start < len(ids):  # as many ids as have so many bytes, one at least
+            stop = max(start + 1, int(np.searchsorted(ends, ends[start] + _BYTES, side="right")) - 1)
+            block = ends[start : stop + 1]
+            found[start:stop] = _sums(digits[block[0] : block[-1]], block - block[0])
+            start = stop
         found += (ends[1:] - ends[:-1]).astype(np.uint64)
     found ^= found >> np.uint64(32)  # lower bits of products depend on lower bits alone
     found *= np.uint64(_MULTIPLIER)
@@ -113,7 +113,19 @@ def hashes(ids: pa.Array) -> Numbers:
     return found
 
 
+def _sums(digits: npt.NDArray[np.uint8], ends: npt.NDArray[np.int64]) -> Numbers:
+    """(n,) numbers whose digits stand between (n + 1,) `ends`."""
+    powers, inverses = _kept_powers() if len(digits) <= _BYTES else _powers(len(digits) + 1)
+    sums = np.zeros(len(digits) + 1, np.uint64)
+    np.cumsum(digits * powers[: len(digits)], out=sums[1:])
+    return np.asarray((sums[ends[1:]] - sums[ends[:-1]]) * inverses[ends[:-1]])
+
+
 @cache
+def _kept_powers() -> tuple[Numbers, Numbers]:
+    return _powers(_BYTES + 1)
+
+
 def _powers(count: int) -> tuple[Numbers, Numbers]:
     """(count,) powers of the multiplier and of its inverse, modulo 2^64."""
     return _powers_of(_MULTIPLIER, count), _powers_of(pow(_MULTIPLIER, -1, 1 << 64), count)
