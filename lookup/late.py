@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 
+from foundation.errors import InputError
 from lookup.hit import Found, Hit
 from lookup.index.partition_index import STEADY
 from lookup.query import Query
@@ -51,8 +52,9 @@ def find_late(reader: Reader, query: Query) -> Found:
     query, understood = reader.understand(query)  # of all lists alike
     if not query.by_words:
         return reader.found(query)
+    _refuse_more(query)
     words = reader.opened.words is not None and query.text is not None and query.lexical_weight != 0
-    deep = replace(query, k=_depth(query.k, 3 if words else 2), lexical_weight=0)
+    deep = replace(query, k=_depth(query.k, 3 if words else 2), lexical_weight=0, rerank=False)
     lists = list[list[Hit]]()
     if query.text is not None:
         lists.append(reader.answer(replace(deep, image=None)))
@@ -63,6 +65,15 @@ def find_late(reader: Reader, query: Query) -> Found:
     hits = {hit.id: hit for listed in reversed(lists) for hit in listed}
     merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in lists])
     return Found([replace(hits[one], score=score) for one, score in merged[: query.k]], understood)
+
+
+def _refuse_more(query: Query) -> None:
+    """InputError for what has no meaning for lists that are merged by rank alone."""
+    more = {"like": query.like, "collapse": query.collapse, "explain": query.explain}
+    if asked := [name for name, value in more.items() if value]:
+        raise InputError(
+            "late: lists by text, words and photo, and nothing beside them", ", ".join(asked), "leave one out"
+        )
 
 
 def _depth(k: int, lists: int) -> int:

@@ -147,7 +147,7 @@ class Reader:
         names one, in any spelling that means it (`home &amp; garden`).
 
         There are always `k` of them where so many products meet what is asked, else all that do. The first hits are the
-        same for every `k` up to 100, and for every `k` where all indexes are exact and no words are searched.
+        same for every `k` up to 100, and for every `k` where all indexes are exact and nothing but these is asked.
 
         Scores are those of the snapshot's metric, so hits of different partitions compare (partition_index.py says how
         true they are); equal ones are in order of partition and position. Where a product has a word of the text, they
@@ -196,6 +196,9 @@ class Reader:
         InputError for what cannot be asked.
         """
         query = query.checked()
+        if query.lexical_weight and self.opened.words is None:
+            came = f"lexical_weight: {query.lexical_weight}, of one that is not"
+            raise InputError("a snapshot that is searched by words", came, "run with `lexical`, or leave it out")
         wanted = settings_of(self.manifest.config).always if query.understand is None else query.understand
         if query.text is None:
             return replace(query, understand=False), Understood()
@@ -203,14 +206,16 @@ class Reader:
         notes = (*understood.notes, *self._reach.notes(understood.text or query.text))
         understood = replace(understood, notes=notes)
         where = (*parsed(query.where), *understood.where)
-        more = replace(query, text=understood.text, where=where, boosts=(*query.boosts, *understood.boosts))
+        text = None if understood.text is None else self._queries.clean(understood.text)
+        more = replace(query, text=text, where=where, boosts=(*query.boosts, *understood.boosts))
         return replace(more, understand=False), understood
 
     def _told(self, query: Query, found: Candidates, understood: Understood) -> Understood:
         """What was understood, and how many categories were searched where these are not all."""
         if query.category is not None or query.all_categories or self._likely_first is None:
             return understood
-        searched, there = len(found.partitions), len(self.opened.partitions)
+        within = self.opened.filters.matching(self._searched(None), parsed(query.where))
+        searched, there = len(found.partitions), len(within)
         if searched == there:
             return understood
         note = f"searched {searched:,} of {there:,} categories, the likeliest"
@@ -299,10 +304,10 @@ class Reader:
     def _asked(self, text: str | None, weight: float | None, within: Within) -> tuple[Asked, float] | None:
         """The words of a text, and their weight; None where they count for nothing."""
         words = self.opened.words
-        if words is None or text is None:
+        if words is None or text is None or not within:
             return None
         weight = words.weight if weight is None else weight
-        return (words.asked(text, within), weight) if weight else None
+        return (words.asked(self._queries.clean(text), within), weight) if weight else None
 
     def corrections(self, query: Query) -> tuple[Correction, ...]:
         """The words of `query` that no product has, each with those that are looked for in its place; none where the
@@ -338,7 +343,7 @@ class Reader:
 
     def search_words(self, text: str, category: str | None = None, k: int = 10, where: Where = ()) -> list[Hit]:
         """The `k` best products by the words of `text` alone, of those that have one; `score` is the share of the words
-        that a product has, see halves.py. None where the snapshot is not searched by words; else as `search`.
+        that a product has, see halves.py; none where the snapshot is not searched by words. Else as `search`.
         """
         query = Query(text, category=category, k=k, where=where).checked()
         within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))

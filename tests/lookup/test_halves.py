@@ -113,7 +113,7 @@ def test_without_weight_it_is_as_if_there_were_no_words(stores: Path, reader: Re
     """A weight of 0 gives hits and scores of vectors alone; queries by a vector never had words."""
     bare = lookup.open(str(stores / "bare"))
     for text in TEXTS:
-        assert reader.search(text, k=30, lexical_weight=0) == bare.search(text, k=30, lexical_weight=1)
+        assert reader.search(text, k=30, lexical_weight=0) == bare.search(text, k=30)
         xq = reader._queries.embed(text)
         assert reader.search_vector(xq, k=30) == bare.search_vector(xq, k=30)
 
@@ -161,3 +161,32 @@ def test_a_weight_that_is_no_share_is_refused(reader: Reader, weight: Any) -> No
     """In three parts, before anything is asked."""
     with pytest.raises(InputError, match="lexical_weight from 0 to 1"):
         reader.search("red", lexical_weight=weight)
+
+
+def test_a_text_is_cleaned_before_its_words_are_looked_for(reader: Reader) -> None:
+    """Markup and entities, which catalogs and queries both have, are no words; the hits are those of plain words."""
+    plain = reader.search("teal lamp model 17", k=20)
+    for text in ("<b>teal</b>&nbsp;lamp model 17", "teal &nbsp;lamp\u200b model 17"):
+        found = reader.search(text, k=20)
+        assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in plain]
+        assert reader.search_words(text, k=20) == reader.search_words("teal lamp model 17", k=20)
+
+
+def test_a_filter_that_leaves_no_category_finds_nothing(reader: Reader) -> None:
+    """By vectors, by words and by both."""
+    for weight in (None, 0.0, 1.0):
+        assert reader.search("red dress", where=["kind = none"], lexical_weight=weight) == []
+    assert reader.search_words("red dress", where=["kind = none"]) == []
+
+
+def test_a_weight_of_words_is_refused_where_there_are_none(stores: Path) -> None:
+    """It would be passed over in silence."""
+    with pytest.raises(InputError, match="searched by words"):
+        lookup.open(str(stores / "bare")).search("red dress", lexical_weight=0.7)
+
+
+@pytest.mark.parametrize("more", [{"like": ["P3"]}, {"collapse": True}, {"explain": True}], ids=str)
+def test_what_lists_by_rank_cannot_tell_is_refused(reader: Reader, more: dict[str, Any]) -> None:
+    """Products to be like, near-duplicates and reasons have no meaning for the sum of ranks."""
+    with pytest.raises(InputError, match="nothing beside them"):
+        search_late(reader, Query("red dress", **more))
