@@ -23,7 +23,7 @@ def test_the_opening_says_what_is_needed_to_choose() -> None:
     assert all(
         f"\n#   {line}" in words for line in ("vitrine models add starter\n", "vitrine run -c configs/starter.yaml")
     )
-    assert all(fact in words for fact in ("Apache-2.0", "English", "1280 and 384 dimensions", " MB"))
+    assert all(fact in words for fact in ("Apache-2.0", "English", "1920 together", " MB"))
     assert vitrine("config", "show", "-c", CONFIG).exit_code == 0
 
 
@@ -45,7 +45,7 @@ def test_from_the_package_to_hits(starter: Path, tmp_path: Path, monkeypatch: py
     done = vitrine("run", "-c", CONFIG, *where(tmp_path), "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["rows_embedded"] == 12
-    assert manifest_of(tmp_path / "store").dim == 1664
+    assert manifest_of(tmp_path / "store").dim == 1920
     rows = [row for file in (tmp_path / "demo/catalog").iterdir() for row in pq.read_table(file).to_pylist()]
     for row in rows[:4]:
         mirrored = ImageOps.mirror(Image.open(tmp_path / "demo" / row["image_link"]).convert("RGB"))

@@ -13,7 +13,7 @@ from pipeline.report.run_report import GateResult
 class Gate(SnapshotGate):
     """The low end of the interval of what it gains in nDCG on held-out queries; and what it would not be given."""
 
-    name, bound, least, rank = "ranker", "min_ranker_gain", True, 128
+    name, bound, least, rank = "ranker", "min_ranker_gain", True, 131
     results = ("ranker", "ranker_features")
 
     def check(self, comparison: Comparison) -> Iterable[GateResult]:
