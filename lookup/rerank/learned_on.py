@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from encoders.photos.golden import PIXELS
 from foundation.identity import identity_of
@@ -13,7 +13,7 @@ from lookup.store.manifest import EncoderEntry, Manifest
 from lookup.store.ranker_record import RankerSettings
 
 _MEASURED = "missing"  # of a fusion: what a run measures anew, which changes no scale
-_HALF, WEIGHT = "lexical half", "lexical weight"
+_HALF, WEIGHT, _TERMS = "lexical half", "lexical weight", "terms of titles"
 
 
 def score_parts(
@@ -40,14 +40,21 @@ def parts_of_snapshot(manifest: Manifest) -> dict[str, str]:
     return score_parts(manifest.text, manifest.image, fusion, manifest.metric, manifest.lexical)
 
 
+def with_terms(parts: Mapping[str, str], features: Sequence[str], languages: Sequence[str]) -> dict[str, str]:
+    """The parts, and what words of titles become on this host, by its stemmer, where `features` see words."""
+    if not needs(features, "words"):
+        return dict(parts)
+    return {**parts, _TERMS: Analysis(languages=tuple(languages)).identity}
+
+
 def differing_scores(settings: RankerSettings, parts: Mapping[str, str]) -> list[str]:
-    """The parts that are others than where the re-ranker was learned; none where its features are of no score. Without
-    one of both halves together the weight of words does not count.
+    """The parts that are others than where the re-ranker was learned; of scores none where its features are of none.
+    Without one of both halves together the weight of words does not count.
     """
-    before = settings.learned_on.scores
+    before, parts = settings.learned_on.scores, with_terms(parts, settings.features, settings.languages)
     names = [name for name in {**before, **parts} if before.get(name) != parts.get(name)]
     if not needs(settings.features, "dense", "lexical", "score"):
-        return []
+        return [name for name in names if name == _TERMS]
     return [name for name in names if name != WEIGHT or needs(settings.features, "score")]
 
 

@@ -12,7 +12,7 @@ from foundation.errors import InputError
 from foundation.identity import describe_parts, identity_of
 from foundation.regular_files import IrregularFileError, OversizedFileError, read_regular
 from lookup.rerank.features import FEATURES, attribute_of
-from lookup.rerank.learned_on import differing_scores
+from lookup.rerank.learned_on import differing_scores, with_terms
 from lookup.rerank.models import FILES, VERSION
 from lookup.rerank.values import kind_of
 from lookup.store.fields import FileRef
@@ -53,7 +53,7 @@ def refuse_other_scores(settings: RankerSettings, folder: str, scores: Mapping[s
     if names:
         raise InputError(
             f"the models whose scores {folder} was learned on: {describe_parts(names, settings.learned_on.scores)}",
-            describe_parts(names, dict(scores)),
+            describe_parts(names, with_terms(scores, settings.features, settings.languages)),
             "learn it again: publish a snapshot without search.ranker, then vitrine train rank; or use those models",
         )
 

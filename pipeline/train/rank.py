@@ -21,7 +21,7 @@ from foundation.allocator import keep_memory
 from foundation.disk import replace_file
 from foundation.errors import InputError
 from lookup.rerank.features import attribute_of, needs
-from lookup.rerank.learned_on import parts_of_snapshot
+from lookup.rerank.learned_on import parts_of_snapshot, with_terms
 from lookup.rerank.models import FILES, VERSION, Logistic, Model, Trees
 from lookup.rerank.rerank import Features
 from lookup.search import Reader
@@ -87,16 +87,17 @@ def train_ranker(request: Request, progress: Progress | None = None) -> TrainedR
         figures=_compared(request.type, splits),
     )
     model = _learn(request.type, [one.of(columns) for one in lessons])
-    manifest = reader.manifest
+    manifest, seen = reader.manifest, _seen(features, columns)
+    scores = with_terms(parts_of_snapshot(manifest), seen["features"], seen["languages"])
     settings = RankerSettings(
         type=request.type,
         version=VERSION,
-        **_seen(features, columns),
+        **seen,
         top=request.top,
         kinds=tuple(sorted({one.kind for one in lessons})),
         queries=len(lessons),
         dropped=dropped,
-        learned_on=LearnedOn(content=manifest.content, scores=parts_of_snapshot(manifest)),
+        learned_on=LearnedOn(content=manifest.content, scores=scores),
         held_out=held_out,
         weights=blake3(model.encode()).hexdigest(),
     )
