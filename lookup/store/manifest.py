@@ -184,10 +184,20 @@ class Manifest(Grown):
 
     @property
     def built_from(self) -> str:
-        """64 hex digits of that and of the sections `index` and `lexical`, as the last run had them."""
-        lexical = self.config.get("lexical")
-        with_words = {} if lexical is None else {"lexical": lexical}
-        return identity_of({"made_from": self.made_from, "index": self.config.get("index"), **with_words})
+        """64 hex digits of that, and of what else the last run's config made of it: sections `index`, `lexical`, with
+        the content of its synonyms, `duplicates` and `search.understand`, and of the re-ranker.
+        """
+        understand = (self.config.get("search") or {}).get("understand") or {}
+        duplicates = self.config.get("duplicates")
+        others = {
+            "lexical": self.config.get("lexical"),
+            "synonyms": (self.lexical and self.lexical.analysis.get("synonyms")) or None,
+            "duplicates": duplicates and {name: one for name, one in duplicates.items() if name != "told"},
+            "understand": understand if understand.get("always") else None,  # else only queries that ask for it
+            "ranker": self.ranker and self.ranker.identity,
+        }
+        made = {name: one for name, one in others.items() if one is not None}  # a part that is not there is not told
+        return identity_of({"made_from": self.made_from, "index": self.config.get("index"), **made})
 
     def written(self) -> Written:
         """The files of the manifest as it is published now, and its id."""

@@ -156,7 +156,10 @@ def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:
     fields = {**embedding.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
     if not same or fields["missing"] is None or fields != parent.fusion:
         return embedding
-    return replace(embedding, fusion=fusion_spec(fields))
+    fusion = fusion_spec(fields)
+    if parent.fusion_identity not in (None, fusion.identity):  # another head, at the place that the fields name
+        return embedding
+    return replace(embedding, fusion=fusion)
 
 
 def as_published(settings: RunSettings) -> RunSettings:

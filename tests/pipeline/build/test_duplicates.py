@@ -117,6 +117,18 @@ def test_groups_are_found_again_only_where_something_changed(shop: Shop) -> None
     assert "duplicates={photo: true}" in told(refused.stderr)[2]
 
 
+def test_a_category_looks_for_what_the_others_have(shop: Shop) -> None:
+    """Other settings, or none, would leave partitions with and without; when the run tells of groups may differ."""
+    shop.night(*LOOKED_FOR)
+    category = (LOOKED_FOR[1], "--category", "Home")
+    shop.change("title", [f"new {one}" for one in shop.values("title")])
+    for other in ("duplicates=null", "duplicates={photo: true, near: 0.9, group: item_group_id, told: 3}"):
+        refused = vitrine(*shop.words(other, *category))
+        assert refused.exit_code == 2, other
+        assert "duplicates as in the published snapshot" in told(refused.stderr)[0]
+    shop.night("duplicates={photo: true, near: 0.999, group: item_group_id, told: 9}", *category)
+
+
 def test_a_file_of_groups_that_is_damaged_is_found_and_made_again(shop: Shop) -> None:
     """verify names it, a search by it ends with exit code 4, and the next run writes it anew."""
     shop.night(*LOOKED_FOR)

@@ -13,6 +13,7 @@ import pytest
 from click.testing import Result
 
 from encoders.base import encoder_spec, load_text
+from encoders.fusion.base import FusionSpec
 from foundation.errors import VitrineError
 from index_builders.rows.shards import SegmentRef, read_ids, read_tower
 from lookup.search import Reader
@@ -177,6 +178,17 @@ def test_what_was_measured_is_kept_night_by_night(lossy: Path, measured: Path) -
     refused = quick(lossy, measured, "--measure", "--category", first.partitions[0].name)
     assert refused.exit_code == 2
     assert "--measure" in told(refused.stderr)[1]
+
+
+def test_what_was_measured_behind_another_head_is_measured_anew(
+    lossy: Path, measured: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A fusion that is another at the same place, as with a head that was learned again, takes over no stand-ins."""
+    kept = quick(lossy, measured)
+    assert (kept.exit_code, steps_of(measured)[2]) == (0, "embed")
+    monkeypatch.setattr(FusionSpec, "_head_digests", lambda spec: {"text_head model.safetensors": "b" * 64})
+    assert quick(lossy, measured).exit_code == 0
+    assert steps_of(measured)[2] == "measure"
 
 
 def test_a_killed_run_is_resumed_with_what_it_measured(
