@@ -11,7 +11,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
-import numpy.typing as npt
 
 from encoders.base import Modality
 from encoders.heads.base import HeadSpec, Map
@@ -27,6 +26,7 @@ _DIMS = (32, 48, 64, 96, 128, 192, 256, 384, 512, 768, 1024)
 _QUERIES = 512  # of a part
 _AT_ONCE = 256
 _HITS = 31  # of which as many count as the group has other rows
+_STRIP = 16  # rows of which the nearest one says whether any can be a hit
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ def measure(trials: Trials) -> HeldOut:
         if not len(queries) or (rest.shared < 2 and not spec.both) or rest.groups < 2:
             continue
         if comparable:
-            _count(raw, _side(trials, ask), _side(trials, find), queries, trials)
+            _count({trials.dims[ask]: raw}, _side(trials, ask), _side(trials, find), queries, trials)
         for ridge in trials.ridges:
             _try(trials, queries, spec.fit(rest, trials.dims, ridge), ridge)
             beat()
@@ -125,10 +125,8 @@ def chosen(held_out: HeldOut, dim: int | None) -> Figure:
 def _try(trials: Trials, queries: Positions, maps: Mapping[Modality, Map], ridge: float) -> None:
     ask, find = trials.spec.asks
     mapped = {side: _mapped(trials, side, maps) for side in {ask, find}}
-    for width in trials.widths:
-        tally = trials.tallies.setdefault((ridge, width), _Tally())
-        cut = {side: _unit(rows[:, :width]) for side, rows in mapped.items()}
-        _count(tally, cut[ask], cut[find], queries, trials)
+    tallies = {width: trials.tallies.setdefault((ridge, width), _Tally()) for width in trials.widths}
+    _count(tallies, mapped[ask], mapped[find], queries, trials)
 
 
 def _mapped(trials: Trials, side: Modality, maps: Mapping[Modality, Map]) -> Vectors:
@@ -155,31 +153,54 @@ def _queries(trials: Trials, part: int) -> Positions:
     return found[np.unique(np.linspace(0, len(found) - 1, min(_QUERIES, len(found))).astype(np.int64))]
 
 
-def _count(tally: _Tally, asking: Vectors, found: Vectors, queries: Positions, trials: Trials) -> None:
-    """Add what `queries` find; a row does not find itself, but for pairs, where a text finds its photo."""
-    group = trials.sample.group
+def _count(tallies: Mapping[int, _Tally], asking: Vectors, found: Vectors, queries: Positions, trials: Trials) -> None:
+    """Add what `queries` find by the first coordinates, as many as the key of each tally says; a row does not find
+    itself, but for pairs, where a text finds its photo.
+    """
+    group, alone = trials.sample.group, not trials.spec.both
     _, at, sizes = np.unique(group, return_inverse=True, return_counts=True)
-    alone = not trials.spec.both
-    for best, some in _nearest(asking, found, queries, alone):
-        mates = np.minimum(sizes[at[some]] - int(alone), best.shape[1])
-        hits = (group[best] == group[some][:, None]) & (np.arange(best.shape[1]) < mates[:, None])
-        tally.right.append(hits[:, 0].astype(np.float32))
-        tally.recalls.append((hits.sum(axis=1) / mates).astype(np.float32))
-
-
-def _nearest(asking: Vectors, found: Vectors, queries: Positions, alone: bool) -> Iterator[tuple[Positions, Positions]]:
-    """((m, hits) rows that are nearest, best first, (m,) of which queries)."""
+    hits = min(_HITS, len(found) - int(alone))
     for start in range(0, len(queries), _AT_ONCE):
         some = queries[start : start + _AT_ONCE]
-        scores = asking[some] @ found.T
-        if alone:
-            scores[np.arange(len(some)), some] = -np.inf
-        hits = min(_HITS, scores.shape[1] - int(alone))
-        best = np.argpartition(-scores, hits - 1, axis=1)[:, :hits]
-        order = np.lexsort((best, -np.take_along_axis(scores, best, axis=1)), axis=-1)
-        yield np.take_along_axis(best, order, axis=1), some
+        mates = np.minimum(sizes[at[some]] - int(alone), hits)
+        for width, scores in _scores(asking[some], found, sorted(tallies)):
+            if alone:
+                scores[np.arange(len(some)), some] = -np.inf
+            right = group[_best(scores, hits)] == group[some][:, None]
+            right &= np.arange(hits) < mates[:, None]
+            tallies[width].right.append(right[:, 0].astype(np.float32))
+            tallies[width].recalls.append((right.sum(axis=1) / mates).astype(np.float32))
 
 
-def _unit(rows: Vectors) -> Vectors:
-    lengths: npt.NDArray[np.float32] = np.sqrt((rows * rows).sum(axis=1, keepdims=True))
-    return np.asarray(rows / np.maximum(lengths, np.float32(1e-12)), np.float32)
+def _scores(asking: Vectors, found: Vectors, widths: Sequence[int]) -> Iterator[tuple[int, Vectors]]:
+    """(m, n) float32 for each of ascending `widths`: the products of the first coordinates of rows that ask with those
+    of rows of unit length that are found. Each is summed from the one before.
+    """
+    products = np.zeros((len(asking), len(found)), np.float32)
+    squares, start = np.zeros(len(found), np.float32), 0
+    for width in widths:
+        more = found[:, start:width]
+        products += asking[:, start:width] @ more.T
+        squares += np.einsum("ij,ij->i", more, more)
+        start = width
+        yield width, np.asarray(products / np.maximum(np.sqrt(squares), np.float32(1e-12)), np.float32)
+
+
+def _best(scores: Vectors, hits: int) -> Positions:
+    """(m, hits): where each row of (m, n) scores is greatest, the greatest first.
+
+    A strip can hold a hit only where its own greatest is among as many greatest of strips: all others are passed over.
+    """
+    columns, strips = scores.shape[1], scores.shape[1] // _STRIP
+    able = np.broadcast_to(np.arange(columns), scores.shape)
+    if strips > hits:
+        cut = strips * _STRIP
+        greatest = scores[:, :cut].reshape(len(scores), _STRIP, strips).max(axis=1)  # of every strips-th column
+        near = np.argpartition(greatest, strips - hits, axis=1)[:, None, strips - hits :]
+        inside = (near + np.arange(0, cut, strips)[:, None]).reshape(len(scores), -1)
+        able = np.concatenate([inside, able[:, cut:]], axis=1)
+    kept = np.take_along_axis(scores, able, axis=1)
+    some = np.argpartition(kept, kept.shape[1] - hits, axis=1)[:, kept.shape[1] - hits :]
+    best = np.take_along_axis(able, some, axis=1)
+    order = np.lexsort((best, -np.take_along_axis(kept, some, axis=1)), axis=-1)
+    return np.take_along_axis(best, order, axis=1)

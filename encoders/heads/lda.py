@@ -34,11 +34,10 @@ class Spec(HeadSpec):
                 f"{sums.shared:,} groups of two or more whose vectors are all equal",
                 "group by another column (--groups), or do without a head",
             )
-        whitener = np.linalg.cholesky(damped(sums.within, ridge))  # L of L L'
-        between = sums.scatter - sums.within
-        turned = np.linalg.solve(whitener, np.linalg.solve(whitener, between).T)  # L^-1 B L^-1'
+        whitener = np.linalg.inv(np.linalg.cholesky(damped(sums.within, ridge)))  # L^-1 of L L'
+        turned = whitener @ (sums.scatter - sums.within) @ whitener.T
         _, axes = np.linalg.eigh((turned + turned.T) / 2)
         kept = axes[:, ::-1][:, : self.rank(sums, dims)]
         kept = kept * np.where(kept[np.abs(kept).argmax(axis=0), np.arange(kept.shape[1])] < 0, -1, 1)  # one sign
-        matrix = np.linalg.solve(whitener.T, kept)
+        matrix = whitener.T @ kept
         return {self.reads[0]: Map(matrix, -sums.mean @ matrix)}

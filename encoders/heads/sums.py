@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import numpy as np
 import numpy.typing as npt
 
-from foundation.arrays import Vectors
+from foundation.arrays import Positions, Vectors
 
 Matrix = npt.NDArray[np.float64]
 _ROWS = 8192  # multiplied at once in float32: their sum is exact to 1e-6 of itself
@@ -33,14 +33,17 @@ class Sums:
         self.sum = np.zeros(self.dim)
         self.outer, self.within = (np.zeros((self.dim, self.dim)) for _ in range(2))
 
-    def add(self, rows: Vectors, deviations: Vectors) -> None:
-        """Add (n, d) float32 rows, and (m, d) float32 of those in groups of two or more, less the mean of their
-        group.
+    def add(self, means: Vectors, sizes: Positions, deviations: Vectors) -> None:
+        """Add (g, d) float32 means of groups of (g,) rows each, a row alone being its own mean, and (m, d) float32 rows
+        less the mean of their group. The deviations of a group can be added before its mean, and in pieces.
+
+        The outer products of rows are those of their deviations and, once for each row, of their mean: fewer products
+        than rows and deviations have, and none is taken from another, which would leave little of what is small.
         """
-        self.rows += len(rows)
-        self.sum += rows.sum(axis=0, dtype=np.float64)
-        _add_outer(self.outer, rows)
-        _add_outer(self.within, deviations)
+        self.rows += int(sizes.sum())
+        self.sum += sizes.astype(np.float64) @ means
+        _add_outer(means * np.sqrt(sizes, dtype=np.float32)[:, None], self.outer)
+        _add_outer(deviations, self.outer, self.within)
 
     def without(self, other: Sums) -> Sums:
         """These less those of `other`, whose rows and groups are among them."""
@@ -68,7 +71,9 @@ class Sums:
         return found
 
 
-def _add_outer(to: Matrix, rows: Vectors) -> None:
+def _add_outer(rows: Vectors, *to: Matrix) -> None:
     for start in range(0, len(rows), _ROWS):
         block = rows[start : start + _ROWS]
-        to += block.T @ block
+        product = block.T @ block
+        for one in to:
+            one += product

@@ -103,8 +103,11 @@ class GroupFiles:
             number = numbers[places[here]]
             for one, part in enumerate(parts):
                 mine = part_of[here] == one
-                shared = mine & (number >= 0)
-                part.add(rows[mine], rows[shared] - means[number[shared]])
+                shared, alone = mine & (number >= 0), rows[mine & (number < 0)]
+                part.add(alone, np.ones(len(alone), np.int64), rows[shared] - means[number[shared]])
+        for one, part in enumerate(parts):
+            mine = self._part(groups[sizes > 1]) == one
+            part.add(means[mine], sizes[sizes > 1][mine], np.empty((0, self.dim), np.float32))
         return np.concatenate(halves), keys[chosen]
 
     def _means(self, at: int, places: Positions, sizes: Positions) -> tuple[Vectors, Positions]:

@@ -25,10 +25,10 @@ def grouped(groups: int, each: int, dim: int, seed: int = 0) -> tuple[Floats, np
 
 def sums_of(rows: Floats, group: npt.NDArray[np.int64]) -> Sums:
     """The sums over rows, groups beside one another."""
-    sizes = np.bincount(group)
+    sizes = np.bincount(group).astype(np.int64)
     means = np.stack([rows[group == one].mean(axis=0) for one in range(len(sizes))])
     found = Sums(rows.shape[1], 0, len(sizes), int((sizes > 1).sum()))
-    found.add(rows, rows - means[group])
+    found.add(means, sizes, rows - means[group])
     return found
 
 
