@@ -11,7 +11,9 @@ from encoders.names import clean_id
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 
-MIX = 0.2  # of the history in a query: what benchmarks/personal.py finds best or even, over all its shoppers
+# Of the history in a query: nDCG@10 +0.088 (0.065 to 0.112) for drawn shoppers of one taste, +0.000 (-0.013 to 0.015)
+# for those without (benchmarks/personal.py). More gains more for the first, and is less sure for the others.
+MIX = 0.2
 # Each product looked at counts this much less than the next one: the last five are two thirds of an endless history, so
 # that an hour ago counts and last week does not.
 DECAY = 0.8
