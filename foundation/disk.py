@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -15,12 +17,21 @@ def sync(path: Path) -> None:
         os.close(handle)
 
 
-def replace_file(path: Path, raw: bytes) -> None:
-    """Write `raw` to `path` so that a reader sees the old file or the new one, never half of one."""
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """Where to write what is to be in `path`: a reader sees the old file or, once the block is left, the new one, never
+    half of one. An error in the block leaves the old one.
+    """
     scratch = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        scratch.write_bytes(raw)
+        yield scratch
         sync(scratch)
         scratch.replace(path)
     finally:
         scratch.unlink(missing_ok=True)
+
+
+def replace_file(path: Path, raw: bytes) -> None:
+    """Write `raw` to `path` so that a reader sees the old file or the new one, never half of one."""
+    with replacing(path) as scratch:
+        scratch.write_bytes(raw)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -12,8 +12,9 @@ from foundation.errors import InputError, IntegrityError
 from lookup.candidates import Candidates
 from lookup.index.partition_index import STEADY
 from lookup.lru import Recent
-from lookup.opened import Opened
 from lookup.store.duplicates_record import ANY, DuplicatesRecord
+from lookup.store.manifest import PartitionEntry
+from lookup.store.store import Store
 
 _DEEPER = 4  # times as many rows, where those looked at have too few groups
 Groups = npt.NDArray[np.int32]
@@ -29,15 +30,11 @@ class Collapsed:
 
 
 class Duplicates:
-    """The groups of an open snapshot, memory-mapped when they are first asked for. Threads may share it."""
+    """The groups of partitions of a snapshot, memory-mapped when they are first asked for. Threads may share it."""
 
-    def __init__(self, opened: Opened) -> None:
-        self._store = opened.store
-        self._records = {
-            one.name: one.duplicates
-            for one in opened.manifest.partitions
-            if one.name in opened.partitions and one.duplicates is not None
-        }
+    def __init__(self, store: Store, partitions: Sequence[PartitionEntry]) -> None:
+        self._store = store
+        self._records = {one.name: one.duplicates for one in partitions if one.duplicates is not None}
         self._groups: Recent[tuple[str, str], Groups] = Recent(2**31)
 
     def kind(self, collapse: Collapse) -> str | None:
@@ -72,11 +69,20 @@ class Duplicates:
         """(n,) of each row: the least position of its group, and the size of that; its own where there is none."""
         groups, sizes = found.positions.astype(np.int32), np.ones(len(found), np.int32)
         for number, name in enumerate(found.partitions):
-            record = self._records.get(name)
-            if record is not None and kind in record.kinds:
+            known = self.of_partition(name, kind)
+            if known is not None:
                 here = np.flatnonzero(found.part == number)
-                groups[here], sizes[here] = self._mapped(name, kind, record)[:, found.positions[here]]
+                groups[here], sizes[here] = known[:, found.positions[here]]
         return groups, sizes
+
+    def of_partition(self, name: str, kind: str) -> Groups | None:
+        """(2, rows) int32 of partition `name`: the least position of each row's group, and how many it has; None where
+        no duplicates of that kind were looked for.
+        """
+        record = self._records.get(name)
+        if record is None or kind not in record.kinds:
+            return None
+        return self._mapped(name, kind, record)
 
     def _mapped(self, name: str, kind: str, record: DuplicatesRecord) -> Groups:
         return self._groups.get((name, kind), lambda: self._open(kind, record))

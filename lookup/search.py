@@ -91,7 +91,7 @@ class Reader:
         whole = Opened(store, manifest, opened, segments, filters, Words.of(store, manifest, [*opened]))
         queries = QueryEncoder.of(manifest, device)
         personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
-        return cls(snapshot, whole, queries, personal, Ranker.of(whole), Duplicates(whole))
+        return cls(snapshot, whole, queries, personal, Ranker.of(whole), Duplicates(store, chosen))
 
     @property
     def store(self) -> Store:

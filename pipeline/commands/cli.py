@@ -36,6 +36,7 @@ from pipeline.commands.options import (
     memory_option,
     overrides_argument,
 )
+from pipeline.commands.related_command import related
 from pipeline.commands.store_commands import diff, evaluate, explain, inspect, search, verify
 from pipeline.commands.train_commands import train, train_fusion, train_rank
 
@@ -66,6 +67,7 @@ for _command in (
     verify,
     diff,
     explain,
+    related,
     snapshots,
     rollback,
     gc,

@@ -19,6 +19,7 @@ _COUNTED = {
     "read": "rows",
     "fingerprint": "rows",
     "products": "products",
+    "related": "products",
     "build": "indexes",
     "train": "steps",
     "train fusion": "steps",

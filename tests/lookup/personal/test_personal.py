@@ -148,7 +148,9 @@ class ByTowers(Concat):
 def test_vectors_of_towers_and_embeddings_ask_alike(
     published: Path, reader: Reader, asked_by: dict[str, Vectors]
 ) -> None:
-    """A fusion that needs the towers' vectors gets what `queries` makes of them; threads share what was read."""
+    """A fusion that needs the towers' vectors gets what `queries` makes of them, one by one and by segments; threads
+    share what was read.
+    """
     manifest = manifest_of(published)
     assert manifest.text is not None
     assert manifest.image is not None
@@ -159,6 +161,11 @@ def test_vectors_of_towers_and_embeddings_ask_alike(
         by_towers, by_embedding = pool.map(lambda fusion: ItemQueries(reader.opened, fusion).of(places), fusions)
     np.testing.assert_array_equal(by_towers, np.concatenate([asked_by[one] for one in ids]))
     np.testing.assert_allclose(by_embedding, by_towers, atol=2e-3)
+    for fusion, one_by_one in zip(fusions, (by_towers, by_embedding), strict=True):
+        items = ItemQueries(reader.opened, fusion)
+        segments = [one for name in reader.categories for one in items.of_segments(name)]
+        assert [str(one) for mine, _ in segments for one in mine] == ids
+        np.testing.assert_allclose(np.concatenate([rows for _, rows in segments]), one_by_one, atol=1e-6)
 
 
 @pytest.mark.parametrize(

@@ -43,7 +43,7 @@ def test_the_commands_are_the_promised_ones() -> None:
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
         *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
         *("train", "train fusion", "train head", "train rank", "models pull", "models add", "compare"),
-        *("snapshots", "rollback", "gc", "diff", "explain"),
+        *("snapshots", "rollback", "gc", "diff", "explain", "related"),
     }
 
 
@@ -119,6 +119,7 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
         "explain": ["V-00000000"],
         "rollback": ["1", "--why", "a test"],  # which is served already
         "diff": ["1", "1"],
+        "related": ["--out", tmp_path / "related.parquet"],
     }
     return [] if name in ("doctor", "add") else [store, *of_a_store.get(name, [])]
 
