@@ -28,7 +28,7 @@ from pipeline.compare.named_snapshots import Side, two_sides
 from pipeline.evaluate.evaluation import PAGE, SEED, Interval, PerQuery, figures_of, groups_of, means_of, minus
 from pipeline.evaluate.exact_search import Numbers, parts_of
 from pipeline.evaluate.judgments import AnswerableQuery, JudgedQuery, answerable, category_of, read_judged_queries
-from pipeline.evaluate.rankings import about, numbers_of
+from pipeline.evaluate.rankings import about, numbers_of, told_of_ranker
 
 _TIE = 1e-9  # figures that differ by less are equal: they are sums of floats
 FIRST = f"ndcg@{PAGE}"  # the figure by which queries are won and lost
@@ -119,6 +119,7 @@ class Comparison:
     groups: list[Group]
     worst: list[LostQuery]
     clicks_left_out: dict[str, int]
+    notes: list[str]  # what else to know of the figures
 
 
 class _Asked(NamedTuple):
@@ -150,9 +151,10 @@ def compare_searches(request: ComparisonRequest) -> Comparison:
         groups.append(Group(kind, category, len(rows), _differences(a, b)))
     only = tuple(len(one.queries) - len(both) for one in asked)
     worst = _worst(asked, both, request)
-    return Comparison(
-        sides, request.k, SEED, metrics.RESAMPLES, len(given), len(both), (only[0], only[1]), groups, worst, left_out
-    )
+    counts = len(given), len(both), (only[0], only[1])
+    rankers = zip("AB", (one.reader.ranker for one in asked), strict=True)
+    notes = [f"{name}, {told_of_ranker(ranker)}" for name, ranker in rankers if ranker is not None]
+    return Comparison(sides, request.k, SEED, metrics.RESAMPLES, *counts, groups, worst, left_out, notes)
 
 
 def _judged(judged: Judged, sides: tuple[Side, Side]) -> tuple[list[JudgedQuery], dict[str, int]]:

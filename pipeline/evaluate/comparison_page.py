@@ -34,6 +34,7 @@ def lines(found: Comparison) -> list[str]:
         f"B: {b.name}",
         f"{found.compared:,} of {found.queries:,} queries compared{'; ' if only else ''}{', '.join(only)}",
         *([f"rows of the log that were left out: {', '.join(lost)}"] if lost else []),
+        *found.notes,
         f"B minus A, with 95% bootstrap intervals over queries ({found.resamples:,} resamples, seed {found.seed})",
     ]
 

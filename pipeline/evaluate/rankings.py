@@ -15,6 +15,7 @@ from foundation.metric import Metric
 from lookup.hit import Hit
 from lookup.late import search_late
 from lookup.query import Query, QueryEncoder, photo_limits, read_photo
+from lookup.rerank.rerank import Ranker
 from lookup.search import Reader
 from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
 from pipeline.evaluate.judgments import AnswerableQuery
@@ -70,9 +71,9 @@ def rankings(
     found[INDEX] = answers.index
     if answers.words:
         found |= {WORDS: answers.words, HYBRID: answers.hybrid}
-    if answers.ranked:
+    if answers.ranked and reader.ranker is not None:
         found[RANKED] = answers.ranked
-        notes.append(_flattered(reader))
+        notes.append(told_of_ranker(reader.ranker))
     return Rankings({**found, LATE: answers.late} if late else found, notes)
 
 
@@ -106,10 +107,9 @@ def _answer(
     return answers
 
 
-def _flattered(reader: Reader) -> str:
-    """What `re-ranked` says where these queries are those that the re-ranker was learned from."""
-    assert reader.ranker is not None
-    held_out = reader.ranker.settings.held_out
+def told_of_ranker(ranker: Ranker) -> str:
+    """What figures of re-ranked hits say where their queries are those that the re-ranker was learned from."""
+    held_out = ranker.settings.held_out
     figure, gain = next(iter(held_out.figures.items()))
     return (
         f"{RANKED}: of queries that it was learned from this says too much; on {held_out.queries:,} that were held out "

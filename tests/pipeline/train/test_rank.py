@@ -215,7 +215,9 @@ def test_clicks_are_learned_from_and_the_last_days_are_held_out(
 
 
 def test_eval_shows_what_it_gains(shop: Path, tmp_path: Path) -> None:
-    """A way of its own beside the search without it, and the difference with its interval."""
+    """A way of its own beside the search without it, and the difference with its interval; `compare` says as `eval` does
+    what to think of queries that it was learned from.
+    """
     assert publish(tmp_path, f"search.ranker={shop / 'logistic'}").exit_code == 0
     queries, qrels = judge(tmp_path, best_rated())
     done = vitrine("eval", tmp_path / "store", "--queries", queries, "--qrels", qrels, "--json")
@@ -226,6 +228,8 @@ def test_eval_shows_what_it_gains(shop: Path, tmp_path: Path) -> None:
     assert any("40 that were held out" in note for note in found["notes"])
     gains = [one["figures"]["precision@1"]["high"] for one in found["losses"] if one["part"] == "re-ranker"]
     assert max(gains) < 0
+    done = vitrine("compare", tmp_path / "store", "1", "1", "--queries", queries, "--qrels", qrels)
+    assert "A, re-ranked: of queries that it was learned from this says too much" in done.stdout
 
 
 BAD: tuple[tuple[str, Any, Any, str], ...] = (
