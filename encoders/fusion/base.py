@@ -87,6 +87,11 @@ class FusionSpec(BaseModel):
         return self.learned
 
     @property
+    def one_space(self) -> bool:
+        """Whether texts are compared with photos, so that what maps one tower has to map the other with it."""
+        return False
+
+    @property
     def measure_weight(self) -> float | None:
         """What the text weighs, for `measured_missing`, where a run has yet to measure what is put there; else None."""
         return None

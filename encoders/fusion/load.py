@@ -11,6 +11,7 @@ from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion
 from encoders.heads.folder import Head
 from encoders.towers import Tower, dims_of
 from foundation.arrays import Mask, Vectors
+from foundation.errors import InputError
 
 _Pair = tuple[Vectors | None, Vectors | None]
 
@@ -41,7 +42,25 @@ def fused_towers(spec: FusionSpec, text: Tower | None, image: Tower | None) -> t
 
 def refuse_towers(spec: FusionSpec, text: Tower | None, image: Tower | None) -> None:
     """InputError when the fusion, or one of its heads, cannot work with these towers; nothing is loaded for that."""
+    _refuse_parted(spec)
     spec.refuse_towers(*fused_towers(spec, text, image))
+
+
+def _refuse_parted(spec: FusionSpec) -> None:
+    """InputError for a head of one tower where texts are compared with photos: these would lie in two spaces."""
+    heads = spec.heads
+    if not heads or not spec.one_space:
+        return
+    digests = [folder.digests() for folder in heads.values()]
+    if len(digests) == len(_NAMES) and digests[0] == digests[1]:
+        return
+    came = ", ".join(f"fusion.{name}_head={folder.path}" for name, folder in heads.items())
+    raise InputError(
+        f"one head of both towers, as text_head and image_head, because fusion.type={spec.type} compares texts with "
+        "photos: `vitrine train head --type cca`, or ridge",
+        came,
+        "set fusion.type=concat, where each tower has a space of its own, or leave the head out",
+    )
 
 
 class Heads:

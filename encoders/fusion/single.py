@@ -40,6 +40,11 @@ class Spec(SummedSpec):
         return 1.0 if self.modality == "text" else 0.0
 
     @property
+    def one_space(self) -> bool:
+        """With `shared` either modality asks."""
+        return self.shared
+
+    @property
     def needs(self) -> frozenset[Modality]:
         """The one tower, or with `shared` both."""
         return frozenset({"text", "image"}) if self.shared else frozenset({self.modality})

@@ -57,6 +57,11 @@ class SummedSpec(FusionSpec):
         return True
 
     @property
+    def one_space(self) -> bool:
+        """Yes: towers are added."""
+        return True
+
+    @property
     def measure_weight(self) -> float | None:
         """The weight of the text, unless what stands in was measured, or set by hand."""
         return self.weight if self.missing is None and self.alignment is None else None

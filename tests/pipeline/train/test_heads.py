@@ -115,6 +115,20 @@ def test_a_head_for_both_towers_lets_words_find_photos(demo: Path, shop: Path, t
     assert {one.kind for one in manifest.missing or ()} == {"text", "photo"}
 
 
+def test_a_head_of_one_tower_is_refused_where_texts_are_compared_with_photos(
+    demo: Path, head: Path, tmp_path: Path
+) -> None:
+    """They would lie in two spaces: before any work, with what to do instead."""
+    for kind in ("type: weighted_sum", "type: single, shared: true"):
+        fusion = f"fusion={{{kind}, image_head: {head}}}"
+        done = vitrine("run", "-c", CONFIG, *overrides(demo, tmp_path / "none", *SMALL, fusion))
+        assert done.exit_code == 2
+        expected, came, fix = told(done.stderr)
+        assert "one head of both towers" in expected
+        assert f"fusion.image_head={head}" in came
+        assert "fusion.type=concat" in fix
+
+
 def test_evaluations_hold_fused_vectors_against_towers_behind_their_heads(
     demo: Path, shop: Path, head: Path, tmp_path: Path
 ) -> None:

@@ -215,8 +215,8 @@ def test_clicks_are_learned_from_and_the_last_days_are_held_out(
 
 
 def test_eval_shows_what_it_gains(shop: Path, tmp_path: Path) -> None:
-    """A way of its own beside the search without it, and the difference with its interval; `compare` says as `eval` does
-    what to think of queries that it was learned from.
+    """A way of its own beside the search without it, and the difference with its interval; `compare` says as `eval`
+    does what to think of queries that it was learned from.
     """
     assert publish(tmp_path, f"search.ranker={shop / 'logistic'}").exit_code == 0
     queries, qrels = judge(tmp_path, best_rated())
