@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 from foundation.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.names import clean_ids, names_of
+from pipeline.catalog.stage_columns import ID
 from pipeline.catalog.user_tables import user_table
 
 COLUMNS = ("query", "id", "gain", "day")
@@ -51,8 +52,8 @@ class Clicks:
     def gains(self) -> dict[str, dict[str, float]]:
         """By query, in order, and id: the gain of all days together."""
         found: dict[str, dict[str, float]] = {}
-        rows = self.table.select(["query", "id", "gain"]).to_pydict()
-        for query, one, gain in zip(rows["query"], rows["id"], rows["gain"], strict=True):
+        rows = self.table.select(["query", ID, "gain"]).to_pydict()
+        for query, one, gain in zip(rows["query"], rows[ID], rows["gain"], strict=True):
             of_query = found.setdefault(query, {})
             of_query[one] = of_query.get(one, 0.0) + gain
         return found

@@ -76,19 +76,19 @@ def by_clicks(path: Path) -> Grouping:
     to the query that it was clicked for most often.
     """
     try:
-        table = pq.read_table(path, columns=["query", "id"])
+        table = pq.read_table(path, columns=["query", col.ID])
     except (OSError, pa.ArrowInvalid, KeyError) as err:
         came = f"{path}: {str(err).splitlines()[0]}"
         raise InputError("--clicks: a Parquet file with the columns query and id", came, "correct the path") from err
-    names = [pc.utf8_trim_whitespace(table.column(name).cast(pa.string())) for name in ("query", "id")]
-    counted = pa.table({"query": names[0], "id": names[1]}).drop_null()
-    counted = counted.group_by(["id", "query"]).aggregate([([], "count_all")])
-    counted = counted.sort_by([("id", "ascending"), ("count_all", "descending"), ("query", "ascending")])
-    ids = counted.column("id").combine_chunks()
+    names = [pc.utf8_trim_whitespace(table.column(name).cast(pa.string())) for name in ("query", col.ID)]
+    counted = pa.table({"query": names[0], col.ID: names[1]}).drop_null()
+    counted = counted.group_by([col.ID, "query"]).aggregate([([], "count_all")])
+    counted = counted.sort_by([(col.ID, "ascending"), ("count_all", "descending"), ("query", "ascending")])
+    ids = counted.column(col.ID).combine_chunks()
     first = np.ones(len(ids), bool)
     first[1:] = pc.not_equal(ids.slice(1), ids.slice(0, max(0, len(ids) - 1))).to_numpy(zero_copy_only=False)
     mine = counted.filter(pa.array(first))
-    ids, queries = mine.column("id").combine_chunks(), mine.column("query").combine_chunks()
+    ids, queries = mine.column(col.ID).combine_chunks(), mine.column("query").combine_chunks()
     if not len(ids):
         raise InputError("--clicks: clicks of products", f"{path}: none", "give a file with clicks")
     return Grouping("clicks", col.ID, lambda values: queries.take(pc.index_in(values.combine_chunks(), ids)))
