@@ -95,11 +95,6 @@ class Asked:
         return self.query.corrections
 
     @cached_property
-    def known(self) -> bool:
-        """Whether some product has one of its words."""
-        return any(self.statistics.frequencies.values())
-
-    @cached_property
     def full(self) -> float:
         """The score of a row of mean length that has each word once, in the field that weighs most; words that no
         product has count as the rarest.
