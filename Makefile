@@ -7,7 +7,7 @@ BIN     := .venv/bin
 
 # Locks of what is installed where, as `name: extras`.
 LOCK_cpu      := --extra index --extra cpu
-LOCK_cpu-dev  := --extra index --extra cpu --extra dev --extra open-clip --extra lora --extra rank --extra starter
+LOCK_cpu-dev  := --extra index --extra cpu --extra dev --extra open-clip --extra lora --extra rank --extra starter --extra delta --extra iceberg
 LOCK_gpu      := --extra index --extra gpu
 LOCK_gpu-cu12 := --extra index --extra gpu-cu12
 LOCK_serve    := --extra cpu --constraint requirements/cpu.lock
