@@ -24,7 +24,6 @@ from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.duplicates import floods, with_duplicates
 from pipeline.build.stage import build_indexes
-from pipeline.catalog.photos import image_root
 from pipeline.config.encoding import encoding_identity, photo_limits, refuse_other_models
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
@@ -41,6 +40,7 @@ from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.evaluate.lexical_weight import with_weight
+from pipeline.photos.root import image_root
 from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog

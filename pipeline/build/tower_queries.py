@@ -32,13 +32,14 @@ from lookup.query import QueryEncoder, read_photo
 from lookup.store.manifest import EncoderEntry
 from pipeline.build.photo_views import as_taken
 from pipeline.catalog import stage_columns
-from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.questions import Question, read_questions
 from pipeline.catalog.rows import read_some
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.config.sections import Indexing
 from pipeline.embed.encode import encode_each
 from pipeline.embed.pixel_room import PIXELS
+from pipeline.photos.photos import fetch
+from pipeline.photos.root import image_root
 
 _log = logging.getLogger(__name__)
 _VERSION = 1  # raised when other queries are made of the same products

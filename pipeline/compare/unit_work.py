@@ -19,7 +19,6 @@ from lookup.store.manifest import Manifest
 from lookup.store.shard_record import ShardRecord
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
-from pipeline.catalog.photos import is_stamp_of_none, photo_stamp
 from pipeline.config.encoding import encoding_identity
 from pipeline.config.published import limits_of, to_measure
 from pipeline.config.sections import Embedding
@@ -28,6 +27,7 @@ from pipeline.embed.fingerprint_table import FingerprintTable
 from pipeline.embed.fingerprints import shard_name
 from pipeline.embed.shard_files import earlier_shards, own_record
 from pipeline.embed.tries import may_have_passed
+from pipeline.photos.photos import is_stamp_of_none, photo_facts
 
 _NEXT_RUN = "~"  # comes after every run that there is
 _NAMES = {col.TEXT_VECTOR: "texts", col.IMAGE_VECTOR: "photos"}
@@ -96,7 +96,7 @@ class Work:
             return True
         if stamp is not None:
             return not is_stamp_of_none(stamp)
-        return photo_stamp(photo["path"], self.root) is not None
+        return photo_facts(photo["path"], self.root) is not None
 
 
 @contextmanager

@@ -14,12 +14,12 @@ from xxhash import xxh3_128_digest
 from encoders.photos.decode import PhotoError
 from foundation.liveness import beat
 from pipeline.catalog import stage_columns as col
-from pipeline.catalog.photos import content_stamp, fetch, photo_stamp, stat_stamp
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig
+from pipeline.photos.photos import content_stamp, fetch, photo_facts, stat_stamp
 
-# (path, version) of a photo -> the parts of its identity, and its stamp: see pipeline/catalog/photos.py
+# (path, version) of a photo -> the parts of its identity, and its stamp: see pipeline/photos/photos.py
 Identify = Callable[[str, str | None], tuple[tuple[bytes, ...], str | None]]
 
 
@@ -119,7 +119,7 @@ def _identify(settings: CatalogConfig, root: str) -> Identify:
             return (b"absent", path.encode(), err.code.encode()), content_stamp(err)
 
     def by_stamp(path: str, version: str | None) -> tuple[tuple[bytes, ...], str]:
-        facts = photo_stamp(path, root)
+        facts = photo_facts(path, root)
         parts = (b"absent", path.encode()) if facts is None else (b"stat", path.encode(), facts.encode())
         return parts, stat_stamp(facts)
 

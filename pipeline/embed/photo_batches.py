@@ -18,8 +18,8 @@ from encoders.photos.foreign import naming
 from foundation.liveness import beat
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
-from pipeline.catalog.photos import fetch
 from pipeline.embed.pixel_room import PIXELS
+from pipeline.photos.photos import fetch
 
 REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
 _LOOKED_AT = 256  # photos whose bytes are copied at once to tell them apart

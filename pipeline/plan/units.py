@@ -24,7 +24,6 @@ from pipeline.catalog.attribute_types import Types, attribute_types, named, one_
 from pipeline.catalog.categories import Categories, nearest_category
 from pipeline.catalog.names import OddNumbers, id_hashes
 from pipeline.catalog.null_words import null_words_notice
-from pipeline.catalog.photos import existing_root
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.price_columns import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
@@ -34,6 +33,7 @@ from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, Shar
 from pipeline.files.discover import CatalogFile, Found, find_files, open_file
 from pipeline.files.footers import chunks_of
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
+from pipeline.photos.root import existing_root
 from pipeline.plan.folders import path_notices
 from pipeline.plan.sameness import contents_of
 from pipeline.plan.unit_sizes import NOTHING, Before, rows_of_unit

@@ -17,9 +17,9 @@ from encoders.photos.foreign import heard
 from encoders.photos.paths import PHOTO_NAME
 from foundation.errors import InputError
 from foundation.reasons import Reason, fix_of
-from pipeline.catalog.photos import fetch
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.embed.photo_batches import placed
+from pipeline.photos.photos import fetch
 from pipeline.preflight.findings import Finding, Subject
 from pipeline.report.notices import Notice
 

@@ -27,12 +27,13 @@ from foundation.arrays import Photo
 from foundation.errors import InputError
 from foundation.liveness import beat
 from pipeline.catalog.clicks import read_clicks
-from pipeline.catalog.photos import fetch, image_root
 from pipeline.catalog.stage_columns import ID, PHOTOS, REJECT
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig, Embedding, RunSettings
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
+from pipeline.photos.photos import fetch
+from pipeline.photos.root import image_root
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight

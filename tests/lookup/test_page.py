@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import base64
-import errno
 import hashlib
 import io
 import os
 from html.parser import HTMLParser
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -24,8 +22,6 @@ from encoders.photos.decode import PhotoLimits
 from foundation.errors import InputError
 from lookup.hit import Hit
 from lookup.page import THUMBNAIL, Answer, duration, photo_of, write_page
-from pipeline.catalog import photos
-from pipeline.catalog.photos import photo_stamp
 from tests.support.command import vitrine
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "img", "ol", "li"}
@@ -329,22 +325,3 @@ def test_a_relative_image_root_is_found_from_another_folder(
     page = tmp_path / "hits.html"
     assert vitrine("search", tmp_path / "store", "--text", "red dress", "-k", 3, "--html", page).exit_code == 0
     assert len(Page(page).all("img")) == 3
-
-
-# --- what tells that a photo changed ---
-
-
-@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
-def test_a_failing_disk_is_not_an_absent_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
-    """Errors that are not about this one file are raised; a locked, looping or absent one just has no stamp."""
-    (tmp_path / "a.jpg").write_bytes(b"photo")
-    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
-    for name in ("loop.jpg", "absent.jpg", "a.jpg/b.jpg", "n" * 5000, "a\0b"):
-        assert photo_stamp(name, str(tmp_path)) is None
-
-    def failing(*_: object) -> None:
-        raise OSError(number, os.strerror(number))
-
-    monkeypatch.setattr(photos, "os", SimpleNamespace(**{**vars(os), "stat": failing}))
-    with pytest.raises(OSError, match=os.strerror(number)):
-        photo_stamp("a.jpg", str(tmp_path))

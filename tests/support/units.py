@@ -9,7 +9,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from encoders.base import ImageEncoder, TextEncoder
-from pipeline.catalog.photos import image_root
 from pipeline.config.encoding import photo_limits, tower_dims
 from pipeline.config.load import Config
 from pipeline.embed.encode import encode_photos, encode_texts
@@ -18,6 +17,7 @@ from pipeline.embed.fingerprints import stamp_photos
 from pipeline.embed.fuse import fuse
 from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.tries import add_photo_states
+from pipeline.photos.root import image_root
 from pipeline.plan.units import Unit, make_plan
 
 

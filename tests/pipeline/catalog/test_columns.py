@@ -16,12 +16,12 @@ from hypothesis import strategies as st
 from encoders.text import clean_text
 from foundation.errors import InputError, VitrineError
 from pipeline.catalog import columns
-from pipeline.catalog.photos import image_root
 from pipeline.catalog.rows import read_unit
 from pipeline.catalog.schema import refuse_missing
 from pipeline.config.load import load_config
 from pipeline.config.sections import CatalogConfig
 from pipeline.files.discover import list_files, open_file
+from pipeline.photos.root import image_root
 from tests.support.units import fused_units, write_catalog
 
 LIMIT = 2**28  # bytes of a unit

@@ -1,19 +1,17 @@
-"""Photos by path: what lies inside image_root is read, everything else is refused for its reason, and nothing hangs."""
+"""Photos in a local folder: what lies inside it is read, all else is refused for its reason, and nothing hangs."""
 
+import errno
 import os
 import socket
-import threading
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
-import fsspec
 import pytest
 
-from encoders.photos.decode import PhotoError, PhotoLimits
-from foundation.errors import InputError
-from pipeline.catalog.photos import fetch, image_root, photo_stamp
-
-LIMITS = PhotoLimits(max_bytes=1000, max_pixels=1000)
+from pipeline.photos import folders
+from pipeline.photos.photos import fetch, photo_facts
+from tests.support.photo_places import LIMITS, fetched
 
 
 @pytest.fixture
@@ -23,27 +21,6 @@ def root(tmp_path: Path) -> Path:
     (tmp_path / "photos" / "good.jpg").write_bytes(b"photo")
     (tmp_path / "secret").write_bytes(b"secret")
     return tmp_path / "photos"
-
-
-def fetched(path: str, root: Path | str, limits: PhotoLimits = LIMITS) -> bytes | str:
-    """The bytes of a photo or the code of its refusal; fails when that takes long, because it may be for ever."""
-    came: list[bytes | str | BaseException] = []
-
-    def work() -> None:
-        try:
-            came.append(fetch({"bytes": None, "path": path}, str(root), limits))
-        except PhotoError as err:
-            came.append(str(err.code))
-        except BaseException as err:
-            came.append(err)
-            raise
-
-    thread = threading.Thread(target=work, daemon=True)
-    thread.start()
-    thread.join(10)
-    assert came, f"{path!r} hangs"
-    assert not isinstance(came[0], BaseException)
-    return came[0]
 
 
 @pytest.mark.parametrize(
@@ -121,9 +98,9 @@ def test_files_that_may_not_be_read_are_forbidden(root: Path) -> None:
     (root / "locked.jpg").write_bytes(b"photo")
     (root / "locked.jpg").chmod(0)
     assert fetched("locked.jpg", root) == "image_forbidden"
-    before = photo_stamp("locked.jpg", str(root))
+    before = photo_facts("locked.jpg", str(root))
     (root / "locked.jpg").chmod(0o600)
-    assert photo_stamp("locked.jpg", str(root)) != before
+    assert photo_facts("locked.jpg", str(root)) != before
 
 
 def test_large_files_are_refused_by_their_size(root: Path) -> None:
@@ -148,42 +125,20 @@ def test_a_failing_disk_stops_the_run(root: Path, monkeypatch: pytest.MonkeyPatc
         fetch({"bytes": None, "path": "good.jpg"}, str(root), LIMITS)
 
 
-def test_the_root_is_the_catalogs_folder_by_default(root: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A file's folder, the folder, what stands before the magic of a glob, in a bucket too; else as configured."""
-    bucket = fsspec.filesystem("memory")
-    bucket.pipe(f"{root}/catalog/a.parquet", b"")
-    (root / "a.parquet").touch()
-    monkeypatch.chdir(root)
-    assert image_root("photos", "ignored") == "photos"
-    assert image_root(f"file://{root}", "ignored") == str(root)
-    assert image_root("memory://photos", "ignored") == "memory://photos"
-    for catalog in (root, root / "a.parquet", root / "*.parquet", root / "*" / "deep" / "*.parquet"):
-        assert image_root(None, str(catalog)) == str(root)
-    for catalog in ("a.parquet", "*.parquet", "."):
-        assert image_root(None, catalog) == "."
-    for catalog in ("catalog", "catalog/a.parquet", "catalog/*.parquet"):
-        assert image_root(None, f"memory:/{root}/{catalog}") == f"memory://{root}/catalog"
+# --- what tells that a photo changed ---
 
 
-def test_a_root_on_the_web_is_refused() -> None:
-    """Photos are not fetched over http."""
-    with pytest.raises(InputError, match="a folder or a bucket"):
-        image_root("https://shop.example/photos", "ignored")
+@pytest.mark.parametrize("number", [errno.EIO, errno.EMFILE])
+def test_a_failing_disk_is_not_an_absent_photo(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, number: int) -> None:
+    """Errors that are not about this one file are raised; a locked, looping or absent one just has no stamp."""
+    (tmp_path / "a.jpg").write_bytes(b"photo")
+    (tmp_path / "loop.jpg").symlink_to("loop.jpg")
+    for name in ("loop.jpg", "absent.jpg", "a.jpg/b.jpg", "n" * 5000, "a\0b"):
+        assert photo_facts(name, str(tmp_path)) is None
 
+    def failing(*_: object) -> None:
+        raise OSError(number, os.strerror(number))
 
-def test_photos_in_a_bucket(root: Path) -> None:
-    """Objects below a remote root are read, by name or URI; others, folders and large ones are refused."""
-    bucket = fsspec.filesystem("memory")
-    url = f"memory:/{root}"
-    bucket.pipe({f"{root}/a.jpg": b"photo", f"{root}/deep/over.jpg": bytes(1001), f"{root.parent}/secret": b"secret"})
-    assert fetched("a.jpg", url) == fetched(f"{url}/a.jpg", url) == b"photo"
-    came = {
-        path: fetched(path, url)
-        for path in ("deep/over.jpg", "b.jpg", "deep", "../secret", "/etc/passwd", "s3://b/a.jpg")
-    }
-    assert list(came.values()) == ["image_too_large", "image_not_found", *["image_forbidden"] * 4]
-    before = photo_stamp("a.jpg", url)
-    bucket.pipe(f"{root}/a.jpg", b"other")
-    assert before is not None
-    assert photo_stamp("a.jpg", url) not in (None, before)
-    assert photo_stamp("b.jpg", url) is None
+    monkeypatch.setattr(folders, "os", SimpleNamespace(**{**vars(os), "stat": failing}))
+    with pytest.raises(OSError, match=os.strerror(number)):
+        photo_facts("a.jpg", str(tmp_path))

@@ -1,0 +1,42 @@
+"""Where relative photo paths start."""
+
+from __future__ import annotations
+
+import glob
+import itertools
+import os
+import posixpath
+
+from foundation.errors import InputError
+from foundation.regular_files import utf8_path
+from pipeline.files.storage import filesystem, is_local
+
+
+def image_root(configured: str | None, catalog_path: str) -> str:
+    """Where relative photo paths start: `catalog.image_root`, or the catalog's own folder. A local one is a plain
+    path.
+    """
+    key = "catalog.path" if configured is None else "catalog.image_root"
+    url = configured or catalog_path
+    if url.startswith(("http://", "https://")):
+        raise InputError("a folder or a bucket of photos", f"{key}={url}", "fetch the photos to a folder first")
+    fs, path = filesystem(url, key)
+    if is_local(fs) and "://" not in url:
+        path = url  # as the user wrote it, relative paths too
+    if configured is None:
+        parts = itertools.takewhile(lambda part: not glob.has_magic(part), path.split("/"))
+        fixed = path if fs.exists(path or ".") else "/".join(parts)
+        path = fixed if fs.isdir(fixed or ".") else posixpath.dirname(fixed)
+        return (path or ".") if is_local(fs) else str(fs.unstrip_protocol(path))
+    return path if is_local(fs) else configured
+
+
+def existing_root(configured: str | None, catalog_path: str) -> str:
+    """`image_root`, when it is there; InputError for a local folder that is not. A local one is made absolute: a page
+    of hits may be asked for from another folder than the run.
+    """
+    root = image_root(configured, catalog_path)
+    if "://" not in root and not os.path.isdir(root):
+        fix = "correct catalog.image_root; photo paths are relative to it"
+        raise InputError("a folder of photos", f"catalog.image_root={root}, which is none", fix)
+    return root if "://" in root else utf8_path(os.path.abspath(root))
