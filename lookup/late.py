@@ -59,7 +59,7 @@ def find_late(reader: Reader, query: Query) -> Found:
     if query.text is not None:
         lists.append(reader.answer(replace(deep, image=None)))
     if words and query.text is not None:
-        lists.append(reader.search_words(query.text, query.category, deep.k, query.where))
+        lists.append(reader.by_words.search(query.text, query.category, deep.k, query.where))
     if query.image is not None:
         lists.append(reader.answer(replace(deep, text=None)))
     hits = {hit.id: hit for listed in reversed(lists) for hit in listed}

@@ -11,7 +11,10 @@ import pyarrow as pa
 from foundation.arrays import Vectors
 from foundation.errors import IntegrityError
 from lookup.filters.rows import Filters
-from lookup.halves import Words
+from lookup.filters.where import parsed
+from lookup.halves import Within, Words
+from lookup.meant import partitions_meant
+from lookup.query import Query
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import ShardEntry, file_of
@@ -28,6 +31,16 @@ class Opened:
     segments: Segments
     filters: Filters
     words: Words | None = None  # None: it is not searched by words
+
+    def searched(self, category: str | None) -> list[Partition]:
+        """The partitions of a search, all for None; InputError where there is no such category."""
+        if category is None:
+            return list(self.partitions.values())
+        return partitions_meant(category, self.partitions, self.manifest.config["catalog"])
+
+    def within(self, query: Query) -> Within:
+        """The partitions that `query` searches, each with the rows that meet its conditions, None for all of them."""
+        return self.filters.matching(self.searched(query.category), parsed(query.where))
 
     def row(self, name: str, position: int) -> tuple[ShardEntry, dict[str, pa.Scalar]]:
         """The shard of a position of partition `name`, and what its row shows: id, row, photo, attributes;

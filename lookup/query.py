@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import inspect
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from functools import cached_property
+from functools import cached_property, update_wrapper
+from typing import Concatenate, ParamSpec, TypeVar
 
 import numpy as np
 from pydantic import ValidationError
@@ -36,6 +38,9 @@ from lookup.personal.wishes import MIX, checked_ids, checked_mix, checked_weight
 from lookup.store.manifest import EncoderEntry, Manifest
 from lookup.understood.meaning import Boost
 
+_P = ParamSpec("_P")
+_Self = TypeVar("_Self")
+_Found = TypeVar("_Found")
 _OTHER_VERSION = "install the version of the run (`vitrine inspect STORE` shows it), or run again with this one"
 
 
@@ -59,10 +64,10 @@ class Query:
     rerank: bool = True  # by the snapshot's model, where it has one
     understand: bool | None = None  # what the text says beside what it looks for, see lookup/understood; None: as the
     # snapshot's config has it
-    all_categories: bool = False  # also where the snapshot's config leaves unlikely ones out
-    boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
     lexical_weight: float | None = None  # share of words in a score, 0..1; 0: vectors alone; None: the snapshot's
     collapse: bool | str | None = None  # see lookup/collapse.py
+    all_categories: bool = False  # also where the snapshot's config leaves unlikely ones out
+    boosts: tuple[Boost, ...] = ()  # what products gain that meet a condition; added to scores
 
     def checked(self) -> Query:
         """It, with its conditions parsed and plain whole numbers; InputError for what cannot be asked."""
@@ -84,6 +89,24 @@ class Query:
         """As `checked`, of what is asked by a vector."""
         nprobe = None if self.nprobe is None else whole(self.nprobe, "nprobe", "leave it out for the tuned one")
         return replace(self, k=check_k(self.k), nprobe=nprobe, where=parsed(self.where))
+
+
+def by_keywords(
+    make: Callable[_P, Query],
+) -> Callable[[Callable[[_Self, Query], _Found]], Callable[Concatenate[_Self, _P], _Found]]:
+    """For a method that takes a query: it takes what `make` makes one of, so that `Query` alone lists that."""
+
+    def decorate(method: Callable[[_Self, Query], _Found]) -> Callable[Concatenate[_Self, _P], _Found]:
+        def search(self: _Self, /, *args: _P.args, **kwargs: _P.kwargs) -> _Found:
+            return method(self, make(*args, **kwargs))
+
+        owner, *_ = inspect.signature(method).parameters.values()
+        given = [owner, *inspect.signature(make).parameters.values()]
+        update_wrapper(search, method)
+        search.__dict__["__signature__"] = inspect.signature(method).replace(parameters=given)  # as `help` has it
+        return search
+
+    return decorate
 
 
 @dataclass(frozen=True)

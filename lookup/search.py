@@ -5,31 +5,30 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, NoReturn
 
-import numpy as np
 import pyarrow as pa
 
 from encoders.photos.golden import golden_photos
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.metric import Metric
+from lookup.by_words import ByWords
 from lookup.candidates import Candidates
-from lookup.collapse import Collapse, Duplicates
+from lookup.collapse import Duplicates
 from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
-from lookup.halves import Asked, Halves, Within, Words, both_halves, hybrid_candidates
-from lookup.hit import Found, Hit, value_of
+from lookup.halves import Within, Words, hybrid_candidates
+from lookup.hit import Found, Hit, hits_of
 from lookup.index.partition_index import STEADY, PartitionIndex
-from lookup.lexical.query import Correction
 from lookup.meant import partitions_meant
 from lookup.opened import Opened
 from lookup.personal.items import ItemQueries
 from lookup.personal.moved import Moved, Personal
 from lookup.personal.places import Places
-from lookup.personal.wishes import MIX, checked_ids
-from lookup.query import Query, QueryEncoder
+from lookup.personal.wishes import checked_ids
+from lookup.query import Query, QueryEncoder, by_keywords
 from lookup.rerank.rerank import Ranker
 from lookup.segments import Partition, Segments, of_other_rows
 from lookup.store.index_record import made_of
@@ -54,6 +53,7 @@ class Reader:
     snapshot: str
     opened: Opened
     _queries: QueryEncoder
+    by_words: ByWords
     _personal: Personal
     ranker: Ranker | None
     _duplicates: Duplicates
@@ -91,7 +91,9 @@ class Reader:
         whole = Opened(store, manifest, opened, segments, filters, Words.of(store, manifest, [*opened]))
         queries = QueryEncoder.of(manifest, device)
         personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
-        return cls(snapshot, whole, queries, personal, Ranker.of(whole), Duplicates(store, chosen))
+        return cls(
+            snapshot, whole, queries, ByWords(whole, queries), personal, Ranker.of(whole), Duplicates(store, chosen)
+        )
 
     @property
     def store(self) -> Store:
@@ -125,24 +127,8 @@ class Reader:
         if self.ranker is not None and rerank:
             self.ranker.load()
 
-    def search(
-        self,
-        text: str | None = None,
-        image: bytes | None = None,
-        category: str | None = None,
-        k: int = 10,
-        nprobe: int | None = None,
-        where: Where = (),
-        explain: bool = False,
-        like: Sequence[str] = (),
-        history: Sequence[str] = (),
-        weights: Sequence[float] | None = None,
-        mix: float = MIX,
-        rerank: bool = True,
-        understand: bool | None = None,
-        lexical_weight: float | None = None,
-        collapse: Collapse = None,
-    ) -> list[Hit]:
+    @by_keywords(Query)
+    def search(self, query: Query) -> list[Hit]:
         """The `k` best products for a text, a photo (a file's bytes), or both; over all partitions unless `category`
         names one, in any spelling that means it (`home &amp; garden`).
 
@@ -162,10 +148,7 @@ class Reader:
         `collapse`, True or the name of a kind (`photo`, `near`, `group`), one product of each group of near-duplicates
         is a hit, the best; there are `k` where there are so many groups. `Hit.others` counts the rest.
         """
-        personal = (like, history, weights, mix)
-        more: dict[str, Any] = {"lexical_weight": lexical_weight, "collapse": collapse}
-        asked = Query(text, image, category, k, nprobe, where, explain, *personal, rerank, understand, **more)
-        return self.answer(asked)
+        return self.answer(query)
 
     def answer(self, query: Query) -> list[Hit]:
         """The hits of `query`, as `search` gives them."""
@@ -177,15 +160,18 @@ class Reader:
         kind, moved = self._duplicates.kind(query.collapse), self._moved(query)
         if kind is None:
             found = self._ordered(moved, query, query.k).first(query.k)
-            hits = self._hits(found)
+            hits = hits_of(self.opened, found)
         else:
             each = self._duplicates.best_of_each(lambda k: self._ordered(moved, query, k), kind, query.k)
             found = each.hits
-            hits = [replace(hit, others=others) for hit, others in zip(self._hits(found), each.others, strict=True)]
+            hits = [
+                replace(hit, others=others)
+                for hit, others in zip(hits_of(self.opened, found), each.others, strict=True)
+            ]
         understood = self._told(query, found, understood)
         if not query.explain or not hits:
             return Found(hits, understood)
-        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        within = self.opened.within(query)
         reasons = explain_hits(self.opened, self._queries, query, found, within)
         return Found([replace(hit, why=why) for hit, why in zip(hits, reasons, strict=True)], understood)
 
@@ -214,8 +200,7 @@ class Reader:
         """What was understood, and how many categories were searched where these are not all."""
         if query.category is not None or query.all_categories or self._likely_first is None:
             return understood
-        within = self.opened.filters.matching(self._searched(None), parsed(query.where))
-        searched, there = len(found.partitions), len(within)
+        searched, there = len(found.partitions), len(self.opened.within(query))
         if searched == there:
             return understood
         note = f"searched {searched:,} of {there:,} categories, the likeliest"
@@ -247,7 +232,7 @@ class Reader:
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32, by the embedding alone; else as `search`."""
         query = Query(category=category, k=k, nprobe=nprobe, where=where, all_categories=True).parsed()
-        return self._hits(self._ranked(xq, query, query.k).first(query.k))
+        return hits_of(self.opened, self._ranked(xq, query, query.k).first(query.k))
 
     def _moved(self, query: Query) -> Moved:
         xq = self._queries.embed(query.text, query.image) if query.by_words else None
@@ -263,9 +248,9 @@ class Reader:
 
     def _ranked(self, xq: Vectors, query: Query, k: int) -> Candidates:
         """What the embeddings find, and the words where the snapshot is searched by them, with boosts: `k` or more."""
-        within: Within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
+        within = self.opened.within(query)
         depth = depth_of(k, query.boosts)
-        asked = self._asked(query.text, query.lexical_weight, within)
+        asked = self.by_words.asked(query.text, query.lexical_weight, within)
         if asked is None:
             within = self._likely(xq, query, within, k)
             found = dense_candidates(xq, within, depth, query.nprobe)
@@ -301,58 +286,6 @@ class Reader:
 
         return Understanding(self.manifest, self.opened.filters, tuple(self.opened.partitions.values()))
 
-    def _asked(self, text: str | None, weight: float | None, within: Within) -> tuple[Asked, float] | None:
-        """The words of a text, and their weight; None where they count for nothing."""
-        words = self.opened.words
-        if words is None or text is None or not within:
-            return None
-        weight = words.weight if weight is None else weight
-        return (words.asked(self._queries.clean(text), within), weight) if weight else None
-
-    def corrections(self, query: Query) -> tuple[Correction, ...]:
-        """The words of `query` that no product has, each with those that are looked for in its place; none where the
-        words count for nothing.
-        """
-        within = [(partition, None) for partition in self._searched(query.category)]
-        asked = self._asked(query.text, query.lexical_weight, within)
-        return () if asked is None else asked[0].corrections
-
-    def halves(self, query: Query) -> Halves | None:
-        """The candidates of a query by text, and what each half gives them, unweighed; None where the snapshot is not
-        searched by words.
-        """
-        query = query.checked()
-        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        asked = self._asked(query.text, 1.0, within)
-        if asked is None:
-            return None
-        return both_halves(self._queries.embed(query.text), asked[0], within, query.k, query.nprobe)
-
-    def share_of_words(self, text: str, category: str, position: int) -> float | None:
-        """The share of the words of `text` that a row of a partition has, as in a search of all partitions; None where
-        the snapshot is not searched by words.
-        """
-        within = [(partition, None) for partition in self._searched(None)]
-        asked = self._asked(text, 1.0, within)
-        if asked is None:
-            return None
-        words, best = asked[0], asked[0].best(within, 1).score.max(initial=0)
-        index = next(at for at, (partition, _) in enumerate(within) if partition.name == category)
-        scores = words.indexes[index].scores(words.query, words.statistics, np.array([position]))
-        return float(words.shares(scores, float(best))[0])
-
-    def search_words(self, text: str, category: str | None = None, k: int = 10, where: Where = ()) -> list[Hit]:
-        """The `k` best products by the words of `text` alone, of those that have one; `score` is the share of the words
-        that a product has, see halves.py; none where the snapshot is not searched by words. Else as `search`.
-        """
-        query = Query(text, category=category, k=k, where=where).checked()
-        within = self.opened.filters.matching(self._searched(query.category), parsed(query.where))
-        asked = self._asked(query.text, 1.0, within)
-        if asked is None:
-            return []
-        found = asked[0].best(within, query.k)
-        return self._hits(replace(found, score=asked[0].shares(found.score, float(found.score.max(initial=0)))))
-
     def __reduce__(self) -> NoReturn:
         """A reader holds mapped files and locks, and stays at its snapshot: another process opens its own."""
         raise InputError(
@@ -365,25 +298,7 @@ class Reader:
         """How many products meet `where`, for people, and what may have been meant where none does; errors are those
         of `search`.
         """
-        return self.opened.filters.explain_filter(self._searched(category), parsed(where))
-
-    def _searched(self, category: str | None) -> list[Partition]:
-        """The partitions of a search; InputError where there is no such category."""
-        if category is None:
-            return list(self.opened.partitions.values())
-        return partitions_meant(category, self.opened.partitions, self.manifest.config["catalog"])
-
-    def _hits(self, found: Candidates) -> list[Hit]:
-        return [
-            self._hit(float(score), found.name(at), int(position))
-            for at, (score, position) in enumerate(zip(found.score, found.positions, strict=True))
-        ]
-
-    def _hit(self, score: float, name: str, position: int) -> Hit:
-        shard, at = self.opened.row(name, position)
-        attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
-        source = (shard.source, shard.row_groups[0], at["row"].as_py())
-        return Hit(at["id"].as_py(), score, name, attributes, at["photo"].as_py(), source)
+        return self.opened.filters.explain_filter(self.opened.searched(category), parsed(where))
 
 
 def open_partition(store: Store, partition: PartitionEntry, shards: Shards) -> Partition:

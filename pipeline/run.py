@@ -19,7 +19,7 @@ from foundation.allocator import give_back, prepare_memory
 from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
 from lookup.store.at_work import clear_scratch
-from lookup.store.manifest import Manifest, Provenance
+from lookup.store.manifest import Manifest
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.duplicates import floods, with_duplicates
@@ -51,7 +51,7 @@ from pipeline.publish.judge import Judge
 from pipeline.publish.merge import Merged, Mine, Parent
 from pipeline.publish.publishing import publish, publish_anew, refuse_ids_twice
 from pipeline.publish.ranker_files import with_ranker
-from pipeline.publish.snapshot import assemble, merge_partitions, merge_shards, refuse_mixing, with_types
+from pipeline.publish.snapshot import Origin, assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 from pipeline.report.notes import Surroundings, write_report
 from pipeline.report.notices import Notice
 from pipeline.report.page_photos import Places
@@ -160,7 +160,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
     settings, step = request.config.settings, state.steps.step
     with step("plan") as counts:
         state.base = None if request.no_parent else store.latest()
-        read_at = datetime.now(UTC)  # after what was published by then, and before any row
+        state.read_at = datetime.now(UTC)
         state.parent_id = state.base.snapshot if state.base else None
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
@@ -188,8 +188,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
         counts.update(units=len(plan.units), reused=embedded.reused, rows=rows, **_some(embedded.tally.counts))
         _tidy(store, state.run)
     give_back()  # also where nothing was left to encode
-    read = Provenance(run=state.run, catalog=plan.catalog, read_at=read_at)
-    manifest = _built(request, settings, store, state, embedded.shards, read, execution)
+    manifest = _built(request, settings, store, state, embedded.shards, execution)
     with step("gate") as counts:
         judge = Judge(store, settings, plan, state.run, state.accepted, tuple(state.gates))
         state.manifest, state.gates, told = judge.made(manifest, Parent(state.base, state.parent))
@@ -200,17 +199,11 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
     with step("publish"):
         refuse_another_catalog(plan, embedding.catalog.path)
         refuse_other_models(embedding, plan.encoding)
-        _publish(request, store, state, Mine(state.manifest, state.parent, state.scope, read), judge)
+        _publish(request, store, state, Mine(state.manifest, state.parent, state.scope, state.read), judge)
 
 
 def _built(
-    request: Request,
-    settings: RunSettings,
-    store: Store,
-    state: RunState,
-    shards: Shards,
-    read: Provenance,
-    execution: Execution,
+    request: Request, settings: RunSettings, store: Store, state: RunState, shards: Shards, execution: Execution
 ) -> Manifest:
     """The indexes of `shards`, and the manifest of both; of a category's beside what the parent has of others."""
     assert state.plan is not None
@@ -223,13 +216,13 @@ def _built(
         )
         state.notices += (told := floods(settings.indexing.duplicates, entries))
         _log_notices(told)
-        mine = [one.model_copy(update={"provenance": read}) for one in entries]
+        mine = [one.model_copy(update={"provenance": state.read}) for one in entries]
         partitions = merge_partitions(kept.partitions if kept else (), mine, category)
         state.indexes_reused = built.reused | ({entry.name for entry in partitions} - built.names)
         more = _some({"lexical": built.lexical, "duplicates_kept": stood})
         counts.update(partitions=len(partitions), reused=len(state.indexes_reused), **more)
-        known = request.config.model_dump(mode="json"), plan, read, state.parent_id, kept
-        made = assemble(settings.indexing, *known, merge_shards(kept, shards, category), partitions)
+        origin = Origin(request.config.model_dump(mode="json"), plan, state.read, state.parent_id, kept)
+        made = assemble(settings.indexing, origin, merge_shards(kept, shards, category), partitions)
         device = settings.embedding.encoders.device
         made = with_ranker(store, made, settings.search.ranker)  # first: it is part of what the parent is compared by
         return with_weight(store, settings.indexing.lexical, made, state.parent, device)

@@ -11,7 +11,7 @@ from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
 
 from foundation.errors import VitrineError
-from lookup.store.manifest import Manifest
+from lookup.store.manifest import Manifest, Provenance
 from lookup.store.publication import Publication
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.tally import NOTHING_DONE, Tally
@@ -47,6 +47,7 @@ class RunState:
     parent_id: str | None = None
     parent: Manifest | None = None
     plan: Plan | None = None
+    read_at: datetime | None = None  # after what was published by then, and before any row
     warnings: tuple[Problem, ...] = ()
     units_reused: int = 0
     tally: Tally = NOTHING_DONE
@@ -67,6 +68,13 @@ class RunState:
         """The partitions that the run is about; None: all."""
         category = self.plan.category if self.plan else None
         return None if category is None else frozenset([category])
+
+    @property
+    def read(self) -> Provenance:
+        """What it read of the catalog, and when."""
+        assert self.plan is not None
+        assert self.read_at is not None
+        return Provenance(run=self.run, catalog=self.plan.catalog, read_at=self.read_at)
 
 
 def report_of(state: RunState) -> RunReport:

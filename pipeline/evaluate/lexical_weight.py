@@ -88,7 +88,7 @@ def _tried(store: Store, manifest: Manifest, judged: JudgedConfig, device: str) 
 
 
 def _of_query(reader: Reader, one: AnswerableQuery) -> list[float]:
-    found = reader.halves(Query(one.query.question.text, category=one.within, k=_PAGE))
+    found = reader.by_words.halves(Query(one.query.question.text, category=one.within, k=_PAGE))
     if found is None:
         raise TypeError("a snapshot that is searched by words, asked without any")
     judged = np.array([sorted(one.gains.values(), reverse=True)])

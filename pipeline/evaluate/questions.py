@@ -87,7 +87,7 @@ def ask(
         seconds = time.perf_counter() - started
         hits, bounds = found.hits, (*where, *found.understood.where)
         why = reader.explain_filter(bounds, query.category) if bounds and not hits else ""
-        corrections = reader.corrections(replace(query, text=found.understood.text))
+        corrections = reader.by_words.corrections(replace(query, text=found.understood.text))
         one = Answered(question, hits, seconds, loaded, why, gone, found.understood, corrections)
         answered.append(one)
         if html is not None:

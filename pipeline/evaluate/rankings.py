@@ -93,7 +93,7 @@ def _answer(
             answers.photo[i] = image_vector
         answers.index[i] = numbers_of(reader.search_vector(answers.fused[i], one.within, depth), numbers, depth)
         if reader.opened.words is not None and question.text is not None:
-            by_words = reader.search_words(question.text, one.within, depth)
+            by_words = reader.by_words.search(question.text, one.within, depth)
             both = Query(question.text, image, one.within, depth, rerank=False, understand=False)
             answers.words[i] = numbers_of(by_words, numbers, depth)
             answers.hybrid[i] = numbers_of(reader.answer(both), numbers, depth)

@@ -103,7 +103,7 @@ def rank_of(store: Store, manifest: Manifest, row: IndexedRow, name: str, asked:
         hit_in_partition=hit_inside,
         nprobe=entry.index.nprobe,
         nprobe_needed=needed,
-        words=None if asked.text is None else reader.share_of_words(asked.text, row.partition, row.position),
+        words=None if asked.text is None else reader.by_words.share(asked.text, row.partition, row.position),
         hit_with_words=_place_with_words(reader, asked, name),
         why=why,
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any
 
@@ -118,23 +119,26 @@ def merge_partitions(
     return sorted([*(entry for entry in parent if entry.name != category), *new], key=lambda entry: entry.name)
 
 
-def assemble(
-    indexing: Indexing,
-    settings: Mapping[str, Any],
-    plan: Plan,
-    read: Provenance,
-    parent: str | None,
-    carried: Manifest | None,
-    shards: Shards,
-    partitions: Sequence[PartitionEntry],
-) -> Manifest:
-    """The manifest of these shards and partitions; `settings` are the config that was asked for, dumped, and `carried`
-    is what a run of a category was joined with.
+@dataclass(frozen=True)
+class Origin:
+    """Where a snapshot comes from: the config that was asked for, dumped; what was planned, and what was read of it;
+    the id of what it follows on, and what a run of a category is joined with.
     """
+
+    config: Mapping[str, Any]
+    plan: Plan
+    read: Provenance
+    parent: str | None
+    carried: Manifest | None
+
+
+def assemble(indexing: Indexing, origin: Origin, shards: Shards, partitions: Sequence[PartitionEntry]) -> Manifest:
+    """The manifest of these shards and partitions."""
     embedding, catalog = indexing.embedding, indexing.embedding.catalog
+    plan, read, carried = origin.plan, origin.read, origin.carried
     image_column = catalog.columns.get(catalog.image, catalog.image) if catalog.image else None
     manifest = Manifest(
-        parent=parent,
+        parent=origin.parent,
         run=read.run,
         created_at=datetime.now(UTC),
         content="",
@@ -146,7 +150,7 @@ def assemble(
             rows=sum(plan.partitions.values()),
             newest=plan.newest,
         ),
-        config=dict(settings),
+        config=dict(origin.config),
         text=encoder_entry(embedding.encoders.text),
         image=encoder_entry(embedding.encoders.image),
         fusion=embedding.fusion.model_dump(mode="json"),

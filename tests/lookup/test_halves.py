@@ -119,8 +119,8 @@ def test_without_weight_it_is_as_if_there_were_no_words(stores: Path, reader: Re
 
 
 def test_by_words_alone_what_has_none_comes_behind(reader: Reader) -> None:
-    """In the order of its embedding; `search_words` leaves it out."""
-    found = reader.search_words("ivory kite", k=ROWS)
+    """In the order of its embedding; `by_words.search` leaves it out."""
+    found = reader.by_words.search("ivory kite", k=ROWS)
     hits = reader.search("ivory kite", k=ROWS, lexical_weight=1)
     assert 0 < len(found) < len(hits) == ROWS
     assert {hit.id for hit in hits[: len(found)]} == {hit.id for hit in found}
@@ -128,14 +128,14 @@ def test_by_words_alone_what_has_none_comes_behind(reader: Reader) -> None:
     dense = [hit.id for hit in reader.search("ivory kite", k=ROWS, lexical_weight=0) if hit.id in behind]
     assert behind[:20] == dense[:20]
     assert found[0].score == pytest.approx(hits[0].score, abs=2e-6)
-    assert reader.search_words("zzz") == []
+    assert reader.by_words.search("zzz") == []
 
 
 def test_late_merges_three_lists_by_rank(reader: Reader) -> None:
     """Of the text's embedding, of its words, and of a photo where there is one."""
     lists = [
         [hit.id for hit in reader.search("red dress", k=420, lexical_weight=0)],
-        [hit.id for hit in reader.search_words("red dress", k=420)],
+        [hit.id for hit in reader.by_words.search("red dress", k=420)],
     ]
     want = reciprocal_rank_fusion(lists)[:10]
     assert [(hit.id, hit.score) for hit in search_late(reader, Query("red dress"))] == want
@@ -169,14 +169,14 @@ def test_a_text_is_cleaned_before_its_words_are_looked_for(reader: Reader) -> No
     for text in ("<b>teal</b>&nbsp;lamp model 17", "teal &nbsp;lamp\u200b model 17"):
         found = reader.search(text, k=20)
         assert [(hit.id, hit.score) for hit in found] == [(hit.id, hit.score) for hit in plain]
-        assert reader.search_words(text, k=20) == reader.search_words("teal lamp model 17", k=20)
+        assert reader.by_words.search(text, k=20) == reader.by_words.search("teal lamp model 17", k=20)
 
 
 def test_a_filter_that_leaves_no_category_finds_nothing(reader: Reader) -> None:
     """By vectors, by words and by both."""
     for weight in (None, 0.0, 1.0):
         assert reader.search("red dress", where=["kind = none"], lexical_weight=weight) == []
-    assert reader.search_words("red dress", where=["kind = none"]) == []
+    assert reader.by_words.search("red dress", where=["kind = none"]) == []
 
 
 def test_a_weight_of_words_is_refused_where_there_are_none(stores: Path) -> None:

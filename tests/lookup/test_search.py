@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import inspect
 import threading
 import weakref
 from concurrent.futures import ThreadPoolExecutor
@@ -15,7 +16,7 @@ import pytest
 import lookup
 from encoders.types.hashed_text import Spec as HashedTextSpec
 from foundation.errors import InputError
-from lookup.query import QueryEncoder
+from lookup.query import Query, QueryEncoder
 from lookup.search import Reader
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
@@ -316,3 +317,12 @@ def test_a_slow_shard_holds_up_no_other(store: Path, monkeypatch: pytest.MonkeyP
         assert first[0].result(30) is first[1].result(30)
     assert reader.opened.segments.table(slow, 1).num_rows
     assert sorted(checked) == sorted([slow.path, quick.path])
+
+
+def test_search_takes_what_a_query_has(reader: Reader) -> None:
+    """Each field of `Query` is a keyword of `search`, as `help` shows; another word is refused."""
+    shown = inspect.signature(Reader.search).parameters
+    assert list(shown) == ["self", *inspect.signature(Query).parameters]
+    assert reader.search("red dress", k=3, all_categories=True) == reader.answer(Query("red dress", k=3))
+    with pytest.raises(TypeError, match="'categories'"):
+        reader.search("red dress", categories=True)  # type: ignore[call-arg]

@@ -44,7 +44,7 @@ def test_both_halves_are_ways_of_their_own(judged: Path) -> None:
     """Words alone, and words and vectors as users get them; the loss from vectors to both adds up."""
     found, reader = evaluated(judged, "store"), lookup.open(str(judged / "store"))
     ways = {one["way"]: one["figures"]["precision@1"]["mean"] for one in found["quality"] if one["category"] is None}
-    for way, search in (("words", reader.search_words), ("words and vectors", reader.search)):
+    for way, search in (("words", reader.by_words.search), ("words and vectors", reader.search)):
         first = [search(text, k=1)[0].id == one for text, one in ASKED.values()]
         assert ways[way] == pytest.approx(sum(first) / len(first))
     assert ways["words"] == 1
@@ -78,7 +78,7 @@ def test_explain_tells_the_share_of_words(judged: Path) -> None:
     """Beside the place by vectors, which is as it was, the place where both count."""
     rank = json.loads(vitrine("explain", judged / "store", "P7", "--text", "kyte", "--json").stdout)["rank"]
     assert rank["hit_with_words"] == 1
-    (found,) = lookup.open(str(judged / "store")).search_words("kyte")
+    (found,) = lookup.open(str(judged / "store")).by_words.search("kyte")
     assert rank["words"] == pytest.approx(found.score, abs=1e-6)
     bare = json.loads(vitrine("explain", judged / "bare", "P7", "--text", "kyte", "--json").stdout)["rank"]
     assert (bare["words"], bare["hit_with_words"]) == (None, None)
