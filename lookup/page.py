@@ -221,7 +221,7 @@ def photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
         home = os.path.realpath(root)
         there = (os.path.join(home, one) for one in spellings(name))
         path = Path(os.path.realpath(next(filter(os.path.lexists, there), home)))
-        return read_regular(path, limits.max_bytes) if path.is_relative_to(home) else None
+        return read_regular(path, limits.max_bytes) if Path(home) in path.parents else None
     except (OSError, ValueError, PhotoError):  # a name too long, no permission; a URL
         return None
 

@@ -48,7 +48,9 @@ class CatalogConfig(Section):
         description="Parquet file, folder or glob; local (relative to the current directory) or an fsspec URL"
     )
     image_root: Name | None = Field(
-        None, description="folder that photo paths are relative to and stay inside; null: the catalog's folder"
+        None,
+        description="folder, or archives (`.tar`, `.zip`, a glob of them), that photo paths are relative to and stay "
+        "inside; null: the catalog's folder",
     )
     columns: dict[Name, Name] = Field(
         {}, description="canonical column: its name in the file; columns not listed keep their names"

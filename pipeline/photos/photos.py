@@ -7,12 +7,14 @@ read, and is compared with the very file that was opened: pixels are never kept 
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 from blake3 import blake3
 
 from encoders.photos.decode import PhotoError, PhotoLimits
 from foundation.reasons import Reason
+from pipeline.photos.archives import Archives, is_archives
 from pipeline.photos.buckets import Bucket
 from pipeline.photos.folders import Folder
 from pipeline.photos.source import Source, changed
@@ -25,7 +27,9 @@ def source_of(path: str, root: str) -> Source:
 
     Of a `path` that begins with a scheme, as `https://`, that decides; else the kind of `root`.
     """
-    return Bucket(root) if "://" in root else Folder(root)
+    if "://" in root:
+        return Bucket(root)
+    return Archives(os.path.abspath(root)) if is_archives(root) else Folder(root)
 
 
 def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:

@@ -10,11 +10,12 @@ import posixpath
 from foundation.errors import InputError
 from foundation.regular_files import utf8_path
 from pipeline.files.storage import filesystem, is_local
+from pipeline.photos.archives import ARCHIVES, archives_in, is_archives, refuse_archives
 
 
 def image_root(configured: str | None, catalog_path: str) -> str:
     """Where relative photo paths start: `catalog.image_root`, or the catalog's own folder. A local one is a plain
-    path.
+    path; a folder of nothing but archives the glob of these.
     """
     key = "catalog.path" if configured is None else "catalog.image_root"
     url = configured or catalog_path
@@ -28,15 +29,24 @@ def image_root(configured: str | None, catalog_path: str) -> str:
         fixed = path if fs.exists(path or ".") else "/".join(parts)
         path = fixed if fs.isdir(fixed or ".") else posixpath.dirname(fixed)
         return (path or ".") if is_local(fs) else str(fs.unstrip_protocol(path))
-    return path if is_local(fs) else configured
+    if not is_local(fs):
+        return configured
+    return archives_in(path) if os.path.isdir(path) else path
 
 
 def existing_root(configured: str | None, catalog_path: str) -> str:
-    """`image_root`, when it is there; InputError for a local folder that is not. A local one is made absolute: a page
-    of hits may be asked for from another folder than the run.
+    """`image_root`, when it is there; InputError for a local folder or archive that is not. A local one is made
+    absolute: a page of hits may be asked for from another folder than the run.
     """
     root = image_root(configured, catalog_path)
-    if "://" not in root and not os.path.isdir(root):
+    if "://" in root:
+        if root.lower().endswith(ARCHIVES):
+            fix = "copy it to a folder of this machine, or unpack it into the bucket"
+            raise InputError("archives of photos on this machine", f"catalog.image_root={root}", fix)
+        return root
+    if is_archives(root):
+        refuse_archives(os.path.abspath(root))
+    elif not os.path.isdir(root):
         fix = "correct catalog.image_root; photo paths are relative to it"
         raise InputError("a folder of photos", f"catalog.image_root={root}, which is none", fix)
-    return root if "://" in root else utf8_path(os.path.abspath(root))
+    return utf8_path(os.path.abspath(root))

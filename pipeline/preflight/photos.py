@@ -19,7 +19,9 @@ from foundation.errors import InputError
 from foundation.reasons import Reason, fix_of
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.embed.photo_batches import placed
-from pipeline.photos.photos import fetch
+from pipeline.photos.archives import archives_of, is_archives
+from pipeline.photos.members import Members
+from pipeline.photos.photos import fetch, photo_facts
 from pipeline.preflight.findings import Finding, Subject
 from pipeline.report.notices import Notice
 
@@ -59,7 +61,7 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
 
 
 def photo_notices(subject: Subject) -> list[Notice]:
-    """Columns of bytes whose values are no photos but their paths."""
+    """Columns of bytes whose values are no photos but their paths; members of archives that are never read."""
     settings = subject.catalog
     found: list[Notice] = []
     for name in (settings.image, settings.more_images):
@@ -71,10 +73,23 @@ def photo_notices(subject: Subject) -> list[Notice]:
         found += [Notice(what="sampled_photo_paths", count=len(paths), told=told, examples=tuple(paths[:3]))][
             : len(paths)
         ]
+    root = subject.plan.image_root
+    if subject.encoders.image is not None and settings.image is not None and is_archives(root):
+        found += _of_archives(archives_of(root), root)
     return found
 
 
 # --- inside ---
+
+
+def _of_archives(members: Members, root: str) -> Iterator[Notice]:
+    if members.repeated:
+        told = f"{members.repeated:,} members of {root} have the name of a later one, which is read in their place"
+        yield Notice(what="photo_members_repeated", count=members.repeated, told=told)
+    if members.refused:
+        told = f"{members.refused:,} members of {root} have names that lead out of it, and are not read; such as"
+        some = (repr(members.example),)
+        yield Notice(what="photo_members_refused", count=members.refused, told=told, examples=some)
 
 
 def _missing(paths: Sequence[str], root: str) -> dict[str, str]:
@@ -249,6 +264,8 @@ def _folders(root: str, paths: Sequence[str]) -> Iterator[str]:
 
 
 def _count(folder: str, paths: Iterable[str]) -> int:
+    if is_archives(folder):
+        return sum(photo_facts(path, folder) is not None for path in paths)
     inside = os.path.realpath(folder).rstrip("/") + "/"
     full = (os.path.join(folder, path) for path in paths)
     return sum(os.path.isfile(path) and os.path.realpath(path).startswith(inside) for path in full)
