@@ -13,7 +13,7 @@ from lookup.lexical.analysis import Analysis
 from lookup.opened import Opened
 from lookup.query import Query
 from lookup.rerank.features import Asked, matrix, needs
-from lookup.rerank.models import Matrix, Model, open_model
+from lookup.rerank.models import Matrix, Model, ranker_spec
 from lookup.rerank.values import Values
 from lookup.rerank.words import Words
 from lookup.store.ranker_record import Kind, RankerSettings
@@ -82,7 +82,7 @@ class Ranker:
     @cached_property
     def model(self) -> Model:
         """The model, made when first asked for, as LightGBM takes a second to load; InputError where it is absent."""
-        return open_model(self.settings.type, self._text)
+        return ranker_spec(self.settings.type).open(self._text)
 
     def load(self) -> None:
         """Load the model: the first query pays for that else."""

@@ -52,7 +52,7 @@ class RankerSettings(Record):
     """
 
     vitrine: Literal["ranker"] = "ranker"
-    type: Literal["trees", "logistic"]
+    type: str
     version: int = 1
     features: tuple[str, ...]
     attributes: dict[str, str]

@@ -145,10 +145,9 @@ def train_fusion(
 @click.option("--out", required=True, type=Folder(), help="New folder for the re-ranker.")
 @click.option(
     "--type",
-    type=click.Choice(["trees", "logistic"]),
     default="trees",
     show_default=True,
-    help="Boosted trees (LambdaMART), or a weight for each feature, for few queries.",
+    help="Boosted trees (LambdaMART); logistic, for few queries; or another module of lookup/rerank/types/.",
 )
 @click.option("--top", type=COUNT, default=100, show_default=True, help="Candidates that are put in another order.")
 @click.option(

@@ -13,7 +13,7 @@ from foundation.identity import describe_parts, identity_of
 from foundation.regular_files import IrregularFileError, OversizedFileError, read_regular
 from lookup.rerank.features import FEATURES, attribute_of
 from lookup.rerank.learned_on import differing_scores, with_terms
-from lookup.rerank.models import FILES, VERSION
+from lookup.rerank.models import VERSION, ranker_spec, ranker_types
 from lookup.rerank.values import kind_of
 from lookup.store.fields import FileRef
 from lookup.store.manifest import Manifest
@@ -36,13 +36,15 @@ def read_ranker(folder: str) -> tuple[RankerSettings, dict[str, bytes]]:
         raise InputError(f"search.ranker: a re-ranker, as {CONFIG} tells it", f"{path}: {err}", _FIX) from err
     if settings.version != VERSION or (unknown := _unknown(settings)):
         came = f"{path}: version {settings.version}" if settings.version != VERSION else f"{path}: {', '.join(unknown)}"
-        raise InputError(f"a re-ranker of version {VERSION}, of features that this version of vitrine has", came, _FIX)
-    model = _read(path / FILES[settings.type])
+        expected = f"a re-ranker of version {VERSION}, of a type and of features that this version of vitrine has"
+        raise InputError(expected, came, _FIX)
+    file = ranker_spec(settings.type).file
+    model = _read(path / file)
     found = blake3(model).hexdigest()
     if found != settings.weights:
-        expected = f"{path / FILES[settings.type]} as {CONFIG} has it, blake3 {settings.weights[:16]}"
+        expected = f"{path / file} as {CONFIG} has it, blake3 {settings.weights[:16]}"
         raise InputError(expected, f"blake3 {found[:16]}: the file was changed after it was learned", _FIX)
-    return settings, {CONFIG: raw, FILES[settings.type]: model}
+    return settings, {CONFIG: raw, file: model}
 
 
 def refuse_other_scores(settings: RankerSettings, folder: str, scores: Mapping[str, str]) -> None:
@@ -92,9 +94,9 @@ def with_ranker(store: Store, manifest: Manifest, folder: str | None) -> Manifes
 
 
 def _unknown(settings: RankerSettings) -> list[str]:
-    return [
-        name for name in settings.features if name not in FEATURES and attribute_of(name) not in settings.attributes
-    ]
+    types = [] if settings.type in ranker_types() else [f"type {settings.type}"]
+    features = settings.features
+    return types + [one for one in features if one not in FEATURES and attribute_of(one) not in settings.attributes]
 
 
 def _read(path: Path) -> bytes:

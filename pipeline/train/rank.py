@@ -11,7 +11,7 @@ import shutil
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from blake3 import blake3
@@ -22,7 +22,7 @@ from foundation.disk import replace_file
 from foundation.errors import InputError
 from lookup.rerank.features import attribute_of, needs
 from lookup.rerank.learned_on import parts_of_snapshot, with_terms
-from lookup.rerank.models import FILES, VERSION, Logistic, Model, Trees
+from lookup.rerank.models import VERSION, RankerSpec, Scores, ranker_spec
 from lookup.rerank.rerank import Features
 from lookup.search import Reader
 from lookup.store.ranker_record import Gain, HeldOut, LearnedOn, RankerSettings
@@ -32,7 +32,6 @@ from pipeline.evaluate.judgments import Counts
 from pipeline.publish.ranker_files import CONFIG
 from pipeline.train.rank_judgments import Source, Split, judged_queries, refuse_few, splits_of
 from pipeline.train.rank_lessons import Lesson, features_of, lessons_of, telling
-from pipeline.train.rank_models import learn_logistic, learn_trees, order_of
 
 PAGE = 10  # nDCG and MRR look at a first page
 _SEED = 1234  # any constant: the same lessons give the same bytes
@@ -46,7 +45,7 @@ class Request:
     store: str
     source: Source
     out: Path
-    type: Literal["trees", "logistic"] = "trees"
+    type: str = "trees"
     top: int = 100
     attributes: tuple[str, ...] | None = None
 
@@ -67,6 +66,7 @@ class TrainedRanker:
 def train_ranker(request: Request, progress: Progress | None = None) -> TrainedRanker:
     """Learn, compare, and write the folder `out` by rename; InputError where nothing can be learned."""
     keep_memory()  # before torch is imported
+    spec = ranker_spec(request.type)
     _refuse_there(request.out)
     reader = Reader.open(request.store)
     parts = parts_of(reader.store, reader.manifest)
@@ -75,7 +75,7 @@ def train_ranker(request: Request, progress: Progress | None = None) -> TrainedR
     lessons = lessons_of(reader, judged.queries, parts, features, request.top, progress)
     splits = splits_of(lessons, judged)
     refuse_few(lessons, splits, request.top)
-    columns, dropped = telling(lessons, features.names, request.type == "logistic")
+    columns, dropped = telling(lessons, features.names, spec.linear)
     if not columns:
         came = "; ".join(f"{name}: {why}" for name, why in dropped.items())
         raise InputError("features by which candidates differ", came, "judge queries that find several products")
@@ -84,9 +84,9 @@ def train_ranker(request: Request, progress: Progress | None = None) -> TrainedR
         split=judged.split,
         folds=len(splits),
         queries=sum(len(one.held_out) for one in splits),
-        figures=_compared(request.type, splits),
+        figures=_compared(spec, splits),
     )
-    model = _learn(request.type, [one.of(columns) for one in lessons])
+    model = _learn(spec, [one.of(columns) for one in lessons])
     manifest, seen = reader.manifest, _seen(features, columns)
     scores = with_terms(parts_of_snapshot(manifest), seen["features"], seen["languages"])
     settings = RankerSettings(
@@ -101,7 +101,7 @@ def train_ranker(request: Request, progress: Progress | None = None) -> TrainedR
         held_out=held_out,
         weights=blake3(model.encode()).hexdigest(),
     )
-    _write(request.out, settings, model)
+    _write(request.out, spec.file, settings, model)
     taught = sum(one.teaches for one in lessons)
     return TrainedRanker(
         request.out,
@@ -110,26 +110,19 @@ def train_ranker(request: Request, progress: Progress | None = None) -> TrainedR
         judged.counts,
         dict(judged.left_out),
         taught,
-        _importance(settings, model),
+        _importance(settings, spec.open(model).importance()),
     )
 
 
 # --- models ---
 
 
-def _learn(kind: Literal["trees", "logistic"], lessons: Sequence[Lesson]) -> str:
-    taught = [one for one in lessons if one.teaches]
-    return learn_trees(taught, _SEED) if kind == "trees" else learn_logistic(taught).model_dump_json(indent=1) + "\n"
+def _learn(spec: RankerSpec, lessons: Sequence[Lesson]) -> str:
+    return spec.learn([one for one in lessons if one.teaches], _SEED)
 
 
-def _model(kind: Literal["trees", "logistic"], text: str) -> Model:
-    return Trees(text) if kind == "trees" else Logistic.model_validate_json(text)
-
-
-def _importance(settings: RankerSettings, text: str) -> dict[str, float]:
-    """Feature -> share of 1: of what trees gain by their splits, of the absolute weights."""
-    model = _model(settings.type, text)
-    gains = model.importance()
+def _importance(settings: RankerSettings, gains: Scores) -> dict[str, float]:
+    """Feature -> share of 1 of `gains`, what each decides; most first."""
     shares = gains / (float(gains.sum()) or 1.0)
     order = np.argsort(-shares, kind="stable")
     return {settings.features[at]: float(shares[at]) for at in order.tolist()}
@@ -138,14 +131,14 @@ def _importance(settings: RankerSettings, text: str) -> dict[str, float]:
 # --- the comparison ---
 
 
-def _compared(kind: Literal["trees", "logistic"], splits: Sequence[Split]) -> dict[str, Gain]:
+def _compared(spec: RankerSpec, splits: Sequence[Split]) -> dict[str, Gain]:
     """Figures of the held-out queries of all splits, in order, without and with what was learned from the others."""
     before, after = list[dict[str, float]](), list[dict[str, float]]()
     for split in splits:
-        model = _model(kind, _learn(kind, split.learned))
+        model = spec.open(_learn(spec, split.learned))
         for one in split.held_out:
             before.append(_figures(one, one.gains))
-            order = order_of(model.score(one.features)) if len(one.gains) else np.empty(0, np.intp)
+            order = _order(model.score(one.features)) if len(one.gains) else np.empty(0, np.intp)
             after.append(_figures(one, one.gains[order]))
     names = list(before[0])
     rows = [np.array([[one[name] for name in names] for one in side]) for side in (before, after)]
@@ -155,6 +148,11 @@ def _compared(kind: Literal["trees", "logistic"], splits: Sequence[Split]) -> di
         name: Gain(before=float(means[0][at]), after=float(means[1][at]), low=float(low[at]), high=float(high[at]))
         for at, name in enumerate(names)
     }
+
+
+def _order(scores: Scores) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+    """(n,): candidates by score, best first; equal ones as they were."""
+    return np.argsort(-scores, kind="stable")
 
 
 def _figures(one: Lesson, gains: np.ndarray[tuple[int], np.dtype[np.float64]]) -> dict[str, float]:
@@ -191,12 +189,12 @@ def _refuse_there(out: Path) -> None:
         )
 
 
-def _write(out: Path, settings: RankerSettings, model: str) -> None:
+def _write(out: Path, file: str, settings: RankerSettings, model: str) -> None:
     """Both files, in a folder that is there when they are whole."""
     scratch = out.with_name(f".{out.name}.{os.getpid()}.tmp")
     scratch.mkdir(parents=True)
     try:
-        replace_file(scratch / FILES[settings.type], model.encode())
+        replace_file(scratch / file, model.encode())
         told = json.dumps(settings.model_dump(mode="json"), ensure_ascii=False, indent=1)
         replace_file(scratch / CONFIG, f"{told}\n".encode())
         scratch.rename(out)

@@ -15,7 +15,7 @@ from lookup.store.ranker_record import RankerSettings
 
 def ranker(*features: str, weight: float | None = 0.4, kind: str = "logistic") -> Ranker:
     """One that sees these features, of a snapshot whose scores have such a share of words."""
-    settings = RankerSettings.model_construct(type=kind, features=features, kinds=("text", "both"), top=10)  # type: ignore[arg-type]
+    settings = RankerSettings.model_construct(type=kind, features=features, kinds=("text", "both"), top=10)
     return Ranker(settings, None, "", weight)  # type: ignore[arg-type]
 
 

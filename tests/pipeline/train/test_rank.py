@@ -13,12 +13,13 @@ import pytest
 
 import lookup
 from lookup.query import Query
+from lookup.rerank.models import ranker_spec, ranker_types
 from lookup.search import Reader
 from tests.support.command import told, vitrine
 from tests.support.ranked_shop import LIKE, PAIRS, best_rated, drawn, judge, publish, write_judged
 from tests.support.stores import in_another_second, last_log, manifest_of
 
-KINDS = pytest.mark.parametrize("kind", ["trees", "logistic"])
+KINDS = pytest.mark.parametrize("kind", ranker_types())
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +29,7 @@ def shop(tmp_path_factory: pytest.TempPathFactory) -> Path:
     done = publish(folder)
     assert done.exit_code == 0, done.stderr
     judged = judge(folder, best_rated())
-    for kind in ("trees", "logistic"):
+    for kind in ranker_types():
         learned = train(folder / "store", judged, folder / kind, "--type", kind)
         assert learned.exit_code == 0, learned.stderr
     return folder
@@ -64,11 +65,11 @@ def test_a_signal_in_an_attribute_is_learned_and_orders_searches(shop: Path, kin
 
 
 def test_equal_lessons_give_equal_bytes(shop: Path, tmp_path: Path) -> None:
-    """Both files of both types are the same when they are learned again."""
+    """Both files of every type are the same when they are learned again."""
     judged = judge(tmp_path, best_rated())
-    for kind, model in (("trees", "model.txt"), ("logistic", "model.json")):
+    for kind in ranker_types():
         assert train(shop / "store", judged, tmp_path / kind, "--type", kind).exit_code == 0
-        for name in ("config.json", model):
+        for name in ("config.json", ranker_spec(kind).file):
             assert (tmp_path / kind / name).read_bytes() == (shop / kind / name).read_bytes()
 
 
@@ -150,7 +151,7 @@ def test_the_store_keeps_it_and_every_command_knows_it(shop: Path, tmp_path: Pat
 
 def test_another_model_or_attribute_is_refused_before_any_work(shop: Path, tmp_path: Path) -> None:
     """Scores of another encoder: refused, naming what differs; attributes that are gone or have become text: named;
-    a changed file, another folder, a newer version: refused.
+    a changed file, another folder, a newer version, an unknown type: refused.
     """
     given = f"search.ranker={shop / 'trees'}"
     expected, came, _ = told(publish(tmp_path, given, "encoders.text.dim=64").stderr)
@@ -166,6 +167,7 @@ def test_another_model_or_attribute_is_refused_before_any_work(shop: Path, tmp_p
     for change, said in (
         (lambda raw: raw.replace('"version": 1', '"version": 9'), "version 9"),
         (lambda raw: raw.replace('"weighted_overlap"', '"shine"'), "shine"),
+        (lambda raw: raw.replace('"type": "trees"', '"type": "forest"'), "type forest"),
         (lambda raw: raw.replace('"vitrine": "ranker"', '"vitrine": "fusion"'), "ranker"),
     ):
         odd = Path(shutil.copytree(shop / "trees", tmp_path / "odd", dirs_exist_ok=True))
