@@ -1,31 +1,28 @@
 """The folder of a head: `config.json`, which says what it was learned on and how well it finds what it did not see, and
 `model.safetensors`, with a matrix and an offset for each tower that it is for.
 
-It is opened like the folder of any model: no pickles, no remote code, a lock if there is one. `config.json` names the
-towers that it was learned on and the digest of the weights, so that a changed byte is refused. Read without torch.
+It is opened as encoders/models/learned.py says, and names the towers that it was learned on. Read without torch.
 """
 
 from __future__ import annotations
 
-import json
 import threading
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Literal
 
 import numpy as np
-from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.base import Modality
 from encoders.heads.base import Map
-from encoders.models.folders import WEIGHTS, digest_of, models_folder, open_model
+from encoders.models.folders import WEIGHTS
+from encoders.models.learned import CONFIG, LearnedFolder, Naming, write_settings
 from encoders.towers import Tower, refuse_other_tower
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.identity import identity_of
 
-CONFIG = "config.json"
 _FIX = "train it: vitrine train head -c CONFIG --out FOLDER; then set the key to FOLDER"
 
 
@@ -89,25 +86,19 @@ class HeadFolder:
     """A folder that was looked at and not refused; its weights were not read yet. `key` is that of the config."""
 
     def __init__(self, head: str, key: str) -> None:
-        self._key, self._folder = key, open_model(str(_located(head, key)))
-        self.path = self._folder.path
-        if self._folder.config.get("vitrine") != "head":
-            raise InputError(f"a head, as {CONFIG} tells it", f"{self.path}: the folder of another model", _FIX)
-        try:
-            self.settings = Settings.model_validate(self._folder.config)
-        except ValidationError as err:
-            raise InputError(f"a head, as {CONFIG} tells it", f"{self.path}: {err}", _FIX) from err
+        self._folder = LearnedFolder.open(head, Naming("head", key, _FIX), Settings)
+        self.path, self.settings = self._folder.path, self._folder.settings
 
     def digests(self) -> dict[str, str]:
-        """File name -> blake3 of what decides the vectors."""
-        return {name: digest for name, digest in self._folder.digests().items() if name in (CONFIG, WEIGHTS)}
+        """See `LearnedFolder`."""
+        return self._folder.digests()
 
     def tower(self, modality: Modality, tower: Tower | None) -> Tower:
         """What a fusion sees in the place of `tower`; InputError when that is not the one that the head is for."""
         found = self.settings
         if modality not in found.towers:
             came = f"{self.path}: a head for {' and '.join(found.towers)}"
-            raise InputError(f"{self._key}: a head for the {modality} tower", came, _FIX)
+            raise InputError(f"{self._folder.naming.key}: a head for the {modality} tower", came, _FIX)
         trained = found.towers[modality], found.tower_parts.get(modality, {})
         fix = "train the head again: vitrine train head; or use the encoder that it was trained on"
         refuse_other_tower(f"the {modality} encoder that the head {self.path} was trained on", trained, tower, fix)
@@ -120,12 +111,7 @@ class HeadFolder:
         from safetensors import SafetensorError
         from safetensors.numpy import load
 
-        self._folder.verify()
-        raw = (self.path / WEIGHTS).read_bytes()  # once: what is loaded is what was compared
-        found, expected = blake3(raw).hexdigest(), self.settings.weights
-        if found != expected:
-            came = f"blake3 {found[:16]}: the file was changed after training"
-            raise InputError(f"{self.path / WEIGHTS} as {CONFIG} has it, blake3 {expected[:16]}", came, _FIX)
+        raw = self._folder.read_weights(self.settings.weights)
         shape = self.settings.shapes[modality]
         try:
             tensors = load(raw)
@@ -163,14 +149,4 @@ def write_head(folder: Path, settings: Settings, maps: Mapping[Modality, Map]) -
         for name, array in (("matrix", one.matrix), ("offset", one.offset)):
             tensors[f"{modality}.{name}"] = np.ascontiguousarray(array, np.float32)
     save_file(tensors, folder / WEIGHTS)
-    whole = settings.model_copy(update={"weights": digest_of(folder / WEIGHTS)})
-    told = json.dumps(whole.model_dump(mode="json"), indent=1)
-    (folder / CONFIG).write_text(told + "\n", encoding="utf-8")
-
-
-def _located(head: str, key: str) -> Path:
-    """The absolute path of the folder that `head` is, else of the one of that name among the pulled models."""
-    for path in (Path(head).expanduser(), models_folder() / head):
-        if path.is_dir():
-            return path.absolute()
-    raise InputError(f"{key}: the folder of a head that was trained", f"{head!r}: no such folder", _FIX)
+    write_settings(folder, settings)

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from encoders.training.state import CURVE, Checkpoints, State
 from foundation.disk import sync
-from foundation.errors import InputError, LockedError
+from foundation.errors import GateError, InputError, LockedError
 from foundation.liveness import beat
 from foundation.regular_files import SMALL_FILE, read_regular
 
@@ -130,6 +130,7 @@ def finished(out: Path, identity: str) -> dict[str, Any] | None:
 @contextmanager
 def working(out: Path) -> Iterator[Path]:
     """The folder `<out>.training`, made and locked; it is removed when the block ends well, else kept to go on from.
+    Where it is refused (InputError, GateError) before there is a checkpoint, there is nothing to go on from.
 
     LockedError when another process has it.
     """
@@ -142,7 +143,14 @@ def working(out: Path) -> Iterator[Path]:
         fix = "wait for it to end, or choose another --out"
         raise LockedError(f"{work} to be free", "another process trains there", fix) from err
     with held:
-        yield work
+        try:
+            yield work
+        except (InputError, GateError):
+            if Checkpoints(work).best is None:
+                shutil.rmtree(work)
+            else:
+                _log.warning("%s stays: it has a checkpoint, from which the same training goes on", work)
+            raise
         shutil.rmtree(work)
 
 

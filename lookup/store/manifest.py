@@ -34,6 +34,7 @@ from lookup.store.segment_table import SegmentTable
 from lookup.store.shard_record import DetailCount
 from lookup.store.shards import Shards
 from lookup.store.understanding_record import UnderstandingRecord
+from lookup.understood.settings import UnderstandSettings, settings_of
 
 FORMAT = 2
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")
@@ -193,7 +194,8 @@ class Manifest(Grown):
             "lexical": self.config.get("lexical"),
             "synonyms": (self.lexical and self.lexical.analysis.get("synonyms")) or None,
             "duplicates": duplicates and {name: one for name, one in duplicates.items() if name != "told"},
-            "understand": understand if understand.get("always") else None,  # else only queries that ask for it
+            # also where only queries that ask for it are understood: those are answered otherwise
+            "understand": understand if settings_of(self.config) != UnderstandSettings() else None,
             "ranker": self.ranker and self.ranker.identity,
         }
         made = {name: one for name, one in others.items() if one is not None}  # a part that is not there is not told

@@ -26,6 +26,7 @@ from foundation.allocator import keep_memory
 from foundation.errors import InputError
 from foundation.ranking_metrics import Figures
 from lookup.search import Reader
+from pipeline.catalog.rows import ONE_PARTITION
 from pipeline.evaluate.exact_search import Numbers, parts_of
 from pipeline.evaluate.judgments import AnswerableQuery, Counts, answerable, category_of, read_judged_queries
 from pipeline.evaluate.rankings import EXACT, HYBRID, INDEX, PHOTO, RANKED, TEXT, rankings
@@ -132,13 +133,15 @@ def _check_late(queries: Sequence[AnswerableQuery]) -> None:
 
 
 def groups_of(queries: Sequence[AnswerableQuery]) -> list[tuple[str, str | None, list[int]]]:
-    """(kind, category, the queries): each kind as a whole, then by category. Kinds are never mixed: their mean would
-    say how many there are of each.
+    """(kind, category, the queries): each kind as a whole, then by category where the catalog has some. Kinds are
+    never mixed: their mean would say how many there are of each.
     """
     groups: list[tuple[str, str | None, list[int]]] = []
     for kind in KINDS:
         here = [i for i, one in enumerate(queries) if one.query.kind == kind]
         names = sorted({queries[i].category for i in here})
+        if names == [ONE_PARTITION]:
+            names = []
         for name in [None, *names] if here else []:
             groups.append((kind, name, [i for i in here if name in (None, queries[i].category)]))
     return groups

@@ -1,27 +1,24 @@
 """The folder of a learned fusion: `config.json`, which says what it was made for, and `model.safetensors`.
 
-It is opened like the folder of any model: no pickles, no remote code, a lock if there is one. `config.json` names the
-towers that it was trained on, and the digest of the weights, so that a changed byte is refused.
+It is opened as encoders/models/learned.py says, and names the towers that it was trained on.
 """
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
-from blake3 import blake3
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field
 
 from encoders.base import Modality
-from encoders.models.folders import WEIGHTS, digest_of, models_folder, open_model
+from encoders.models.folders import WEIGHTS
+from encoders.models.learned import CONFIG, LearnedFolder, Naming, write_settings
 from encoders.towers import Tower, refuse_other_tower
 from foundation.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
-CONFIG = "config.json"
 _FIX = "train it: vitrine train fusion -c CONFIG --out FOLDER; then set fusion.model to FOLDER"
 
 
@@ -75,22 +72,16 @@ class FusionFolder:
     def __init__(self, model: str | None, kind: str, version: int) -> None:
         if model is None:
             raise InputError(f"fusion.model: the folder of a {kind} that was trained", "null", _FIX)
-        self._folder = open_model(str(_located(model)))
-        self.path = self._folder.path
-        if self._folder.config.get("vitrine") != "fusion":
-            raise InputError(f"a fusion, as {CONFIG} tells it", f"{self.path}: the folder of another model", _FIX)
-        try:
-            self.settings = Settings.model_validate(self._folder.config)
-        except ValidationError as err:
-            raise InputError(f"a fusion, as {CONFIG} tells it", f"{self.path}: {err}", _FIX) from err
+        self._folder = LearnedFolder.open(model, Naming("fusion", "fusion.model", _FIX), Settings)
+        self.path, self.settings = self._folder.path, self._folder.settings
         found = self.settings
         if (found.type, found.version) != (kind, version):
             came = f"{self.path}: {found.type}, version {found.version}"
             raise InputError(f"a fusion of type {kind}, version {version}", came, _FIX)
 
     def digests(self) -> dict[str, str]:
-        """File name -> blake3 of what decides the embeddings. What training tells beside it does not."""
-        return {name: digest for name, digest in self._folder.digests().items() if name in (CONFIG, WEIGHTS)}
+        """See `LearnedFolder`."""
+        return self._folder.digests()
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:
         """InputError when these are not the towers that it was trained on."""
@@ -116,24 +107,11 @@ class FusionFolder:
         from safetensors import SafetensorError
         from safetensors.torch import load
 
-        self._folder.verify()
-        raw = (self.path / WEIGHTS).read_bytes()  # once: what is loaded is what was compared
-        found, expected = blake3(raw).hexdigest(), self.settings.weights
-        if found != expected:
-            came = f"blake3 {found[:16]}: the file was changed after training"
-            raise InputError(f"{self.path / WEIGHTS} as {CONFIG} has it, blake3 {expected[:16]}", came, _FIX)
+        raw = self._folder.read_weights(self.settings.weights)
         try:
             network.load_state_dict(load(raw))
         except (RuntimeError, SafetensorError) as err:
             raise InputError(f"weights of the sizes in {CONFIG}", f"{self.path}: {err}", _FIX) from err
-
-
-def _located(model: str) -> Path:
-    """The absolute path of the folder that `model` is, else of the one of that name among the pulled models."""
-    for path in (Path(model).expanduser(), models_folder() / model):
-        if path.is_dir():
-            return path.absolute()
-    raise InputError("fusion.model: the folder of a fusion that was trained", f"{model!r}: no such folder", _FIX)
 
 
 def write_fusion(
@@ -156,7 +134,6 @@ def write_fusion(
         tower_parts={modality: tower.parts for modality, tower in towers.items()},
         sizes=sizes,
         scales=scales,
-        weights=digest_of(folder / WEIGHTS),
+        weights="",
     )
-    told = json.dumps(settings.model_dump(mode="json"), indent=1)
-    (folder / CONFIG).write_text(told + "\n", encoding="utf-8")
+    write_settings(folder, settings)

@@ -6,6 +6,7 @@ import functools
 import itertools
 import math
 import sys
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -16,10 +17,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from encoders.models.folders import open_model
-from encoders.training.loop import learning_rate
+from encoders.training.loop import learning_rate, working
 from encoders.training.losses import answers, matches, sigmoid_loss, softmax_loss
 from encoders.training.pairs import Augmentation, Pair, batch_of, is_held_out, negatives_of, seeded, split
 from encoders.training.towers import Towers, photo_side
+from foundation.errors import GateError, InputError
 from tests.support.train_pairs import pairs_of, same, tiny_siglip
 
 
@@ -269,3 +271,28 @@ def test_products_of_one_title_are_held_out_together() -> None:
     parts = split(pairs, 0.5, 1000)
     assert {pair.kin for pair in parts.held_out}.isdisjoint(pair.kin for pair in parts.training)
     assert 0 < len(parts.held_out) < 90
+
+
+# --- its folder ---
+
+
+@pytest.mark.parametrize("error", [InputError("a", "b", "c"), GateError("a", "b", "c"), KeyboardInterrupt()])
+def test_a_refused_training_leaves_only_what_can_go_on(
+    error: BaseException, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Without a checkpoint a refusal leaves no folder; one with a checkpoint stays, and that is told; an interrupt
+    leaves all.
+    """
+    refused = not isinstance(error, KeyboardInterrupt)
+
+    def begin(out: Path, done: bool) -> None:
+        with working(out) as work:
+            (work / ("checkpoint-000000001" if done else "rows")).mkdir()
+            raise error
+
+    for name, done in (("fresh", False), ("begun", True)):
+        with pytest.raises(type(error)):
+            begin(tmp_path / name, done)
+        work = tmp_path / f"{name}.training"
+        assert work.exists() == (done or not refused)
+        assert (f"{work} stays" in caplog.text) == (done and refused)

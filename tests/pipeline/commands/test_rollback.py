@@ -199,14 +199,18 @@ def test_a_snapshot_whose_manifest_is_lost_is_left_behind(store: Path) -> None:
     assert night_of(store) == "2"
 
 
-@pytest.mark.parametrize("what", ["understood", "near-duplicates", "synonyms"])
+@pytest.mark.parametrize("what", ["understood", "asked", "near-duplicates", "synonyms"])
 def test_the_night_after_does_not_undo_what_settings_of_searches_made(tmp_path: Path, what: str) -> None:
     """Where nothing but those made the snapshot that was left, they are what is held."""
     catalog, store = write_titles(tmp_path / "c.parquet", ["red dress", "blue lamp"]), tmp_path / "store"
     synonyms = tmp_path / "synonyms.txt"
     synonyms.write_text("dress, gown\n")
     always = ("lexical={}", f"lexical.synonyms={synonyms}") if what == "synonyms" else ()
-    more = {"understood": "search.understand.always=true", "near-duplicates": "duplicates={photo: false, near: 0.99}"}
+    more = {
+        "understood": "search.understand.always=true",
+        "asked": "search.understand.values=filter",  # of queries that ask to be understood
+        "near-duplicates": "duplicates={photo: false, near: 0.99}",
+    }
     new = (*always, *([more[what]] if what in more else ()))
     assert night(catalog, store, *always).exit_code == 0
     synonyms.write_text("dress, lamp\n")

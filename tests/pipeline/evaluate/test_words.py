@@ -54,6 +54,17 @@ def test_both_halves_are_ways_of_their_own(judged: Path) -> None:
     assert loss["figures"]["precision@1"]["mean"] == pytest.approx(lost)
 
 
+def test_a_catalog_without_categories_has_each_row_once(judged: Path) -> None:
+    """Its one partition is no category: in JSON, on the console, and of a comparison."""
+    found = evaluated(judged, "store")
+    assert {one["category"] for one in found["quality"] + found["losses"]} == {None}
+    words = ("--queries", judged / "q.parquet", "--qrels", judged / "r.parquet")
+    shown = vitrine("eval", judged / "store", *words).stdout
+    assert shown.count("words and vectors") == 1
+    compared = json.loads(vitrine("compare", judged / "bare", judged / "store", *words, "--json").stdout)
+    assert [one["category"] for one in compared["groups"]] == [None]
+
+
 def test_without_words_there_are_no_such_ways(judged: Path) -> None:
     """Nor a loss by them."""
     found = evaluated(judged, "bare")
