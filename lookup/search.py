@@ -35,11 +35,11 @@ from lookup.store.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store
+from lookup.store.understand_settings import settings_of
 from lookup.understood.boosts import add_boosts, depth_of
 from lookup.understood.categories import KEPT, Categories, LikelyFirst
 from lookup.understood.meaning import Understood
 from lookup.understood.reach import Reach
-from lookup.understood.settings import settings_of
 from lookup.why.explain import explain_hits
 
 if TYPE_CHECKING:

@@ -33,8 +33,8 @@ from lookup.store.ranker_record import RankerRecord
 from lookup.store.segment_table import SegmentTable
 from lookup.store.shard_record import DetailCount
 from lookup.store.shards import Shards
+from lookup.store.understand_settings import UnderstandSettings, settings_of
 from lookup.store.understanding_record import UnderstandingRecord
-from lookup.understood.settings import UnderstandSettings, settings_of
 
 FORMAT = 2
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")

@@ -21,9 +21,9 @@ from lookup.filters.values import Operator, Sort, sort_of, type_named
 from lookup.filters.where import Condition
 from lookup.segments import Partition
 from lookup.store.manifest import Manifest
+from lookup.store.understand_settings import Action, UnderstandSettings, settings_of
 from lookup.understood.grammar import Bound, find_bounds, find_wishes, tokens_of
 from lookup.understood.meaning import Kind, Meaning, Understood, Without
-from lookup.understood.settings import Action, UnderstandSettings, settings_of
 from lookup.understood.vocabulary import Value, Vocabulary
 from lookup.understood.wording import NO_PRICE_BEFORE, WEIGHTS_TOO, words_in
 
