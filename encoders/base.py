@@ -92,6 +92,11 @@ class EncoderSpec(BaseModel):
         return (self,)
 
     @property
+    def joined(self) -> tuple[EncoderSpec, ...]:
+        """The encoders whose vectors stand side by side in its own; none: it joins nothing."""
+        return ()
+
+    @property
     def identity(self) -> str:
         """64 hex digits: equal exactly when two encoders give the same vectors for the same input."""
         others = {**self.provenance(), **self.photo_provenance()}

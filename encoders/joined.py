@@ -1,5 +1,6 @@
 """Several encoders as one: their unit vectors side by side, divided by the root of their number, so that the inner
-product is the mean of their cosines. What each of them counts is not decided here: a head over them learns it.
+product is the mean of their cosines. What each of them counts is not decided here: the weights of a fusion say it
+(fusion/members.py), or a head learns it.
 """
 
 from __future__ import annotations
@@ -69,6 +70,11 @@ class JoinedSpec(EncoderSpec):
     def members(self) -> tuple[EncoderSpec, ...]:
         """See EncoderSpec.members."""
         return tuple(one for tower in self.towers for one in tower.members)
+
+    @property
+    def joined(self) -> tuple[EncoderSpec, ...]:
+        """See EncoderSpec.joined."""
+        return self.towers
 
     @property
     def network(self) -> bool:  # type: ignore[override]

@@ -10,20 +10,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, NamedTuple, Self
+from typing import Annotated, Any, ClassVar, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, model_serializer
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, field_validator, model_serializer
 
 import encoders.fusion
 from encoders.base import Encoded, Modality
+from encoders.fusion.members import shares_of
 from encoders.heads.folder import HeadFolder
 from encoders.towers import Tower
 from foundation.arrays import Mask, Vectors
 from foundation.identity import identity_of, parts_of
 from foundation.named_types import spec_class, types_in
 
+WEIGHTS = "what each tower of encoders.{}, one that joins several, counts, in their order; null: all the same"
 HEAD = "folder of `vitrine train head` that vectors of {} go through before they are fused; null: none"
 
 
@@ -34,6 +36,10 @@ class States(NamedTuple):
 
     text: Sequence[npt.NDArray[np.floating[Any]]]
     image: Sequence[npt.NDArray[np.floating[Any]]]
+
+
+_Weight = Annotated[float, Field(ge=0, le=1e6)]
+LEFT_OUT = ("text_weights", "image_weights", "text_head", "image_head")  # of a fusion's fields, where they are null
 
 
 class FusionSpec(BaseModel):
@@ -51,6 +57,8 @@ class FusionSpec(BaseModel):
     later: ClassVar[frozenset[str]] = frozenset()  # fields that came later: null, they leave the identity as it was
 
     type: str
+    text_weights: tuple[_Weight, ...] | None = Field(None, description=WEIGHTS.format("text"))
+    image_weights: tuple[_Weight, ...] | None = Field(None, description=WEIGHTS.format("image"))
     text_head: str | None = Field(None, description=HEAD.format("texts"))
     image_head: str | None = Field(None, description=HEAD.format("photos"))
 
@@ -82,6 +90,13 @@ class FusionSpec(BaseModel):
         return {modality: HeadFolder(head, f"fusion.{modality}_head") for modality, head in names if head is not None}
 
     @property
+    def shares(self) -> dict[Modality, tuple[float, ...]]:
+        """What the members of joined towers count, by tower, where they do not all count the same."""
+        given: tuple[tuple[Modality, tuple[float, ...] | None], ...]
+        given = (("text", self.text_weights), ("image", self.image_weights))
+        return {modality: shares for modality, weights in given if (shares := shares_of(weights)) is not None}
+
+    @property
     def stands_in(self) -> bool:
         """Whether something is put in place of a modality that a product lacks: how such products fare is a gate's."""
         return self.learned
@@ -106,15 +121,23 @@ class FusionSpec(BaseModel):
         heads = self.heads.items()
         return {f"{side}_head {name}": one for side, head in heads for name, one in head.digests().items()}
 
+    @field_validator("text_weights", "image_weights")
+    @classmethod
+    def _weighs(cls, weights: tuple[float, ...] | None) -> tuple[float, ...] | None:
+        if weights is not None and not any(weights):
+            raise ValueError("a weight above 0")
+        return weights
+
     @model_serializer(mode="wrap")
     def _fields(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """A head that is not there is not told: fusions of before there were heads are the same as ever."""
+        """Heads and weights that are not there are not told: fusions of before there were any are the same as ever."""
         fields: dict[str, Any] = handler(self)
-        return {name: one for name, one in fields.items() if one is not None or not name.endswith("_head")}
+        return {name: one for name, one in fields.items() if one is not None or name not in LEFT_OUT}
 
     def _counted(self) -> dict[str, Any]:
-        """The fields that decide the numbers."""
-        fields = self.model_dump(mode="json", exclude=set(self.places))
+        """The fields that decide the numbers. Of weights that is what each is of their sum."""
+        fields = self.model_dump(mode="json", exclude={*self.places, "text_weights", "image_weights"})
+        fields |= {f"{modality}_weights": list(shares) for modality, shares in self.shares.items()}
         return {name: value for name, value in fields.items() if value is not None or name not in self.later}
 
     def refuse_towers(self, text: Tower | None, image: Tower | None) -> None:

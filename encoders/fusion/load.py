@@ -1,4 +1,6 @@
-"""A fusion and what towers' vectors go through before it: heads. Items and queries go the same way."""
+"""A fusion and what towers' vectors go through before it: weights of what is joined, and then heads. Items and queries
+go the same way.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +10,7 @@ import numpy as np
 
 from encoders.base import Modality
 from encoders.fusion.base import Fusion, FusionSpec, States, StatesFusion
+from encoders.fusion.members import Members, weighted_tower
 from encoders.heads.folder import Head
 from encoders.towers import Tower, dims_of
 from foundation.arrays import Mask, Vectors
@@ -31,11 +34,16 @@ def load_fusion(spec: FusionSpec, text: Tower | None, image: Tower | None, devic
 
 
 def fused_towers(spec: FusionSpec, text: Tower | None, image: Tower | None) -> tuple[Tower | None, Tower | None]:
-    """The towers as the fusion itself sees them: behind the heads. InputError for a head of another tower."""
-    folders = spec.heads
+    """The towers as the fusion itself sees them: behind weights and heads. InputError for weights or a head of another
+    tower.
+    """
+    folders, shares = spec.heads, spec.shares
+    weighted = [
+        weighted_tower(shares.get(name), tower, name) for name, tower in zip(_NAMES, (text, image), strict=True)
+    ]
     text, image = (
         folders[name].tower(name, tower) if name in folders else tower
-        for name, tower in zip(_NAMES, (text, image), strict=True)
+        for name, tower in zip(_NAMES, weighted, strict=True)
     )
     return text, image
 
@@ -63,13 +71,21 @@ def _refuse_parted(spec: FusionSpec) -> None:
     )
 
 
-class Heads:
-    """The heads of a fusion, by tower; none of them was refused."""
+class Before:
+    """What vectors of these towers go through before they are fused; none of it was refused."""
 
-    def __init__(self, spec: FusionSpec) -> None:
-        folders = spec.heads
+    def __init__(self, spec: FusionSpec, text: Tower | None, image: Tower | None) -> None:
+        folders, shares = spec.heads, spec.shares
+        towers: dict[Modality, Tower | None] = {"text": text, "image": image}
+        self._members = {
+            name: Members(tower.members, shares[name]) for name, tower in towers.items() if tower and name in shares
+        }
         self._heads = {modality: Head(folder, modality) for modality, folder in folders.items()}
         self._dims = {modality: folder.settings.shapes[modality][1] for modality, folder in folders.items()}
+
+    def __bool__(self) -> bool:
+        """Whether there is anything."""
+        return bool(self._members or self._heads)
 
     def pair(self, text: Vectors | None, image: Vectors | None) -> _Pair:
         """Both sides, (n, d) float32 unit rows or None, as the fusion takes them."""
@@ -78,35 +94,36 @@ class Heads:
 
     def rows(self, modality: Modality, vectors: Vectors) -> Vectors:
         """One side, (n, d) float32 unit rows."""
-        head = self._heads.get(modality)
+        members, head = self._members.get(modality), self._heads.get(modality)
+        vectors = vectors if members is None else members.rows(vectors)
         return vectors if head is None else head.rows(vectors)
 
     def item(self, modality: Modality, vectors: Vectors, there: Mask) -> Vectors:
         """A side of items; absent rows stay zeros."""
-        head = self._heads.get(modality)
-        if head is None:
+        if modality not in self._heads and modality not in self._members:
             return vectors
-        out = np.zeros((len(vectors), self._dims[modality]), np.float32)
+        width = self._dims[modality] if modality in self._heads else vectors.shape[1]
+        out = np.zeros((len(vectors), width), np.float32)
         if there.any():
-            out[there] = head.rows(vectors[there])
+            out[there] = self.rows(modality, vectors[there])
         return out
 
 
-class HeadedFusion(Fusion):
-    """A fusion of towers' vectors behind heads; its spec's class says what a missing modality means."""
+class PrecededFusion(Fusion):
+    """A fusion of towers' vectors behind weights and heads; its spec's class says what a missing modality means."""
 
-    def __init__(self, fusion: Fusion, heads: Heads) -> None:
-        self._fusion, self._heads = fusion, heads
+    def __init__(self, fusion: Fusion, before: Before) -> None:
+        self._fusion, self._before = fusion, before
         self.dim, self.uses = fusion.dim, fusion.uses
 
     def items(self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask) -> Vectors:
         """See Fusion.items."""
-        sides = self._heads.item("text", text, has_text), self._heads.item("image", image, has_image)
+        sides = self._before.item("text", text, has_text), self._before.item("image", image, has_image)
         return self._fusion.items(*sides, has_text, has_image)
 
     def queries(self, text: Vectors | None = None, image: Vectors | None = None) -> Vectors:
         """See Fusion.queries."""
-        return self._fusion.queries(*self._heads.pair(text, image))
+        return self._fusion.queries(*self._before.pair(text, image))
 
     def queries_of_items(self, items: Vectors) -> Vectors | None:
         """See Fusion.queries_of_items."""
@@ -114,32 +131,32 @@ class HeadedFusion(Fusion):
 
     def before(self, modality: Modality, vectors: Vectors) -> Vectors:
         """See Fusion.before."""
-        return self._heads.rows(modality, vectors)
+        return self._before.rows(modality, vectors)
 
     def score_parts(self, asked: _Pair, item: _Pair) -> dict[Modality, float] | None:
         """See Fusion.score_parts."""
-        return self._fusion.score_parts(self._heads.pair(*asked), self._heads.pair(*item))
+        return self._fusion.score_parts(self._before.pair(*asked), self._before.pair(*item))
 
 
-class HeadedStatesFusion(StatesFusion):
-    """As `HeadedFusion`, of a fusion that reads states, which no head touches."""
+class PrecededStatesFusion(StatesFusion):
+    """As `PrecededFusion`, of a fusion that reads states, which neither touches."""
 
-    def __init__(self, fusion: StatesFusion, heads: Heads) -> None:
-        self._fusion, self._heads = fusion, heads
+    def __init__(self, fusion: StatesFusion, before: Before) -> None:
+        self._fusion, self._before = fusion, before
         self.dim, self.uses = fusion.dim, fusion.uses
 
     def items(
         self, text: Vectors, image: Vectors, has_text: Mask, has_image: Mask, states: States | None = None
     ) -> Vectors:
         """See StatesFusion.items."""
-        sides = self._heads.item("text", text, has_text), self._heads.item("image", image, has_image)
+        sides = self._before.item("text", text, has_text), self._before.item("image", image, has_image)
         return self._fusion.items(*sides, has_text, has_image, states)
 
     def queries(
         self, text: Vectors | None = None, image: Vectors | None = None, states: States | None = None
     ) -> Vectors:
         """See StatesFusion.queries."""
-        return self._fusion.queries(*self._heads.pair(text, image), states)
+        return self._fusion.queries(*self._before.pair(text, image), states)
 
     def queries_of_items(self, items: Vectors) -> Vectors | None:
         """See Fusion.queries_of_items."""
@@ -147,15 +164,15 @@ class HeadedStatesFusion(StatesFusion):
 
     def before(self, modality: Modality, vectors: Vectors) -> Vectors:
         """See Fusion.before."""
-        return self._heads.rows(modality, vectors)
+        return self._before.rows(modality, vectors)
 
 
 def _live(spec: FusionSpec, text: Tower | None, image: Tower | None, device: str) -> Fusion:
     fusion = spec.load(*dims_of(*fused_towers(spec, text, image)), device)
-    if not spec.heads:
+    before = Before(spec, text, image)
+    if not before:
         return fusion
-    heads = Heads(spec)
-    return HeadedStatesFusion(fusion, heads) if isinstance(fusion, StatesFusion) else HeadedFusion(fusion, heads)
+    return PrecededStatesFusion(fusion, before) if isinstance(fusion, StatesFusion) else PrecededFusion(fusion, before)
 
 
 _NAMES: tuple[Modality, Modality] = ("text", "image")

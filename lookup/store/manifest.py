@@ -74,18 +74,22 @@ class PartitionEntry(Grown):
         return [self.index, *(one for one in (self.lexical, self.duplicates) if one is not None)]
 
 
-class EncoderEntry(Record):
-    """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors.
+class EncoderEntry(Grown):
+    """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors, and of one that joins
+    several the lengths of theirs.
 
     `parts` are what the identity is a digest of, by name; `about` is where the model lay and which versions computed,
     which may differ. Both are empty in manifests of before they were kept.
     """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"members"})
 
     fields: dict[str, Any]
     identity: str
     dim: int
     parts: dict[str, str] = Field(default_factory=dict)
     about: dict[str, str] = Field(default_factory=dict)
+    members: tuple[int, ...] = ()
 
 
 class CatalogEntry(Record):

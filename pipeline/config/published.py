@@ -8,7 +8,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import Any, NamedTuple
 
 from encoders.base import EncoderSpec
-from encoders.fusion.base import fusion_spec
+from encoders.fusion.base import LEFT_OUT, fusion_spec
 from encoders.photos.golden import PIXELS
 from foundation.identity import VERSION, describe_parts, differing
 from lookup.identities import describe_differing
@@ -19,8 +19,6 @@ from lookup.store.manifest import (
 from lookup.store.store import Store
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding, RunSettings
-
-_HEADS = ("text_head", "image_head")  # keys of a fusion, which tells only those that it has
 
 
 def compared_models(embedding: Embedding, parent: Manifest) -> dict[str, tuple[Any, Any]]:
@@ -92,7 +90,7 @@ def replaced_models(embedding: Embedding, parent: Manifest) -> list[ReplacedMode
 def _replaced(name: str, before: _Model, now: _Model) -> ReplacedModel | None:
     if before.fields is None or now.fields is None or before.identity in (None, now.identity):
         return None
-    if any(now.fields.get(key) != before.fields.get(key) for key in (*before.fields, *_HEADS)):
+    if any(now.fields.get(key) != before.fields.get(key) for key in (*before.fields, *LEFT_OUT)):
         return None
     if not before.parts:  # of an earlier version
         there, here = f"identity {str(before.identity)[:16]}", f"identity {str(now.identity)[:16]}"
@@ -109,7 +107,10 @@ def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
     if spec is None:
         return None
     fields = spec.model_dump(mode="json")
-    return EncoderEntry(fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about())
+    members = tuple(one.dim for one in spec.joined)
+    return EncoderEntry(
+        fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about(), members=members
+    )
 
 
 def same_models(embedding: Embedding, parent: Manifest) -> bool:

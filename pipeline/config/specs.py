@@ -10,6 +10,7 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from encoders.base import EncoderSpec, Modality, encoder_class, encoder_spec, encoder_types
 from encoders.fusion.base import FusionSpec, fusion_class, fusion_spec, fusion_types
+from encoders.fusion.members import refuse_count
 from foundation.errors import InputError
 from foundation.metric import Metric
 from index_builders.base import builder_class
@@ -91,7 +92,7 @@ def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
     encoders = tree.get("encoders")
     if fusion is None or not isinstance(encoders, dict):
         return []
-    problems = list(_tower_problems(fusion, encoders))
+    problems = [*_tower_problems(fusion, encoders), *_weight_problems(fusion, encoders)]
     if fusion.learned and getattr(fusion, "model", None) is None and not untrained:
         fix = "`vitrine train fusion -c CONFIG --out FOLDER` makes one; then set fusion.model=FOLDER"
         problems.append(Problem("fusion.model", "null", f"the folder of a trained {fusion.type}", fix))
@@ -125,6 +126,22 @@ def _tower_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
             expected = f"an encoder with states of tokens or patches, which {fusion.type} reads: {', '.join(able)}"
             fix = "choose one of these, or set fusion.type=transformer, which reads vectors only"
             yield Problem(f"{key}.type", shown(spec.type), expected, fix)
+
+
+def _weight_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
+    """Weights of towers that are not joined, or of more or fewer."""
+    given: tuple[tuple[Modality, tuple[float, ...] | None], ...]
+    given = (("text", fusion.text_weights), ("image", fusion.image_weights))
+    for modality, weights in given:
+        value = encoders.get(modality)
+        spec: EncoderSpec | None = _parsed(value, encoder_spec)
+        if weights is None or (value is not None and spec is None):
+            continue
+        try:
+            refuse_count(len(weights), None if spec is None else len(spec.joined), modality)
+        except InputError as err:
+            key = f"fusion.{modality}_weights"
+            yield Problem(key, err.came, err.expected.removeprefix(f"{key}: "), err.fix)
 
 
 def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:

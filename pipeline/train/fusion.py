@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
 from encoders.fusion.learned.network import learned_of
-from encoders.fusion.load import Heads, fused_towers
+from encoders.fusion.load import Before, fused_towers
 from encoders.photos.decode import PhotoLimits
 from encoders.training.fusion_lessons import FusionLessons, Halves, asked_of
 from encoders.training.fusion_trainer import FusionTask, FusionTrainSettings, TrainedFusion, train_fusion
@@ -60,7 +60,7 @@ class _Reading:
     settings: FusionTrainSettings
     states: bool
     lessons: FusionLessons
-    heads: Heads
+    before: Before
     left_out: Counter[str]
 
 
@@ -125,8 +125,8 @@ def _reading(
     with computing():
         text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
     limits, states = photo_limits(embedding.catalog), embedding.fusion.reads_states
-    lessons, heads = FusionLessons(training.variants), Heads(embedding.fusion)
-    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, heads, left_out)
+    lessons, before = FusionLessons(training.variants), Before(embedding.fusion, *towers(embedding))
+    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, before, left_out)
 
 
 def _lessons(reading: _Reading, plan: Plan, stamps: Stamps, progress: Progress | None) -> FusionLessons:
@@ -179,14 +179,14 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     lessons.ids += [ids[row] for row in rows.tolist()]
     lessons.texts += [joined[row] for row in rows.tolist()]
     lessons.query_texts += query_texts
-    heads = reading.heads
-    lessons.text.append(heads.rows("text", text[rows]))
-    lessons.image.append(heads.rows("image", image[rows]))
+    before = reading.before
+    lessons.text.append(before.rows("text", text[rows]))
+    lessons.image.append(before.rows("image", image[rows]))
     if not reading.states:
-        lessons.queries.append(heads.rows("text", reading.text.encode(query_texts, "query")))
+        lessons.queries.append(before.rows("text", reading.text.encode(query_texts, "query")))
         return
     found = reading.text.encode_states(query_texts, "query")
-    lessons.queries.append(heads.rows("text", found.vectors))
+    lessons.queries.append(before.rows("text", found.vectors))
     lessons.query_states += _halves([[states] for states in found.states])
     lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
     lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])

@@ -4,8 +4,8 @@ shards, whose digests are checked, a batch at a time: nothing is encoded.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -16,6 +16,8 @@ import pyarrow.parquet as pq
 from blake3 import blake3
 
 from encoders.base import Modality
+from encoders.fusion.members import Members, weighted_tower
+from encoders.towers import Tower
 from foundation.errors import InputError
 from foundation.liveness import beat
 from index_builders.rows.shards import shard_metadata
@@ -96,12 +98,15 @@ def by_clicks(path: Path) -> Grouping:
 
 @dataclass(frozen=True)
 class HeadRows:
-    """The rows of `manifest` that have vectors of all `towers`, and how they are grouped."""
+    """The rows of `manifest` that have vectors of all `towers`, and how they are grouped. `shares` are what the members
+    of joined towers count: a head is learned behind them, as it stands in a fusion.
+    """
 
     store: Store
     manifest: Manifest
     towers: Sequence[Modality]
     grouping: Grouping
+    shares: Mapping[Modality, tuple[float, ...]] = field(default_factory=dict)
 
     @property
     def dims(self) -> dict[Modality, int]:
@@ -116,11 +121,18 @@ class HeadRows:
             raise InputError(f"a snapshot with {modality} vectors", f"{its}: null", f"set {its}, and run first")
         return entry
 
+    def tower(self, modality: Modality) -> Tower:
+        """What a head of a tower is learned on; InputError as `entry`, and for weights of others than its members."""
+        entry = self.entry(modality)
+        tower = Tower(entry.dim, entry.identity, entry.parts, entry.members)
+        return weighted_tower(self.shares.get(modality), tower, modality) or tower
+
     def batches(self) -> Iterator[tuple[Keys, Halves]]:
         """((n,) uint64 keys, (n, d) float16 of the towers side by side), n of at most some thousand, in the order of
         the shards. Equal keys, equal groups; a row of no group has a key of its own.
         """
         files, alone = CheckedFiles(self.store), 0
+        members = {one: Members(self.tower(one).members, shares) for one, shares in self.shares.items()}
         for _, segment in self.manifest.shards.shard_by_shard([one.name for one in self.manifest.partitions]):
             for batch in self._read(files.path(segment.file), segment):
                 sides = [halves_of(batch.column(VECTORS[one]), self.entry(one).dim) for one in self.towers]
@@ -128,7 +140,11 @@ class HeadRows:
                 keys = _hashed(self._values(batch), alone)
                 alone += batch.num_rows
                 beat()
-                yield keys[there], np.concatenate([halves[there] for halves, _ in sides], axis=1)
+                rows = [
+                    members[one].rows(halves[there].astype(np.float32)) if one in members else halves[there]
+                    for one, (halves, _) in zip(self.towers, sides, strict=True)
+                ]
+                yield keys[there], np.concatenate(rows, axis=1).astype(np.float16, copy=False)
 
     def _read(self, path: Path, segment: Located) -> Iterator[pa.Table]:
         known = shard_metadata(path)

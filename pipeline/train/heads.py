@@ -107,13 +107,13 @@ def _learned(rows: HeadRows, spec: HeadSpec, task: HeadTask, work: Path, progres
     _refuse_worse(held_out, best, task)
     fitted = spec.fit(whole, rows.dims, best.ridge or 0.0)
     maps = {name: one.cut(best.dim) for name, one in fitted.items()}
-    entries = {name: rows.entry(name) for name in maps}
+    towers = {name: rows.tower(name) for name in maps}
     settings = Settings(
         type=spec.type,
         version=spec.version,
         ridge=best.ridge or 0.0,
-        towers={name: entry.identity for name, entry in entries.items()},
-        tower_parts={name: entry.parts for name, entry in entries.items()},
+        towers={name: tower.identity for name, tower in towers.items()},
+        tower_parts={name: tower.parts for name, tower in towers.items()},
         shapes={name: (rows.dims[name], best.dim) for name in maps},
         groups=Groups(by=rows.grouping.by, rows=counts.rows, groups=counts.groups, shared=counts.shared),
         chosen=best,
@@ -136,7 +136,8 @@ def _rows(settings: RunSettings, spec: HeadSpec, task: HeadTask) -> HeadRows:
         grouping = by_attribute(manifest, task.groups or str(title))
     else:
         grouping = by_text()
-    rows = HeadRows(store, manifest, spec.reads, grouping)
+    weighed = settings.embedding.fusion.shares
+    rows = HeadRows(store, manifest, spec.reads, grouping, {one: weighed[one] for one in spec.reads if one in weighed})
     specs: dict[Modality, EncoderSpec | None] = {"text": encoders.text, "image": encoders.image}
     for modality in spec.reads:
         entry, mine = rows.entry(modality), specs[modality]
@@ -152,7 +153,8 @@ def _identity(rows: HeadRows, spec: HeadSpec, task: HeadTask) -> str:
     clicks = None if task.clicks is None else digest_of(task.clicks)
     asked = {"dim": task.dim, "ridge": task.ridge, "by": rows.grouping.by, "clicks": clicks, "seed": task.seed}
     kind = {"version": VERSION, "head": [spec.type, spec.version], "towers": list(spec.reads)}
-    return identity_of({**kind, **asked, "content": rows.manifest.content})
+    weighed = {"weights": rows.shares} if rows.shares else {}
+    return identity_of({**kind, **asked, **weighed, "content": rows.manifest.content})
 
 
 def _refuse_few(counts: Counts, spec: HeadSpec, grouping: Grouping) -> None:
