@@ -66,7 +66,8 @@ def photo_of(hit: Hit, image_root: str | None, image_column: str | None, limits:
         return None if image_root is None else photo_in_folder(Path(image_root), hit.photo, limits)
     if image_column is None:
         return None
-    return first_bytes((catalog_row(hit.source, [image_column]) or {}).get(image_column))
+    cell = (catalog_row(hit.source, [image_column]) or {}).get(image_column)
+    return _of_base64(cell) if isinstance(cell, str) else first_bytes(cell)
 
 
 # --- pages that need nothing beside them ---
@@ -210,6 +211,14 @@ def thumbnail(raw: bytes | None, of: str, limits: PhotoLimits, longest: int = TH
 
 
 # --- where photos lie ---
+
+
+def _of_base64(text: str) -> bytes | None:
+    """The photo that a catalog holds as text, as `catalog.image_type` declares; None where it is none."""
+    try:
+        return base64.b64decode("".join(text.rpartition(",")[2].split()), validate=True)
+    except ValueError:
+        return None
 
 
 def photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:

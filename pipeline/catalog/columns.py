@@ -13,6 +13,7 @@ import pyarrow.compute as pc
 
 from encoders.photos.paths import PHOTO_NAME
 from encoders.text import ONLY_NFKC, clean_texts
+from pipeline.photos.inline import decoded, inline
 
 Sizes = npt.NDArray[np.int64]
 _ITEM_BYTES = 8
@@ -208,12 +209,14 @@ def joined(columns: Sequence[pa.Array], n: int) -> pa.Array:
     return pc.if_else(pc.equal(texts, ""), pa.scalar(None, pa.string()), texts)
 
 
-def photos_of(first: pa.Array | None, more: pa.Array | None, n: int) -> pa.Array:
+def photos_of(first: pa.Array | None, more: pa.Array | None, n: int, base64: bool = False) -> pa.Array:
     """`photo_lists` of the plain columns of the first and of further photos, of which strings are lists.
 
     They are what stands between commas, the form of Google's text feeds; a comma that belongs to a path is written
-    `%2C` there.
+    `%2C` there. With `base64` all texts are photos, one each.
     """
+    if base64:
+        first, more = (None if one is None else _inline(one) for one in (first, more))
     further = [more]
     if more is not None and pa.types.is_binary(more.type):
         paths = paths_in(more)
@@ -223,6 +226,12 @@ def photos_of(first: pa.Array | None, more: pa.Array | None, n: int) -> pa.Array
         pc.split_pattern(one, ",") if one is not None and pa.types.is_string(one.type) else one for one in further
     ]
     return photo_lists([column for column in columns if column is not None], n)
+
+
+def first_paths(photos: pa.Array | pa.ChunkedArray) -> pa.Array:
+    """The path of the first photo of each row of `photo_lists`; null where it has none."""
+    paths = pc.struct_field(pc.list_element(photos, 0), "path")
+    return pc.if_else(pc.starts_with(paths, "data:", ignore_case=True), pa.scalar(None, pa.string()), paths)
 
 
 def paths_in(values: pa.Array) -> pa.Array:
@@ -280,6 +289,27 @@ def _photos(values: pa.Array) -> pa.StructArray:
         path = _path(values)
     raw = pc.if_else(pc.equal(pc.binary_length(raw), 0), None, raw)  # no bytes: the path, if any, is the photo
     return pa.StructArray.from_arrays([raw, path], fields=list(PHOTO))
+
+
+def _inline(values: pa.Array) -> pa.Array:
+    """Structs <bytes, path> of texts or bytes in base64, or lists of them; other types as they are. What cannot be
+    decoded is a path, see pipeline/photos/inline.py.
+    """
+    if pa.types.is_list(values.type):
+        ends = np.cumsum(_null_as_zero(pc.list_value_length(values)))
+        offsets = pa.array(np.concatenate([[0], ends]), pa.int32())
+        return pa.ListArray.from_arrays(offsets, _inline(values.flatten()), mask=values.is_null())
+    if not _any((*_STRINGS[:1], *_BYTES[:1]), values.type):
+        return values
+    texts = _path(values if pa.types.is_string(values.type) else values.cast(pa.string(), safe=False))
+    return pa.array([None if text is None else _decoded(inline(text)) for text in texts.to_pylist()], PHOTO)
+
+
+def _decoded(uri: str) -> dict[str, Any]:
+    try:
+        return {"bytes": decoded(uri), "path": None}
+    except ValueError:
+        return {"bytes": None, "path": uri}
 
 
 def _photo_path(raw: bytes) -> str | None:

@@ -258,7 +258,7 @@ def _clean(
 
 def _photos(unit: _Columns, settings: CatalogConfig) -> pa.Array:
     first, more = (unit.plain[name] if name else None for name in (settings.image, settings.more_images))
-    return columns.photos_of(first, more, unit.rows)
+    return columns.photos_of(first, more, unit.rows, settings.image_type == "base64")
 
 
 def _struct(carried: dict[str, pa.Array], n: int) -> pa.StructArray:

@@ -16,6 +16,7 @@ from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
+from pipeline.catalog.columns import first_paths
 from pipeline.catalog.names import id_hashes
 from pipeline.catalog.stage_columns import with_columns
 from pipeline.compare.joined_rows import Pairs, joined
@@ -101,7 +102,7 @@ class _Found:
             for name, counts in counted({**masks, "rejected": bad}, partitions).items():
                 self._of(name).update(counts)
             good = table.filter(pa.array(~bad))
-            photos = pc.struct_field(pc.list_element(good.column(col.PHOTOS), 0), "path")
+            photos = first_paths(good.column(col.PHOTOS))
             keys = row_keys(with_columns(good, **{col.PHOTO: photos}), attributes, 0, unit.number)
             names = partitions.filter(pa.array(~bad)).dictionary_encode()
             codes = np.array([self._code(name) for name in names.dictionary.to_pylist()], np.uint32)

@@ -66,6 +66,9 @@ class CatalogConfig(Section):
         description="canonical column of further photos, such as additional_image_link: a list, or paths with commas "
         "between",
     )
+    image_type: Literal["base64"] | None = Field(
+        None, description="base64: texts in the columns of photos are photos, alone or as `data:` URIs; null: paths"
+    )
     partition: Name | None = Field(None, description="canonical column that splits the catalog; null: one partition")
     partition_levels: Count = Field(1, description="levels of the partition column that count, as in `Fruit > Apple`")
     partition_separator: Annotated[tuple[Separator, ...], BeforeValidator(listed), Field(min_length=1)] = Field(

@@ -22,6 +22,7 @@ from foundation.arrays import Vectors
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
 from pipeline.catalog import stage_columns as col
+from pipeline.catalog.columns import first_paths
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.embed.photo_batches import REFUSALS, photo_keys, placed, prepared
 from pipeline.embed.vectors import with_vectors
@@ -118,7 +119,7 @@ def encode_photos(
         lengths[lengths == 0] = 1
         batch = _with_vectors(batch, col.IMAGE_VECTOR, rows, sums / lengths, empty)
     counts = {col.PHOTO_COUNT: _photo_counts(batch), col.PHOTOS_LOST: pa.array(lost), col.MAY_PASS: pa.array(passing)}
-    batch = with_columns(batch, **counts, **{col.PHOTO: pc.struct_field(pc.list_element(photos, 0), "path")})
+    batch = with_columns(batch, **counts, **{col.PHOTO: first_paths(photos)})
     return EncodedRows(
         _with_faults(batch, col.IMAGE_FAULT, col.IMAGE_DETAIL, faults).drop_columns([col.PHOTOS]), states
     )

@@ -17,6 +17,7 @@ from foundation.reasons import Reason
 from pipeline.photos.archives import Archives, is_archives
 from pipeline.photos.buckets import Bucket
 from pipeline.photos.folders import Folder
+from pipeline.photos.inline import Inline, is_inline
 from pipeline.photos.source import Source, changed
 
 _DIGITS = 64  # of a blake3
@@ -27,6 +28,8 @@ def source_of(path: str, root: str) -> Source:
 
     Of a `path` that begins with a scheme, as `https://`, that decides; else the kind of `root`.
     """
+    if is_inline(path):
+        return Inline()
     if "://" in root:
         return Bucket(root)
     return Archives(os.path.abspath(root)) if is_archives(root) else Folder(root)

@@ -20,6 +20,7 @@ from foundation.reasons import Reason, fix_of
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.embed.photo_batches import placed
 from pipeline.photos.archives import archives_of, is_archives
+from pipeline.photos.inline import is_inline, is_photo_text
 from pipeline.photos.members import Members
 from pipeline.photos.photos import fetch, photo_facts
 from pipeline.preflight.findings import Finding, Subject
@@ -188,7 +189,7 @@ def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str
     if not _lost(subject, share):
         return
     first, code = next(iter(reasons.items()))
-    came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first!r} ({code})"
+    came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first[:200]!r} ({code})"
     yield Finding("catalog.image", came, _bounds(subject), "see where these photos are, or raise the gate", stops=False)
 
 
@@ -213,6 +214,12 @@ def _none(subject: Subject) -> Iterator[Finding]:
 def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> tuple[str, str, str]:
     """(key, what came, what to do) where none of `paths` can be had."""
     root, n = subject.plan.image_root, len(paths)
+    if 2 * sum(map(is_photo_text, paths)) > n:
+        came = f"photos in base64 in the column {subject.catalog.image}, such as {paths[0][:60]!r}: {_of(n)}"
+        return "catalog.image_type", came, "declare them: catalog.image_type=base64"
+    if 2 * sum(map(is_inline, paths)) > n:
+        came = f"no base64 in the column {subject.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
+        return "catalog.image_type", came, "write photos in base64 (RFC 4648), or their paths: catalog.image_type=null"
     if 2 * sum(bool(_URL.match(path)) for path in paths) > n:
         came = f"addresses in the column {subject.catalog.image}, such as {paths[0]!r}: {_of(n)}"
         fix = "fetch the photos to a folder first and name their paths there: addresses are not fetched"

@@ -77,8 +77,8 @@ class Sample:
         found: list[list[dict[str, Any]]] = []
         for place in self.places:
             first, more = (self._plain(place, name) if name else None for name in wanted)
-            lists = columns.photos_of(first, more, place.table.num_rows).to_pylist()
-            found += [one or [] for one in lists]
+            lists = columns.photos_of(first, more, place.table.num_rows, self.settings.image_type == "base64")
+            found += [one or [] for one in lists.to_pylist()]
         return found
 
     def paths_in_bytes(self, name: str) -> list[str]:

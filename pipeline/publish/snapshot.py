@@ -30,7 +30,7 @@ from pipeline.plan.units import Plan
 # What decides which rows are read, as what, and into which partition. Not `image_identity` and limits of photos: these
 # decide what is encoded again or rejected, and may differ from run to run.
 READING = (
-    *("columns", "text", "image", "more_images", "partition", "partition_levels", "partition_separator"),
+    *("columns", "text", "image", "more_images", "image_type", "partition", "partition_levels", "partition_separator"),
     *("max_text_chars", "prices", "decimal_mark", "null_words"),
 )
 
