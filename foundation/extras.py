@@ -18,8 +18,10 @@ FAISS = {  # distribution -> the extra that brings it
 # Module -> the extra that brings it. `index` brings what `networks` does.
 _EXTRAS = {
     "apache_beam": "index",
+    "charset_normalizer": "feeds",
     "faiss": "cpu",
     "lightgbm": "rank",
+    "lxml": "feeds",
     "open_clip": "open-clip",
     "peft": "lora",
     "prometheus_client": "index",

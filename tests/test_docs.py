@@ -251,7 +251,7 @@ def test_targets_for_operators_only_call_the_command() -> None:
 # --- blocks that run ---
 
 
-@pytest.mark.parametrize("page", ["README.md", "docs/reference/commands.md"])
+@pytest.mark.parametrize("page", ["README.md", "docs/reference/commands.md", "docs/feeds.md"])
 def test_marked_blocks_run_and_print_what_is_shown(page: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Commands under `<!-- checked -->` print what stands below them, but for ids and times, in a fresh folder."""
     shutil.copytree(ROOT / "configs", tmp_path / "configs")

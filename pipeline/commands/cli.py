@@ -23,6 +23,7 @@ from pipeline.commands.compare_command import compare
 from pipeline.commands.configs import load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.head_command import train_head
+from pipeline.commands.import_command import import_command
 from pipeline.commands.life_commands import gc, rollback, snapshots
 from pipeline.commands.model_commands import models
 from pipeline.commands.options import (
@@ -60,6 +61,7 @@ def cli() -> None:
 
 
 for _command in (
+    import_command,
     search,
     evaluate,
     compare,

@@ -21,6 +21,7 @@ _COUNTED = {
     "products": "products",
     "related": "products",
     "build": "indexes",
+    "import": "rows",
     "train": "steps",
     "train fusion": "steps",
 }
@@ -57,7 +58,7 @@ def progress() -> Iterator[Progress]:
                 name = f"{step} ({_COUNTED.get(step, 'done')})"
                 tasks[step] = bar.add_task(name, total=total, rate=""), Speed(done, time.monotonic())
             task, speed = tasks[step]
-            bar.update(task, completed=done, rate=speed.describe(done, time.monotonic()))
+            bar.update(task, completed=done, total=total, rate=speed.describe(done, time.monotonic()))
 
         yield show
 

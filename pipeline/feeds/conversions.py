@@ -1,0 +1,285 @@
+"""What a map does to values, on whole Arrow columns: (n,) strings or lists of strings in, the same out, null for none.
+
+What is done value by value in Python is done once for each different value.
+"""
+
+from __future__ import annotations
+
+import html
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+
+TEXTS = pa.list_(pa.string())
+_MARKUP = re.compile(r"<[a-zA-Z/!?]")
+_BLOCK_TAGS = (
+    "address article aside blockquote br caption dd div dl dt fieldset figcaption figure footer form h1 h2 h3 h4 h5 h6 "
+    "header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"
+)
+_BLOCKS = frozenset(_BLOCK_TAGS.split())
+_UNSEEN = frozenset(["script", "style", "template", "noscript", "head", "title"])
+_AVAILABILITY = {  # https://support.google.com/merchants/answer/6324448
+    **dict.fromkeys(["in stock", "instock", "available", "yes", "true", "1", "limitedavailability"], "in_stock"),
+    **dict.fromkeys(["available for order", "onlineonly", "instoreonly"], "in_stock"),
+    **dict.fromkeys(["out of stock", "outofstock", "sold out", "soldout", "unavailable"], "out_of_stock"),
+    **dict.fromkeys(["no", "false", "0", "discontinued", "not available"], "out_of_stock"),
+    **dict.fromkeys(["preorder", "pre order", "presale"], "preorder"),
+    **dict.fromkeys(["backorder", "back order", "onbackorder"], "backorder"),
+}
+_TRUE, _FALSE = frozenset(["yes", "true", "1", "y", "t"]), frozenset(["no", "false", "0", "n", "f"])
+
+
+def as_text(values: pa.Array) -> pa.Array:
+    """Values as the feed would write them: strings, or lists of strings; what nests deeper is JSON."""
+    kind = values.type
+    if kind in (pa.string(), TEXTS):
+        return values
+    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+        inner = as_text(values.flatten())
+        if pa.types.is_list(inner.type):  # lists in lists
+            return _each(values, _json)
+        lengths = pc.fill_null(pc.list_value_length(values), 0).to_numpy(zero_copy_only=False)
+        return pa.ListArray.from_arrays(_offsets(lengths), inner, mask=pc.is_null(values))
+    if pa.types.is_struct(kind):
+        return _each(values, _json)
+    if pa.types.is_floating(kind):
+        return _each(values, lambda one: format(one, ".15g"))
+    return values.cast(pa.string())
+
+
+def at_path(values: pa.Array, path: Sequence[str]) -> pa.Array | None:
+    """The values at `path` inside of structs and lists of them; of lists lists. None where the type has no such."""
+    for depth, part in enumerate(path):
+        if pa.types.is_struct(values.type):
+            if values.type.get_field_index(part) < 0:
+                return None
+            values = pc.struct_field(values, part)
+        elif pa.types.is_list(values.type):
+            inner = at_path(values.flatten(), path[depth:])
+            return None if inner is None else _relisted(values, inner)
+        else:
+            return None
+    return values
+
+
+def filled(values: pa.Array) -> pa.Array:
+    """Trimmed, null for what is blank; of lists without their blank items, null for those that have none left."""
+    if not pa.types.is_list(values.type):
+        trimmed = pc.utf8_trim_whitespace(values)
+        return pc.if_else(pc.equal(trimmed, ""), None, trimmed)
+    owners = pc.list_parent_indices(values)
+    items = filled(values.flatten())
+    kept = pc.is_valid(items)
+    counts = np.bincount(owners.filter(kept).to_numpy(zero_copy_only=False), minlength=len(values))
+    return pa.ListArray.from_arrays(_offsets(counts), items.filter(kept), mask=pa.array(counts == 0))
+
+
+def in_language(values: pa.Array, tag: str, value: str, languages: Sequence[str], many: bool) -> pa.Array:
+    """Of lists of {tag, value} the value of the first of `languages` that is there, else of the first item; with `many`
+    all values of that language.
+    """
+    wanted = [one.casefold().replace("-", "_") for one in languages]
+
+    def choose(items: Any) -> Any:
+        told = [one for one in items if isinstance(one, Mapping) and one.get(value) is not None]
+        for language in wanted:
+            fits = [str(one[value]) for one in told if _speaks(one.get(tag), language)]
+            if fits:
+                return fits if many else fits[0]
+        return (
+            [str(one[value]) for one in told if one.get(tag) == told[0].get(tag)]
+            if many and told
+            else (str(told[0][value]) if told else None)
+        )
+
+    if pa.types.is_struct(values.type):
+        values = pa.ListArray.from_arrays(pa.array(range(len(values) + 1), pa.int32()), values)
+    if not pa.types.is_list(values.type) or not pa.types.is_struct(values.type.value_type):
+        return as_text(values)
+    return pa.array(
+        [None if one is None else choose(one) for one in values.to_pylist()], TEXTS if many else pa.string()
+    )
+
+
+def split(values: pa.Array, separators: Sequence[str]) -> pa.Array:
+    """Strings as the lists of what stands between the first of `separators` that each has."""
+    found = pc.split_pattern(values, separators[-1])
+    for separator in reversed(separators[:-1]):
+        found = pc.if_else(pc.match_substring(values, separator), pc.split_pattern(values, separator), found)
+    return filled(found)
+
+
+def first(values: pa.Array) -> pa.Array:
+    """The first item of lists."""
+    return pc.list_element(values, 0) if len(values) and pa.types.is_list(values.type) else _plain(values)
+
+
+def joined(values: pa.Array, between: str) -> pa.Array:
+    """The items of lists in one string."""
+    return pc.binary_join(values, between) if pa.types.is_list(values.type) else values
+
+
+def as_list(values: pa.Array) -> pa.Array:
+    """Strings as lists of one."""
+    if pa.types.is_list(values.type):
+        return values
+    there = pc.is_valid(values)
+    counts = there.cast(pa.int64()).to_numpy(zero_copy_only=False)
+    return pa.ListArray.from_arrays(_offsets(counts), values.filter(there), mask=pc.invert(there))
+
+
+def coalesced(columns: Sequence[pa.Array]) -> pa.Array:
+    """The first value of each row that is there."""
+    if len({one.type for one in columns}) > 1:  # a list beside a text
+        columns = [as_list(one) for one in columns]
+    return columns[0] if len(columns) == 1 else pc.coalesce(*columns)
+
+
+def concatenated(columns: Sequence[pa.Array]) -> pa.Array:
+    """The lists of several columns in one list each."""
+    lists = [as_list(one) for one in columns]
+    owners = np.concatenate([pc.list_parent_indices(one).to_numpy(zero_copy_only=False) for one in lists])
+    items = pa.concat_arrays([one.flatten() for one in lists])
+    counts = np.bincount(owners, minlength=len(lists[0]))
+    ordered = items.take(pa.array(np.argsort(owners, kind="stable")))
+    return pa.ListArray.from_arrays(_offsets(counts), ordered, mask=pa.array(counts == 0))
+
+
+def without_html(values: pa.Array) -> pa.Array:
+    """Texts without tags, entities as the characters that they stand for; what a browser shows in lines has spaces."""
+    if pa.types.is_list(values.type):
+        return filled(_relisted(values, without_html(values.flatten())))
+    odd = pc.fill_null(pc.match_substring_regex(values, "[<&]"), False)
+    if not pc.any(odd).as_py():
+        return values
+    return filled(pc.replace_with_mask(values, odd, pa.array(map(_shown, values.filter(odd).to_pylist()), pa.string())))
+
+
+def lowered(values: pa.Array) -> pa.Array:
+    """In small letters."""
+    if pa.types.is_list(values.type):
+        return _relisted(values, lowered(values.flatten()))
+    return pc.utf8_lower(values)
+
+
+def replaced(values: pa.Array, table: Mapping[str, str | None]) -> pa.Array:
+    """What the table has another value for; case does not count."""
+    if pa.types.is_list(values.type):
+        return filled(_relisted(values, replaced(values.flatten(), table)))
+    known = {key.casefold(): value for key, value in table.items()}
+    return by_value(values, lambda one: known.get(one.casefold(), one), pa.string())
+
+
+def availability(values: pa.Array) -> pa.Array:
+    """Google's in_stock, out_of_stock, preorder, backorder; null for what is none of them."""
+
+    def read(one: str) -> str | None:
+        word = one.rpartition("/")[2] if "schema.org" in one else one
+        return _AVAILABILITY.get(re.sub(r"[\s_\-]+", " ", word).strip().casefold())
+
+    return by_value(values, read, pa.string())
+
+
+def boolean(values: pa.Array) -> pa.Array:
+    """Yes and no as feeds write them."""
+
+    def read(one: str) -> bool | None:
+        word = one.strip().casefold()
+        return word in _TRUE if word in _TRUE | _FALSE else None
+
+    return by_value(values, read, pa.bool_())
+
+
+def number(values: pa.Array, decimal_mark: str | None, whole: bool) -> pa.Array:
+    """float64, or int64 of whole numbers; null for what is no number, or can be read in two ways."""
+    from lookup.filters.prices import parse_price
+
+    def read(one: str) -> float | int | None:
+        try:
+            found = float(one) if re.fullmatch(r"[-+]?\d{1,15}(?:\.\d*)?(?:[eE][-+]?\d{1,2})?", one, re.ASCII) else None
+        except ValueError:
+            found = None
+        if found is not None and "." in one and decimal_mark == ",":
+            found = None  # a dot stands between thousands there
+        if found is None:
+            price = parse_price(one, "." if whole and decimal_mark is None and one.count(",") else decimal_mark)
+            found = float(price.amount) if price is not None and price.currency is None else None
+        if found is None or not whole:
+            return found
+        return int(found) if found.is_integer() and abs(found) < 2**53 else None
+
+    return by_value(values, read, pa.int64() if whole else pa.float64())
+
+
+def by_value(values: pa.Array, function: Callable[[Any], Any], kind: pa.DataType) -> pa.Array:
+    """`function` of each value that is there, called once for each different one."""
+    encoded = values.dictionary_encode()
+    return pa.array([function(one) for one in encoded.dictionary.to_pylist()], kind).take(encoded.indices)
+
+
+# --- inside ---
+
+
+def _relisted(lists: pa.Array, items: pa.Array) -> pa.Array:
+    """Lists as long as `lists`, of other items."""
+    lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
+    if pa.types.is_list(items.type):  # of each item several: one list of all of them
+        inner = pc.fill_null(pc.list_value_length(items), 0).to_numpy(zero_copy_only=False)
+        ends = np.concatenate([[0], np.cumsum(inner)])
+        at = np.concatenate([[0], np.cumsum(lengths)])
+        return pa.ListArray.from_arrays(pa.array(ends[at].astype(np.int32)), items.flatten(), mask=pc.is_null(lists))
+    return pa.ListArray.from_arrays(_offsets(lengths), items, mask=pc.is_null(lists))
+
+
+def _offsets(lengths: Any) -> pa.Array:
+    return pa.array(np.concatenate([[0], np.cumsum(lengths)]).astype(np.int32))
+
+
+def _plain(values: pa.Array) -> pa.Array:
+    return pa.array([], pa.string()) if pa.types.is_list(values.type) else values
+
+
+def _each(values: pa.Array, function: Callable[[Any], str]) -> pa.Array:
+    return pa.array([None if one is None else function(one) for one in values.to_pylist()], pa.string())
+
+
+def _json(value: Any) -> str:
+    import json
+
+    return json.dumps(value, ensure_ascii=False, default=str)
+
+
+def _speaks(tag: Any, language: str) -> bool:
+    """Whether a tag is of a language: `en` is of en_US, en_US of itself alone."""
+    found = str(tag or "").casefold().replace("-", "_")
+    return found == language or found.startswith(f"{language}_")
+
+
+def _shown(text: str) -> str | None:
+    """What a browser shows of some HTML, in one line."""
+    if not _MARKUP.search(text):
+        return html.unescape(text).strip() or None
+    from lxml import etree
+    from lxml import html as pages
+
+    try:
+        root = pages.fragment_fromstring(text, create_parent="div")
+    except (etree.LxmlError, ValueError):  # control characters, and what nests without end
+        return html.unescape(text).strip() or None
+    parts = list[str]()
+    hidden = None
+    for event, node in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
+        tag = node.tag if isinstance(node.tag, str) else None
+        if event == "start":
+            hidden = node if hidden is None and tag in _UNSEEN else hidden
+            parts.append(" " if tag in _BLOCKS else "")
+            parts.append(node.text or "" if hidden is None else "")
+            continue
+        hidden = None if node is hidden else hidden
+        parts.append(" " if tag in _BLOCKS else "")
+        parts.append(node.tail or "" if hidden is None and node is not root else "")
+    return " ".join("".join(parts).split()) or None

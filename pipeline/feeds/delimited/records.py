@@ -1,0 +1,195 @@
+"""Records out of blocks of lines. Arrow reads what is strictly well-formed, at its own speed; what is not is found.
+
+A quote that nobody closed would take all that follows for one value. So before Arrow sees a block, each of its quotes
+must stand where one may open or close a value; where one does not, the block's records are told apart one by one, and
+a line that begins none is a bad row by itself.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv
+
+from pipeline.feeds.delimited.dialect import Dialect
+from pipeline.feeds.delimited.places import Places, WellFormed
+from pipeline.feeds.delimited.quotes import quotes_of
+from pipeline.feeds.delimited.text_encoding import MARK, spelled_marks
+from pipeline.feeds.syntax.base import BadRow, RawRows
+
+MOST_RECORD_BYTES = 2**20  # of several lines; what goes on for longer is a quote that nobody closed
+_SHOWN = 80  # characters of a bad row
+
+
+@dataclass(frozen=True)
+class Broken:
+    """A line of a block that is no record: where it begins, and what is wrong with it."""
+
+    start: int
+    expected: str
+    came: str
+
+
+@dataclass(frozen=True)
+class Split:
+    """A block up to `end`, where its last whole record ends: what is well-formed of it, and what is not."""
+
+    end: int
+    good: WellFormed
+    broken: tuple[Broken, ...] = ()
+
+
+class RecordReader:
+    """The records of one file, block by block; `lines` of it are its header's."""
+
+    def __init__(self, file: str, names: Sequence[str], dialect: Dialect, lines: int) -> None:
+        self._file, self._names, self._dialect = file, list(names), dialect
+        self._rows, self._lines = 0, lines  # that came before the block
+
+    def read(self, blocks: Iterator[bytes]) -> Iterator[RawRows]:
+        """All records of the blocks, the first of which begins behind the header."""
+        rest = b""
+        for block in blocks:
+            block = rest + block
+            split = self._split(block, last=False)
+            rest = block[split.end :]
+            if split.end:
+                yield self._parsed(block[: split.end], split)
+        if rest:
+            yield self._parsed(rest, self._split(rest, last=True))
+
+    def _split(self, block: bytes, last: bool) -> Split:
+        if block.count(b"\r") != block.count(b"\r\n"):  # Arrow takes each for the end of a line
+            return self._told_apart(block, last)
+        quotes = quotes_of(block, self._dialect.delimiter, self._dialect.quote)
+        if quotes is None:
+            end = len(block) if last else block.rfind(b"\n") + 1
+            return Split(end, WellFormed(block[:end]))
+        end = len(block) if last else quotes.last_end()
+        endless = len(block) - end > MOST_RECORD_BYTES
+        if not quotes.sound or endless or (last and not quotes.whole(len(block))):
+            return self._told_apart(block, last)
+        return Split(end, WellFormed(block[:end]))
+
+    def _told_apart(self, block: bytes, last: bool) -> Split:
+        """The same, record by record."""
+        parts, pieces, broken = list[bytes](), list[tuple[int, int]](), list[Broken]()
+        at = start = size = 0
+
+        def keep() -> None:
+            nonlocal size
+            if at > start:
+                pieces.append((size, start))
+                parts.append(block[start:at])
+                size += at - start
+
+        while at < len(block):
+            record = self._dialect.record.match(block, at)
+            if record is not None and self._is_one(record[0]):
+                at = record.end()
+                continue
+            short = len(block) - at <= MOST_RECORD_BYTES
+            if record is None and short and not last and self._dialect.unclosed.match(block, at):
+                break  # it may be whole once more of the file is there
+            keep()
+            line_end = block.find(b"\n", at) + 1 or len(block)
+            broken.append(self._broken(block[at:line_end], at))
+            at = start = line_end
+        keep()
+        return Split(at, WellFormed(b"".join(parts), tuple(pieces)), tuple(broken))
+
+    def _is_one(self, record: bytes) -> bool:
+        """Whether a record is one, and not lines that a stray quote joins."""
+        if b"\n" not in record.rstrip(b"\r\n"):
+            return True
+        return len(record) <= MOST_RECORD_BYTES and len(self._dialect.values(record)) == len(self._names)
+
+    def _broken(self, line: bytes, start: int) -> Broken:
+        shown = _short(line.decode("utf-8", "replace"))
+        if b"\r" in line.rstrip(b"\r\n"):
+            return Broken(start, "lines that end alike", f"a carriage return inside of {shown}")
+        quote = self._dialect.quote
+        return Broken(start, f"{quote} to close a value that one opens, and two of them for one inside of it", shown)
+
+    def _parsed(self, block: bytes, split: Split) -> RawRows:
+        table, invalid = self._arrow(split.good.text)
+        if not split.broken and any("\n" in one.text.rstrip("\r\n") for one in invalid):
+            split = self._told_apart(block, last=True)
+            table, invalid = self._arrow(split.good.text)
+        numbers = [one.number - 1 for one in invalid]
+        starts = [one.start for one in split.broken]
+        places = Places(self._dialect, block, split.good, set(numbers), starts, self._rows, self._lines)
+        self._rows += table.num_rows + len(invalid) + len(starts)
+        self._lines += block.count(b"\n")
+        bad = [(places.at(one.start), one.expected, one.came) for one in split.broken]
+        for number, one in zip(numbers, invalid, strict=True):
+            came = f"{one.actual_columns:,} in {_short(one.text)}"
+            bad.append((places.of_record(number), f"{one.expected_columns:,} values, as the header has names", came))
+        place = places.of_row
+        if MARK in block:
+            keep, undecoded = _undecoded(table)
+            bad += [(places.of_row(row), "text of one encoding", came) for row, came in undecoded]
+            table = table.take(keep)
+            rows = keep.to_pylist()
+
+            def place(number: int) -> tuple[int, int]:
+                return places.of_row(rows[number])
+
+        told = (BadRow(self._file, row, line, expected, came) for (row, line), expected, came in sorted(bad))
+        return RawRows(table, place, tuple(told))
+
+    def _arrow(self, text: bytes) -> tuple[pa.RecordBatch, list[Any]]:
+        """(records as texts, null for empty ones; those with too many or too few values, see csv.InvalidRow)."""
+        invalid = list[Any]()
+
+        def skip(row: Any) -> str:
+            invalid.append(row)
+            return "skip"
+
+        names = [str(number) for number in range(len(self._names))]  # the feed's own may come twice
+        if not text.strip(b"\r\n"):
+            return pa.record_batch([pa.array([], pa.string()) for _ in names], self._names), []
+        quoted = quotes_of(text, self._dialect.delimiter, self._dialect.quote) is not None
+        table = csv.read_csv(
+            pa.BufferReader(text),
+            csv.ReadOptions(use_threads=False, block_size=len(text) + 1, column_names=names),
+            csv.ParseOptions(
+                delimiter=self._dialect.delimiter,
+                quote_char=self._dialect.quote if quoted else False,
+                newlines_in_values=quoted,
+                invalid_row_handler=skip,
+            ),
+            csv.ConvertOptions(
+                column_types=dict.fromkeys(names, pa.string()),
+                null_values=[""],
+                strings_can_be_null=True,
+            ),
+        )
+        columns = [column.combine_chunks() for column in table.columns]
+        columns = [one.chunk(0) if isinstance(one, pa.ChunkedArray) else one for one in columns]
+        return pa.record_batch(columns, self._names), invalid
+
+
+# --- inside ---
+
+
+def _undecoded(table: pa.RecordBatch) -> tuple[pa.Array, list[tuple[int, str]]]:
+    """(rows whose every value decoded; the others and a value that did not)."""
+    found = dict[int, str]()
+    for name, column in zip(table.schema.names, table.columns, strict=True):
+        hits = pc.indices_nonzero(pc.fill_null(pc.match_substring(column, MARK.decode()), False)).to_pylist()
+        for row in hits:
+            found.setdefault(row, f"{name}: {_short(column[row].as_py())}")
+    keep = pa.array([row for row in range(table.num_rows) if row not in found], pa.int64())
+    return keep, sorted(found.items())
+
+
+def _short(text: str) -> str:
+    text = spelled_marks(text.rstrip("\r\n"))
+    at = max(0, text.find("\\x") - _SHOWN // 2)
+    text = text[at : at + _SHOWN] + ("..." if len(text) > at + _SHOWN else "")
+    return repr(text).replace("\\\\x", "\\x")

@@ -1,0 +1,63 @@
+"""What an import learns of a feed while its rows pass: which columns have values, where photos lie, how categories are
+written. A config that fits is made of it.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass, field
+
+import pyarrow as pa
+import pyarrow.compute as pc
+
+_SEPARATORS = (">", "»", "›", " / ", "/", "|", "\\")  # the first that enough categories have
+_ENOUGH = 0.1  # of the categories
+_MOST_VALUES = 100_000  # different categories that are remembered
+_HOST = r"^(?i:https?)://(?:[^/?#@]*@)?(?P<host>[^/?#:@\s]+)"
+_MOST_HOSTS = 1_000
+PHOTOS = ("image_link", "additional_image_link")
+
+
+@dataclass
+class FeedFacts:
+    """Counts over all rows so far."""
+
+    rows: int = 0
+    values: Counter[str] = field(default_factory=Counter)  # of each column
+    hosts: Counter[str] = field(default_factory=Counter)  # of photos by URL
+    local_photos: int = 0
+    categories: Counter[str] = field(default_factory=Counter)
+
+    def add(self, batch: pa.RecordBatch) -> None:
+        """Count some rows more."""
+        self.rows += batch.num_rows
+        for name, column in zip(batch.schema.names, batch.columns, strict=True):
+            self.values[name] += len(column) - column.null_count
+        for name in PHOTOS:
+            if name in batch.schema.names:
+                self._add_photos(batch.column(name))
+        if "product_type" in batch.schema.names and len(self.categories) < _MOST_VALUES:
+            counted = batch.column("product_type").drop_null().value_counts()
+            for one in counted.to_pylist():
+                self.categories[one["values"]] += one["counts"]
+
+    def separator(self) -> str | None:
+        """What stands between the levels of a category; None where they have one level."""
+        total = self.categories.total()
+        for one in _SEPARATORS:
+            if sum(count for value, count in self.categories.items() if one in value.strip()) > _ENOUGH * total:
+                return one
+        return None
+
+    def first_levels(self) -> int:
+        """How many different first levels there are."""
+        separator = self.separator()
+        return len({value.split(separator)[0].strip() if separator else value.strip() for value in self.categories})
+
+    def _add_photos(self, column: pa.Array) -> None:
+        links = column.flatten() if pa.types.is_list(column.type) else column
+        hosts = pc.struct_field(pc.extract_regex(links, _HOST), "host")
+        for one in pc.utf8_lower(hosts.drop_null()).value_counts().to_pylist():
+            if one["values"] in self.hosts or len(self.hosts) < _MOST_HOSTS:
+                self.hosts[one["values"]] += one["counts"]
+        self.local_photos += len(links) - links.null_count - (len(hosts) - hosts.null_count)

@@ -1,0 +1,73 @@
+"""Which syntax a feed is written in and which map it is read by, told by its files' first bytes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from foundation.errors import InputError
+from pipeline.feeds.feed_map import FeedMap, find_map, shipped_maps
+from pipeline.feeds.mapping import found_columns
+from pipeline.feeds.source import FeedFile
+from pipeline.feeds.syntax.base import FeedSyntax, ReadOptions, syntaxes
+
+AUTO = "auto"
+
+
+@dataclass(frozen=True)
+class Recognised:
+    """A feed as it will be read: its files, each in the syntax of that name, and the map."""
+
+    syntax: str
+    files: tuple[FeedSyntax, ...]
+    map: FeedMap
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The raw columns of all files, in the order in which they come."""
+        return tuple(dict.fromkeys(name for one in self.files for name in one.columns))
+
+    @property
+    def open_ended(self) -> bool:
+        """Whether rows may have columns that `columns` lacks."""
+        return any(one.open_ended for one in self.files)
+
+
+def recognise(files: Sequence[FeedFile], given: str, options: ReadOptions) -> Recognised:
+    """The feed in `files` by the map `given`, a name, a path or auto. InputError where no map or no syntax fits, or
+    files differ in syntax.
+    """
+    chosen = None if given == AUTO else find_map(given)
+    names = list(syntaxes()) if chosen is None else [one for one in syntaxes() if one in chosen.syntax]
+    syntax = _syntax_of(files[0], names, given)
+    for other in files[1:]:
+        if (theirs := _syntax_of(other, names, given)) != syntax:
+            raise InputError(
+                "files of one kind", f"{files[0].name} is {syntax}, {other.name} {theirs}", "import them one by one"
+            )
+    opened = tuple(syntaxes()[syntax](file, options) for file in files)
+    if chosen is None:
+        columns = tuple(dict.fromkeys(name for one in opened for name in one.columns))
+        chosen = found_columns(shipped_maps(), columns, syntax) or _general(syntax)
+    return Recognised(syntax, opened, chosen)
+
+
+# --- inside ---
+
+
+def _syntax_of(file: FeedFile, names: Sequence[str], given: str) -> str:
+    found = next((name for name in names if syntaxes()[name].recognises(file.head)), None)
+    if found is None:
+        begins = file.head[:60].decode("utf-8", "replace")
+        expected = f"a feed as --as {given} has it: {', '.join(names)}"
+        raise InputError(expected, f"{file.name}, which begins with {begins!r}", "name the right map, or --as auto")
+    return found
+
+
+def _general(syntax: str) -> FeedMap:
+    """The map for feeds of a syntax that no other knows."""
+    found = next((one for one in shipped_maps().values() if syntax in one.syntax and not one.recognise), None)
+    if found is None:
+        expected = f"a feed that a map knows by its columns, because no map is for {syntax} of any kind"
+        raise InputError(expected, "columns that none of them knows", "name a map with --as, your own by its path")
+    return found
