@@ -63,7 +63,7 @@ class Duplicates:
             firsts = _firsts(found.part, groups)
             if len(firsts) >= wanted or len(found) < depth:
                 return Collapsed(found.take(firsts[:k]), (sizes[firsts[:k]] - 1).tolist())
-            depth *= _DEEPER
+            depth = max(_DEEPER * depth, min(_flood(groups, sizes, found.part) + wanted, _DEEPER**3 * depth))
 
     def _of(self, found: Candidates, kind: str) -> tuple[Groups, Groups]:
         """(n,) of each row: the least position of its group, and the size of that; its own where there is none."""
@@ -96,8 +96,21 @@ class Duplicates:
         return groups
 
 
+def _flood(groups: Groups, sizes: Groups, part: npt.NDArray[np.int32]) -> int:
+    """How many rows the largest group of those looked at has, where three of four are of it: what is behind them is
+    found at once, not step by step.
+    """
+    _, at, counts = np.unique(_numbers(part, groups), return_index=True, return_counts=True)
+    most = int(counts.argmax())
+    return int(sizes[at[most]]) if counts[most] >= 0.75 * len(groups) else 0
+
+
 def _firsts(part: npt.NDArray[np.int32], groups: Groups) -> npt.NDArray[np.int64]:
     """Where each group comes first, in order: (m,)."""
-    numbers = part.astype(np.int64) << 32 | groups
-    _, at = np.unique(numbers, return_index=True)
+    _, at = np.unique(_numbers(part, groups), return_index=True)
     return np.sort(at)
+
+
+def _numbers(part: npt.NDArray[np.int32], groups: Groups) -> npt.NDArray[np.int64]:
+    """(n,) int64: the group of each row, told apart from those of other partitions."""
+    return part.astype(np.int64) << 32 | groups

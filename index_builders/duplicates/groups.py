@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
@@ -28,6 +30,28 @@ def grouped(rows: int, first: Positions, second: Positions) -> Groups:
         if np.array_equal(labels, before):
             return labels
     return labels
+
+
+def grouped_by_blocks(rows: int, links: Iterable[tuple[Positions, Positions]]) -> Groups:
+    """The same of links that come block by block. However many there are, no more than about `rows` are held at once,
+    and those of a block: then groups stand for what they were made of.
+    """
+    groups = np.arange(rows, dtype=np.int32)
+    held, count = list[tuple[Positions, Positions]](), 0
+    for block in links:
+        held.append(block)
+        count += len(block[0])
+        if count >= rows:
+            groups, held, count = _joined(groups, held), [], 0
+    return _joined(groups, held)
+
+
+def _joined(groups: Groups, links: list[tuple[Positions, Positions]]) -> Groups:
+    """`groups`, where `links` join some: what joins their least rows joins them."""
+    if not links:
+        return groups
+    first, second = (groups[np.concatenate(side)] for side in zip(*links, strict=True))
+    return grouped(len(groups), first, second)[groups]
 
 
 def equal_links(values: pa.ChunkedArray) -> tuple[Positions, Positions]:

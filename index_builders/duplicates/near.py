@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 
 import numpy as np
 
@@ -17,24 +17,23 @@ NEIGHBOURS = 20
 
 def near_links(
     index: PartitionIndex, blocks: Callable[[], Iterable[Vectors]], bound: float
-) -> tuple[Positions, Positions]:
-    """(m,) int64 twice: rows whose cosine is `bound` or more, each with the other, of those that `index` finds among
-    the `NEIGHBOURS` nearest of one of them. `blocks` gives the rows in order, (n, dim) float32 each, as often as asked.
+) -> Iterator[tuple[Positions, Positions]]:
+    """(m,) int64 twice, block by block: rows whose cosine is `bound` or more, each with the other, of those that
+    `index` finds among the `NEIGHBOURS` nearest of one of them. `blocks` gives the rows in order, (n, dim) float32
+    each, as often as asked.
 
     The cosine is as true as the index's scores are (partition_index.py).
     """
     norms = np.concatenate([np.linalg.norm(block, axis=1) for block in blocks()])
-    start, firsts, seconds = 0, list[Positions](), list[Positions]()
+    start = 0
     for block in blocks():
         scores, positions = index.search(block, min(NEIGHBOURS + 1, index.rows))
         rows = np.arange(start, start + len(block))[:, None]
         cosines = _cosines(index.metric, scores, norms[rows], norms[np.maximum(positions, 0)])
         at, column = np.nonzero((positions >= 0) & (positions != rows) & (cosines >= bound))
-        firsts.append(at + start)
-        seconds.append(positions[at, column])
+        yield at + start, positions[at, column]
         start += len(block)
         beat()
-    return np.concatenate(firsts), np.concatenate(seconds)
 
 
 def _cosines(metric: Metric, scores: Vectors, mine: Vectors, others: Vectors) -> Vectors:

@@ -19,11 +19,10 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from blake3 import blake3
 
-from foundation.arrays import Positions
 from foundation.errors import InputError
 from foundation.identity import identity_of
 from foundation.liveness import beat
-from index_builders.duplicates.groups import Groups, equal_links, grouped, sizes_of
+from index_builders.duplicates.groups import Groups, equal_links, grouped, grouped_by_blocks, sizes_of
 from index_builders.duplicates.near import near_links
 from index_builders.rows.shards import SegmentRef, blocks
 from lookup.index.partition_index import PartitionIndex
@@ -140,11 +139,9 @@ def _find(
 ) -> DuplicatesRecord:
     """Find the groups of a partition, their record last."""
     began = time.perf_counter()
-    kinds = {kind: grouped(entry.rows, *links) for kind, links in _links(store, settings, entry, segments, values)}
-    every = [(np.flatnonzero(at != np.arange(len(at))), at) for at in kinds.values()]
-    rows = np.concatenate([there for there, _ in every]) if every else np.empty(0, np.int64)
-    firsts = np.concatenate([at[there] for there, at in every]) if every else np.empty(0, np.int64)
-    kinds[ANY] = grouped(entry.rows, rows.astype(np.int64), firsts.astype(np.int64))
+    kinds = dict(_groups(store, settings, entry, segments, values))
+    each = np.arange(entry.rows, dtype=np.int64)
+    kinds[ANY] = grouped_by_blocks(entry.rows, [(each, at.astype(np.int64)) for at in kinds.values()])
     index = PartitionIndex.open({role: store.verified(file) for role, file in entry.index.files.items()}, entry.index)
     with store.scratch() as folder:
         counts = {kind: _written(folder / f"{kind}.npy", groups, index) for kind, groups in kinds.items()}
@@ -163,22 +160,22 @@ def _find(
     return record
 
 
-def _links(
+def _groups(
     store: Store,
     settings: DuplicatesConfig,
     entry: PartitionEntry,
     segments: Sequence[SegmentRef],
     values: _Values,
-) -> Iterator[tuple[str, tuple[Positions, Positions]]]:
-    """Kind -> which rows it links."""
+) -> Iterator[tuple[str, Groups]]:
+    """Kind -> the groups of its rows."""
     if values.photos is not None:
-        yield "photo", equal_links(values.photos)
+        yield "photo", grouped(entry.rows, *equal_links(values.photos))
     if values.groups is not None:
-        yield "group", equal_links(values.groups)
+        yield "group", grouped(entry.rows, *equal_links(values.groups))
     if settings.near is not None:
         paths = {role: store.verified(file) for role, file in entry.index.files.items()}
         index = PartitionIndex.open(paths, entry.index)
-        yield "near", near_links(index, partial(blocks, segments, _ROWS), settings.near)
+        yield "near", grouped_by_blocks(entry.rows, near_links(index, partial(blocks, segments, _ROWS), settings.near))
 
 
 def _written(path: Path, groups: Groups, index: PartitionIndex) -> GroupCount:

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from lookup.store.duplicates_record import ANY
 from pipeline.config.section import Count, Name, Section, Switch
 
 
@@ -21,3 +22,9 @@ class DuplicatesConfig(Section):
         None, description="attribute whose equal values make a group, such as item_group_id; null: none"
     )
     told: Count = Field(20, description="products of one group beyond which the run says so")
+
+    @property
+    def kinds(self) -> frozenset[str]:
+        """The kinds of groups that are looked for, and `ANY` of them together."""
+        said = {"photo": self.photo, "near": self.near is not None, "group": self.group is not None}
+        return frozenset([ANY, *(kind for kind, wanted in said.items() if wanted)])

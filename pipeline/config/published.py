@@ -17,6 +17,7 @@ from lookup.store.manifest import (
     Manifest,
 )
 from lookup.store.store import Store
+from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding, RunSettings
 
@@ -173,3 +174,9 @@ def as_published(settings: RunSettings) -> RunSettings:
 def to_measure(embedding: Embedding) -> bool:
     """Whether a run of `embedding`, as it is, measures first."""
     return embedding.fusion.measure_weight is not None
+
+
+def duplicates_of(parent: Manifest) -> DuplicatesConfig | None:
+    """Section `duplicates`, as the last run had it; None: nothing is looked for."""
+    section = parent.config.get("duplicates")
+    return None if section is None else DuplicatesConfig.model_validate(section)

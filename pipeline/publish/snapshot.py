@@ -23,7 +23,7 @@ from pipeline.build.lexical import analysis_of, lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.encoding import fusion_of
-from pipeline.config.published import compared_models, encoder_entry
+from pipeline.config.published import compared_models, duplicates_of, encoder_entry
 from pipeline.config.sections import Indexing
 from pipeline.plan.units import Plan
 
@@ -55,7 +55,7 @@ def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:
             analysis = analysis_of(indexing.lexical).identity
             mine["lexical: versions of PyStemmer and Unicode"] = [analysis[:16]]
             theirs["lexical: versions of PyStemmer and Unicode"] = _analyses(parent, plan.category)
-    mine["duplicates"], theirs["duplicates"] = _looked_for(indexing.duplicates), _looked_for(_duplicates_of(parent))
+    mine["duplicates"], theirs["duplicates"] = _looked_for(indexing.duplicates), _looked_for(duplicates_of(parent))
     for name, types in changed(plan.attribute_types, parent.attribute_types).items():
         theirs[f"the type of {name}"], mine[f"the type of {name}"] = types
     mine["index.metric"], theirs["index.metric"] = indexing.index.metric.value, parent.metric  # merged hits need one
@@ -202,12 +202,6 @@ def _said_of_queries(manifest: Manifest) -> dict[str, Any]:
 def _searched(parent: Manifest) -> list[str]:
     """The columns whose texts the shards of a snapshot keep, by name."""
     return [] if parent.lexical is None else sorted(parent.lexical.fields)
-
-
-def _duplicates_of(parent: Manifest) -> DuplicatesConfig | None:
-    """Section `duplicates`, as the last run had it."""
-    section = parent.config.get("duplicates")
-    return None if section is None else DuplicatesConfig.model_validate(section)
 
 
 def _looked_for(duplicates: DuplicatesConfig | None) -> dict[str, Any] | None:

@@ -79,6 +79,25 @@ def test_each_group_has_one_hit_its_best(seed: int, rows: tuple[int, int], group
         assert asked[0] == 100
 
 
+def test_what_is_behind_a_flood_is_found_at_once() -> None:
+    """A group of 30,000 before all others: three searches find a hundred groups, and hardly more rows than there are
+    before these.
+    """
+    groups = np.concatenate([np.zeros(30_000, np.int64), np.arange(30_000, 60_000)])
+    ranking = Candidates.of(["A"], [(np.arange(60_000, 0, -1).astype(np.float32), np.arange(60_000))]).ranked()
+    asked = list[int]()
+
+    def search(depth: int) -> Candidates:
+        asked.append(depth)
+        return ranking.first(depth)
+
+    found = InMemory({"A": groups}).best_of_each(search, "photo", 10)
+    assert found.hits.positions.tolist() == [0, *range(30_000, 30_009)]
+    assert found.others == [29_999, *[0] * 9]
+    assert len(asked) == 3
+    assert sum(asked) < 40_000
+
+
 def test_a_partition_without_groups_has_each_row_for_itself() -> None:
     """Such as one that was published before duplicates were looked for."""
     least, ranking = drawn(1, (5, 5), 1)

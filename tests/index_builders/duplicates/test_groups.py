@@ -12,7 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from foundation.metric import Metric
-from index_builders.duplicates.groups import equal_links, grouped, sizes_of
+from index_builders.duplicates.groups import equal_links, grouped, grouped_by_blocks, sizes_of
 from index_builders.duplicates.near import near_links
 from index_builders.measure.trial import drawn_by, trial
 from index_builders.rows.vectors_file import VectorsFile
@@ -49,6 +49,9 @@ def test_a_group_is_all_that_is_linked(data: st.DataObject, rows: int) -> None:
     groups = grouped(rows, first, second)
     assert groups.tolist() == walked(rows, links)
     np.testing.assert_array_equal(grouped(rows, second[::-1], first[::-1]), groups)
+    cut = data.draw(st.integers(1, 20))
+    blocks = [(first[at : at + cut], second[at : at + cut]) for at in range(0, len(first), cut)]
+    np.testing.assert_array_equal(grouped_by_blocks(rows, blocks), groups)
     assert sizes_of(groups).tolist() == [groups.tolist().count(one) for one in groups]
 
 
@@ -85,7 +88,7 @@ def test_near_rows_are_linked_whatever_the_metric(name: str, metric: Metric, tmp
     unit = xb / np.linalg.norm(xb, axis=1, keepdims=True)
     pairs = np.argwhere(unit @ unit.T >= bound)
     wanted = walked(600, [(int(a), int(b)) for a, b in pairs])
-    found = grouped(600, *links).tolist()
+    found = grouped_by_blocks(600, links).tolist()
     assert sum(a == b for a, b in zip(found, wanted, strict=True)) >= 590
     assert all(found[at] <= at for at in range(600))
     assert len(set(found)) >= len(set(wanted))  # what the index does not see stays apart; nothing is joined wrongly
