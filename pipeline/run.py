@@ -165,6 +165,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
         state.parent = store.manifest(state.parent_id) if state.parent_id else None
         embedding = settings.embedding if request.measure else adopted(settings.embedding, state.parent)
         plan, forecast = _plan(request, embedding, store, state)
+        embedding = plan.reading(embedding)
         counts.update(rows=plan.rows, units=len(plan.units), duplicates=plan.duplicates)
     execution, category = bounded(execution, forecast), plan.category
     with step("reuse") as counts:
@@ -174,7 +175,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
     if to_measure(embedding):
         with step("measure") as counts:
             # of all categories: later runs keep it
-            whole = plan if category is None else make_plan(settings.embedding, settings.gates)
+            whole = plan if category is None else make_plan(plan.reading(settings.embedding), settings.gates)
             embedding, seen = measured(store, embedding, whole, plan.key, execution, offer.path)
             counts.update(seen)
     refuse_other_models(settings.embedding, plan.encoding)  # what the plan saw, without what was measured
@@ -197,7 +198,7 @@ def _steps(request: Request, store: Store, state: RunState, execution: Execution
         counts.update(acceptance.counts(state.gates))
         _refuse(store, state)
     with step("publish"):
-        refuse_another_catalog(plan, embedding.catalog.path)
+        refuse_another_catalog(plan, embedding.catalog)
         refuse_other_models(embedding, plan.encoding)
         _publish(request, store, state, Mine(state.manifest, state.parent, state.scope, state.read), judge)
 

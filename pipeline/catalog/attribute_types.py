@@ -12,8 +12,9 @@ from lookup.filters.prices import PRICE
 from lookup.filters.values import common_type, sort_of, type_name, type_named
 from pipeline.catalog import columns
 from pipeline.catalog.pieces import has_values
-from pipeline.catalog.schema import file_columns, path_values
+from pipeline.catalog.schema import file_columns
 from pipeline.config.sections import CatalogConfig
+from pipeline.files.catalog import part_of
 from pipeline.files.discover import open_file
 
 Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in shards; null: no value at all
@@ -21,29 +22,24 @@ Types = dict[str, pa.DataType]  # canonical name of an attribute -> its type in 
 _NAMED = 3  # files that a message names
 
 
-def attribute_types(schema: pa.Schema, path: str, names: Mapping[str, str], settings: CatalogConfig) -> Types:
-    """The types of the attributes of a file, whose columns are `names`: as shards carry them, with or without values;
-    null where the file has no such column.
+def attribute_types(schema: pa.Schema, path: str, settings: CatalogConfig) -> Types:
+    """The types of the attributes of a file: as shards carry them, with or without values; null where the file has no
+    such column.
     """
     types: Types = {}
+    known = part_of(settings, path).columns(schema)
     for name in settings.attributes:
-        kind = _type_of(schema, names[name], path) if name in names else pa.null()
+        column = known.get(settings.columns.get(name, name))
+        kind = pa.null() if column is None else column.type
         if not pa.types.is_null(kind):
             kind = PRICE if name in settings.prices else columns.plain_type(columns.text_type(kind))
         types[name] = kind
     return types
 
 
-def _type_of(schema: pa.Schema, column: str, path: str) -> pa.DataType:
-    """The type of a column of a file, or of its path; null where neither has it."""
-    if column in schema.names:
-        return schema.field(column).type
-    return pa.null() if path_values(path).get(column) is None else pa.string()
-
-
 def valued(path: str, name: str, settings: CatalogConfig, max_bytes: int) -> bool:
     """Whether the attribute `name` has a value in a file. One of nested values counts as if it had."""
-    with open_file(path) as file:
+    with open_file(path, part=part_of(settings, path)) as file:
         column = file_columns(file.schema_arrow, settings, path)[name]
         if column not in file.schema_arrow.names or pa.types.is_nested(file.schema_arrow.field(column).type):
             return True

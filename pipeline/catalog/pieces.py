@@ -20,10 +20,10 @@ from foundation.errors import InputError, VitrineError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
 from pipeline.catalog import columns
-from pipeline.catalog.schema import path_values
-from pipeline.files.discover import UNREADABLE, bytes_of, first_line, open_file
+from pipeline.files.discover import UNREADABLE, PartFile, bytes_of, first_line, open_file
 from pipeline.files.footers import Chunks, Leaf, chunks_of
 from pipeline.files.pages import DamagedPageError, Page, pages_of
+from pipeline.files.parts import Part, Positions
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
@@ -46,50 +46,57 @@ class Bounds(NamedTuple):
 
 
 class Decoded(NamedTuple):
-    """Some columns of at most PIECE_ROWS rows, and which rows were too large: of these only short values are left."""
+    """Some columns of those of PIECE_ROWS rows at most that are not deleted, where these stand, and which were too
+    large: of these only short values are left.
+    """
 
     table: pa.Table
     too_large: pa.Array  # int64: the bytes of such a row; null for the others
+    at: pa.Array  # int32: the number of each row, counted from the first of the row groups, deleted rows included
+    span: int = 0  # rows, deleted ones included
 
 
 def unit_rows(
-    path: str, file: pq.ParquetFile, groups: Sequence[int], first_row: int, names: Sequence[str], bounds: Bounds
+    path: str, file: PartFile, groups: Sequence[int], first_row: int, names: Sequence[str], bounds: Bounds
 ) -> Decoded:
     """Some columns of a unit: at most PIECE_ROWS rows of `groups` from `first_row` on."""
     pieces = pieces_of(path, file, chunks_of(path, file.metadata, groups, names), names, bounds)
     found = next(itertools.islice(pieces, first_row // PIECE_ROWS, None), None)
     if found is None:
-        return Decoded(_empty(path, file, names), pa.array([], pa.int64()))
+        return Decoded(_empty(file, names), pa.array([], pa.int64()), pa.array([], pa.int32()))
     return found
 
 
 def pieces_of(
-    path: str, file: pq.ParquetFile, groups: Sequence[Chunks], names: Sequence[str], bounds: Bounds
+    path: str, file: PartFile, groups: Sequence[Chunks], names: Sequence[str], bounds: Bounds
 ) -> Iterator[Decoded]:
     """The columns `names` of some row groups, PIECE_ROWS rows at a time; the last has the rest. One piece is held."""
-    limit = min(bounds.unit, MOST_BYTES)
-    held: list[pa.RecordBatch] = []
-    masks: list[pa.Array] = []
-    room, size, done = PIECE_ROWS, 0, 0
+    limit, gone = min(bounds.unit, MOST_BYTES), _deleted(file, groups)
+    held: list[Decoded] = []
+    first, span, size = 0, 0, 0
     for batch in _batches(path, file, groups, names, limit):
-        sizes = _row_bytes(batch)
-        too_large = sizes > bounds.row
-        large = pa.array(sizes.copy(), mask=~too_large)
-        sizes[too_large] = 0
         start = 0
         while start < batch.num_rows:
-            end = min(batch.num_rows, start + room)
-            size += int(sizes[start:end].sum())
+            end = min(batch.num_rows, start + PIECE_ROWS - span)
+            at, rows = _live(batch.slice(start, end - start), first + span, gone)
+            sizes, span, start = _row_bytes(rows), span + end - start, end
+            too_large = sizes > bounds.row
+            size += int(sizes[~too_large].sum())
             if size > limit:
-                raise _too_much(path, groups, (done, done + PIECE_ROWS - room + end - start - 1), size, limit)
-            held.append(_spelled_out(batch.slice(start, end - start), too_large[start:end]))
-            masks.append(large[start:end])
-            room, start = room - (end - start), end
-            if not room:
-                yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
-                held, masks, room, size, done = [], [], PIECE_ROWS, 0, done + PIECE_ROWS
+                raise _too_much(path, groups, (first, first + span - 1), size, limit)
+            table = pa.Table.from_batches([_spelled_out(rows, too_large)])
+            held.append(Decoded(table, pa.array(sizes, mask=~too_large), at, 0))
+            if span == PIECE_ROWS:
+                yield joined(held)._replace(span=span)
+                held, first, span, size = [], first + PIECE_ROWS, 0, 0
     if held:
-        yield Decoded(pa.Table.from_batches(held), pa.concat_arrays(masks))
+        yield joined(held)._replace(span=span)
+
+
+def joined(several: Sequence[Decoded]) -> Decoded:
+    """Some rows, and after them others of the same row groups."""
+    tables, masks, places = ([one[number] for one in several] for number in range(3))
+    return Decoded(pa.concat_tables(tables), pa.concat_arrays(masks), pa.concat_arrays(places), 0)
 
 
 def refuse_pages(path: str, groups: Iterable[Chunks], max_bytes: int) -> None:
@@ -99,11 +106,16 @@ def refuse_pages(path: str, groups: Iterable[Chunks], max_bytes: int) -> None:
             _rows_at_once(path, group, min(max_bytes, MOST_BYTES))
 
 
-def has_values(path: str, file: pq.ParquetFile, name: str, max_bytes: int) -> bool:
+def has_values(path: str, file: PartFile, name: str, max_bytes: int) -> bool:
     """Whether a column has any value; decoded up to the first one, since footers may say otherwise."""
     groups = chunks_of(path, file.metadata, range(file.num_row_groups), [name])
-    batches = _batches(path, file, groups, [name], min(max_bytes, MOST_BYTES))
-    return any(batch.column(0).null_count < batch.num_rows for batch in batches)
+    gone, first = _deleted(file, groups), 0
+    for batch in _batches(path, file, groups, [name], min(max_bytes, MOST_BYTES)):
+        _, rows = _live(batch, first, gone)
+        if rows.column(0).null_count < rows.num_rows:
+            return True
+        first += batch.num_rows
+    return False
 
 
 def _too_much(path: str, groups: Sequence[Chunks], rows: tuple[int, int], size: int, limit: int) -> InputError:
@@ -115,12 +127,9 @@ def _too_much(path: str, groups: Sequence[Chunks], rows: tuple[int, int], size: 
     )
 
 
-def picked(
-    path: str, file: pq.ParquetFile, group: int, names: Sequence[str], rows: Sequence[int], bounds: Bounds
-) -> Decoded:
+def picked(path: str, file: PartFile, group: int, names: Sequence[str], rows: Sequence[int], bounds: Bounds) -> Decoded:
     """Some columns of the rising `rows` of a row group; the others are decoded a few at a time and dropped."""
-    found: list[pa.RecordBatch] = []
-    masks: list[pa.Array] = []
+    found: list[Decoded] = []
     start, at = 0, np.asarray(rows, dtype=np.int64)
     for batch in _batches(path, file, chunks_of(path, file.metadata, [group], names), names, bounds.unit):
         inside = at[(at >= start) & (at < start + batch.num_rows)] - start
@@ -128,26 +137,49 @@ def picked(
         if len(inside):
             chosen = batch.take(pa.array(inside))
             sizes = _row_bytes(chosen)
-            found.append(_spelled_out(chosen, sizes > bounds.row))
-            masks.append(pa.array(sizes, mask=sizes <= bounds.row))
-    return Decoded(pa.Table.from_batches(found), pa.concat_arrays(masks))
+            table = pa.Table.from_batches([_spelled_out(chosen, sizes > bounds.row)])
+            numbers = pa.array(inside + (start - batch.num_rows), pa.int32())
+            found.append(Decoded(table, pa.array(sizes, mask=sizes <= bounds.row), numbers, 0))
+    return joined(found)
 
 
-def first_rows(path: str, file: pq.ParquetFile, group: int, names: Sequence[str], rows: int, most: int) -> pa.Table:
+def first_rows(path: str, file: PartFile, group: int, names: Sequence[str], rows: int, most: int) -> pa.Table:
     """The first `rows` of a row group, or as many as have at most `most` bytes; nothing is decoded for none."""
     held: list[pa.RecordBatch] = []
-    left = rows
-    for batch in () if not rows else _batches(path, file, chunks_of(path, file.metadata, [group], names), names, most):
+    left, chunks, first = rows, chunks_of(path, file.metadata, [group], names), 0
+    gone = _deleted(file, chunks)
+    for read in () if not rows else _batches(path, file, chunks, names, most):
+        _, batch = _live(read, first, gone)
+        first += read.num_rows
         sizes = np.cumsum(_row_bytes(batch.slice(0, left)))
         fits = int(np.searchsorted(sizes, most, side="right"))
         held.append(_spelled_out(batch.slice(0, fits), np.zeros(fits, np.bool_)))
         most, left = most - int(sizes[fits - 1] if fits else 0), left - fits
         if not left or fits < batch.num_rows:
             break
-    return pa.Table.from_batches(held) if held else _empty(path, file, names)
+    return pa.Table.from_batches(held) if held else _empty(file, names)
 
 
 # --- inside ---
+
+
+def _deleted(file: PartFile, groups: Sequence[Chunks]) -> Positions:
+    """Numbers of the deleted rows of some row groups, counted from the first of them."""
+    found, start = [np.empty(0, np.int64)], 0
+    for group in groups if file.part.deleted else ():
+        found.append(file.part.deleted_in(file.metadata, group.number) + start)
+        start += group.rows
+    return np.concatenate(found)
+
+
+def _live(batch: pa.RecordBatch, first: int, gone: Positions) -> tuple[pa.Array, pa.RecordBatch]:
+    """(int32 numbers, rows) of those of `batch`, which begins at the row `first`, that are not `gone`."""
+    at = np.arange(first, first + batch.num_rows, dtype=np.int32)
+    low, high = np.searchsorted(gone, [first, first + batch.num_rows])
+    if low == high:
+        return pa.array(at), batch
+    at = np.delete(at, gone[low:high] - first)
+    return pa.array(at), batch.take(pa.array(at - first))
 
 
 def _row_bytes(batch: pa.RecordBatch) -> columns.Sizes:
@@ -167,7 +199,7 @@ def _spelled_out(batch: pa.RecordBatch, too_large: np.ndarray[tuple[int], np.dty
 
 
 def _batches(
-    path: str, file: pq.ParquetFile, groups: Sequence[Chunks], names: Sequence[str], limit: int
+    path: str, file: PartFile, groups: Sequence[Chunks], names: Sequence[str], limit: int
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
     present = [name for name in names if name in file.schema_arrow.names]
@@ -178,7 +210,7 @@ def _batches(
             with open_file(path, file.metadata, texts) as decoder:
                 for batch in decoder.iter_batches(rows, row_groups=[group.number], columns=present, use_threads=False):
                     beat()
-                    yield _completed(path, batch, names)
+                    yield _completed(file.part, batch, names)
     except UNREADABLE as err:
         raise (
             machine_fault(err)
@@ -210,25 +242,25 @@ def _named(groups: Sequence[Chunks]) -> str:
     return f"row groups {groups[0].number} to {groups[-1].number}"
 
 
-def _completed(path: str, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
-    """A batch with the columns that its file lacks: from the path, or null."""
-    known, n = path_values(path), batch.num_rows
+def _completed(part: Part, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
+    """A batch with the columns that its file lacks: of its path or its table, or null."""
+    n = batch.num_rows
     arrays = [
         batch.column(name)
         if name in batch.schema.names
         else pa.nulls(n)
-        if known.get(name) is None
-        else columns.repeat(known[name], n)
+        if (value := part.constant(name)) is None
+        else pa.repeat(value, n)
         for name in names
     ]
     return pa.RecordBatch.from_arrays(arrays, names=list(names))
 
 
-def _empty(path: str, file: pq.ParquetFile, names: Sequence[str]) -> pa.Table:
+def _empty(file: PartFile, names: Sequence[str]) -> pa.Table:
     present = [name for name in names if name in file.schema_arrow.names]
     return pa.Table.from_batches(
-        [_completed(path, batch, names) for batch in file.schema_arrow.empty_table().select(present).to_batches()]
-        or [_completed(path, pa.RecordBatch.from_pylist([], schema=file.schema_arrow), names)]
+        [_completed(file.part, batch, names) for batch in file.schema_arrow.empty_table().select(present).to_batches()]
+        or [_completed(file.part, pa.RecordBatch.from_pylist([], schema=file.schema_arrow), names)]
     )
 
 

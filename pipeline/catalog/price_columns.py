@@ -16,6 +16,7 @@ from pipeline.catalog import columns
 from pipeline.catalog.pieces import Bounds, unit_rows
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig
+from pipeline.files.catalog import part_of
 from pipeline.files.discover import open_file
 from pipeline.report.notices import Notice
 
@@ -52,7 +53,7 @@ def sampled(units: Sequence[Any], settings: CatalogConfig, max_bytes: int) -> li
     chosen = list(reversed(first.values()))[:: max(1, -(-len(first) // _SAMPLED_FILES))]
     found = {name: _Sample() for name in settings.prices}
     for unit in chosen:
-        with open_file(unit.path) as file:
+        with open_file(unit.path, part=part_of(settings, unit.path)) as file:
             names = file_columns(file.schema_arrow, settings, unit.path)
             wanted = {name: names[name] for name in settings.prices if name in names}
             groups = range(unit.first_group, unit.end_group)

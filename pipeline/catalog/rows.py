@@ -12,7 +12,6 @@ from collections.abc import Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import NamedTuple
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -23,10 +22,11 @@ from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.names import clean_ids, names_of
 from pipeline.catalog.null_words import spellings_of_nothing
-from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, picked, pieces_of, unit_rows
+from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, joined, picked, pieces_of, unit_rows
 from pipeline.catalog.price_columns import price_column
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig, ShardsConfig
+from pipeline.files.catalog import part_of
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
 
@@ -49,11 +49,11 @@ def read_unit(
     the first of `groups`; `spellings` has categories that are called otherwise than their own names. InputError where
     they have more than `max_bytes` once read.
     """
-    with open_file(path) as file:
+    with open_file(path, part=part_of(settings, path)) as file:
         names = file_columns(file.schema_arrow, settings, path)
         bounds = Bounds(settings.max_row_bytes, max_bytes)
         found = unit_rows(path, file, groups, first_row, sorted(set(names.values())), bounds)
-    return _clean(_Columns(found, names, settings), first_row, duplicates, settings, spellings)
+    return _clean(_Columns(found, names, settings), duplicates, settings, spellings)
 
 
 def read_names(
@@ -65,7 +65,7 @@ def read_names(
     spellings: Mapping[str, str] = NO_SPELLINGS,
 ) -> tuple[pa.Array, pa.Array]:
     """(ids, partitions), strings, of the rows that `read_unit` gives of the same; ids as the plan sees them."""
-    with open_file(path) as file:
+    with open_file(path, part=part_of(settings, path)) as file:
         names = file_columns(file.schema_arrow, settings, path)
         bounds = Bounds(settings.max_row_bytes, max_bytes)
         found = unit_rows(path, file, groups, first_row, _name_columns(names, settings), bounds)
@@ -81,7 +81,7 @@ def read_some(
     Columns: id string; text string where `what` has `text`, photos list<struct<bytes, path>> where it has `photo`; as
     `read_unit` has them. Only row groups with such rows are read, and no more of them held than is wanted.
     """
-    with open_file(path) as file:
+    with open_file(path, part=part_of(settings, path)) as file:
         names = file_columns(file.schema_arrow, settings, path)
         texts = settings.text if "text" in what else ()
         photos = [name for name in (settings.image, settings.more_images) if name and "photo" in what]
@@ -93,8 +93,7 @@ def read_some(
             if inside:
                 found.append(picked(path, file, group, sorted(set(wanted.values())), inside, bounds))
             start += size
-    masks = [one.too_large for one in found]
-    unit = _Columns(Decoded(pa.concat_tables([one.table for one in found]), pa.concat_arrays(masks)), wanted, settings)
+    unit = _Columns(joined(found), wanted, settings)
     cleaned = [unit.cleaned(name) for name in texts]
     made = {col.ID: clean_ids(unit.names("id"))}
     if "text" in what:
@@ -109,6 +108,8 @@ class Piece(NamedTuple):
 
     group: int
     first_row: int  # of the row group
+    span: int  # rows, deleted ones included
+    at: pa.Array  # int32: where each row stands, counted from the first of the row group
     ids: pa.Array  # strings
     categories: pa.Array | None  # strings, as they are written; None: the catalog is one partition
     cleaned: int  # ids that are not as they are written
@@ -118,12 +119,13 @@ class Piece(NamedTuple):
 
 def plan_pieces(path: str, settings: CatalogConfig, shards: ShardsConfig) -> Iterator[Piece]:
     """The pieces of every row group of a file, in order."""
-    with open_file(path) as file:
+    with open_file(path, part=part_of(settings, path)) as file:
         names = file_columns(file.schema_arrow, settings, path)
         wanted, bounds = _name_columns(names, settings), Bounds(settings.max_row_bytes, shards.max_unit_bytes)
         for group in chunks_of(path, file.metadata, range(file.num_row_groups), wanted):
             for number, found in enumerate(pieces_of(path, file, [group], wanted, bounds)):
-                yield Piece(group.number, number * PIECE_ROWS, *_names(found.table, names, settings))
+                seen = _names(found.table, names, settings)
+                yield Piece(group.number, number * PIECE_ROWS, found.span, found.at, *seen)
 
 
 # --- inside ---
@@ -163,7 +165,7 @@ class _Columns:
 
     def __init__(self, found: Decoded, names: dict[str, str], settings: CatalogConfig) -> None:
         table = found.table
-        self.rows, self.too_large = table.num_rows, found.too_large
+        self.rows, self.too_large, self.at = table.num_rows, found.too_large, found.at
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
         self.nested: dict[str, pa.Array] = {}  # by column, masks of the rows that cannot be cleaned
         self.numbers: dict[str, pa.Array] = {}  # by column, numbers that name nothing
@@ -217,7 +219,6 @@ class _Columns:
 
 def _clean(
     unit: _Columns,
-    first_row: int,
     duplicates: Sequence[int],
     settings: CatalogConfig,
     spellings: Mapping[str, str],
@@ -229,19 +230,18 @@ def _clean(
     photos = _photos(unit, settings)
     version = unit.strings(settings.version_column) if settings.version_column else pa.nulls(n, pa.string())
     categories = unit.names(settings.partition) if settings.partition else None
-    rows = pa.array(np.arange(first_row, first_row + n, dtype=np.int32))
     faults = {
         Reason.ROW_TOO_LARGE: pc.is_valid(unit.too_large),
         Reason.INVALID_TEXT: pc.or_(unit.any_of(unit.wrong), unit.any_of(unit.nested)),
         Reason.INVALID_NUMBER: unit.odd_numbers,
         Reason.MISSING_ID: pc.is_null(ids),
-        Reason.DUPLICATE_ID: pc.is_in(rows, pa.array(duplicates, pa.int32())),
+        Reason.DUPLICATE_ID: pc.is_in(unit.at, pa.array(duplicates, pa.int32())),
         Reason.NO_MODALITY: pc.and_(pc.is_null(texts), pc.is_null(photos)),
     }
     reject = _first_fault(faults, n)
     return pa.table(
         {
-            col.ROW: rows,
+            col.ROW: unit.at,
             col.ID: ids,
             col.PARTITION: _partitions(categories, n, settings, spellings),
             col.TEXT: texts,

@@ -5,8 +5,7 @@ read as in them.
 from __future__ import annotations
 
 import difflib
-from collections.abc import Callable, Collection
-from urllib.parse import unquote
+from collections.abc import Callable, Collection, Mapping
 
 import pyarrow as pa
 
@@ -14,14 +13,16 @@ from foundation.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.null_words import nulled
 from pipeline.config.sections import CatalogConfig
+from pipeline.files.catalog import part_of
+from pipeline.files.parts import Column
 
-_HIVE_NULL = "__HIVE_DEFAULT_PARTITION__"
 Role = tuple[str, Callable[[pa.DataType], bool]]  # what a column is for, and the test that its type must pass
 
 
 def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[str, str]:
-    """Canonical name -> column of this file, for every column in use; InputError lists all that are mistyped, and the
-    ids where they are missing. Other columns may be missing: see `missing_columns`.
+    """Canonical name -> what the column is called among what is read of this file (see `Part.key`), for every column in
+    use; InputError lists all that are mistyped, and the ids where they are missing. Other columns may be missing: see
+    `missing_columns`.
     """
     return _checked(schema, settings, path, {settings.columns.get("id", "id")})
 
@@ -29,7 +30,7 @@ def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[
 def missing_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> set[str]:
     """The columns in use that neither a file nor its path has: they are null in all of its rows."""
     names = {settings.columns.get(name, name) for name, _ in _roles(settings)}
-    return names - {*schema.names} - {*path_values(path)}
+    return names - {*part_of(settings, path).columns(schema)}
 
 
 def refuse_missing(schema: pa.Schema, settings: CatalogConfig, path: str, everywhere: Collection[str]) -> None:
@@ -42,43 +43,24 @@ def as_meant(column: pa.ChunkedArray, name: str, settings: CatalogConfig) -> pa.
     return nulled(column if _has_photos(name, settings) else columns.as_text(column), settings)
 
 
-def unmarked_columns(schema: pa.Schema, settings: CatalogConfig) -> set[str]:
+def unmarked_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> set[str]:
     """The columns in use of bytes that are read as text."""
     names = {settings.columns.get(name, name) for name, _ in _roles(settings) if not _has_photos(name, settings)}
-    kinds = {field.name: columns.plain_type(field.type) for field in schema if field.name in names}
+    known = part_of(settings, path).columns(schema)
+    kinds = {name: columns.plain_type(column.type) for name, column in known.items() if name in names}
     return {name for name, kind in kinds.items() if columns.text_type(kind) != kind}
-
-
-def path_values(path: str) -> dict[str, str | None]:
-    """Columns that stand in a path, as Hive and Spark write them: `category=Home%20%26%20Garden/part-0`.
-    What is not UTF-8 without its escapes keeps them.
-    """
-    found: dict[str, str | None] = {}
-    for part in path.split("/")[:-1]:
-        name, equals, value = part.partition("=")
-        if name and equals:
-            known = _unquoted(value)
-            found[_unquoted(name)] = None if known in ("", _HIVE_NULL) else known
-    return found
 
 
 # --- inside ---
 
 
-def _unquoted(text: str) -> str:
-    """`text` without its %-escapes; as it is written where they are not UTF-8, for two such values are not the same."""
-    try:
-        return unquote(text, errors="strict")
-    except UnicodeDecodeError:
-        return text
-
-
 def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Collection[str]) -> dict[str, str]:
-    wanted = _roles(settings)
+    wanted, part = _roles(settings), part_of(settings, path)
     names = {name: settings.columns.get(name, name) for name, _ in wanted}
-    absent = {*names.values()} - {*schema.names} - ({*needed} - {*path_values(path)})
+    known = part.columns(schema)
+    absent = {*names.values()} - {*known} - {*needed}
     found = [
-        _problem(schema, names[name], role, photos=_has_photos(name, settings))
+        _problem(known, schema, names[name], role, photos=_has_photos(name, settings))
         for name, role in wanted
         if names[name] not in absent
     ]
@@ -86,10 +68,10 @@ def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Coll
     if problems:
         raise InputError(
             f"columns {', '.join(names.values())}",
-            f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(schema.names)}",
-            _fix([name for name, _ in wanted if names[name] not in {*schema.names, *absent}], schema.names),
+            f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(known)}",
+            _fix([name for name, _ in wanted if names[name] not in {*known, *absent}], [*known]),
         )
-    return names
+    return {name: part.key(column, schema) for name, column in names.items()}
 
 
 def _fix(missing: list[str], there: list[str]) -> str:
@@ -123,15 +105,15 @@ def _has_photos(name: str, settings: CatalogConfig) -> bool:
     return name in (settings.image, settings.more_images)
 
 
-def _problem(schema: pa.Schema, column: str, role: Role, photos: bool) -> str | None:
+def _problem(known: Mapping[str, Column], schema: pa.Schema, column: str, role: Role, photos: bool) -> str | None:
     """What is wrong with a column in a role; None when it fits. `photos`: in another role it holds photos."""
     what, fits = role
-    if column not in schema.names:
-        near = difflib.get_close_matches(column, schema.names, n=1)
+    if column not in known:
+        near = difflib.get_close_matches(column, known, n=1)
         return f"no column {column!r}" + (f" (nearest: {near[0]!r})" if near else "")
-    if schema.names.count(column) > 1:
-        return f"column {column!r} is there {schema.names.count(column)} times"
-    kind = schema.field(column).type
+    key, kind = known[column]
+    if schema.names.count(key) > 1:
+        return f"column {column!r} is there {schema.names.count(key)} times"
     return (
         None
         if fits(kind if photos else columns.text_type(kind))

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import AfterValidator, BeforeValidator, Field, PlainValidator, PrivateAttr
 
@@ -46,6 +46,14 @@ class CatalogConfig(Section):
 
     path: Name = Field(
         description="Parquet file, folder or glob; local (relative to the current directory) or an fsspec URL"
+    )
+    table: Literal["delta", "iceberg"] | None = Field(
+        None, description="what kind of table `path` is: delta or iceberg, read by its own log; null: Parquet files"
+    )
+    version: int | Name | None = Field(
+        None,
+        description="the table's version: its number, a time (ISO 8601) or, of Iceberg, a snapshot's id, a branch or a "
+        "tag; null: the latest",
     )
     image_root: Name | None = Field(
         None,
@@ -112,6 +120,7 @@ class CatalogConfig(Section):
         256, description="partitions beyond which the partition column is taken for a mistake"
     )
     _searched: tuple[str, ...] = PrivateAttr(())
+    _parts: Mapping[str, Any] | None = PrivateAttr(None)
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -124,6 +133,19 @@ class CatalogConfig(Section):
         """The same, with texts of the columns `fields` kept."""
         found = self.model_copy()
         found._searched = tuple(sorted(fields))
+        return found
+
+    @property
+    def parts(self) -> Mapping[str, Any] | None:
+        """How files are read that are not plain, path -> files.parts.Part, as a plan found them; None before there is
+        one.
+        """
+        return self._parts
+
+    def planned(self, parts: Mapping[str, Any], version: int | None = None) -> CatalogConfig:
+        """The same, whose files are read as a plan found them, see `parts`; of a table in its `version`."""
+        found = self.model_copy(update={} if version is None else {"version": version})
+        found._parts = dict(parts)
         return found
 
 

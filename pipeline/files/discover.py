@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import glob
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import PurePosixPath
 from typing import BinaryIO
@@ -23,19 +23,25 @@ from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
 from foundation.regular_files import IrregularFileError, open_regular, spelled, utf8_path
 from pipeline.files.contents import HEAD_BYTES, MARK_BYTES, Content, content
+from pipeline.files.parts import PLAIN, Part
 from pipeline.files.pinned import pin_of, remote_pin
 from pipeline.files.storage import filesystem, is_local, objects_below
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
 _BUFFER = 2**18  # bytes of a column of a local file that are read at once
 _NAMED = 5  # files that a message names
+_METADATA = ".metadata.json"  # an Iceberg table's, in its folder `metadata`
 _ODD_NAME = Content(
     "a name that is not UTF-8",
     problem=True,
     fix="rename it in UTF-8, or leave it out: names that begin with _ or . are",
 )
 # A folder with one of these is a table of another system: its own log says which of its files count.
-_TABLES = {"_delta_log": "a Delta table", ".hoodie": "a Hudi table"}
+_TABLES = {
+    "_delta_log": ("a Delta table", "set catalog.table=delta, which reads it by its log (the extra `delta`)"),
+    ".hoodie": ("a Hudi table", "export its rows to Parquet"),
+    "metadata": ("an Iceberg table", "set catalog.table=iceberg, which reads it by its metadata (the extra `iceberg`)"),
+}
 
 
 @dataclass(frozen=True)
@@ -50,10 +56,14 @@ class CatalogFile:
 
 @dataclass(frozen=True)
 class Found:
-    """The catalog's files in name order, and (path, why) of what lies among them and is none."""
+    """The catalog's files in their order, and (path, why) of what lies among them and is none."""
 
     files: tuple[CatalogFile, ...]
     left_out: tuple[tuple[str, str], ...]
+    parts: Mapping[str, Part] = field(default_factory=dict)  # how files are read that are not plain, by path
+    told: str = ""  # of a table: what was found, for people
+    identity: str = ""  # of a table: its own, and the version
+    version: int | None = None  # of a table, as its library takes it
 
 
 def list_files(path: str) -> list[CatalogFile]:
@@ -87,8 +97,24 @@ def find_files(path: str) -> Found:
     return found.done(path)
 
 
-def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: Sequence[str] = ()) -> pq.ParquetFile:
-    """An open Parquet file, whose columns `dictionaries` stay dictionaries; InputError when it is none."""
+class PartFile(pq.ParquetFile):  # type: ignore[misc]
+    """An open Parquet file, and what its path or its table says of it."""
+
+    part: Part = PLAIN
+
+
+def open_file(
+    path: str, metadata: pq.FileMetaData | None = None, dictionaries: Sequence[str] = (), part: Part = PLAIN
+) -> PartFile:
+    """An open Parquet file that is read as `part` says, and whose columns `dictionaries` stay dictionaries; InputError
+    when it is none.
+    """
+    opened = _opened(path, metadata, dictionaries)
+    opened.part = part
+    return opened
+
+
+def _opened(path: str, metadata: pq.FileMetaData | None, dictionaries: Sequence[str]) -> PartFile:
     fs, name = filesystem(path, "catalog.path")
     options = {
         "page_checksum_verification": True,
@@ -99,10 +125,10 @@ def open_file(path: str, metadata: pq.FileMetaData | None = None, dictionaries: 
     }
     try:
         if not is_local(fs):
-            return pq.ParquetFile(fs.open(name), **options)
+            return PartFile(fs.open(name), **options)
         with open_regular(utf8_path(name)) as opened:  # a pipe would wait for ever
             pin = pin_of(os.fstat(opened.fileno()))
-        return pq.ParquetFile(name, **options | {"metadata": metadata or _footer(name, pin)})
+        return PartFile(name, **options | {"metadata": metadata or _footer(name, pin)})
     except (*UNREADABLE, UnicodeDecodeError) as err:  # the latter: names of columns
         raise machine_fault(err) or InputError(
             "a Parquet file", f"{path}: {first_line(err)}", "write the file again, or leave it out of catalog.path"
@@ -154,7 +180,8 @@ class _Finding:
                 self.file(name)
             return
         names = objects_below(self.fs, root)
-        _refuse_tables(root, {part for name in names for part in PurePosixPath(name[len(root) :]).parts[:-1]})
+        parts = {part for name in names for part in PurePosixPath(name[len(root) :]).parts[:-1]}
+        _refuse_tables(root, parts, any(name.endswith(_METADATA) for name in names))
         wanted = {n: one for n, one in names.items() if not _is_hidden(n[len(root) :]) and not n.endswith("/")}
         self._remote(wanted)
 
@@ -198,7 +225,7 @@ class _Finding:
             return
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries)
-        _refuse_tables(folder, set(names))
+        _refuse_tables(folder, set(names), _has_metadata(os.path.join(folder, "metadata")))
         for name in names:
             if name.startswith(("_", ".")):
                 continue
@@ -263,14 +290,20 @@ def _unanswered(path: str, err: BaseException) -> VitrineError:
     )
 
 
-def _refuse_tables(folder: str, names: set[str]) -> None:
-    kind = next((what for mark, what in _TABLES.items() if mark in names), None)
-    if kind is not None:
+def _refuse_tables(folder: str, names: set[str], is_iceberg: bool) -> None:
+    marks = names - ({"metadata"} if not is_iceberg else set())
+    what, fix = next((of for mark, of in _TABLES.items() if mark in marks), ("", ""))
+    if what:
         raise InputError(
             "a folder whose Parquet files are all of the catalog",
-            f"{folder}, {kind}: its own log says which of its files count",
-            f"export its rows to Parquet, or name files on purpose by a glob: {folder.rstrip('/')}/*.parquet",
+            f"{folder}, {what}: its own log says which of its files count",
+            f"{fix}; or name files on purpose by a glob: {folder.rstrip('/')}/*.parquet",
         )
+
+
+def _has_metadata(folder: str) -> bool:
+    """Whether a folder has the metadata of an Iceberg table."""
+    return os.path.isdir(folder) and any(name.endswith(_METADATA) for name in os.listdir(folder))
 
 
 def _is_hidden(name: str) -> bool:

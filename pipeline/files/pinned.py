@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from typing import Protocol
 
-from foundation.errors import VitrineError
+from foundation.errors import InputError, VitrineError
 from pipeline.files.storage import filesystem, is_local
 
 _FIX = (
@@ -42,6 +42,18 @@ def pin_of(facts: os.stat_result) -> str:
 def remote_pin(size: int, stamp: str) -> str:
     """The same of an object: its size, and what the bucket knows of it (etag, generation)."""
     return f"{size} bytes, {stamp}"
+
+
+def table_pin(path: str) -> str:
+    """The same of a file that a table names; InputError where it is gone. Files of tables are never written again, so a
+    bucket is asked nothing: "", which is compared with nothing.
+    """
+    fs, name = filesystem(path, "catalog.path")
+    try:
+        return pin_of(os.stat(name)) if is_local(fs) else ""
+    except FileNotFoundError as err:
+        fix = "the table was vacuumed since: name a later version (catalog.version), or leave it out for the latest"
+        raise InputError("every file that the table's log names", f"{path}, which is gone", fix) from err
 
 
 @contextmanager
@@ -81,7 +93,7 @@ def another_catalog(before: str, now: str) -> VitrineError:
 
 
 def _compare(path: str, pin: str) -> None:
-    now = _pin_now(path)
+    now = _pin_now(path) if pin else pin
     if now != pin:
         raise _changed(path, pin, now)
 

@@ -44,6 +44,12 @@ def objects_below(fs: fsspec.AbstractFileSystem, root: str) -> dict[str, dict[st
     return found
 
 
+def plain_path(url: str) -> str:
+    """A path of this machine as such; others as they are."""
+    fs, name = filesystem(url, "catalog.path")
+    return name if is_local(fs) else url
+
+
 def is_local(fs: fsspec.AbstractFileSystem) -> bool:
     """Whether its paths are those of this machine."""
     return isinstance(fs, LocalFileSystem)

@@ -10,9 +10,11 @@ import pyarrow.parquet as pq
 
 from pipeline.catalog import columns
 from pipeline.catalog.pieces import first_rows
-from pipeline.catalog.schema import as_meant, file_columns, path_values
+from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig
+from pipeline.files.catalog import part_of
 from pipeline.files.discover import CatalogFile, open_file
+from pipeline.files.tables.hive import path_values
 from pipeline.report.notices import Notice, notice
 
 _ROWS = 512  # of a file that are compared with its folder
@@ -27,7 +29,7 @@ def path_notices(files: Iterable[CatalogFile], settings: CatalogConfig) -> list[
         known = path_values(file.path)
         if not known:
             continue
-        with open_file(file.path) as opened:
+        with open_file(file.path, part=part_of(settings, file.path)) as opened:
             names = file_columns(opened.schema_arrow, settings, file.path)
             found.update({*names.values()} & {*known} - {*opened.schema_arrow.names})
             differing += _differing(opened, file.path, names, settings)

@@ -26,6 +26,7 @@ from pipeline.config.encoding import fusion_of, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig, Indexing, RunConfig, RunSettings
 from pipeline.engine.execution import Execution
 from pipeline.engine.progress import Progress
+from pipeline.files.catalog import part_of
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
 from pipeline.plan.units import Plan, Unit
@@ -310,7 +311,7 @@ def _shard_row_bytes(work: _Work, dim: int) -> float:
         _TOWER * sum(one for one in tower_dims(work.embedding) if one) if work.embedding.shards.towers else 0
     )
     path = work.plan.units[0].path
-    with open_file(path) as opened:
+    with open_file(path, part=part_of(work.embedding.catalog, path)) as opened:
         columns = file_columns(opened.schema_arrow, work.embedding.catalog, path)
         photo = [work.embedding.catalog.image] if work.embedding.catalog.image else []
         kept = ("id", *work.embedding.catalog.attributes, *work.embedding.catalog.searched, *photo)

@@ -18,12 +18,14 @@ from pipeline.files.discover import CatalogFile, bytes_of
 _BLOCK = 2**20  # bytes that are read at once
 
 
-def contents_of(files: Sequence[CatalogFile], photos: bool) -> dict[str, list[str]]:
+def contents_of(files: Sequence[CatalogFile], photos: bool, tables: bool) -> dict[str, list[str]]:
     """What two catalogs have in common of which a run makes the same: of each file the blake3 of its bytes, and who
-    reads them. Where there are photos, and of objects in a bucket, the size and the stamp of a file instead.
+    reads them. Where there are photos, of objects in a bucket, and of `tables`, whose files are never written again,
+    the size and the stamp of a file instead.
     """
     own = next((found.version for found in distributions(name=DISTRIBUTION)), "")
-    known = {file.path: [f"{file.size} bytes, {file.stamp}" if photos else _digest(file)] for file in files}
+    stamped = photos or tables
+    known = {file.path: [f"{file.size} bytes, {file.stamp}" if stamped else _digest(file)] for file in files}
     # Another version may make other rows of the same bytes.
     return {**known, "": [own, pa.__version__, unicodedata.unidata_version]}
 

@@ -27,17 +27,20 @@ from pipeline.catalog.null_words import null_words_notice
 from pipeline.catalog.pieces import PIECE_ROWS, refuse_pages
 from pipeline.catalog.price_columns import sampled
 from pipeline.catalog.rows import ONE_PARTITION, Piece, plan_pieces
-from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing, unmarked_columns
+from pipeline.catalog.schema import file_columns, missing_columns, refuse_missing
 from pipeline.config.encoding import encoding_identity, towers
 from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, ShardsConfig
-from pipeline.files.discover import CatalogFile, Found, find_files, open_file
+from pipeline.files.catalog import find_catalog, part_of
+from pipeline.files.discover import CatalogFile, Found, open_file
 from pipeline.files.footers import chunks_of
+from pipeline.files.parts import Part
 from pipeline.files.pinned import all_unchanged, another_catalog, refuse_other_files
 from pipeline.photos.root import existing_root
+from pipeline.plan.file_notices import cleaned_notice, file_notices
 from pipeline.plan.folders import path_notices
 from pipeline.plan.sameness import contents_of
 from pipeline.plan.unit_sizes import NOTHING, Before, rows_of_unit
-from pipeline.report.notices import Notice, notice
+from pipeline.report.notices import Notice
 
 
 class Unit(NamedTuple):
@@ -75,6 +78,8 @@ class Plan:
     notices: tuple[Notice, ...] = ()
     files: tuple[CatalogFile, ...] = ()
     unit_rows: int = PIECE_ROWS  # of a unit at most, for the plans of later nights
+    parts: Mapping[str, Part] = field(default_factory=dict)  # how files are read that are not plain, by path
+    version: int | None = None  # of a table
 
     @property
     def rows(self) -> int:
@@ -88,11 +93,17 @@ class Plan:
             return None
         return datetime.fromtimestamp(max(int(file.stamp) for file in self.files) // 10**9, UTC)
 
+    def reading(self, embedding: Embedding) -> Embedding:
+        """`embedding` of the catalog as it was planned: for everything that reads the rows of a unit."""
+        return replace(embedding, catalog=embedding.catalog.planned(self.parts, self.version))
+
     def to_bytes(self) -> bytes:
-        """The plan as a run keeps it: JSON, duplicates as a count."""
+        """The plan as a run keeps it: JSON, duplicates and deleted rows as a count."""
         units = [{**unit._asdict(), "duplicates": len(unit.duplicates) // 4} for unit in self.units]
         notices = [one.model_dump() for one in self.notices]
-        kept = {**asdict(replace(self, notices=())), "units": units, "rows": self.rows, "notices": notices}
+        kept = asdict(replace(self, notices=(), units=(), parts={}))
+        deleted = sum(part.rows_deleted for part in self.parts.values())
+        kept |= {"units": units, "rows": self.rows, "notices": notices, "parts": len(self.parts), "deleted": deleted}
         return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
@@ -102,9 +113,8 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
     categories may be refused.
     """
     refuse_towers(embedding.fusion, *towers(embedding))
-    settings, shards = embedding.catalog, embedding.shards
-    found = find_files(settings.path)
-    files = list(found.files)
+    found, shards = find_catalog(embedding.catalog), embedding.shards
+    settings, files = embedding.catalog.planned(found.parts), list(found.files)
     root, seen = existing_root(settings.image_root, settings.path), _Seen(Categories(settings))
     with all_unchanged(files):
         seen.read(files, settings, shards)
@@ -119,21 +129,20 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
         units = _units(groups, repeated, most, shards.max_unit_bytes, category)
         carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, settings, shards)
         notices = [
-            *_left_out(found),
-            *_lacking(seen.missing),
-            *path_notices(files, settings),
-            *_unmarked(files, settings),
-            *_cleaned(seen.cleaned),
+            *file_notices(found, seen.missing, settings),
+            *([] if found.identity else path_notices(files, settings)),
+            *cleaned_notice(seen.cleaned),
             *null_words_notice("ids_null_words", "rows have ids", seen.nothing, settings),
             *seen.categories.notices(called),
             *sampled(units, settings, shards.max_unit_bytes),
         ]
-        contents = contents_of(files, photos=embedding.encoders.image is not None)
+        contents = contents_of(files, photos=embedding.encoders.image is not None, tables=bool(found.identity))
     encoding = encoding_identity(embedding)
-    catalog = identity_of({"files": [[file.path, file.size, file.stamp] for file in files]})
+    catalog = _catalog_identity(found)
     key = identity_of(
         {
             "contents": contents,
+            "parts": {path: part.identity for path, part in found.parts.items()},
             "category": category,
             "encoding": encoding,
             "reading": settings.model_dump(mode="json"),
@@ -144,16 +153,18 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
     cut = most if category is None else before.unit_rows or most  # the other categories stay as they were cut
-    known = named(carried), category, tuple(notices), found.files, cut
+    known = named(carried), category, tuple(notices), found.files, cut, found.parts, found.version
     return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, *known)
 
 
-def refuse_another_catalog(plan: Plan, path: str) -> None:
-    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced."""
+def refuse_another_catalog(plan: Plan, catalog: CatalogConfig) -> None:
+    """VitrineError when the catalog is not what was planned any more; what cannot be read by now was replaced. Of a
+    table that was planned a later version changes nothing.
+    """
     try:
-        now = find_files(path).files
+        now = find_catalog(catalog).files
     except InputError as err:
-        raise another_catalog(f"the files under {path}", err.came) from err
+        raise another_catalog(f"the files under {catalog.path}", err.came) from err
     refuse_other_files(plan.files, now)
 
 
@@ -194,43 +205,24 @@ class _Seen:
             )
 
 
-def _left_out(found: Found) -> list[Notice]:
-    named = [f"{path}: {why}" for path, why in found.left_out]
-    return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
+def _catalog_identity(found: Found) -> str:
+    if found.identity:
+        return identity_of({"table": found.identity})
+    return identity_of({"files": [[file.path, file.size, file.stamp] for file in found.files]})
 
 
 def _missing(files: list[CatalogFile], settings: CatalogConfig) -> dict[str, list[str]]:
     """Column in use -> the files that lack it; InputError for one that all of them lack."""
     found: dict[str, list[str]] = {}
     for file in files:
-        with open_file(file.path) as opened:
+        with open_file(file.path, part=part_of(settings, file.path)) as opened:
             for name in sorted(missing_columns(opened.schema_arrow, settings, file.path)):
                 found.setdefault(name, []).append(file.path)
     everywhere = [name for name, lacking in found.items() if len(lacking) == len(files)]
     if everywhere:
-        with open_file(files[0].path) as opened:
+        with open_file(files[0].path, part=part_of(settings, files[0].path)) as opened:
             refuse_missing(opened.schema_arrow, settings, files[0].path, everywhere)
     return found
-
-
-def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
-    named = [f"{column}: {path}" for column, paths in sorted(missing.items()) for path in paths]
-    return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
-
-
-def _unmarked(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
-    found: dict[str, int] = {}
-    for file in files:
-        with open_file(file.path) as opened:
-            for name in unmarked_columns(opened.schema_arrow, settings):
-                found[name] = found.get(name, 0) + 1
-    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
-    return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
-
-
-def _cleaned(ids: int) -> list[Notice]:
-    told = f"{ids:,} ids have white space or invisible characters at their ends, or are not NFC: they are kept without"
-    return [Notice(what="ids_cleaned", count=ids, told=told)] if ids else []
 
 
 @dataclass(frozen=True)
@@ -242,6 +234,7 @@ class _Group:
     number: int
     first_row: int
     rows: int
+    span: int  # rows, deleted ones included
     bytes: int
     partitions: Counter[str]
     spellings: Mapping[str, str] = field(default_factory=dict)  # categories that are called otherwise: name -> called
@@ -252,7 +245,8 @@ def _group(file: CatalogFile, piece: Piece, row_bytes: float, categories: Catego
     counts = Counter({ONE_PARTITION: rows} if rows else {})
     if piece.categories is not None:
         counts = categories.add(piece.categories)
-    return _Group(file.path, file.pin, piece.group, piece.first_row, rows, round(row_bytes * rows), counts)
+    sizes = rows, piece.span, round(row_bytes * rows)
+    return _Group(file.path, file.pin, piece.group, piece.first_row, *sizes, counts)
 
 
 def _called(group: _Group, called: Mapping[str, str]) -> _Group:
@@ -270,9 +264,9 @@ def _seen(file: CatalogFile, settings: CatalogConfig, limit: int) -> tuple[list[
     """Bytes of a row of each row group, as the footer has them, and the types of attributes; InputError for a file
     whose columns or whose row groups do not fit.
     """
-    with open_file(file.path) as opened:
+    with open_file(file.path, part=part_of(settings, file.path)) as opened:
         names = file_columns(opened.schema_arrow, settings, file.path)
-        types = attribute_types(opened.schema_arrow, file.path, names, settings)
+        types = attribute_types(opened.schema_arrow, file.path, settings)
         groups = chunks_of(file.path, opened.metadata, range(opened.num_row_groups), {*names.values()})
         sizes = [sum(chunk.total_uncompressed_size for _, chunk in one.pairs) / max(1, one.rows) for one in groups]
         for group, size in zip(groups, sizes, strict=True):
@@ -336,8 +330,9 @@ def _duplicates(
         for piece in plan_pieces(file.path, settings, shards):
             position, ids = position + 1, piece.ids
             valid = np.flatnonzero(ids.is_valid().to_numpy(zero_copy_only=False))
-            rows = valid[np.isin(hashes[position], suspects)]
-            for row, name in zip(rows.tolist(), ids.take(pa.array(rows)).to_pylist(), strict=True):
+            rows = pa.array(valid[np.isin(hashes[position], suspects)])
+            places = piece.at.take(rows).to_pylist()
+            for row, name in zip(places, ids.take(rows).to_pylist(), strict=True):
                 if name in seen:
                     repeated.setdefault(position, []).append(row)
                 seen.add(name)
@@ -353,7 +348,7 @@ def _units(
     runs: list[list[int]] = []
     for index, group in enumerate(groups):
         open_run = runs[-1] if runs else []
-        rows = sum(groups[i].rows for i in open_run) + group.rows
+        rows = sum(groups[i].span for i in open_run) + group.span  # a unit's rows are numbered within one piece
         size = sum(groups[i].bytes for i in open_run) + group.bytes
         fits = rows <= most and size <= most_bytes
         if open_run and groups[open_run[0]].path == group.path and fits:
@@ -383,7 +378,7 @@ def _most_rows(groups: list[_Group], limits: ShardsConfig, before: Before) -> in
 
 def _packed(run: list[int], groups: list[_Group], repeated: dict[int, list[int]]) -> bytes:
     rows, start = [], groups[run[0]].first_row
-    for index in run:
-        rows += [start + row for row in repeated.get(index, [])]
-        start += groups[index].rows
+    for index in run:  # rows are counted from the first of their row group, in a unit from that of its first
+        rows += [start - groups[index].first_row + row for row in repeated.get(index, [])]
+        start += groups[index].span
     return np.array(rows, dtype=np.int32).tobytes()

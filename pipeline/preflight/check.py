@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from encoders.fusion.base import fusion_spec
 from foundation.errors import InputError
-from pipeline.catalog.schema import path_values
 from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, RunSettings
 from pipeline.config.yaml_files import Problem
-from pipeline.files.discover import list_files, open_file
+from pipeline.files.catalog import find_catalog, part_of
+from pipeline.files.discover import open_file
 from pipeline.files.pinned import all_unchanged
 from pipeline.plan.forecast import Forecast, expected
 from pipeline.plan.unit_sizes import NOTHING, Before
@@ -70,7 +70,7 @@ def preflight(
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
         settings = settings.embedded_by(replace(settings.embedding, fusion=fusion_spec({"type": "concat"})))
     plan = _planned(settings.embedding, settings.gates, category, before, found)
-    category = plan.category
+    category, settings = plan.category, settings.embedded_by(plan.reading(settings.embedding))
     with all_unchanged(plan.files):
         subject = Subject(settings, purpose, category, plan, sampled(plan, settings.embedding.catalog))
         found += [one for check in _CHECKS for one in check(subject)]
@@ -121,9 +121,10 @@ def _planned(
 def _named(catalog: CatalogConfig, plan: Plan | None) -> Iterator[Finding]:
     """What the names of columns tell. Files that cannot be read are told by the plan."""
     try:
-        path = plan.units[0].path if plan else list_files(catalog.path)[0].path
+        found = plan or find_catalog(catalog)
+        path, catalog = found.files[0].path, catalog.planned(found.parts)
         with open_file(path) as file:
-            columns = [*file.schema_arrow.names, *path_values(path)]
+            columns = [*part_of(catalog, path).columns(file.schema_arrow)]
     except InputError:
         return
     yield from name_findings(catalog, columns)

@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from foundation.errors import InputError, VitrineError
 from foundation.machine import machine_fault
@@ -19,7 +18,8 @@ from pipeline.catalog.names import names_of
 from pipeline.catalog.pieces import first_rows
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig
-from pipeline.files.discover import open_file
+from pipeline.files.catalog import part_of
+from pipeline.files.discover import PartFile, open_file
 from pipeline.plan.units import Plan
 
 _ROWS, _PLACES = 512, 8  # rows, and row groups they are from
@@ -93,7 +93,7 @@ class Sample:
         if not self.places:
             return {}
         place = self.places[0]
-        with open_file(place.path) as file:
+        with open_file(place.path, part=part_of(self.settings, place.path)) as file:
             fields = [field for field in file.schema_arrow if columns.is_text(field.type)]
             names = [field.name for field in fields if field.name not in place.names.values()]
             table = _first_rows(file, place.path, place.group, names, 64)
@@ -122,7 +122,7 @@ def sampled(plan: Plan, settings: CatalogConfig) -> Sample:
     spellings = {name: called for unit in plan.units for name, called in unit.spellings.items()}
     places = []
     for path, group in chosen:
-        with open_file(path) as file:
+        with open_file(path, part=part_of(settings, path)) as file:
             names = file_columns(file.schema_arrow, settings, path)
             table = _first_rows(file, path, group, sorted({*names.values()}), _ROWS // len(chosen))
         places.append(Rows(path, group, _of_categories(table, names, settings, categories, spellings), names))
@@ -148,7 +148,7 @@ def _of_categories(
     return table.filter(pa.compute.is_in(found, pa.array(sorted(categories))))
 
 
-def _first_rows(file: pq.ParquetFile, path: str, group: int, names: Sequence[str], rows: int) -> pa.Table:
+def _first_rows(file: PartFile, path: str, group: int, names: Sequence[str], rows: int) -> pa.Table:
     """The first `rows` of a row group, or as many as stay within some bytes; none where they are damaged."""
     try:
         return first_rows(path, file, group, names, rows, _MOST_BYTES)

@@ -80,6 +80,7 @@ def train_fusion_on_catalog(
     left_out: Counter[str] = Counter()
     with training_watchdog(limits.stall_minutes, out):
         plan = preflight(settings, "train fusion").plan
+        embedding = plan.reading(embedding)
         source, stamps = _source(embedding, plan, progress)
         task = FusionTask(spec, text, image, source, training, embedding.encoders.device)
 

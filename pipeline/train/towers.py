@@ -82,6 +82,7 @@ def train_on_catalog(
     rules = read_rules(training.synonyms)
     with training_watchdog(limits.stall_minutes, out):
         plan = preflight(settings, "train", model=model).plan
+        embedding = plan.reading(embedding)
         lessons = catalog_lessons(embedding, plan, photo_side(model), limits.photo_threads, progress)
         chosen, left_out = None, dict(sorted(lessons.left_out.items()))
         if log is not None:

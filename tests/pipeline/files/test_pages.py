@@ -16,6 +16,7 @@ import pytest
 from foundation.errors import InputError
 from pipeline.catalog import columns
 from pipeline.catalog.pieces import Bounds, unit_rows
+from pipeline.files.discover import open_file
 from tests.support.bounded import arrow_memory
 from tests.support.command import TITLES_ONLY, run_titles, told
 from tests.support.stores import last_log
@@ -95,7 +96,7 @@ def test_nulls_in_lists_are_counted_before_they_are_decoded(tmp_path: Path) -> N
     items = pa.nulls(2_000_000, pa.string())
     lists = pa.ListArray.from_arrays(pa.array([0, len(items)], pa.int32()), items)
     path = write(tmp_path / "a.parquet", lists, write_batch_size=len(items))
-    with pq.ParquetFile(path) as file, pytest.raises(InputError, match="takes 32,000,000"):
+    with open_file(str(path)) as file, pytest.raises(InputError, match="takes 32,000,000"):
         unit_rows(str(path), file, [0], 0, ["title"], Bounds(2**26, 2**24))
 
 
@@ -114,7 +115,7 @@ def test_columns_share_what_may_be_decoded_at_a_time(tmp_path: Path) -> None:
         compression="zstd",
         row_group_size=64,
     )
-    with arrow_memory() as pool, pq.ParquetFile(path) as file:
+    with arrow_memory() as pool, open_file(str(path)) as file:
         read = unit_rows(str(path), file, [0], 0, names, Bounds(100_000, 20_000_000))
     assert min(read.too_large.to_pylist()) > 3_000_000
     assert pool.max_memory() < 40_000_000

@@ -11,12 +11,12 @@ from typing import Any
 
 import fsspec
 import numpy as np
-import pyarrow.parquet as pq
 import pytest
 
 import lookup
 from lookup.store.fields import FileRef
 from lookup.store.store import Store
+from pipeline.files import discover
 from tests.support.command import run_titles, told, write_titles
 from tests.support.stores import digests, publications
 
@@ -145,7 +145,7 @@ def test_a_change_at_every_moment(change: Change, store: Path, monkeypatch: pyte
 @pytest.mark.parametrize("change", [replace, truncate, touch], ids=lambda change: change.__name__)
 def test_a_change_while_the_plan_is_made(change: Change, store: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Between the footers and the ids of one plan, and between reading and the end of the plan, alike."""
-    catalog, real = store.parent / "feed" / "a.parquet", pq.ParquetFile
+    catalog, real = store.parent / "feed" / "a.parquet", discover.PartFile
     for moment in range(3):
         write(catalog, 1.5)
         count = itertools.count()
@@ -159,7 +159,7 @@ def test_a_change_while_the_plan_is_made(change: Change, store: Path, monkeypatc
             return file
 
         with monkeypatch.context() as patch:
-            patch.setattr(pq, "ParquetFile", opened)
+            patch.setattr(discover, "PartFile", opened)
             done = run_titles(catalog.parent, store, *UNITS)
         assert done.exit_code == 1, (moment, done.stderr)
         assert told(done.stderr)[1].startswith("the catalog changed during the run")

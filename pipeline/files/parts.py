@@ -1,0 +1,112 @@
+"""What a table says of one of its files that the file itself does not: columns of the path or of the log, columns by
+another name, and rows that are deleted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from foundation.identity import identity_of
+
+Positions = npt.NDArray[np.int64]
+_FIELD_ID = b"PARQUET:field_id"
+_APART = " (of the table)"  # marks a column of the table whose name another column of the file has
+
+
+class Column(NamedTuple):
+    """A column that a file, its path or its table has: `key` names it among what is read of the file."""
+
+    key: str
+    type: pa.DataType
+
+
+@dataclass(frozen=True)
+class Part:
+    """How one file is read. `constants` have one value in all of its rows. `fields`, where a table has a schema of its
+    own, are all of its columns: the id of the field in the file, or its name there; `named` are names of such as have
+    no ids. `deleted` are the numbers of rows
+    of the file that do not count, rising. With `table_first` a constant counts before a column of the file.
+    """
+
+    constants: Mapping[str, pa.Scalar] = field(default_factory=dict)
+    fields: Mapping[str, int | str] | None = None
+    deleted: bytes = b""  # int64
+    table_first: bool = False
+    named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def rows_deleted(self) -> int:
+        """How many rows of the file do not count."""
+        return len(self.deleted) // 8
+
+    def columns(self, schema: pa.Schema) -> dict[str, Column]:
+        """Every column that can be read of a file whose own columns are `schema`, by the name that the table gives it;
+        constants that are null have the type null.
+        """
+        own = {name: Column(name, schema.field(at).type) for name, at in self._own(schema).items()}
+        for name, value in self.constants.items():
+            if name not in own or self.table_first:
+                own[name] = Column(self.key(name, schema), value.type if value.is_valid else pa.null())
+        return own
+
+    def key(self, name: str, schema: pa.Schema) -> str:
+        """What the column `name` of the table is called among what is read, also where the file lacks it."""
+        at = self._own(schema).get(name)
+        if at is not None and not (self.table_first and name in self.constants):
+            return str(schema.names[at])
+        return name if name not in schema.names else f"{name}{_APART}"
+
+    def constant(self, key: str) -> pa.Scalar | None:
+        """The value of a column that is not read of the file; None where it is null in all rows."""
+        value = self.constants.get(key.removesuffix(_APART))
+        return value if value is not None and value.is_valid else None
+
+    def deleted_in(self, metadata: pq.FileMetaData, group: int) -> Positions:
+        """Numbers of the deleted rows of a row group, counted from its first, rising."""
+        every = np.frombuffer(self.deleted, np.int64)
+        if not len(every):
+            return every
+        start = sum(metadata.row_group(before).num_rows for before in range(group))
+        first, end = np.searchsorted(every, [start, start + metadata.row_group(group).num_rows])
+        return np.asarray(every[first:end] - start, np.int64)
+
+    @property
+    def identity(self) -> str:
+        """Equal for two parts that are read alike."""
+        constants = {name: [str(value.type), str(value)] for name, value in sorted(self.constants.items())}
+        fields = None if self.fields is None else dict(self.fields)
+        way = {"fields": fields, "first": self.table_first, "named": {**self.named}}
+        return identity_of({"constants": constants, "deleted": self.deleted.hex(), **way})
+
+    def _own(self, schema: pa.Schema) -> dict[str, int]:
+        """Name in the table -> place in the file, of the columns that the file has; of several of a name the last."""
+        if self.fields is None:
+            return {name: at for at, name in enumerate(schema.names)}
+        by_name = {name: at for at, name in enumerate(schema.names)}
+        by_id = {
+            int(field.metadata[_FIELD_ID]): at
+            for at, field in enumerate(schema)
+            if field.metadata and _FIELD_ID in field.metadata
+        }
+        if self.named and not by_id:
+            ways = {name: next((one for one in self.named[name] if one in by_name), name) for name in self.fields}
+            return {name: by_name[way] for name, way in ways.items() if way in self.named[name]}
+        found = {
+            name: by_id.get(one) if isinstance(one, int) else by_name.get(one) for name, one in self.fields.items()
+        }
+        return {name: at for name, at in found.items() if at is not None}
+
+
+PLAIN = Part()
+
+
+def packed(rows: Positions) -> bytes:
+    """Numbers of rows as `Part.deleted` has them."""
+    return np.unique(rows.astype(np.int64)).tobytes()

@@ -1,0 +1,103 @@
+"""Delta tables: the live files of a version, by the table's own log (the extra `delta`).
+
+What the log says counts: values of partition columns, physical names of columns (column mapping), and rows that
+deletion vectors take away.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from foundation.errors import InputError
+from pipeline.files.discover import CatalogFile, Found, first_line
+from pipeline.files.parts import Part, packed
+from pipeline.files.pinned import table_pin
+from pipeline.files.storage import filesystem, is_local, plain_path
+
+_MAPPING = "delta.columnMapping."
+_NS = 10**6  # the log has milliseconds
+
+
+def find_files(path: str, version: int | str | None) -> Found:
+    """The files of the table at `path`: of its latest version, of the version with a number, or of the last one before
+    a time (ISO 8601). InputError where there is no such table or version, or one that cannot be read.
+    """
+    table = _opened(path, version)
+    actions = pa.table(table.get_add_actions(flatten=True))
+    schema = json.loads(table.schema().to_json())["fields"]
+    fields = _fields(schema, table.metadata().configuration.get(f"{_MAPPING}mode", "none"))
+    partitions, deleted = table.metadata().partition_columns, _deleted(table)
+    found: list[CatalogFile] = []
+    parts: dict[str, Part] = {}
+    for number, uri in enumerate(table.file_uris()):
+        where = plain_path(uri)
+        constants = {name: _scalar(actions, name, number) for name in partitions}
+        row = {name: actions.column(name)[number].as_py() for name in ("path", "size_bytes", "modification_time")}
+        if row["path"].rpartition("/")[2] != uri.rpartition("/")[2]:
+            raise TypeError(f"the log names {row['path']} where its list of files has {uri}")
+        found.append(CatalogFile(where, row["size_bytes"], str(row["modification_time"] * _NS), table_pin(where)))
+        parts[where] = Part(constants, fields, deleted.get(where, b""), table_first=True)
+    if not found:
+        raise InputError("a table with rows", f"{path}, version {table.version()}: no file", "correct catalog.version")
+    found.sort(key=lambda file: (int(file.stamp), file.path))  # the oldest first: what is appended comes last
+    told = f"the Delta table {path}, version {table.version()}: {len(found):,} files"
+    gone = sum(part.rows_deleted for part in parts.values())
+    told += f", without {gone:,} rows that deletion vectors take away" if gone else ""
+    return Found(tuple(found), (), parts, told, f"delta {table.metadata().id} {table.version()}", table.version())
+
+
+# --- inside ---
+
+
+def _opened(path: str, version: int | str | None) -> Any:
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    fs, root = filesystem(path, "catalog.path")
+    where = root if is_local(fs) else path
+    if not DeltaTable.is_deltatable(where):
+        raise InputError(
+            "a Delta table: a folder with a _delta_log",
+            f"catalog.path={path}, which has none",
+            "correct catalog.path, or leave out catalog.table=delta where these are plain Parquet files",
+        )
+    try:
+        table = DeltaTable(where, version=version if isinstance(version, int) else None)
+        if isinstance(version, str):
+            table.load_as_version(version)
+    except (DeltaError, ValueError, OSError) as err:
+        raise InputError(
+            "a Delta table that can be read" + ("" if version is None else f", with the version {version!r}"),
+            f"{path}: {first_line(err)}",
+            "correct catalog.version, or leave it out for the latest; what the library deltalake does not know yet can "
+            "be exported to plain Parquet",
+        ) from err
+    return table
+
+
+def _fields(schema: list[dict[str, Any]], mode: str) -> Mapping[str, int | str]:
+    """Column of the table -> the id of its field in files, or its name there."""
+    key = {"none": "", "name": f"{_MAPPING}physicalName", "id": f"{_MAPPING}id"}[mode]
+    return {one["name"]: one["metadata"][key] if key else one["name"] for one in schema}
+
+
+def _scalar(actions: pa.Table, name: str, number: int) -> pa.Scalar:
+    """The value that a partition column has in a file."""
+    column = actions.column(f"partition.{name}")
+    kind = column.type.value_type if pa.types.is_dictionary(column.type) else column.type
+    return column[number].cast(kind)
+
+
+def _deleted(table: Any) -> dict[str, bytes]:
+    """Path -> the rows that its deletion vector takes away."""
+    found = pa.table(table.deletion_vectors().read_all())
+    vectors = zip(found["filepath"].to_pylist(), found["selection_vector"], strict=True)
+    return {
+        plain_path(uri): packed(np.flatnonzero(~kept.values.to_numpy(zero_copy_only=False).astype(bool)))
+        for uri, kept in vectors
+    }

@@ -1,0 +1,49 @@
+"""What a plan tells of the files of a catalog: which table, what was left out, what some of them lack."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pipeline.catalog.schema import unmarked_columns
+from pipeline.config.sections import CatalogConfig
+from pipeline.files.catalog import part_of
+from pipeline.files.discover import CatalogFile, Found, open_file
+from pipeline.report.notices import Notice, notice
+
+
+def file_notices(found: Found, missing: Mapping[str, list[str]], settings: CatalogConfig) -> list[Notice]:
+    """All of it; `missing` are columns in use -> the files that lack them."""
+    return [*_table(found), *_left_out(found), *_lacking(missing), *_unmarked(list(found.files), settings)]
+
+
+def cleaned_notice(ids: int) -> list[Notice]:
+    """How many ids are not kept as they are written."""
+    told = f"{ids:,} ids have white space or invisible characters at their ends, or are not NFC: they are kept without"
+    return [Notice(what="ids_cleaned", count=ids, told=told)] if ids else []
+
+
+# --- inside ---
+
+
+def _table(found: Found) -> list[Notice]:
+    return [Notice(what="table_version", count=len(found.files), told=found.told)] if found.told else []
+
+
+def _left_out(found: Found) -> list[Notice]:
+    named = [f"{path}: {why}" for path, why in found.left_out]
+    return notice("files_left_out", f"left out of the catalog, {len(named):,} that are no Parquet files:", named)
+
+
+def _lacking(missing: Mapping[str, list[str]]) -> list[Notice]:
+    named = [f"{column}: {path}" for column, paths in sorted(missing.items()) for path in paths]
+    return notice("columns_missing", "columns that some files lack, null in all of their rows; column: file", named)
+
+
+def _unmarked(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
+    found: dict[str, int] = {}
+    for file in files:
+        with open_file(file.path, part=part_of(settings, file.path)) as opened:
+            for name in unmarked_columns(opened.schema_arrow, settings, file.path):
+                found[name] = found.get(name, 0) + 1
+    named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
+    return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
