@@ -72,8 +72,8 @@ def _opened(path: str, version: int | str | None) -> Any:
             table.load_as_version(version)
     except (DeltaError, ValueError, OSError) as err:
         raise InputError(
-            "a Delta table that can be read" + ("" if version is None else f", with the version {version!r}"),
-            f"{path}: {first_line(err)}",
+            "a Delta table that can be read",
+            f"{path}{'' if version is None else f', catalog.version={version}'}: {first_line(err)}",
             "correct catalog.version, or leave it out for the latest; what the library deltalake does not know yet can "
             "be exported to plain Parquet",
         ) from err

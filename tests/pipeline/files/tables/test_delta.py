@@ -4,17 +4,18 @@ from __future__ import annotations
 
 import datetime
 import json
+import struct
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from deltalake import DeltaTable, write_deltalake
+from deltalake import DeltaTable, WriterProperties, write_deltalake
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
+from pyroaring import BitMap
 
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, words_of_titles
 from tests.support.shop_tables import found_in, rows_read
@@ -141,3 +142,110 @@ def add_in_log(table: Path, name: str, kind: str) -> None:
     schema["fields"].append({"name": name, "type": kind, "nullable": True, "metadata": ids})
     configuration = {**meta["configuration"], "delta.columnMapping.maxColumnId": "9"}
     commit(table, {"metaData": {**meta, "schemaString": json.dumps(schema), "configuration": configuration}})
+
+
+def z85(raw: bytes) -> str:
+    """Bytes, a multiple of four, as ZeroMQ's Z85 has them."""
+    letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
+    words = (int.from_bytes(raw[at : at + 4], "big") for at in range(0, len(raw), 4))
+    return "".join(letters[word // 85**place % 85] for word in words for place in range(4, -1, -1))
+
+
+def take_away(table: Path, rows: Sequence[int]) -> None:
+    """Delete rows of the only file of a table by a deletion vector, as Spark does; the protocol: magic number, then a
+    64-bit roaring bitmap.
+    """
+    bitmap = BitMap(rows).serialize()
+    raw = struct.pack("<Iqi", 1681511377, 1, 0) + bitmap
+    raw += b"\0" * (-len(raw) % 4)
+    lines = [json.loads(line) for log in sorted((table / "_delta_log").glob("*.json")) for line in log.open()]
+    add = next(one["add"] for one in reversed(lines) if "add" in one)
+    vector = {"storageType": "i", "pathOrInlineDv": z85(raw), "sizeInBytes": len(raw), "cardinality": len(rows)}
+    gone = {"path": add["path"], "deletionTimestamp": 1, "dataChange": True}
+    features = ["deletionVectors"]
+    protocol = {"minReaderVersion": 3, "minWriterVersion": 7, "readerFeatures": features, "writerFeatures": features}
+    commit(table, {"protocol": protocol}, {"remove": gone}, {"add": {**add, "deletionVector": vector}})
+
+
+@pytest.mark.parametrize("row_group", [7, 1000])
+def test_rows_that_deletion_vectors_take_away(tmp_path: Path, row_group: int) -> None:
+    """They are neither read nor counted, whatever their row groups; what is left stands where it stood in its file."""
+    names = [f"p{number:02}" for number in range(40)]
+    table, store, gone = tmp_path / "t", tmp_path / "s", [0, 3, *range(7, 14), 20, 39]
+    properties = WriterProperties(max_row_group_size=row_group)
+    write_deltalake(table, products([*names[:-1], names[5]]), writer_properties=properties)
+    assert run_titles(table, store, *DELTA).exit_code == 0
+    take_away(table, gone)
+    assert len(pa.table(DeltaTable(table).scan().read_all())) == 40 - len(gone)
+    done = run_titles(table, store, *DELTA)
+    assert done.exit_code == 0, done.stderr
+    left = {name for number, name in enumerate(names) if number not in gone}
+    assert found_in(store).keys() == left
+    assert manifest_of(store).rows == len(left)
+    assert texts_encoded(store) == 0
+    assert f"without {len(gone)} rows that deletion vectors take away" in done.stdout
+    explained = vitrine("explain", store, "p21")
+    assert "row 21" in explained.stdout, explained.stdout
+
+
+@given(st.data())
+@settings(max_examples=6, deadline=None, suppress_health_check=list(HealthCheck))
+def test_rows_are_those_of_the_library(tmp_path_factory: pytest.TempPathFactory, data: st.DataObject) -> None:
+    """After any appends, deletes, updates and overwrites, the rows that a run reads are those that deltalake reads."""
+    table = tmp_path_factory.mktemp("table") / "t"
+    write_deltalake(table, products(["0-0"], kind=["x"]), partition_by=["kind"])
+    steps = data.draw(st.lists(st.sampled_from(["append", "delete", "update", "overwrite"]), min_size=1, max_size=5))
+    for number, step in enumerate(steps, 1):
+        ids = [f"{number}-{row}" for row in range(data.draw(st.integers(1, 4)))]
+        kinds = [data.draw(st.sampled_from(["x", "y z", None, "1"])) for _ in ids]
+        if step in ("append", "overwrite"):
+            write_deltalake(table, products(ids, kind=kinds), mode=step)
+        elif step == "delete":
+            DeltaTable(table).delete(f"id like '%-{data.draw(st.integers(1, 3))}'")
+        else:
+            DeltaTable(table).update({"title": f"'red {number}'"}, predicate="kind = 'x'")
+    version = data.draw(st.integers(0, DeltaTable(table).version()))
+    theirs = pa.table(DeltaTable(table, version=version).scan().read_all()).to_pylist()
+    more = (*DELTA, f"catalog.version={version}", "catalog.attributes=[title,kind]")
+    mine = rows_read(table, *more) if theirs else []
+    assert [{name: one[name] for name in ("id", "title", "kind")} for one in mine] == sorted(
+        theirs, key=lambda one: one["id"]
+    )
+
+
+@pytest.mark.parametrize(
+    ("more", "came"),
+    [
+        (("catalog.table=null",), "a Delta table: its own log says which of its files count"),
+        (("catalog.version=9",), "version 9"),
+        (("catalog.version=yesterday",), "yesterday"),
+        (("catalog.table=null", "catalog.version=0"), "catalog.version=0, and catalog.table is null"),
+    ],
+)
+def test_what_cannot_be_read_is_refused(tmp_path: Path, more: Sequence[str], came: str) -> None:
+    """By plan, with the key that helps."""
+    write_deltalake(tmp_path / "t", products(["a"]))
+    refused = vitrine("plan", *words_of_titles(tmp_path / "t", tmp_path / "s", *DELTA, *more)[1:])
+    assert refused.exit_code == 2, refused.stdout
+    assert came in told(refused.stderr)[1]
+    assert "catalog." in told(refused.stderr)[2]
+
+
+def test_a_folder_that_is_no_table(tmp_path: Path) -> None:
+    """`catalog.table=delta` of plain files, and of nothing."""
+    (tmp_path / "t").mkdir()
+    pq.write_table(products(["a"]), tmp_path / "t" / "a.parquet")
+    for path in (tmp_path / "t", tmp_path / "none"):
+        refused = run_titles(path, tmp_path / "s", *DELTA)
+        assert refused.exit_code == 2
+        assert "which has none" in told(refused.stderr)[1]
+
+
+def test_a_table_that_is_vacuumed_while_it_is_read(tmp_path: Path) -> None:
+    """A version whose files are gone is refused with what to do."""
+    write_deltalake(tmp_path / "t", products(["a", "b"]))
+    write_deltalake(tmp_path / "t", products(["c"]), mode="overwrite")
+    DeltaTable(tmp_path / "t").vacuum(retention_hours=0, dry_run=False, enforce_retention_duration=False)
+    refused = run_titles(tmp_path / "t", tmp_path / "s", *DELTA, "catalog.version=0")
+    assert refused.exit_code == 2
+    assert "which is gone" in told(refused.stderr)[1]
