@@ -10,14 +10,10 @@ from pipeline.config.load import load_config
 from pipeline.plan.units import make_plan
 from tests.support.command import TITLES_ONLY, words_of_titles
 
-SOME_ROWS = ("gates.max_reject_share=1", "shards.unit_rows=1000")
 
-
-def found_in(
-    store: Path, text: str = "red", where: str | tuple[str, ...] = (), k: int = 100
-) -> dict[str, dict[str, Any]]:
+def found_in(store: Path, text: str = "red", where: str | tuple[str, ...] = ()) -> dict[str, dict[str, Any]]:
     """Id -> attributes of every hit."""
-    return {hit.id: dict(hit.attributes) for hit in lookup.open(str(store)).search(text, k=k, where=where)}
+    return {hit.id: dict(hit.attributes) for hit in lookup.open(str(store)).search(text, k=100, where=where)}
 
 
 def rows_read(catalog: Path | str, *more: str) -> list[dict[str, Any]]:
