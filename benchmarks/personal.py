@@ -3,9 +3,14 @@
 vitrine demo-catalog demo --products 1500 && vitrine run -c configs/demo.yaml
 python benchmarks/personal.py demo/store
 
-A shopper has a taste, a colour. Four products are looked at, each of it with probability 0.7, else of any; then the
-name of a kind is searched, and the last click, held out, is a product of that kind: of the taste, or, of shoppers
-without one, of any colour. nDCG@10 counts products of the kind and colour of that click.
+Two, four or eight products are looked at; then the name of a kind is searched, and the last click, held out, is a
+product of that kind. There are three shoppers:
+
+    of a taste      a colour: each product looked at is of it with probability 0.7, else any; the click is of it
+    of none         all are any: looked at as well as clicked
+    of a new mind   has looked at a colour as the first one, and clicks any
+
+nDCG@10 counts products of the kind and colour of that click; each session is held against itself without history.
 """
 
 from __future__ import annotations
@@ -16,50 +21,58 @@ import numpy as np
 
 import lookup
 from foundation.ranking_metrics import intervals, ndcg
+from lookup.query import Query
 from pipeline.demo.products import looks
 from pipeline.demo.words import KIND_WORDS
 
-SEED, CATALOG_SEED, SESSIONS, LOOKED_AT, FAITHFUL, K = 11, 7, 200, 4, 0.7, 10
-MIXES = (0.1, 0.2, 0.3, 0.4)
+SEEDS, CATALOG_SEED, SESSIONS, FAITHFUL, K = (11, 12, 13), 7, 500, 0.7, 10
+LENGTHS, MIXES = (2, 4, 8), (0.1, 0.2, 0.3)
+SHOPPERS = {"of a taste": (FAITHFUL, True), "of none": (0.0, False), "of a new mind": (FAITHFUL, False)}
 
 
 def main() -> None:
-    """Print a line for each share of the history and kind of shopper."""
+    """Print a line for each kind of shopper and share of the history."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("store")
     reader = lookup.open(parser.parse_args().store)
     ids = sorted(str(one) for name in reader.categories for one in reader.ids(name))
-    numbers = {one: int(one.rpartition("-")[2]) for one in ids}
-    drawn = looks(CATALOG_SEED, np.array([numbers[one] for one in ids]))
+    drawn = looks(CATALOG_SEED, np.array([int(one.rpartition("-")[2]) for one in ids]))
     kinds, colours = np.array([one.kind for one in drawn]), np.array([one.colour for one in drawn])
     at = {one: place for place, one in enumerate(ids)}
-    for taste in (True, False):
-        rng = np.random.default_rng(SEED)
+    for shopper, (faithful, keeps) in SHOPPERS.items():
         figures: dict[float, list[float]] = {mix: [] for mix in (0.0, *MIXES)}
-        for _ in range(SESSIONS):
-            liked = rng.choice(np.unique(colours))
-            seen = [
-                ids[int(rng.choice(np.flatnonzero(colours == liked) if rng.random() < FAITHFUL else len(ids)))]
-                for _ in range(LOOKED_AT)
-            ]
-            kind = rng.choice(np.unique(kinds))
-            right = (kinds == kind) & ((colours == liked) if taste else (colours == rng.choice(colours[kinds == kind])))
-            if not right.any():
-                continue
-            text = KIND_WORDS[kind].nouns[0][0]
-            for mix, found in figures.items():
-                hits = reader.search(text, history=seen, mix=mix, k=K)
-                gains = np.zeros((1, K))
-                gains[0, : len(hits)] = [right[at[hit.id]] for hit in hits]
-                found.append(float(ndcg(gains, np.ones((1, int(right.sum()))), K)[0]))
+        counted = []
+        for seed in SEEDS:
+            rng = np.random.default_rng(seed)
+            for _ in range(SESSIONS):
+                liked = rng.choice(np.unique(colours))
+                seen = [
+                    ids[int(rng.choice(np.flatnonzero(colours == liked) if rng.random() < faithful else len(ids)))]
+                    for _ in range(rng.choice(LENGTHS))
+                ]
+                kind = rng.choice(np.unique(kinds))
+                right = (kinds == kind) & (colours == (liked if keeps else rng.choice(colours[kinds == kind])))
+                if not right.any():
+                    continue
+                text = KIND_WORDS[kind].nouns[0][0]
+                counted.append(share := (reader.found(Query(text, history=seen, mix=1.0, k=1)).history or 0.0))
+                for mix, ndcgs in figures.items():
+                    if mix and not share:  # the very search without history
+                        ndcgs.append(figures[0.0][-1])
+                        continue
+                    hits = reader.search(text, history=seen, mix=mix, k=K)
+                    gains = np.zeros((1, K))
+                    gains[0, : len(hits)] = [right[at[hit.id]] for hit in hits]
+                    ndcgs.append(float(ndcg(gains, np.ones((1, int(right.sum()))), K)[0]))
         base = np.array(figures[0.0])
-        for mix, found in figures.items():
-            gained = np.array(found) - base
-            low, high = intervals(gained[:, None], SEED)
-            print(
-                f"{'of a taste' if taste else 'without one'}: mix {mix}: nDCG@{K} {np.mean(found):.3f}, "
-                f"{gained.mean():+.3f} ({low[0]:+.3f} to {high[0]:+.3f}), {len(found)} sessions"
-            )
+        print(
+            f"{shopper}: {len(base):,} sessions, nDCG@{K} {base.mean():.3f} without history; {np.mean(counted):.2f} of "
+            f"it counts, more than nothing in {np.mean(np.array(counted) > 0):.2f}"
+        )
+        for mix in MIXES:
+            gained = np.array(figures[mix]) - base
+            low, high = intervals(gained[:, None], SEEDS[0])
+            print(f"  mix {mix}: {gained.mean():+.4f} ({low[0]:+.4f} to {high[0]:+.4f})")
 
 
 if __name__ == "__main__":

@@ -46,11 +46,27 @@ def as_document(hit: Hit) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
+class Reranked:
+    """The model that put hits in their order: its type, its identity (64 hex digits), how many candidates it orders."""
+
+    type: str
+    identity: str
+    top: int
+
+    def __str__(self) -> str:
+        return f"the first {self.top:,} candidates re-ranked by {self.type} {self.identity[:16]}"
+
+
+@dataclass(frozen=True)
 class Found:
-    """The hits of a query, best first, and what was understood of it: nothing where nobody asked for that."""
+    """The hits of a query, best first, and what was understood of it: nothing where nobody asked for that. `history` is
+    the share that one has in what was asked by, `reranked` the model that ordered hits; None where there is none.
+    """
 
     hits: list[Hit]
     understood: Understood
+    history: float | None = None
+    reranked: Reranked | None = None
 
 
 def hits_of(opened: Opened, found: Candidates) -> list[Hit]:

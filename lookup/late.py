@@ -55,16 +55,18 @@ def find_late(reader: Reader, query: Query) -> Found:
     _refuse_more(query)
     words = reader.opened.words is not None and query.text is not None and query.lexical_weight != 0
     deep = replace(query, k=_depth(query.k, 3 if words else 2), lexical_weight=0, rerank=False)
-    lists = list[list[Hit]]()
+    lists, history = list[list[Hit]](), None
     if query.text is not None:
-        lists.append(reader.answer(replace(deep, image=None)))
+        found = reader.found(replace(deep, image=None))
+        lists, history = [found.hits], found.history
     if words and query.text is not None:
         lists.append(reader.by_words.search(query.text, query.category, deep.k, query.where))
     if query.image is not None:
-        lists.append(reader.answer(replace(deep, text=None)))
+        found = reader.found(replace(deep, text=None))
+        lists, history = [*lists, found.hits], found.history
     hits = {hit.id: hit for listed in reversed(lists) for hit in listed}
     merged = reciprocal_rank_fusion([[hit.id for hit in listed] for listed in lists])
-    return Found([replace(hits[one], score=score) for one, score in merged[: query.k]], understood)
+    return Found([replace(hits[one], score=score) for one, score in merged[: query.k]], understood, history)
 
 
 def _refuse_more(query: Query) -> None:

@@ -24,9 +24,7 @@ from lookup.hit import Found, Hit, hits_of
 from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.meant import partitions_meant
 from lookup.opened import Opened
-from lookup.personal.items import ItemQueries
 from lookup.personal.moved import Moved, Personal
-from lookup.personal.places import Places
 from lookup.personal.wishes import checked_ids
 from lookup.query import Query, QueryEncoder, by_keywords
 from lookup.rerank.rerank import Ranker
@@ -90,7 +88,7 @@ class Reader:
         filters = Filters(segments, manifest.attributes, catalog)
         whole = Opened(store, manifest, opened, segments, filters, Words.of(store, manifest, [*opened]))
         queries = QueryEncoder.of(manifest, device)
-        personal = Personal(Places(opened), ItemQueries(whole, queries.fusion), Metric(manifest.metric))
+        personal = Personal.of(whole, queries.fusion)
         return cls(
             snapshot, whole, queries, ByWords(whole, queries), personal, Ranker.of(whole), Duplicates(store, chosen)
         )
@@ -155,7 +153,7 @@ class Reader:
         return self.found(query).hits
 
     def found(self, query: Query) -> Found:
-        """The hits of `query`, and what was understood of it."""
+        """The hits of `query`, and what was understood and made of it."""
         query, understood = self.understand(query)  # before it is embedded
         kind, moved = self._duplicates.kind(query.collapse), self._moved(query)
         if kind is None:
@@ -168,12 +166,13 @@ class Reader:
                 replace(hit, others=others)
                 for hit, others in zip(hits_of(self.opened, found), each.others, strict=True)
             ]
-        understood = self._told(query, found, understood)
+        reranked = self.ranker.told(query) if self.ranker is not None and hits else None
+        answer = Found(hits, self._told(query, found, understood), moved.history, reranked)
         if not query.explain or not hits:
-            return Found(hits, understood)
+            return answer
         within = self.opened.within(query)
         reasons = explain_hits(self.opened, self._queries, query, found, within)
-        return Found([replace(hit, why=why) for hit, why in zip(hits, reasons, strict=True)], understood)
+        return replace(answer, hits=[replace(hit, why=why) for hit, why in zip(hits, reasons, strict=True)])
 
     def understand(self, query: Query) -> tuple[Query, Understood]:
         """What is searched for `query`, and what was understood: conditions and boosts that its text names are beside

@@ -14,9 +14,12 @@ from typing import NamedTuple
 
 import numpy as np
 
+from encoders.fusion.base import Fusion
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.metric import Metric
+from lookup.opened import Opened
+from lookup.personal.agreement import Agreement
 from lookup.personal.items import ItemQueries, mean_of
 from lookup.personal.places import Place, Places
 from lookup.personal.wishes import LIKE, faded
@@ -25,10 +28,13 @@ _log = logging.getLogger(__name__)
 
 
 class Moved(NamedTuple):
-    """What is asked by, (1, dim) float32, and the rows that are not to be among the hits."""
+    """What is asked by, (1, dim) float32, the rows that are not to be among the hits, and the share that a history has
+    in what is asked by; None: nothing of it is there.
+    """
 
     vector: Vectors
     apart: frozenset[Place]
+    history: float | None = None
 
 
 @dataclass(frozen=True)
@@ -38,6 +44,13 @@ class Personal:
     places: Places
     items: ItemQueries
     metric: Metric
+    agreement: Agreement
+
+    @classmethod
+    def of(cls, opened: Opened, fusion: Fusion) -> Personal:
+        """Those of `opened`, whose queries `fusion` makes."""
+        partitions, metric = opened.partitions, Metric(opened.manifest.metric)
+        return cls(Places(partitions), ItemQueries(opened, fusion), metric, Agreement(partitions))
 
     def moved(
         self,
@@ -49,12 +62,13 @@ class Personal:
     ) -> Moved:
         """What to ask by where `xq`, (1, dim) float32, is the query by text or photo, None where there is neither.
 
-        Of products to be `like` the mean; beside a text or photo it weighs as much as these. Then `mix` of it is the
-        mean of the history by `weights`, or faded. A history alone is all that is asked by. InputError where a product
-        to be like is not there; what is gone of a history is left out. Products to be like are no hits, and those of a
-        history are none where it is asked by alone.
+        Of products to be `like` the mean; beside a text or photo it weighs as much as these. Then up to `mix` of it is
+        the mean of the history by `weights`, or faded, as far as the history agrees with itself (agreement.py). A
+        history alone is all that is asked by. InputError where a product to be like is not there; what is gone of a
+        history is left out. Products to be like are no hits, and those of a history are none where it is asked by
+        alone.
         """
-        apart = list[Place]()
+        apart, counted = list[Place](), None
         if like:
             known = self.places.known(like, "like")
             apart += (place for places in known for place in places)
@@ -69,9 +83,11 @@ class Personal:
             if len(there) < len(known):
                 _log.info("of %d products of a history %d are in the snapshot", len(known), len(there))
             if there:
-                looked_at = self._mean(there, shares)
+                vectors = self.items.of(there)
+                looked_at = mean_of(vectors, shares)
                 apart += (place for places in known for place in places if xq is None)
-                xq = looked_at if xq is None else self._mixed(xq, looked_at, mix)
+                counted = 1.0 if xq is None else mix * self.agreement.share(there, vectors, shares)
+                xq = looked_at if xq is None else self._mixed(xq, looked_at, counted) if counted else xq
         if xq is None:
             raise InputError(
                 "something to ask by",
@@ -80,7 +96,7 @@ class Personal:
                 else "a history that weighs nothing, and nothing else",
                 "ask by a text, a photo or a product of the snapshot too",
             )
-        return Moved(xq, frozenset(apart))
+        return Moved(xq, frozenset(apart), counted)
 
     def _mean(self, places: Sequence[Place], weights: Vectors) -> Vectors:
         return mean_of(self.items.of(places), weights)

@@ -9,6 +9,7 @@ from functools import cached_property
 import numpy as np
 
 from lookup.candidates import Candidates
+from lookup.hit import Reranked
 from lookup.lexical.analysis import Analysis
 from lookup.opened import Opened
 from lookup.query import Query
@@ -66,6 +67,7 @@ class Ranker:
     features: Features
     _text: str  # its model, read when the snapshot is opened: a collection may delete the file
     _weight: float | None = None  # share of words in the snapshot's scores; None: it is not searched by words
+    identity: str = ""  # of its files
 
     @classmethod
     def of(cls, opened: Opened) -> Ranker | None:
@@ -77,7 +79,8 @@ class Ranker:
         features = Features.of(opened, found.features, found.title, found.languages, found.attributes)
         text = opened.store.verified(record.files["model"]).read_text(encoding="utf-8")
         lexical = opened.manifest.lexical
-        return cls(found, features, text, None if lexical is None else lexical.weight)
+        weight = None if lexical is None else lexical.weight
+        return cls(found, features, text, weight, record.identity)
 
     @cached_property
     def model(self) -> Model:
@@ -95,6 +98,10 @@ class Ranker:
     def applies(self, query: Query) -> bool:
         """Whether `query` is of a kind that it was learned from, asks for it, and has scores as it knows them."""
         return query.rerank and kind_of(query) in self.settings.kinds and not self._of_other_scores(query)
+
+    def told(self, query: Query) -> Reranked | None:
+        """What an answer to `query` says of it; None where it does not order that."""
+        return Reranked(self.settings.type, self.identity, self.settings.top) if self.applies(query) else None
 
     def _of_other_scores(self, query: Query) -> bool:
         """Whether the query's own weight of words gives other scores than those that the model was learned from."""

@@ -72,10 +72,10 @@ def read_clicks(path: Path, max_chars: int, option: str = "--clicks") -> Clicks:
         raise InputError(f"the columns {', '.join(COLUMNS)}", came, "rename the columns")
     left_out: Counter[str] = Counter()
     read = {
-        "query": _queries(table["query"], path, max_chars, left_out),
-        "id": _ids(table["id"], path, left_out),
+        "query": queries_of(table["query"], path, max_chars, left_out),
+        "id": ids_of(table["id"], path, left_out),
         "gain": _gains(table["gain"], path, left_out),
-        "day": _days(table["day"], path, left_out),
+        "day": days_of(table["day"], path, left_out),
     }
     whole = pa.table(read).drop_null()
     if not whole.num_rows:
@@ -84,7 +84,8 @@ def read_clicks(path: Path, max_chars: int, option: str = "--clicks") -> Clicks:
     return Clicks(_summed(_one_spelling(whole)), dict(sorted(left_out.items())))
 
 
-def _queries(column: pa.ChunkedArray, path: Path, max_chars: int, left_out: Counter[str]) -> pa.Array:
+def queries_of(column: pa.ChunkedArray, path: Path, max_chars: int, left_out: Counter[str]) -> pa.Array:
+    """(n,) string: the queries of a log as searches clean them, null where there is none, which `left_out` counts."""
     if not columns.is_text(column.type):
         raise _wrong_type(path, "query", "text", column.type)
     left_out["null_query"] += column.null_count
@@ -96,7 +97,8 @@ def _queries(column: pa.ChunkedArray, path: Path, max_chars: int, left_out: Coun
     return pc.if_else(empty, None, texts)
 
 
-def _ids(column: pa.ChunkedArray, path: Path, left_out: Counter[str]) -> pa.Array:
+def ids_of(column: pa.ChunkedArray, path: Path, left_out: Counter[str]) -> pa.Array:
+    """(n,) string: ids as the catalog's are, null where there is none, which `left_out` counts."""
     if not columns.is_name(column.type):
         raise _wrong_type(path, "id", "text or whole numbers", column.type)
     found = clean_ids(names_of(column, "id").values)
@@ -120,7 +122,8 @@ def _gains(column: pa.ChunkedArray, path: Path, left_out: Counter[str]) -> pa.Ar
     return gains
 
 
-def _days(column: pa.ChunkedArray, path: Path, left_out: Counter[str]) -> pa.Array:
+def days_of(column: pa.ChunkedArray, path: Path, left_out: Counter[str]) -> pa.Array:
+    """(n,) date32: the days of a log, null where there is none, which `left_out` counts."""
     values = columns.plain(column)
     left_out["null_day"] += values.null_count
     if pa.types.is_string(values.type):

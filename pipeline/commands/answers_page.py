@@ -36,9 +36,10 @@ def print_answers(
                 "where": [str(condition) for condition in where],
                 "load_ms": round(1000 * one.load_seconds, 3),
                 "ms": round(1000 * one.seconds, 3),
-                **({} if one.gone is None else {"gone": one.gone}),
+                **({} if one.gone is None else {"gone": one.gone, "history_share": one.history}),
                 **understood_page.as_document(one.understood),
                 **({"corrections": [asdict(word) for word in one.corrections]} if one.corrections else {}),
+                **({} if one.reranked is None else {"reranked": asdict(one.reranked)}),
                 "hits": [as_document(hit) for hit in one.hits],
             }
             for one in answered
@@ -53,8 +54,8 @@ def print_answers(
     for one in answered:
         echo(click.style(f"{one.question.title}{filtered(where)}  ({1000 * one.seconds:.1f} ms)", bold=True))
         understood_page.print_understood(one.understood)
-        for word in one.corrections:
-            echo(printable(f"no product has {word}"))
+        for note in one.notes:
+            echo(printable(note))
         if one.hits:
             _table(one.hits)
             _reasons(one.hits)

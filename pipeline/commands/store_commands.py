@@ -8,7 +8,9 @@ from typing import Any
 import click
 
 from foundation.errors import InputError
-from pipeline.commands.options import COUNT, example, json_option, store_argument
+from pipeline.commands.options import COUNT, DAY, example, json_option, store_argument
+
+MIXES_HELP = "With --sessions: a share of the history to try; several. [default: 0.05, 0.1, 0.2, 0.3, 0.4]"
 
 
 @click.command(
@@ -100,23 +102,46 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
     epilog=example(
         "vitrine eval store --queries queries.parquet --qrels qrels.parquet",
         "vitrine eval store --queries queries.parquet --qrels qrels.parquet -k 5 --category Fruit --html quality.html",
+        "vitrine eval store --sessions sessions.parquet --since 2026-11-24",
     ),
 )
 @store_argument
-@click.option("--queries", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, text, image.")
-@click.option("--qrels", required=True, type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
+@click.option("--queries", type=click.Path(path_type=Path), help="Parquet: query_id, text, image.")
+@click.option("--qrels", type=click.Path(path_type=Path), help="Parquet: query_id, id, gain.")
+@click.option(
+    "--sessions",
+    type=click.Path(path_type=Path),
+    help="Instead: what a shopper's history gains, on a log; Parquet: session, id, day, and query if you like.",
+)
+@click.option(
+    "--since", type=DAY, help="First day of the sessions that are held out. [default: the last fifth of them]"
+)
+@click.option("--mix", "mixes", type=click.FloatRange(0, 1, min_open=True), multiple=True, help=MIXES_HELP)
 @click.option("--category", help="Only the queries of this category, asked in it.")
 @click.option("-k", "--k", "k", type=COUNT, default=10, show_default=True, help="The k of precision, recall and F1.")
 @click.option("--late", is_flag=True, help="Also merge a text list and a photo list by rank, for queries of both.")
 @click.option("--html", type=click.Path(path_type=Path), help="Also write a page with the plot and the tables.")
 @json_option
 def evaluate(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
-    """Measure how well searches find what judges called right, and where what is missed gets lost."""
+    """Measure how well searches find what judges called right, and where what is missed gets lost; or, on a log of
+    sessions, what a shopper's history gains.
+    """
     from pipeline.commands import console
+    from pipeline.commands.sessions_page import evaluate_sessions
     from pipeline.config.paths import refuse_out
     from pipeline.evaluate.evaluation import Request, evaluate
     from pipeline.evaluate.page import write_report
 
+    sessions, since, mixes = (given.pop(name) for name in ("sessions", "since", "mixes"))
+    if sessions is not None:
+        others = {**given, "html": html}
+        evaluate_sessions(store, sessions, since and since.date(), mixes, others, as_json)
+        return
+    if since is not None or mixes:
+        raise InputError("--since and --mix with --sessions", "no --sessions", "leave them out: judgments have no days")
+    if given["queries"] is None or given["qrels"] is None:
+        came = "neither" if given["queries"] is None and given["qrels"] is None else "one of --queries and --qrels"
+        raise InputError("--queries and --qrels, or --sessions", came, "say what the searches are judged by")
     refuse_out("--html", html, store)
     found = evaluate(Request(store, **given))
     if html is not None:

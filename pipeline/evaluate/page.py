@@ -16,7 +16,7 @@ Table = tuple[list[str], list[list[str]]]
 def quality_table(evaluation: Evaluation) -> Table:
     """(columns, rows) of every way's figures: `mean low-high`."""
     rows = [
-        [one.kind, _category(one.category), one.way, f"{one.queries:,}", *map(_cell, one.figures.values())]
+        [one.kind, _category(one.category), one.way, f"{one.queries:,}", *map(mean_cell, one.figures.values())]
         for one in evaluation.quality
     ]
     return ["query", "category", "answered by", "n", *figure_names(evaluation.quality[0].figures)], rows
@@ -25,7 +25,7 @@ def quality_table(evaluation: Evaluation) -> Table:
 def loss_table(evaluation: Evaluation) -> Table:
     """(columns, rows) of what fusion and index cost: `mean low..high`, positive where something is lost."""
     rows = [
-        [one.kind, _category(one.category), _step(one), *map(_difference, one.figures.values())]
+        [one.kind, _category(one.category), _step(one), *map(difference_cell, one.figures.values())]
         for one in evaluation.losses
     ]
     return ["query", "category", "lost by", *figure_names(evaluation.losses[0].figures)], rows
@@ -97,11 +97,13 @@ def figure_names(figures: Mapping[str, object]) -> list[str]:
     return [f"{_SPELLED.get(figure, figure)}@{k}" for figure, k in parts]
 
 
-def _cell(figure: Interval) -> str:
+def mean_cell(figure: Interval) -> str:
+    """`mean low-high`."""
     return f"{figure.mean:.3f} {figure.low:.2f}-{figure.high:.2f}"
 
 
-def _difference(figure: Interval) -> str:
+def difference_cell(figure: Interval) -> str:
+    """`mean low..high`."""
     mean, low, high = (round(value, digits) + 0.0 for value, digits in zip(astuple(figure), (3, 2, 2), strict=True))
     return f"{mean:.3f} {low:.2f}..{high:.2f}"  # + 0.0: no minus before a zero
 

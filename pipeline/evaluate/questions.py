@@ -12,7 +12,7 @@ import click
 
 from foundation.errors import InputError
 from lookup.filters.where import Condition, parsed
-from lookup.hit import Hit
+from lookup.hit import Hit, Reranked
 from lookup.late import find_late
 from lookup.lexical.query import Correction
 from lookup.page import Answer, duration, photo_of, write_page
@@ -38,6 +38,18 @@ class Answered:
     gone: int | None = None  # products of the history that the snapshot does not have; None: there is no history
     understood: Understood = field(default_factory=Understood)
     corrections: tuple[Correction, ...] = ()  # words that no product has, and what was looked for in their place
+    history: float | None = None  # share that it has in what was asked by; None: there is no history
+    reranked: Reranked | None = None  # None: hits are as the search finds them
+
+    @property
+    def notes(self) -> list[str]:
+        """What was made of it besides what was understood: sentences for people."""
+        notes = [f"no product has {word}" for word in self.corrections]
+        if self.history == 0:
+            notes.append("the history counts nothing: its products are no more alike than chance has it")
+        elif self.history is not None:
+            notes.append(f"the history counts {self.history:.2f} of the query")
+        return notes if self.reranked is None else [*notes, str(self.reranked)]
 
 
 def questions(text: str | None, image: str | None, queries: str | None, products: Sequence[str]) -> list[Question]:
@@ -88,11 +100,12 @@ def ask(
         hits, bounds = found.hits, (*where, *found.understood.where)
         why = reader.explain_filter(bounds, query.category) if bounds and not hits else ""
         corrections = reader.by_words.corrections(replace(query, text=found.understood.text))
-        one = Answered(question, hits, seconds, loaded, why, gone, found.understood, corrections)
+        more = (found.understood, corrections, found.history, found.reranked)
+        one = Answered(question, hits, seconds, loaded, why, gone, *more)
         answered.append(one)
         if html is not None:
             photos = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
-            told = "; ".join(filter(None, [str(one.understood), *map(str, corrections)]))
+            told = "; ".join(filter(None, [str(one.understood), *one.notes]))
             page.append(Answer(question.title, photo, hits, one.seconds, photos, one.note, told))
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"

@@ -18,6 +18,8 @@ from encoders.fusion.concat import Concat
 from foundation.errors import InputError
 from lookup.personal.items import ItemQueries
 from lookup.personal.places import Place
+from lookup.personal.wishes import faded
+from lookup.query import Query
 from lookup.search import Reader
 from tests.support.brute_force import Flat, Vectors, embed, read_flat
 from tests.support.command import told, vitrine
@@ -85,23 +87,76 @@ def test_like_beside_a_text_asks_for_both_equally(
     assert len(hits) == len(reader.search("red dress", category="Home", where=["price < 40"], k=500))
 
 
+def agreeing(flat: Flat, asked_by: dict[str, Vectors], shares: dict[str, float]) -> float:
+    """How much of a history of products with these shares counts, by loops over all products."""
+    ids, found = [row["id"] for row in flat.rows], 0.0
+    for one, share in shares.items():
+        others = sum(asked_by[other][0] * weight for other, weight in shares.items() if other != one) / (1 - share)
+        partition = flat.rows[ids.index(one)]["partition"]
+        rows = [at for at, row in enumerate(flat.rows) if row["partition"] == partition]
+        scores = flat.vectors[rows].astype(np.float64) @ others
+        found += share * (scores[rows.index(ids.index(one))] - scores.mean()) / scores.std()
+    beyond = found / np.sqrt(2 * sum(share**2 for share in shares.values()))
+    return float(np.clip(beyond - 1, 0, 1))
+
+
 def test_a_history_moves_the_query_by_its_share(
     published: Path, reader: Reader, flat: Flat, asked_by: dict[str, Vectors]
 ) -> None:
-    """The newest counts most, each one before it 0.8 of that; `mix` of it is in the query, and it stays findable."""
-    ids = [row["id"] for row in flat.rows]
-    history, text = [ids[5], ids[80], ids[5], ids[40]], embed(published, "blue")
+    """The newest counts most, each one before it 0.8 of that; `mix` of it is in the query where its products agree, and
+    it stays findable.
+    """
+    seed, text = flat.rows[5]["id"], embed(published, "blue")
+    a, b = (hit.id for hit in reader.search(like=[seed], k=2))
+    history = [seed, a, seed, b]
     shares = np.array([0.8**3, 0.8**2, 0.8, 1])
     mean = np.einsum("n,nqd->qd", shares / shares.sum(), np.array([asked_by[one] for one in history]))
     for mix in (0.2, 0.9):
         hits = reader.search("blue", history=history, mix=mix, k=120)
         wanted = flat.best(((1 - mix) * text + mix * mean).astype(np.float32), 120)
         np.testing.assert_allclose([hit.score for hit in hits], [score for _, score in wanted], atol=2e-3)
-        assert {hit.id for hit in hits} == set(ids)
+        assert {hit.id for hit in hits} == set(asked_by)
     equal = reader.search("blue", history=history, weights=[1, 1, 1, 1], mix=0.9, k=5)
     mean = np.mean([asked_by[one] for one in history], axis=0)
     wanted = flat.best((0.1 * text + 0.9 * mean).astype(np.float32), 5)
     np.testing.assert_allclose([hit.score for hit in equal], [score for _, score in wanted], atol=2e-3)
+
+
+def test_a_history_counts_as_far_as_it_agrees_with_itself(
+    reader: Reader, flat: Flat, asked_by: dict[str, Vectors]
+) -> None:
+    """Nothing where its products are no more alike than chance has it, and of one product, however often it comes;
+    between that and all of it, what numpy makes of every product's score.
+    """
+    ids = [row["id"] for row in flat.rows]
+    drawn, between = np.random.default_rng(0), 0
+    for _ in range(40):
+        history = [ids[at] for at in drawn.choice(len(ids), 3, replace=False)]
+        wanted = agreeing(flat, asked_by, dict(zip(history, np.array([0.64, 0.8, 1]) / 2.44, strict=True)))
+        counted = reader.found(Query("cup", history=history, mix=0.5)).history
+        assert counted == pytest.approx(wanted / 2, abs=0.02)
+        between += 0.1 < wanted < 0.9
+    assert between
+    plain = reader.search("cup")
+    for history in ([ids[3]], [ids[3]] * 3):
+        found = reader.found(Query("cup", history=history, mix=0.9))
+        assert (found.history, found.hits) == (0.0, plain)
+    assert reader.found(Query("cup")).history is None
+
+
+def test_random_histories_rarely_move_a_search(reader: Reader) -> None:
+    """Of any length: of 200 drawn histories of 2, 4 and 8 products each fewer than a quarter count for anything."""
+    ids = [str(one) for name in reader.categories for one in reader.ids(name)]
+    drawn = np.random.default_rng(1)
+    for length in (2, 4, 8):
+        shares = []
+        for _ in range(200):
+            history = [ids[at] for at in drawn.choice(len(ids), length, replace=False)]
+            places = [one[0] for one in reader._personal.places.of(history)]
+            personal = reader._personal
+            shares.append(personal.agreement.share(places, personal.items.of(places), faded(length)))
+        assert np.mean(np.array(shares) > 0) < 0.25
+        assert np.mean(shares) < 0.15
 
 
 def test_a_history_alone_is_asked_by_alone(reader: Reader, flat: Flat, asked_by: dict[str, Vectors]) -> None:
@@ -118,15 +173,17 @@ def test_what_is_gone_of_a_history_counts_nothing(reader: Reader, flat: Flat, ca
     """Products that are gone leave the others as if they had never been there, weights too, and are logged; with all
     gone, and with a share of 0, hits are those without history, to the last bit.
     """
-    one, other = flat.rows[1]["id"], flat.rows[70]["id"]
+    one = flat.rows[1]["id"]
+    other = reader.search(like=[one], k=1)[0].id
     with caplog.at_level(logging.INFO):
         hits = reader.search("cup", history=[one, "gone", other])
     assert "of 3 products of a history 2 are in the snapshot" in caplog.text
     assert hits == reader.search("cup", history=[one, other]) != reader.search("cup")
-    assert reader.search("cup", history=["gone", one], weights=[5, 2]) == reader.search("cup", history=[one])
+    given, kept = ["gone", one, other], reader.search("cup", history=[one, other], weights=[2, 3])
+    assert reader.search("cup", history=given, weights=[5, 2, 3]) == kept
     plain = reader.search("cup")
     assert reader.search("cup", history=["gone", "lost"]) == plain
-    assert reader.search("cup", history=[one], mix=0) == plain
+    assert reader.search("cup", history=[one, other], mix=0) == plain
 
 
 def test_the_first_hits_are_the_same_for_every_k(reader: Reader, flat: Flat) -> None:
@@ -208,9 +265,14 @@ def test_the_command_searches_by_products(published: Path, flat: Flat) -> None:
     assert found("--like", other, "--category", "Home")[1] == [
         hit.id for hit in reader.search(like=[other], category="Home", k=5)
     ]
-    answer, ids = found("--text", "dress", "--history", f"{one},gone", "--history", other, "--mix", "0.5")
-    assert ids == [hit.id for hit in reader.search("dress", history=[one, other], mix=0.5, k=5)]
-    assert answer["gone"] == 1
+    near = reader.search(like=[one], k=1)[0].id
+    answer, ids = found("--text", "dress", "--history", f"{one},gone", "--history", near, "--mix", "0.5")
+    assert ids == [hit.id for hit in reader.search("dress", history=[one, near], mix=0.5, k=5)]
+    assert (answer["gone"], answer["history_share"]) == (1, 0.5)
+    done = vitrine("search", published, "--text", "dress", "--history", f"{one},{near}", "-k", 1)
+    assert "the history counts 0.20 of the query" in done.stdout
+    done = vitrine("search", published, "--text", "dress", "--history", one, "-k", 1)
+    assert "the history counts nothing" in done.stdout
     assert found("--history", one, "--late")[1] == found("--history", one)[1]
     done = vitrine("search", published, "--text", "dress", "--history", "gone", "-k", 1)
     assert "no longer there: 1" in done.stdout

@@ -133,6 +133,11 @@ def test_the_store_keeps_it_and_every_command_knows_it(shop: Path, tmp_path: Pat
     shutil.rmtree(folder)
     assert "logistic" in vitrine("inspect", store).stdout
     assert vitrine("verify", store).exit_code == 0
+    done = vitrine("search", store, "--text", "red lamp", "--json")
+    assert json.loads(done.stdout)["reranked"] == {"type": "logistic", "identity": record.identity, "top": 100}
+    told_of = f"the first 100 candidates re-ranked by logistic {record.identity[:16]}"
+    assert told_of in vitrine("search", store, "--text", "red lamp").stdout
+    assert "re-ranked" not in vitrine("search", store, "--text", "red lamp", "--no-rerank").stdout
     model = store / record.files["model"].path
     raw = model.read_bytes()
     model.write_bytes(raw.replace(b"weights", b"weighty"))
