@@ -264,22 +264,15 @@ def _shown(text: str) -> str | None:
     if not _MARKUP.search(text):
         return html.unescape(text).strip() or None
     from lxml import etree
-    from lxml import html as pages
 
-    try:
-        root = pages.fragment_fromstring(text, create_parent="div")
-    except (etree.LxmlError, ValueError):  # control characters, and what nests without end
-        return html.unescape(text).strip() or None
-    parts = list[str]()
-    hidden = None
-    for event, node in etree.iterwalk(root, events=("start", "end", "comment", "pi")):
-        tag = node.tag if isinstance(node.tag, str) else None
-        if event == "start":
-            hidden = node if hidden is None and tag in _UNSEEN else hidden
-            parts.append(" " if tag in _BLOCKS else "")
-            parts.append(node.text or "" if hidden is None else "")
-            continue
-        hidden = None if node is hidden else hidden
-        parts.append(" " if tag in _BLOCKS else "")
-        parts.append(node.tail or "" if hidden is None and node is not root else "")
-    return " ".join("".join(parts).split()) or None
+    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
+    root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
+    if root is None:  # nothing but comments
+        return None
+    for node in root.iter(*_BLOCKS):
+        node.text, node.tail = f" {node.text or ''}", f" {node.tail or ''}"
+    for node in root.iter(*_UNSEEN):
+        for inner in list(node):
+            node.remove(inner)
+        node.text = None
+    return " ".join("".join(map(str, root.itertext())).split()) or None

@@ -83,7 +83,7 @@ def find_dialect(text: str, options: ReadOptions) -> tuple[Dialect, Header]:
         told = max(_DELIMITERS, key=lambda one: _evenness(raw, Dialect(one, quote)))
     dialect = Dialect(told, quote)
     if options.quote is None:
-        dialect = max((Dialect(told, one) for one in ('"', "'", "")), key=lambda one: _quoting(raw, one))
+        dialect = max((Dialect(told, one) for one in ('"', "", "'")), key=lambda one: _quoting(raw, one))
     return dialect, _header(raw, dialect, sep.end() if sep else 0)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from itertools import pairwise
 
 import numpy as np
 import numpy.typing as npt
@@ -53,8 +54,8 @@ class Places:
     def _starts(self) -> list[int]:
         """Where each well-formed record begins in the block; blank lines are none."""
         found, text = list[int](), self.good.text
-        ends = [*(piece for piece, _ in self.good.pieces[1:]), len(text)]
-        for (piece, at), end in zip(self.good.pieces, ends, strict=True):
+        pieces = [*self.good.pieces, (len(text), 0)]
+        for (piece, at), (end, _) in pairwise(pieces):
             position = piece
             while position < end:
                 match = self.dialect.record.match(text, position)

@@ -1,0 +1,161 @@
+"""Maps: the ones that ship, one of a user's own, and what is said of one that cannot be followed."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from pipeline.feeds.feed_map import map_names, read_map, shipped_maps
+from tests.support.command import told, vitrine
+from tests.support.feeds import import_rows, imported
+from tests.support.places import ROOT
+
+FEEDS = ROOT / "pipeline" / "feeds"
+SAMPLES = {path.name.partition(".")[0]: path for path in (FEEDS / "samples").iterdir() if path.name[0] not in "._"}
+
+
+def test_maps_are_found_by_a_walk() -> None:
+    """Those that ship are the YAML files of the folder, and each is called as its file."""
+    assert {"google", "csv"} <= set(map_names())
+    assert [one.name for one in shipped_maps().values()] == map_names()
+
+
+@pytest.mark.parametrize("name", SAMPLES)
+def test_each_sample_is_recognised_and_imported_whole(name: str, tmp_path: Path) -> None:
+    """`--as auto` takes the map of a sample's name; its 20 products have ids, titles, and nothing that was not read."""
+    _, report = imported(f"sample:{name}", tmp_path / "shop")
+    assert report["map"] == name
+    assert report["rows_written"] == 20
+    assert not report["rejected"]
+    columns = {one["name"]: one for one in report["columns"]}
+    assert columns["id"]["values"] == columns["title"]["values"] == 20
+    assert {one["name"]: one["unparsed"] for one in report["columns"] if one["unparsed"]} == {}
+
+
+@pytest.mark.parametrize("name", map_names())
+def test_a_map_that_is_recognised_by_its_columns_has_a_sample(name: str) -> None:
+    """What ships can be tried, and says where it is specified."""
+    found = shipped_maps()[name]
+    assert found.about
+    if found.recognise:
+        assert name in SAMPLES
+        assert "https://" in (FEEDS / f"{name}.yaml").read_text()
+
+
+def test_a_map_of_ones_own_converts_as_its_keys_say(tmp_path: Path) -> None:
+    """First of several, constant, split, first, join, HTML, replace, lower, types, a currency beside prices."""
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        """
+syntax: delimited
+columns:
+  id: sku
+  title: [name_en, name]
+  description: {from: body, strip_html: true}
+  product_type: {from: [level1, level2], join: " > "}
+  image_link: {from: photos, split: "|", first: true}
+  additional_image_link: {from: photos, type: list, split: "|"}
+  price: {from: amount, type: price, currency: code}
+  sale_price: {from: offer, type: price, currency: EUR}
+  availability: {from: stock, type: availability, replace: {lieferbar: in stock, weg: out of stock}}
+  brand: {constant: Acme}
+  color: {from: farbe, lower: true}
+  rating: {from: stars, type: number}
+  rating_count: {from: votes, type: whole}
+  new: {from: neu, type: boolean}
+drop: [margin]
+others: text
+"""
+    )
+    text = (
+        "sku;name;name_en;body;level1;level2;photos;amount;code;offer;stock;farbe;stars;votes;neu;margin;note\n"
+        '1;Kleid;Dress;"<p>A <b>red</b> dress</p><p>of linen &amp; silk</p>";Mode;Kleider;a.jpg | b.jpg;'
+        "1.299,50;CHF;99,90;Lieferbar;ROT;4,5;1.204;ja;12;hello\n"
+        "2;Hose;;plain;Mode;;c.jpg;20;;;weg;Blau;;;yes;13;\n"
+    )
+    rows, report = import_rows(tmp_path, text, "--as", own)
+    first, second = rows
+    assert (first["title"], second["title"]) == ("Dress", "Hose")
+    assert first["description"] == "A red dress of linen & silk"
+    assert (first["product_type"], second["product_type"]) == ("Mode > Kleider", "Mode")
+    assert (first["image_link"], first["additional_image_link"]) == ("a.jpg", ["a.jpg", "b.jpg"])
+    assert (first["price"], first["price_currency"], second["price_currency"]) == (Decimal("1299.50"), "CHF", None)
+    assert (first["sale_price"], first["sale_price_currency"]) == (Decimal("99.9"), "EUR")
+    assert second["sale_price"] is second["sale_price_currency"] is None
+    assert (first["availability"], second["availability"]) == ("in_stock", "out_of_stock")
+    assert (first["brand"], first["color"]) == ("Acme", "rot")
+    assert (first["rating"], first["rating_count"]) == (4.5, 1204)
+    assert (first["new"], second["new"]) == (None, True)
+    assert (first["note"], report["dropped"]) == ("hello", ["margin"])
+    assert report["map"] == "own"
+    assert [(one["what"], one["came"]) for one in report["examples"]] == [("new", "ja")]
+
+
+def test_names_of_columns_count_without_case_and_spaces_and_lists_take_all_of_a_name(tmp_path: Path) -> None:
+    """`Image Link` is image_link, and of a column that comes twice a list has both."""
+    text = "ID,Title,Image Link,additional image link,additional image link\n1,a,a.jpg,b.jpg,c.jpg\n2,b,,,d.jpg\n"
+    rows, _ = import_rows(tmp_path, text)
+    assert [row["additional_image_link"] for row in rows] == [["b.jpg", "c.jpg"], ["d.jpg"]]
+    assert rows[0]["image_link"] == "a.jpg"
+
+
+def test_rows_of_one_item_are_put_together(tmp_path: Path) -> None:
+    """Their photos are one list; rows of the item further down, after others, are a bad row that is said."""
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "syntax: delimited\ngroup: {by: Handle}\ncolumns:\n  id: Handle\n  title: Title\n"
+        "  additional_image_link: {from: Image Src, type: list}\n  price: {from: Price, type: price, currency: EUR}\n"
+    )
+    text = "Handle,Title,Image Src,Price\na,A,1.jpg,1.50\na,,2.jpg,2\nb,B,3.jpg,3\na,,4.jpg,5\n,Nobody,,\n"
+    rows, report = import_rows(tmp_path, text, "--as", own)
+    assert [(row["id"], row["additional_image_link"], str(row["price"])) for row in rows] == [
+        ("a", ["1.jpg", "2.jpg"], "1.5000"),
+        ("b", ["3.jpg"], "3.0000"),
+    ]
+    assert report["rejected"] == {"bad_row": 1, "missing_id": 1}
+    assert [(one["what"], one["row"], one["line"]) for one in report["examples"]] == [
+        ("bad_row", 4, 5),
+        ("missing_id", 5, 6),
+    ]
+    assert report["rows_read"] == 5
+
+
+WRONG = {
+    "an unknown key": ("  id: sku\n  title: {form: name}\n", "line 4: columns.title.form"),
+    "an unknown type": ("  id: sku\n  price: {from: p, type: money}\n", "line 4: columns.price.type"),
+    "a currency of no price": ("  id: sku\n  title: {from: p, currency: EUR}\n", "line 4: columns.title"),
+    "first of a list": ("  id: sku\n  t: {from: p, split: ',', first: true, type: list}\n", "line 4: columns.t"),
+    "from and constant": ("  id: sku\n  t: {from: p, constant: x}\n", "line 4: columns.t"),
+    "no id": ("  title: name\n", "line 1: the map"),
+    "a price's own currency": ("  id: a\n  p: {from: p, type: price}\n  p_currency: c\n", "p_currency is made by"),
+}
+
+
+@pytest.mark.parametrize("case", WRONG)
+def test_a_map_that_cannot_be_followed_is_refused_with_line_and_key(case: str, tmp_path: Path) -> None:
+    """Exit code 2, before the feed is looked at."""
+    text, expected = WRONG[case]
+    own = tmp_path / "own.yaml"
+    own.write_text(f"syntax: delimited\ncolumns:\n{text}")
+    done = vitrine("import", "sample:google", "--to", tmp_path / "shop", "--as", own)
+    assert done.exit_code == 2
+    assert expected in told(done.stderr)[1]
+    assert not (tmp_path / "shop").exists()
+
+
+def test_all_that_is_wrong_with_a_map_is_said_at_once(tmp_path: Path) -> None:
+    """Each with its line."""
+    own = tmp_path / "own.yaml"
+    own.write_text("syntax: delimited\ncolumns:\n  id: sku\n  a: {form: x}\n  b: {from: y, type: z}\nothers: keep\n")
+    done = vitrine("import", "sample:google", "--to", tmp_path / "shop", "--as", own)
+    came = told(done.stderr)[1]
+    assert all(f"line {line}: " in came for line in (4, 5, 6))
+
+
+def test_a_map_is_known_by_what_it_says() -> None:
+    """Its identity is in the file's footer: of equal maps equal, whatever their comments."""
+    found = read_map(FEEDS / "google.yaml")
+    assert found.identity == shipped_maps()["google"].identity
+    assert len(found.identity) == 64
