@@ -96,8 +96,8 @@ class Part:
             if field.metadata and _FIELD_ID in field.metadata
         }
         if self.named and not by_id:
-            ways = {name: next((one for one in self.named[name] if one in by_name), name) for name in self.fields}
-            return {name: by_name[way] for name, way in ways.items() if way in self.named[name]}
+            ways = {name: [by_name[one] for one in names if one in by_name] for name, names in self.named.items()}
+            return {name: places[0] for name, places in ways.items() if places}
         found = {
             name: by_id.get(one) if isinstance(one, int) else by_name.get(one) for name, one in self.fields.items()
         }
