@@ -27,6 +27,11 @@ class Metric(StrEnum):
         """FAISS's number of the metric of an index: cosine is the inner product of unit rows."""
         return 1 if self is Metric.L2 else 0
 
+    @property
+    def perfect(self) -> float:
+        """The score of a product that has just what a query asks for, as every fusion has it."""
+        return 0.0 if self is Metric.L2 else 1.0
+
     def stored(self, x: Vectors) -> Vectors:
         """(n, d) float32 rows as an index holds them, and queries as it is asked: of unit length for cosine."""
         if self is not Metric.COSINE:

@@ -1,16 +1,18 @@
 """The two halves of a search, by embeddings and by words, merged by calibrated score (docs/explanation/words.md).
 
 Each half gives its best rows; what one half found and the other did not is scored by the other all the same,
-exactly, so that nothing in the union is guessed. A row's score is `weight` times the share of the query's words that it
-has, plus the rest times where its embedding stands:
+exactly, so that nothing in the union is guessed. Both halves are measured alike, from nothing in common with the query
+to a perfect match, so that the one whose best rows are no match counts for less. A row's score is `weight` times the
+share of the query's words that it has, plus the rest times how near its embedding comes:
 
     words       its BM25 score over that of a row of mean length with each word once, or over the best one's where
                 that is more: 0 to 1; words that no product has count as missing
-    embedding   from 0, the farthest, to 1, the nearest, of the first STEADY rows of both halves
+    embedding   from 0, where a typical row is, to 1, where one would be that has just what is asked for (or the best,
+                where that is nearer); below 0 what is farther than a typical row, the mean of rows spread over all
 
-Neither depends on `k` or on the order of candidates. Of a query by text and photo the words are one of two things that
-are asked for, so they have half their weight. Where no product has a word of the query, or there is none in it, hits
-and scores are those of the embeddings alone.
+Neither depends on `k`, on other candidates or on filters. Of a query by text and photo the words are one of two things
+that are asked for, so they have half their weight. Where no product has a word of the query, or there is none in it,
+hits and scores are those of the embeddings alone.
 """
 
 from __future__ import annotations
@@ -39,6 +41,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 
 _LEAST = 1e-6
+_TYPICAL = 128  # rows whose mean score is that of a typical one; of a cosine to 0.01
 Within = Sequence[tuple[Partition, RowSubset | None]]
 
 
@@ -168,26 +171,32 @@ def both_halves(xq: Vectors, asked: Asked, within: Within, k: int, nprobe: int |
     """
     depth = max(k, STEADY)
     dense, words = dense_candidates(xq, within, depth, nprobe).first(depth), asked.best(within, depth)
-    anchors = _joined(xq, within, asked, dense.first(STEADY), words.first(STEADY))
-    rows = anchors if depth == STEADY else _joined(xq, within, asked, dense, words)
-    low, high = anchors.dense.min(initial=np.inf), anchors.dense.max(initial=-np.inf)
-    by_vector = (rows.dense - low) / (high - low) if high > low else np.ones(len(rows), np.float32)
+    rows, typical = _joined(xq, within, asked, dense, words)
+    high = max(within[0][0].index.metric.perfect, float(dense.score.max(initial=-np.inf)))
+    by_vector = (rows.dense - typical) / (high - typical) if high > typical else np.ones(len(rows), np.float32)
     best = float(words.score.max(initial=0))
-    merge = Merge(0.0, asked.most(best), float(low), float(high))
-    return Halves(replace(rows, merge=merge), asked.shares(rows.lexical, best), by_vector)
+    merge = Merge(0.0, asked.most(best), typical, high)
+    return Halves(replace(rows, merge=merge), asked.shares(rows.lexical, best), np.asarray(by_vector, np.float32))
 
 
-def _joined(xq: Vectors, within: Within, asked: Asked, dense: Candidates, words: Candidates) -> Candidates:
-    """Both, no row twice, each with its scores by either half."""
+def _joined(
+    xq: Vectors, within: Within, asked: Asked, dense: Candidates, words: Candidates
+) -> tuple[Candidates, float]:
+    """Both, no row twice, each with its scores by either half; and the mean score of rows spread over the partitions by
+    their embeddings.
+    """
     known = {(int(part), int(row)) for part, row in zip(dense.part, dense.positions, strict=True)}
     pairs = zip(words.part, words.positions, strict=True)
     new = words.take(np.array([at for at, (part, row) in enumerate(pairs) if (int(part), int(row)) not in known], int))
-    vectors = np.empty(len(new), np.float32)
-    for number, (partition, _) in enumerate(within):
-        here = new.part == number
-        if here.any():
-            vectors[here] = scores_of(partition.index, xq, new.positions[here])[0]
-    return Candidates(
+    vectors, typical = np.empty(len(new), np.float32), list[Vectors]()
+    for number, spread in enumerate(_spread([partition.index.rows for partition, _ in within])):
+        here = np.flatnonzero(new.part == number)
+        rows, at = np.unique(np.concatenate([new.positions[here], spread]), return_inverse=True)
+        if len(rows):  # asked at once: some indexes look through all of theirs for it
+            scores = scores_of(within[number][0].index, xq, rows)[0][at]
+            vectors[here] = scores[: len(here)]
+            typical.append(scores[len(here) :])
+    joined = Candidates(
         dense.partitions,
         np.concatenate([dense.part, new.part]),
         np.concatenate([dense.positions, new.positions]),
@@ -195,3 +204,12 @@ def _joined(xq: Vectors, within: Within, asked: Asked, dense: Candidates, words:
         np.concatenate([dense.dense, vectors]),
         np.concatenate([asked.scores(dense), new.lexical]),
     )
+    return joined, float(np.concatenate(typical).mean(dtype=np.float64))
+
+
+def _spread(rows: Sequence[int]) -> list[Positions]:
+    """Positions in each of some partitions of so many `rows`: `_TYPICAL` in all, evenly spaced, or every row."""
+    ends = np.cumsum(rows)
+    places = np.linspace(0, ends[-1] - 1, min(_TYPICAL, int(ends[-1]))).astype(np.int64)
+    part = np.searchsorted(ends, places, side="right")
+    return [places[part == number] - (ends[number] - count) for number, count in enumerate(rows)]

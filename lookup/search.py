@@ -134,9 +134,9 @@ class Reader:
         same for every `k` up to 100, and for every `k` where all indexes are exact and nothing but these is asked.
 
         Scores are those of the snapshot's metric, so hits of different partitions compare (partition_index.py says how
-        true they are); equal ones are in order of partition and position. Where a product has a word of the text, they
-        are 0 to 1 (halves.py), and words have the share `lexical_weight`. `nprobe` replaces the tuned one of indexes
-        that are not exact; where it leads to too few products, more is searched all the same.
+        true they are); equal ones are in order of partition and position. Where a product has a word of the text, 1
+        is a perfect match (halves.py), and words have the share `lexical_weight`. `nprobe` replaces the tuned one of
+        indexes that are not exact; where it leads to too few products, more is searched all the same.
 
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.

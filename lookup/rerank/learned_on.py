@@ -13,7 +13,8 @@ from lookup.store.manifest import EncoderEntry, Manifest
 from lookup.store.ranker_record import RankerSettings
 
 _MEASURED = "missing"  # of a fusion: what a run measures anew, which changes no scale
-_HALF, WEIGHT, _TERMS = "lexical half", "lexical weight", "terms of titles"
+_HALF, WEIGHT, _SCALE, _TERMS = "lexical half", "lexical weight", "scale of both halves", "terms of titles"
+_PERFECT = "perfect match"  # changed with what halves.py makes of both
 
 
 def score_parts(
@@ -49,13 +50,13 @@ def with_terms(parts: Mapping[str, str], features: Sequence[str], languages: Seq
 
 def differing_scores(settings: RankerSettings, parts: Mapping[str, str]) -> list[str]:
     """The parts that are others than where the re-ranker was learned; of scores none where its features are of none.
-    Without one of both halves together the weight of words does not count.
+    Without one of both halves together the weight of words and their scale do not count.
     """
     before, parts = settings.learned_on.scores, with_terms(parts, settings.features, settings.languages)
     names = [name for name in {**before, **parts} if before.get(name) != parts.get(name)]
     if not needs(settings.features, "dense", "lexical", "score"):
         return [name for name in names if name == _TERMS]
-    return [name for name in names if name != WEIGHT or needs(settings.features, "score")]
+    return [name for name in names if name not in (WEIGHT, _SCALE) or needs(settings.features, "score")]
 
 
 def _lexical_parts(entry: LexicalEntry | None) -> dict[str, str]:
@@ -63,4 +64,4 @@ def _lexical_parts(entry: LexicalEntry | None) -> dict[str, str]:
         return {_HALF: "none", WEIGHT: "none"}
     words = Analysis(**entry.analysis)
     decides = {"fields": entry.fields, "analysis": words.identity, "queries": [words.stop_words, words.synonyms]}
-    return {_HALF: identity_of(decides), WEIGHT: f"{entry.weight:g}"}
+    return {_HALF: identity_of(decides), WEIGHT: f"{entry.weight:g}", _SCALE: _PERFECT}
