@@ -27,7 +27,7 @@ from index_builders.measure.trial import Trial, drawn_by, trial
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE, INDEX_FILE
-from lookup.store.index_record import Considered
+from lookup.store.entries.index_record import Considered
 
 OPQ_ROUNDS = 4
 MADE_FILE = "made.json"  # what a search must know of an index that Vitrine built

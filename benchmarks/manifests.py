@@ -26,9 +26,9 @@ import pyarrow as pa
 from measure import apart, here, peak_of, publish
 
 from lookup.store import manifest as manifests
+from lookup.store.backends.folder import FolderBackend
+from lookup.store.entries.index_record import IndexRecord, made_of
 from lookup.store.fields import FileRef
-from lookup.store.folder import FolderBackend
-from lookup.store.index_record import IndexRecord, made_of
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry
 from lookup.store.segment_table import SCHEMA, SegmentTable
 from lookup.store.shards import ShardEntry, Shards

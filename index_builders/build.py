@@ -37,8 +37,8 @@ from index_builders.rows.shards import SegmentRef, verified_blocks
 from index_builders.rows.vectors_file import VectorsFile, keep
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import FORMAT, IDS_FILE, PartitionIndex
+from lookup.store.entries.index_record import Considered, CurvePoint, IndexRecord, KindRecall, Proof, Training
 from lookup.store.fields import FileRef
-from lookup.store.index_record import Considered, CurvePoint, IndexRecord, KindRecall, Proof, Training
 
 WORK = "work"  # the folder of scratch files below that of an index in the making
 _TIMED = 100  # queries of an exact index, where its time is bounded

@@ -12,7 +12,7 @@ from foundation.errors import InputError, IntegrityError
 from lookup.candidates import Candidates
 from lookup.index.partition_index import STEADY
 from lookup.lru import Recent
-from lookup.store.duplicates_record import ANY, DuplicatesRecord
+from lookup.store.entries.duplicates_record import ANY, DuplicatesRecord
 from lookup.store.manifest import PartitionEntry
 from lookup.store.store import Store
 

@@ -29,11 +29,11 @@ from lookup.personal.wishes import checked_ids
 from lookup.query import Query, QueryEncoder, by_keywords
 from lookup.rerank.rerank import Ranker
 from lookup.segments import Partition, Segments, of_other_rows
-from lookup.store.index_record import made_of
+from lookup.store.entries.index_record import made_of
+from lookup.store.entries.understand_settings import settings_of
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store
-from lookup.store.understand_settings import settings_of
 from lookup.understood.boosts import add_boosts, depth_of
 from lookup.understood.categories import KEPT, Categories, LikelyFirst
 from lookup.understood.meaning import Understood

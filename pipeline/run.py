@@ -18,7 +18,7 @@ from encoders.names import category_key
 from foundation.allocator import give_back, prepare_memory
 from foundation.errors import InputError, VitrineError
 from foundation.identity import identity_of
-from lookup.store.at_work import clear_scratch
+from lookup.store.backends.at_work import clear_scratch
 from lookup.store.manifest import Manifest
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of

@@ -12,7 +12,7 @@ from importlib.metadata import PackageNotFoundError, version
 
 from foundation.errors import VitrineError
 from lookup.store.manifest import Manifest, Provenance
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.tally import NOTHING_DONE, Tally
 from pipeline.plan.units import Plan

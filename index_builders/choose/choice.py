@@ -33,8 +33,8 @@ from index_builders.measure.trial import Rows, Trial, drawn_by, trial
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import IDS_FILE
+from lookup.store.entries.index_record import Considered, CurvePoint
 from lookup.store.fields import Record
-from lookup.store.index_record import Considered, CurvePoint
 
 CHOOSE_ROWS = 65_536  # 0.5% of recall at 500 queries is noise; so many rows take seconds at 256 dimensions
 KNOWN_TO = 1.05  # times a bound: bytes are known to 2% before an index is built

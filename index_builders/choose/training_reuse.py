@@ -34,7 +34,7 @@ from index_builders.measure.trial import Before, Rows, Trial, trial
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import AUTO, CHOICE, IndexSettings
 from lookup.index.partition_index import FORMAT
-from lookup.store.index_record import IndexRecord, TrainingFigures
+from lookup.store.entries.index_record import IndexRecord, TrainingFigures
 
 _CHOSEN_BY = ("target_recall", "max_bytes_per_vector", "max_disk_bytes_per_vector", "held_out_queries")
 _BOUNDS = ("retrain_max_error", "retrain_max_imbalance", "retrain_max_recall_loss")

@@ -19,7 +19,7 @@ from index_builders.rows.shards import SegmentRef, ids_digest
 from index_builders.rows.vectors_file import VectorsFile
 from lookup.index.partition_index import PartitionIndex
 from lookup.index.subset import search_subset, subset_of
-from lookup.store.index_record import KindRecall, Proof
+from lookup.store.entries.index_record import KindRecall, Proof
 
 _SELF_QUERIES = 200
 _EXACT_QUERIES = 20  # of an exact index, whose vectors are compared with those that went in: all of them

@@ -18,7 +18,7 @@ from foundation.errors import InputError
 from index_builders.measure.recall import HeldOut, held_out, interval
 from index_builders.rows.shards import SegmentRef
 from index_builders.rows.vectors_file import VectorsFile
-from lookup.store.index_record import KindRecall
+from lookup.store.entries.index_record import KindRecall
 
 ROW, TEXT, PHOTO, BOTH = "row", "text", "photo", "both"
 NO_ROW = {TEXT: -2, PHOTO: -3, BOTH: -4}  # own positions of queries that are no rows; -1 is what a search fills up with

@@ -24,7 +24,7 @@ from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import INDEX_FILE, RANGE_FILE, REFINE_FILE, PartitionIndex
 from lookup.index.refine import appended, codes, ranges
-from lookup.store.index_record import CurvePoint, TrainingFigures
+from lookup.store.entries.index_record import CurvePoint, TrainingFigures
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from index_builders.measure.queries import least
 from index_builders.measure.recall import HeldOut, milliseconds, recalls
 from lookup.index.partition_index import HITS, STEADY, PartitionIndex
 from lookup.index.ranking import best
-from lookup.store.index_record import CurvePoint
+from lookup.store.entries.index_record import CurvePoint
 
 _CANDIDATES = 1000  # per query at most, unless k asks for more: beyond, scanning more whole vectors is cheaper
 _FACTORS = (2, 3, 4, 6, 8, 12, 16, 24, 32, 48, 64, 96, 128)

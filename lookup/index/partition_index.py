@@ -48,7 +48,7 @@ _MOSTLY = 4  # who asks a graph for more than this share of the rows, one in so 
 
 
 class Recorded(Protocol):
-    """What the reader must know of an index; `lookup.store.index_record.IndexRecord` knows it."""
+    """What the reader must know of an index; `lookup.store.entries.index_record.IndexRecord` knows it."""
 
     @property
     def name(self) -> str:

@@ -8,9 +8,9 @@ from encoders.photos.golden import PIXELS
 from foundation.identity import identity_of
 from lookup.lexical.analysis import Analysis
 from lookup.rerank.features import needs
-from lookup.store.lexical_record import LexicalEntry
+from lookup.store.entries.lexical_record import LexicalEntry
+from lookup.store.entries.ranker_record import RankerSettings
 from lookup.store.manifest import EncoderEntry, Manifest
-from lookup.store.ranker_record import RankerSettings
 
 _MEASURED = "missing"  # of a fusion: what a run measures anew, which changes no scale
 _HALF, WEIGHT, _SCALE, _TERMS = "lexical half", "lexical weight", "scale of both halves", "terms of titles"

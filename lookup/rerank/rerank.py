@@ -17,7 +17,7 @@ from lookup.rerank.features import Asked, matrix, needs
 from lookup.rerank.models import Matrix, Model, ranker_spec
 from lookup.rerank.values import Values
 from lookup.rerank.words import Words
-from lookup.store.ranker_record import Kind, RankerSettings
+from lookup.store.entries.ranker_record import Kind, RankerSettings
 
 
 def kind_of(query: Query) -> Kind | None:

@@ -19,22 +19,22 @@ from pydantic import Field, ValidationError
 
 from foundation.errors import IntegrityError
 from foundation.identity import identity_of
-from lookup.store.accepted import Accepted
-from lookup.store.backend import Backend
-from lookup.store.drift import Drift
-from lookup.store.duplicates_record import DuplicatesRecord
+from lookup.store.backends.backend import Backend
+from lookup.store.entries.accepted import Accepted
+from lookup.store.entries.drift import Drift
+from lookup.store.entries.duplicates_record import DuplicatesRecord
+from lookup.store.entries.figures import Agreement, GoldenCount, PartitionFigures
+from lookup.store.entries.index_record import IndexRecord
+from lookup.store.entries.lexical_record import LexicalEntry, LexicalRecord
+from lookup.store.entries.missing_share import MissingShare
+from lookup.store.entries.ranker_record import RankerRecord
+from lookup.store.entries.understand_settings import UnderstandSettings, settings_of
+from lookup.store.entries.understanding_record import UnderstandingRecord
 from lookup.store.fields import FileRef, Grown, Record
-from lookup.store.figures import Agreement, GoldenCount, PartitionFigures
 from lookup.store.format_1 import upgraded
-from lookup.store.index_record import IndexRecord
-from lookup.store.lexical_record import LexicalEntry, LexicalRecord
-from lookup.store.missing_share import MissingShare
-from lookup.store.ranker_record import RankerRecord
 from lookup.store.segment_table import SegmentTable
 from lookup.store.shard_record import DetailCount
 from lookup.store.shards import Shards
-from lookup.store.understand_settings import UnderstandSettings, settings_of
-from lookup.store.understanding_record import UnderstandingRecord
 
 FORMAT = 2
 _ID = re.compile(r"[0-9]{8}T[0-9]{6}Z-[0-9a-f]{16}")

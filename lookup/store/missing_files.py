@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookup.store.backend import Backend
+from lookup.store.backends.backend import Backend
 from lookup.store.manifest import Manifest
 
 _SHOWN = 5

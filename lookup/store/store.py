@@ -18,17 +18,17 @@ from foundation.errors import InputError, IntegrityError, LockedError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
 from foundation.regular_files import utf8_path
-from lookup.store import history
 from lookup.store import manifest as manifests
-from lookup.store.backend import Backend
+from lookup.store.backends.backend import Backend
+from lookup.store.backends.folder import FolderBackend
+from lookup.store.backends.holder import FOLDER as LOCKS
+from lookup.store.backends.holder import courtesy_lock
+from lookup.store.backends.scratch import TMP, held, scratch_folder, sign_of
 from lookup.store.digests import differs, digest_file
 from lookup.store.fields import FileRef
-from lookup.store.folder import FolderBackend
-from lookup.store.holder import FOLDER as LOCKS
-from lookup.store.holder import courtesy_lock
 from lookup.store.manifest import Manifest
-from lookup.store.publication import FOLDER, Publication, listed, path_of
-from lookup.store.scratch import TMP, held, scratch_folder, sign_of
+from lookup.store.publications import history
+from lookup.store.publications.publication import FOLDER, Publication, listed, path_of
 
 
 class TakenError(LockedError):
@@ -59,7 +59,7 @@ class Store:
         """The store at `path`, there or not; for workers of a run that has made it."""
         path = path.removeprefix("file://")
         if "://" in path:
-            from lookup.store.bucket import BucketBackend  # fsspec takes long to load, and folders need none
+            from lookup.store.backends.bucket import BucketBackend  # fsspec takes long to load, and folders need none
 
             return Store(BucketBackend(path))
         return Store(FolderBackend(utf8_path(str(Path(path).absolute()))))

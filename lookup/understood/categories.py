@@ -16,8 +16,8 @@ from foundation.arrays import Vectors
 from foundation.metric import Metric
 from lookup.index.subset import RowSubset
 from lookup.segments import Partition
+from lookup.store.entries.understanding_record import UnderstandingRecord
 from lookup.store.store import Store
-from lookup.store.understanding_record import UnderstandingRecord
 
 Probabilities = npt.NDArray[np.float64]
 Within = Sequence[tuple[Partition, RowSubset | None]]  # and the rows that a filter keeps; None: all

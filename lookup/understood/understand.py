@@ -20,8 +20,8 @@ from lookup.filters.rows import Filters
 from lookup.filters.values import Operator, Sort, sort_of, type_named
 from lookup.filters.where import Condition
 from lookup.segments import Partition
+from lookup.store.entries.understand_settings import Action, UnderstandSettings, settings_of
 from lookup.store.manifest import Manifest
-from lookup.store.understand_settings import Action, UnderstandSettings, settings_of
 from lookup.understood.grammar import Bound, find_bounds, find_wishes, tokens_of
 from lookup.understood.meaning import Kind, Meaning, Understood, Without
 from lookup.understood.vocabulary import Value, Vocabulary

@@ -26,7 +26,7 @@ from index_builders.duplicates.groups import Groups, equal_links, grouped, group
 from index_builders.duplicates.near import near_links
 from index_builders.rows.shards import SegmentRef, blocks
 from lookup.index.partition_index import PartitionIndex
-from lookup.store.duplicates_record import ANY, DuplicatesRecord, GroupCount
+from lookup.store.entries.duplicates_record import ANY, DuplicatesRecord, GroupCount
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.records import read_record, write_record
 from lookup.store.shards import Shards

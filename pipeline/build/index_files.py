@@ -16,8 +16,8 @@ from index_builders.choose.training_reuse import learned_under
 from index_builders.rows.shards import SegmentRef
 from index_builders.settings import IndexSettings
 from lookup.store.digests import digest_file
+from lookup.store.entries.index_record import IndexRecord, Training, made_of
 from lookup.store.fields import FileRef, NamedRecord
-from lookup.store.index_record import IndexRecord, Training, made_of
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 from pipeline.build.task_files import TrainingOffer

@@ -16,8 +16,8 @@ from index_builders.lexical.build import build_lexical
 from index_builders.rows.texts import text_blocks
 from lookup.lexical.analysis import Analysis
 from lookup.lexical.files import FORMAT
-from lookup.store.index_record import made_of
-from lookup.store.lexical_record import LexicalEntry, LexicalRecord
+from lookup.store.entries.index_record import made_of
+from lookup.store.entries.lexical_record import LexicalEntry, LexicalRecord
 from lookup.store.manifest import Manifest
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.segment_table import PartitionSegments

@@ -26,8 +26,8 @@ from index_builders.fill.fill import write_index as write_faiss
 from index_builders.measure.queries import Embed
 from index_builders.parts import EarlierRounds, Trained, fill, finish, learn, parts_of
 from index_builders.settings import IndexSettings
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef, NamedRecord
-from lookup.store.index_record import IndexRecord
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.store import Store
 from pipeline.build.index_files import commit, reusable_index, training, write_index

@@ -14,8 +14,8 @@ import apache_beam as beam
 from apache_beam.options.pipeline_options import DirectOptions
 
 from index_builders.rows.vectors_file import part_count
-from lookup.store.index_record import IndexRecord, describe_training
-from lookup.store.lexical_record import LexicalRecord
+from lookup.store.entries.index_record import IndexRecord, describe_training
+from lookup.store.entries.lexical_record import LexicalRecord
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of

@@ -11,8 +11,8 @@ from foundation.errors import IntegrityError
 from index_builders.choose.training_reuse import Earlier
 from index_builders.rows.shards import SegmentRef
 from lookup.store.digests import differs
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef, NamedRecord, Record
-from lookup.store.index_record import IndexRecord
 from lookup.store.records import lost_record, read_record, write_record
 from lookup.store.segment_table import SegmentTable
 from lookup.store.shards import Located, ShardEntry, Shards

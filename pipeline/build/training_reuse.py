@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from index_builders.build import index_inputs
 from index_builders.choose.training_reuse import offered_inputs, why_anew
-from lookup.store.index_record import UNDECIDED, IndexRecord
+from lookup.store.entries.index_record import UNDECIDED, IndexRecord
 from lookup.store.manifest import Manifest
 from lookup.store.segment_table import PartitionSegments
 from lookup.store.store import Store

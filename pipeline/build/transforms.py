@@ -13,7 +13,7 @@ from apache_beam.pvalue import TaggedOutput
 from foundation.allocator import give_back
 from foundation.liveness import attach, computing
 from index_builders.fill.threads import fair_share, threads
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build.lexical import LexicalTask, write_lexical
 from pipeline.build.part_files import Part, PartFile, Task, filled_part, merged, started, task_of

@@ -16,9 +16,9 @@ from datetime import UTC, datetime, timedelta
 from functools import partial
 
 from foundation.errors import InputError
-from lookup.store.publication import Publication, listed
+from lookup.store.publications.publication import Publication, listed
+from lookup.store.publications.tries import until_published
 from lookup.store.store import Store
-from lookup.store.tries import until_published
 from pipeline.collect.garbage import KINDS, Garbage
 from pipeline.collect.survey import Survey, survey
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from lookup.store.backend import Found
+from lookup.store.backends.backend import Found
 from lookup.store.manifest import Manifest, path_of, segments_path
 
 KINDS = ("snapshots", "shards", "indexes", "rankers", "understanding", "runs")

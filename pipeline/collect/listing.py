@@ -10,7 +10,7 @@ from datetime import datetime
 
 from foundation.errors import IntegrityError
 from lookup.store.manifest import Manifest, path_of, segments_path
-from lookup.store.publication import Publication, listed, read_publication
+from lookup.store.publications.publication import Publication, listed, read_publication
 from lookup.store.store import Store
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Container, Sequence
 from typing import NamedTuple
 
-from lookup.store.publication import FOLDER, Publication, listed, path_of, read_publication
+from lookup.store.publications.publication import FOLDER, Publication, listed, path_of, read_publication
 from lookup.store.store import Store
 
 

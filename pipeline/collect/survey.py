@@ -8,9 +8,9 @@ from datetime import timedelta
 from pathlib import PurePosixPath
 
 from foundation.errors import InputError
-from lookup.store.at_work import at_work, clock
-from lookup.store.backend import Found
-from lookup.store.publication import Publication
+from lookup.store.backends.at_work import at_work, clock
+from lookup.store.backends.backend import Found
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.build.index_files import pointed_index
 from pipeline.collect.garbage import KINDS, POINTER, SHARD_RECORD, Garbage, Inventory, Needed, to_collect

@@ -49,7 +49,7 @@ def rollback(store: str, number: int | None, why: str, verify_files: bool, as_js
     No run publishes what was left again unless `run --accept went_back` says so. Readers that are open stay: open new
     ones.
     """
-    from lookup.store.rollback import Check, roll_back
+    from lookup.store.publications.rollback import Check, roll_back
     from lookup.store.store import Store
     from pipeline.commands import life_pages
 

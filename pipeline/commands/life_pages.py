@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 from pipeline.engine.printing import document, echo, printable, table
 
 if TYPE_CHECKING:
-    from lookup.store.publication import Publication
-    from lookup.store.rollback import Rollback
+    from lookup.store.publications.publication import Publication
+    from lookup.store.publications.rollback import Rollback
     from pipeline.collect.collection import Collected
     from pipeline.collect.listing import Listing, SnapshotSize
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lookup.store.ranker_record import HeldOut
+from lookup.store.entries.ranker_record import HeldOut
 from pipeline.engine.printing import document, echo, printable, table
 
 if TYPE_CHECKING:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from lookup.store.figures import GoldenCount
+from lookup.store.entries.figures import GoldenCount
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.report.earlier_runs import golden_of

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from foundation.errors import InputError
 from lookup.store.manifest import is_id
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 
 

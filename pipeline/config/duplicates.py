@@ -6,7 +6,7 @@ from typing import Annotated
 
 from pydantic import Field
 
-from lookup.store.duplicates_record import ANY
+from lookup.store.entries.duplicates_record import ANY
 from pipeline.config.section import Count, Name, Section, Switch
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from lookup.store.understand_settings import UnderstandSettings
+from lookup.store.entries.understand_settings import UnderstandSettings
 from pipeline.config.section import Name, Section
 from pipeline.config.yaml_files import Problem, shown
 

@@ -20,7 +20,7 @@ from foundation.ranking_metrics import Figures
 from lookup.query import Query
 from lookup.search import Reader
 from lookup.store.digests import digest_file
-from lookup.store.lexical_record import LexicalEntry, Tuned
+from lookup.store.entries.lexical_record import LexicalEntry, Tuned
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.lexical import AUTO, HALF, JudgedConfig, LexicalConfig

@@ -8,7 +8,7 @@ from datetime import datetime
 from foundation.errors import InputError
 from lookup.store.checked_files import CheckedFiles
 from lookup.store.manifest import Manifest
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.explain.product import IndexedRow, position_of
 

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 from encoders.names import same_category
 from foundation.errors import GateError, InputError
-from lookup.store.accepted import Accepted
+from lookup.store.entries.accepted import Accepted
 from lookup.store.manifest import Manifest
 from pipeline.publish.gates.base import listed
 from pipeline.publish.gates.check import result_names

@@ -20,7 +20,7 @@ from datetime import UTC, datetime
 from typing import NamedTuple
 
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.shards import chained
 from pipeline.publish.snapshot import content_of, joined_types
 

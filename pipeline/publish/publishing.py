@@ -15,9 +15,9 @@ from typing import Literal
 from foundation.errors import InputError, IntegrityError, LockedError
 from lookup.store.manifest import Manifest
 from lookup.store.missing_files import in_short, missing_files
-from lookup.store.publication import Publication, path_of
+from lookup.store.publications.publication import Publication, path_of
+from lookup.store.publications.tries import until_published
 from lookup.store.store import Store
-from lookup.store.tries import until_published
 from pipeline.publish.gates.base import listed
 from pipeline.publish.merge import Merged, Mine, Parent, Superseded, merged_over
 from pipeline.report.notices import Notice, notice

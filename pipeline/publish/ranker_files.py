@@ -15,9 +15,9 @@ from lookup.rerank.features import FEATURES, attribute_of
 from lookup.rerank.learned_on import differing_scores, with_terms
 from lookup.rerank.models import VERSION, ranker_spec, ranker_types
 from lookup.rerank.values import kind_of
+from lookup.store.entries.ranker_record import RankerRecord, RankerSettings
 from lookup.store.fields import FileRef
 from lookup.store.manifest import Manifest
-from lookup.store.ranker_record import RankerRecord, RankerSettings
 from lookup.store.store import Store
 from pipeline.publish.snapshot import content_of
 

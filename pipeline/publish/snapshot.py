@@ -15,10 +15,10 @@ from encoders.names import category_key, clean_name
 from foundation.errors import InputError
 from foundation.identity import identity_of
 from lookup.filters.values import common_type, type_name
+from lookup.store.entries.understand_settings import UnderstandSettings, settings_of
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
-from lookup.store.understand_settings import UnderstandSettings, settings_of
 from pipeline.build.lexical import analysis_of, lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
 from pipeline.config.duplicates import DuplicatesConfig

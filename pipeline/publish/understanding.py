@@ -20,9 +20,9 @@ from index_builders.measure.queries import inside
 from index_builders.rows.shards import read_embeddings
 from lookup.index.partition_index import PartitionIndex
 from lookup.search import open_partition
+from lookup.store.entries.understanding_record import CategoryEntry, CategoryFigures, UnderstandingRecord
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
-from lookup.store.understanding_record import CategoryEntry, CategoryFigures, UnderstandingRecord
 from lookup.understood.categories import LEAST, Categories, Probabilities, likely_ones, softmax
 from pipeline.build.tower_queries import Asking, query_kinds
 from pipeline.config.sections import Indexing

@@ -9,8 +9,8 @@ from dataclasses import dataclass, replace
 
 from foundation.errors import IntegrityError
 from lookup.store.fields import FileRef
-from lookup.store.history import readable
 from lookup.store.manifest import Manifest
+from lookup.store.publications.history import readable
 from lookup.store.store import Store
 from pipeline.build.duplicates import own_duplicates
 from pipeline.build.index_files import own_index_record

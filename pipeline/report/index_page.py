@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from lookup.page import put_page, render
-from lookup.store.index_record import CurvePoint, IndexRecord, describe_training
+from lookup.store.entries.index_record import CurvePoint, IndexRecord, describe_training
 from lookup.store.manifest import Manifest
 
 Table = tuple[list[str], list[list[str]]]

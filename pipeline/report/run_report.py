@@ -16,8 +16,8 @@ from typing import Any, Literal
 from pydantic import ConfigDict, Field
 
 from lookup.page import duration
+from lookup.store.entries.index_record import CurvePoint, describe_training
 from lookup.store.fields import Record
-from lookup.store.index_record import CurvePoint, describe_training
 from lookup.store.manifest import Manifest
 from lookup.store.shard_record import OTHERS, DetailCount
 from pipeline.report.notices import Notice

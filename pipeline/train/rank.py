@@ -25,7 +25,7 @@ from lookup.rerank.learned_on import parts_of_snapshot, with_terms
 from lookup.rerank.models import VERSION, RankerSpec, Scores, ranker_spec
 from lookup.rerank.rerank import Features
 from lookup.search import Reader
-from lookup.store.ranker_record import Gain, HeldOut, LearnedOn, RankerSettings
+from lookup.store.entries.ranker_record import Gain, HeldOut, LearnedOn, RankerSettings
 from pipeline.engine.progress import Progress
 from pipeline.evaluate.exact_search import parts_of
 from pipeline.evaluate.judgments import Counts

@@ -18,8 +18,8 @@ import pytest
 
 from index_builders.choose import choice as choose
 from index_builders.settings import IndexSettings
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build import part_files as index_parts
 from pipeline.build import transforms

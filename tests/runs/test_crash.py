@@ -24,7 +24,7 @@ from blake3 import blake3
 import lookup
 from foundation import disk
 from foundation.errors import LockedError
-from lookup.store import folder as stores
+from lookup.store.backends import folder as stores
 from lookup.store.store import Store
 from pipeline.embed.shard_files import finished_units, mark_unit
 from pipeline.engine import progress

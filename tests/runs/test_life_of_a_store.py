@@ -18,8 +18,8 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 
 from foundation.errors import InputError, LockedError
 from lookup.store.manifest import Manifest
-from lookup.store.publication import Publication
-from lookup.store.rollback import roll_back
+from lookup.store.publications.publication import Publication
+from lookup.store.publications.rollback import roll_back
 from lookup.store.store import Store
 from pipeline.collect.collection import collect
 from tests.support.crashes import Crash, crashing

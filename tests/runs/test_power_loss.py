@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lookup
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.publish.verify import verify_store
 from tests.support.command import ANY_NIGHT, run_titles, vitrine, write_titles

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lookup.store.folder import FolderBackend
+from lookup.store.backends.folder import FolderBackend
 from tests.support.chance import LOOSE, Chance
 from tests.support.command import vitrine
 from tests.support.kept_files import KeptFiles

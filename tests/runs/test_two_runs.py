@@ -15,7 +15,7 @@ import pytest
 
 import lookup
 from foundation.errors import IntegrityError, LockedError
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline import run as stages
 from pipeline.config.load import Config

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import pytest
 
 from lookup.store import store as stores
-from lookup.store.folder import FolderBackend
+from lookup.store.backends.folder import FolderBackend
 
 CHANGES = ("put", "replace", "create", "delete", "remove")
 READS = ("exists", "size", "written", "read", "open", "fetch", "names", "walk")

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.shard_record import Segment, ShardRecord
 from lookup.store.shards import Shards

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from click.testing import Result
 
-from lookup.store.index_record import IndexRecord, Training
+from lookup.store.entries.index_record import IndexRecord, Training
 from tests.support.command import ANY_NIGHT, run_titles, write_titles
 from tests.support.stores import manifest_of
 

@@ -13,7 +13,7 @@ from click.testing import Result
 from index_builders.fill.threads import threads
 from index_builders.rows import vectors_file
 from index_builders.settings import IndexSettings
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.store import Store
 from pipeline.build import transforms
 from pipeline.build.part_files import Part, PartFile

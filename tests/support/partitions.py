@@ -15,8 +15,8 @@ from index_builders.rows.shards import SegmentRef
 from index_builders.rows.vectors_file import VectorsFile
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 
 DIM = 16
 

@@ -10,9 +10,9 @@ from typing import BinaryIO, NoReturn
 from blake3 import blake3
 
 from lookup.store import manifest as manifests
-from lookup.store.backend import Backend, Found
+from lookup.store.backends.backend import Backend, Found
 from lookup.store.manifest import Manifest
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from tests.support.power_loss import FOLDER, Disk, Shown
 

@@ -9,8 +9,8 @@ from datetime import UTC, datetime
 
 from blake3 import blake3
 
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.records import write_record
 from lookup.store.shard_record import Segment, ShardRecord

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from foundation.arrays import Mask, Positions
-from lookup.store.drift import AttributeDrift
+from lookup.store.entries.drift import AttributeDrift
 from pipeline.publish.drift.distances import number_distance, word_distance
 
 Hashes = npt.NDArray[np.uint64]

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from lookup.store.drift import AttributeDrift, Drift
+from lookup.store.entries.drift import AttributeDrift, Drift
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.publish.drift.compare import Changes, Hashes, compare, repeats

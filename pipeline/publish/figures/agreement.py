@@ -16,7 +16,7 @@ import numpy.typing as npt
 from foundation.arrays import Vectors
 from index_builders.measure.queries import inside
 from index_builders.rows.shards import read_tower, shard_metadata
-from lookup.store.figures import Agreement
+from lookup.store.entries.figures import Agreement
 from lookup.store.shards import Shards
 from lookup.store.store import Store
 from pipeline.publish.figures.drawn_rows import draw_rows

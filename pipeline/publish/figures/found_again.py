@@ -21,7 +21,7 @@ from index_builders.rows.shards import SegmentRef, read_embeddings, read_fingerp
 from lookup.index.partition_index import PartitionIndex
 from lookup.search import open_partition
 from lookup.segments import Partition
-from lookup.store.figures import FoundAgain
+from lookup.store.entries.figures import FoundAgain
 from lookup.store.manifest import PartitionEntry
 from lookup.store.shards import Shards, file_of
 from lookup.store.store import Store

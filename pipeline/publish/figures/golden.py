@@ -15,8 +15,8 @@ from foundation.identity import identity_of
 from foundation.liveness import beat
 from lookup.query import read_photo
 from lookup.search import Reader
+from lookup.store.entries.figures import GoldenCount
 from lookup.store.fields import Record
-from lookup.store.figures import GoldenCount
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.catalog.golden import GoldenQuery, read_golden

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from index_builders.measure.queries import PHOTO, TEXT
-from lookup.store.figures import Agreement, FoundAgain, PartitionFigures
+from lookup.store.entries.figures import Agreement, FoundAgain, PartitionFigures
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
 from pipeline.build.tower_queries import Asking, query_kinds

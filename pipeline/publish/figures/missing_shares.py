@@ -14,8 +14,8 @@ from encoders.base import Encoded, TextEncoder, load_text
 from encoders.fusion.base import Fusion, StatesFusion, fused_queries
 from foundation.arrays import Mask, Vectors
 from index_builders.rows.shards import SegmentRef, read_embeddings, read_ids, read_tower, shard_metadata
+from lookup.store.entries.missing_share import MissingShare
 from lookup.store.manifest import Manifest
-from lookup.store.missing_share import MissingShare
 from lookup.store.store import Store
 from pipeline.config.encoding import fusion_of
 from pipeline.config.sections import Embedding

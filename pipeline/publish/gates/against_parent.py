@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from lookup.store.drift import Drift
+from lookup.store.entries.drift import Drift
 from lookup.store.manifest import Manifest
 from pipeline.config.sections import GatesConfig
 from pipeline.publish.gates.base import Comparison, SnapshotGate, few, share

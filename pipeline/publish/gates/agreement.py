@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lookup.store.figures import Agreement
+from lookup.store.entries.figures import Agreement
 from lookup.store.manifest import Manifest
 from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult

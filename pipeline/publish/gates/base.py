@@ -18,7 +18,7 @@ from functools import cached_property
 from typing import Any, ClassVar, Literal, NamedTuple
 
 from lookup.store.manifest import Manifest
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.config.published import ReplacedModel
 from pipeline.config.sections import GatesConfig

@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from lookup.store.figures import FoundAgain
+from lookup.store.entries.figures import FoundAgain
 from lookup.store.manifest import EncoderEntry, Manifest, PartitionEntry
 from pipeline.publish.gates.base import Comparison, SnapshotGate, share
 from pipeline.report.run_report import GateResult

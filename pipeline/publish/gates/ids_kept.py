@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
-from lookup.store.drift import Drift
+from lookup.store.entries.drift import Drift
 from pipeline.publish.gates.against_parent import DriftGate, Figure
 from pipeline.publish.gates.base import Comparison, share
 

@@ -6,7 +6,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from index_builders.base import builder_spec
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.manifest import Manifest
 from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult

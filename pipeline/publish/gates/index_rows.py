@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookup.store.index_record import made_of
+from lookup.store.entries.index_record import made_of
 from lookup.store.manifest import PartitionEntry
 from pipeline.build.index_ids import misplaced
 from pipeline.publish.gates.base import Comparison, Invariant

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from lookup.lexical.analysis import Analysis
-from lookup.store.index_record import made_of
+from lookup.store.entries.index_record import made_of
 from lookup.store.manifest import Manifest, PartitionEntry
 from pipeline.publish.gates.base import Comparison, Invariant
 

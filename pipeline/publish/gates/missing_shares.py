@@ -6,7 +6,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookup.store.missing_share import MissingShare
+from lookup.store.entries.missing_share import MissingShare
 from pipeline.publish.figures.missing_shares import HITS, PHOTO, TEXT
 from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from lookup.store.drift import Drift
+from lookup.store.entries.drift import Drift
 from pipeline.publish.drift.drift import TEXTS
 from pipeline.publish.gates.against_parent import DriftGate, Figure
 from pipeline.publish.gates.base import share

@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from lookup.store.history import readable
-from lookup.store.publication import Publication
+from lookup.store.publications.history import readable
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.publish.gates.base import Comparison, SnapshotGate
 from pipeline.report.run_report import GateResult

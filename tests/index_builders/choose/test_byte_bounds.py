@@ -10,7 +10,7 @@ import pytest
 
 from foundation.errors import GateError
 from index_builders.choose import choice as choose
-from lookup.store.index_record import Considered
+from lookup.store.entries.index_record import Considered
 from tests.support.partitions import AUTO, built, clustered, within
 
 pytestmark = pytest.mark.usefixtures("one_faiss_thread")

@@ -19,7 +19,7 @@ from index_builders.choose.training_reuse import emptied, why_anew
 from index_builders.fill.fill import fill_index, write_index
 from index_builders.rows.training_set import TrainingSet
 from index_builders.settings import IndexSettings
-from lookup.store.index_record import TrainingFigures
+from lookup.store.entries.index_record import TrainingFigures
 from lookup.store.manifest import Manifest
 from tests.support.command import vitrine
 from tests.support.examples import index_examples, named

@@ -25,7 +25,7 @@ from index_builders.choose import choice as choose
 from index_builders.measure.queries import NO_ROW, PHOTO, TEXT, TowerQueries, by_kind, inside, is_row, make_queries
 from index_builders.rows.shards import SegmentRef, read_embeddings
 from index_builders.settings import IndexSettings
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
 from pipeline.build import tower_queries as making
 from pipeline.build.photo_views import as_taken
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog

@@ -11,7 +11,7 @@ from index_builders.measure.recall import HeldOut, held_out
 from index_builders.measure.tune import tune, tune_again
 from index_builders.settings import IndexSettings
 from lookup.index.partition_index import PartitionIndex
-from lookup.store.index_record import CurvePoint
+from lookup.store.entries.index_record import CurvePoint
 from tests.support.partitions import DIM, built, vectors_file
 
 TARGET = 0.93

@@ -6,7 +6,7 @@ import pytest
 import Stemmer
 
 from lookup.rerank.learned_on import differing_scores, with_terms
-from lookup.store.ranker_record import LearnedOn, RankerSettings
+from lookup.store.entries.ranker_record import LearnedOn, RankerSettings
 
 PARTS = {"metric": "ip", "lexical half": "none"}
 

@@ -10,7 +10,7 @@ import pytest
 from foundation.errors import InputError
 from lookup.query import Query
 from lookup.rerank.rerank import Ranker
-from lookup.store.ranker_record import RankerSettings
+from lookup.store.entries.ranker_record import RankerSettings
 
 
 def ranker(*features: str, weight: float | None = 0.4, kind: str = "logistic") -> Ranker:

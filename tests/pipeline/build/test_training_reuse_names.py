@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from index_builders.settings import IndexSettings
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
 from pipeline import run as stages
 from tests.support.command import vitrine
 from tests.support.nights import AUTO, LARGE, OTHER, SMALL, file_of, index_of, night, titles, training_of

@@ -14,9 +14,9 @@ from click.testing import Result
 
 import lookup
 from foundation.errors import IntegrityError
-from lookup.store.folder import FolderBackend
-from lookup.store.publication import path_of
-from lookup.store.scratch import held
+from lookup.store.backends.folder import FolderBackend
+from lookup.store.backends.scratch import held
+from lookup.store.publications.publication import path_of
 from lookup.store.store import Store
 from pipeline.build.index_files import reusable_index
 from pipeline.collect import collection

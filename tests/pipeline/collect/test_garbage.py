@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookup.store.backend import Found
+from lookup.store.backends.backend import Found
 from pipeline.collect.garbage import Inventory, Needed, to_collect
 
 CUTOFF = 100.0

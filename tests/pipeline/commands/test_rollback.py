@@ -13,8 +13,8 @@ import pytest
 from click.testing import Result
 
 import lookup
-from lookup.store.folder import FolderBackend
-from lookup.store.publication import path_of
+from lookup.store.backends.folder import FolderBackend
+from lookup.store.publications.publication import path_of
 from lookup.store.store import Store
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.crashes import Crash, crashing

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from lookup.store.lexical_record import LexicalEntry
+from lookup.store.entries.lexical_record import LexicalEntry
 from pipeline.evaluate import lexical_weight as code
 from tests.support.command import ANY_NIGHT, run_titles, vitrine, write_titles
 from tests.support.stores import manifest_of

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from lookup.store.accepted import Accepted
+from lookup.store.entries.accepted import Accepted
 from lookup.store.manifest import Manifest, Provenance
 from pipeline.publish.merge import Merged, Mine, Superseded, merged_over
 from tests.support.manifests import manifest_of_readings, reading, readings

@@ -15,9 +15,9 @@ from click.testing import Result
 import lookup
 from foundation.errors import IntegrityError
 from index_builders.fill.threads import threads
-from lookup.store.index_record import IndexRecord
+from lookup.store.entries.index_record import IndexRecord
+from lookup.store.publications.rollback import publish_again
 from lookup.store.records import read_record, write_record
-from lookup.store.rollback import publish_again
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.stores import manifest_of

@@ -15,9 +15,9 @@ import fsspec
 import pytest
 
 from foundation.errors import IntegrityError, LockedError
-from lookup.store import tries
 from lookup.store.manifest import Manifest
-from lookup.store.publication import path_of
+from lookup.store.publications import tries
+from lookup.store.publications.publication import path_of
 from lookup.store.store import Store
 from pipeline.publish.merge import Merged, Mine, Parent
 from pipeline.publish.publishing import Ended, publish, publish_anew

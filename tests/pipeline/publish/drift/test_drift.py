@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from click.testing import Result
 
-from lookup.store.drift import Drift
+from lookup.store.entries.drift import Drift
 from pipeline.publish.drift import rows
 from tests.support.command import run_titles, told, write_titles
 from tests.support.shop import Shop, paint

@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import pytest
 
-from lookup.store.duplicates_record import ANY, DuplicatesRecord
+from lookup.store.entries.duplicates_record import ANY, DuplicatesRecord
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from encoders.types.hashed_text import HashedText
-from lookup.store.figures import FoundAgain, PartitionFigures
+from lookup.store.entries.figures import FoundAgain, PartitionFigures
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig

@@ -14,8 +14,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
-from lookup.store.index_record import IndexRecord
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry
 from lookup.store.shard_record import RejectCount, Segment, ShardRecord
 from lookup.store.shards import Shards, chained

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from lookup.store.lexical_record import LexicalRecord
+from lookup.store.entries.lexical_record import LexicalRecord
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig

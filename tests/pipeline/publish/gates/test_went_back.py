@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from lookup.store.publication import Publication
+from lookup.store.publications.publication import Publication
 from lookup.store.store import Store
 from pipeline.config.sections import GatesConfig
 from pipeline.publish.gates.base import Comparison

@@ -6,8 +6,8 @@ On a machine their locks tell, see scratch.py. Scratch that runs share through a
 
 from __future__ import annotations
 
-from lookup.store.backend import Backend
-from lookup.store.scratch import TMP, known, scratch_folder, sweep
+from lookup.store.backends.backend import Backend
+from lookup.store.backends.scratch import TMP, known, scratch_folder, sweep
 
 _OLD_SCRATCH = "parts"  # of earlier versions: of all runs
 _NOW = "now"  # an object that is written for the sake of its time

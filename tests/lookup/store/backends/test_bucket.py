@@ -15,9 +15,9 @@ from fsspec.implementations.memory import MemoryFileSystem
 
 import lookup
 from foundation.errors import InputError, IntegrityError
-from lookup.store import bucket
-from lookup.store.at_work import at_work, clear_scratch
-from lookup.store.folder import FolderBackend
+from lookup.store.backends import bucket
+from lookup.store.backends.at_work import at_work, clear_scratch
+from lookup.store.backends.folder import FolderBackend
 from lookup.store.store import Store, scratch_of
 from pipeline.publish.verify import verify_store
 from pipeline.run import Request, run

@@ -10,7 +10,7 @@ import pytest
 
 import lookup
 from foundation.errors import InputError
-from lookup.store.rollback import publish_again
+from lookup.store.publications.rollback import publish_again
 from lookup.store.store import Store
 from tests.support.command import run_titles, told, vitrine, write_titles
 from tests.support.places import ROOT

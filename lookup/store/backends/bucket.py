@@ -19,7 +19,7 @@ import fsspec
 from foundation.errors import InputError
 from foundation.liveness import beat
 from foundation.machine import machine_fault
-from lookup.store.backend import Backend, Found, inside
+from lookup.store.backends.backend import Backend, Found, inside
 
 # Their drivers hand `mode="create"` on to the service (read in s3fs 2026.9, gcsfs 2026.10, adlfs 2026.8 and fsspec's
 # memory). Others look first and then write, or overwrite, so that two runs would both have a number.

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import TypeVar
 
 from foundation.errors import LockedError
-from lookup.store.publication import path_of
+from lookup.store.publications.publication import path_of
 from lookup.store.store import TakenError
 
 T = TypeVar("T")

@@ -16,8 +16,8 @@ from typing import BinaryIO
 from foundation.disk import sync
 from foundation.errors import InputError
 from foundation.regular_files import read_regular
-from lookup.store.backend import Backend, Found, inside
-from lookup.store.scratch import TMP, scratch_folder
+from lookup.store.backends.backend import Backend, Found, inside
+from lookup.store.backends.scratch import TMP, scratch_folder
 
 _MOST_BYTES = 2**30  # of a manifest, record or note: ten million segments have 340 MB
 

@@ -7,9 +7,9 @@ from contextlib import suppress
 
 from foundation.errors import IntegrityError
 from lookup.store import manifest as manifests
-from lookup.store.backend import Backend
-from lookup.store.lost_pointer import lost_pointer, was_published
-from lookup.store.publication import FOLDER, Publication, listed, path_of, read_publication
+from lookup.store.backends.backend import Backend
+from lookup.store.publications.lost_pointer import lost_pointer, was_published
+from lookup.store.publications.publication import FOLDER, Publication, listed, path_of, read_publication
 
 CURRENT = "CURRENT"  # one line, the id of the published snapshot: what stores had before publications
 

@@ -19,11 +19,11 @@ from click.testing import Result
 
 import lookup
 from foundation.errors import InputError, LockedError
-from lookup.store.at_work import at_work, clear_scratch
+from lookup.store.backends.at_work import at_work, clear_scratch
+from lookup.store.backends.folder import FolderBackend
 from lookup.store.fields import FileRef
-from lookup.store.folder import FolderBackend
-from lookup.store.publication import Publication, path_of
-from lookup.store.rollback import publish_again
+from lookup.store.publications.publication import Publication, path_of
+from lookup.store.publications.rollback import publish_again
 from lookup.store.store import Store, scratch_of
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.stores import digests, everything, make_format_1, manifest_of
@@ -364,7 +364,7 @@ def test_a_file_system_without_hard_links_is_refused_at_once(tmp_path: Path, mon
     def refused(*_: object) -> None:
         raise PermissionError(errno.EPERM, os.strerror(errno.EPERM))
 
-    monkeypatch.setattr("lookup.store.folder.os.link", refused)
+    monkeypatch.setattr("lookup.store.backends.folder.os.link", refused)
     done = run_night(write_titles(tmp_path / "c.parquet", ["red dress"]), tmp_path / "store")
     assert done.exit_code == 2
     assert "hard links" in told(done.stderr)[0]

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from lookup.store.folder import FolderBackend
-from lookup.store.publication import Publication, path_of, read_publication
+from lookup.store.backends.folder import FolderBackend
+from lookup.store.publications.publication import Publication, path_of, read_publication
 
 # As a run of before `content`, `held` and `collected` wrote it.
 YESTERDAY = (

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 from click.testing import Result
 
-from lookup.store.folder import FolderBackend
+from lookup.store.backends.folder import FolderBackend
 from lookup.store.store import Store
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.stores import in_another_second, make_format_1, manifest_of, publish_by_hand

@@ -13,9 +13,9 @@ from typing import NamedTuple
 
 from foundation.errors import IntegrityError
 from lookup.store import manifest as manifests
-from lookup.store.backend import Backend
+from lookup.store.backends.backend import Backend
 from lookup.store.manifest import Manifest
-from lookup.store.publication import listed, path_of, read_publication
+from lookup.store.publications.publication import listed, path_of, read_publication
 
 _NAMED = 5
 

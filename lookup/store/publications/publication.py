@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from blake3 import blake3
 from pydantic import AwareDatetime, Field, ValidationError
 
-from lookup.store.backend import Backend
+from lookup.store.backends.backend import Backend
 from lookup.store.fields import Record
 
 FOLDER = "publications"

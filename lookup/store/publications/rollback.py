@@ -10,14 +10,14 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from foundation.errors import InputError, IntegrityError, LockedError
-from lookup.store import history
 from lookup.store import manifest as manifests
-from lookup.store.history import readable
 from lookup.store.manifest import Manifest
 from lookup.store.missing_files import in_short, missing_files
-from lookup.store.publication import Publication, listed, path_of
+from lookup.store.publications import history
+from lookup.store.publications.history import readable
+from lookup.store.publications.publication import Publication, listed, path_of
+from lookup.store.publications.tries import until_published
 from lookup.store.store import Store, new_publication
-from lookup.store.tries import until_published
 
 Check = Callable[[Store, str, Manifest], object]  # raises where a snapshot is not whole
 
