@@ -58,6 +58,7 @@ class Query:
     where: Where = ()
     explain: bool = False  # whether hits say why they are there, see lookup/why
     like: Sequence[str] = ()  # ids of products
+    rated_like: bool = False  # only what is rated as well as those of `like`, or better
     history: Sequence[str] = ()  # ids of products, the newest last
     weights: Sequence[float] | None = None  # of `history`; None: it fades
     mix: float = MIX
@@ -75,6 +76,8 @@ class Query:
             check_question(self.text, self.image, self.k)
         elif self.explain:
             raise InputError("a text or a photo, whose words and parts are told", "products alone", "leave out explain")
+        if self.rated_like and not self.like:
+            raise InputError("products to be like, whose rating is meant", "rated_like alone", "give like, --like ID")
         like, history = checked_ids(self.like, "like"), checked_ids(self.history, "history")
         weights, mix = checked_weights(self.weights, history), checked_mix(self.mix)
         check_share(self.lexical_weight)

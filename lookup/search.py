@@ -37,6 +37,7 @@ from lookup.store.store import Store
 from lookup.understood.boosts import add_boosts, depth_of
 from lookup.understood.categories import KEPT, Categories, LikelyFirst
 from lookup.understood.meaning import Understood
+from lookup.understood.rated_like import as_rated, least_rating
 from lookup.understood.reach import Reach
 from lookup.why.explain import explain_hits
 
@@ -141,10 +142,11 @@ class Reader:
         `where` are conditions on attributes, see filters/where.py: only products for which all hold are searched and
         returned. With `understand`, so are conditions that the text names, as in `under 20 euros`; see `understand`.
         With `explain`, each hit says why it is there (lookup/why/why.py). `like` and `history` are ids of products, see
-        lookup/personal/wishes.py: those of `like`, and of a history that is asked by alone, are no hits. A re-ranker of
-        the snapshot puts the first hits in its order, and `score` is what it was; not with `rerank=False`. With
-        `collapse`, True or the name of a kind (`photo`, `near`, `group`), one product of each group of near-duplicates
-        is a hit, the best; there are `k` where there are so many groups. `Hit.others` counts the rest.
+        lookup/personal/wishes.py: those of `like`, and of a history that is asked by alone, are no hits. `rated_like`
+        leaves what is rated below all of `like` out. A re-ranker of the snapshot puts the first hits in its order, and
+        `score` is what it was; not with `rerank=False`. With `collapse`, True or the name of a kind (`photo`, `near`,
+        `group`), one product of each group of near-duplicates is a hit, the best; there are `k` where there are so many
+        groups. `Hit.others` counts the rest.
         """
         return self.answer(query)
 
@@ -185,15 +187,24 @@ class Reader:
             came = f"lexical_weight: {query.lexical_weight}, of one that is not"
             raise InputError("a snapshot that is searched by words", came, "run with `lexical`, or leave it out")
         wanted = settings_of(self.manifest.config).always if query.understand is None else query.understand
-        if query.text is None:
-            return replace(query, understand=False), Understood()
-        understood = self._understanding.understand(query.text) if wanted else Understood(query.text)
-        notes = (*understood.notes, *self._reach.notes(understood.text or query.text))
-        understood = replace(understood, notes=notes)
+        rated = self._rated_like(query) if query.rated_like or (query.like and query.text and wanted) else None
+        understood = Understood(query.text)
+        if query.text is not None:
+            understood = self._understanding.understand(query.text, rated) if wanted else understood
+            notes = (*understood.notes, *self._reach.notes(understood.text or query.text))
+            understood = replace(understood, notes=notes)
+        if query.rated_like:
+            said = as_rated(self._understanding.rating, rated)
+            understood = replace(understood, meanings=(*understood.meanings, said))
         where = (*parsed(query.where), *understood.where)
         text = None if understood.text is None else self._queries.clean(understood.text)
         more = replace(query, text=text, where=where, boosts=(*query.boosts, *understood.boosts))
-        return replace(more, understand=False), understood
+        return replace(more, understand=False, rated_like=False), understood
+
+    def _rated_like(self, query: Query) -> str | None:
+        """How the products of `like` are rated at least; None where none is."""
+        known = self._personal.places.known(query.like, "like")
+        return least_rating(self.opened, self._understanding.rating, [places[0] for places in known])
 
     def _told(self, query: Query, found: Candidates, understood: Understood) -> Understood:
         """What was understood, and how many categories were searched where these are not all."""

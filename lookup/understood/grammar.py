@@ -42,6 +42,7 @@ rating: (BELOW | AT_MOST | ABOVE | AT_LEAST) num STARS
       | RATED (BELOW | AT_MOST | ABOVE | AT_LEAST) num STARS?
       | RATED num STARS? (OR_MORE | OR_LESS)
       | RATED num OR_MORE STARS
+      | RATED LIKE_THIS | SAME_RATING
 
 values: negation OF? | size OF?
 negation: NOT TO? ANY* VALUE | VALUE FREE
@@ -63,8 +64,8 @@ _MORE = {"ABOVE": ">", "AT_LEAST": ">=", "OR_MORE": ">=", "MIN": ">="}
 @dataclass(frozen=True)
 class Bound:
     """A phrase that bounds a price or a rating: `operator` is `<`, `<=`, `>`, `>=` or `between`, and has one value, or
-    two, the least first. `explicit` says that a currency or a word for prices, or for ratings, stands with it: else it
-    may be anything that is counted.
+    two, the least first; none where the rating of other products is meant, as in `rated like this`. `explicit` says
+    that a currency or a word for prices, or for ratings, stands with it: else it may be anything that is counted.
     """
 
     kind: Literal["price", "rating"]
@@ -171,6 +172,8 @@ def _bound(tree: Tree[Token], first: int, last: int) -> Bound | None:
     explicit = bool(moneys) or kind == "rating" or "PRICED" in marks
     if len(values) != len(sides):
         return None
+    if not sides:  # `rated like this`
+        return Bound(kind, ">=", (), True, (), first, last)
     if len(sides) == 2:
         # `4-6` and `100-240` are what fits, not what it costs.
         dashed = marks.get("TO") in ("-", "~") and not explicit

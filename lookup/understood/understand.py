@@ -28,6 +28,10 @@ from lookup.understood.vocabulary import Value, Vocabulary
 from lookup.understood.wording import NO_PRICE_BEFORE, WEIGHTS_TOO, words_in
 
 _RATINGS = ("rating", "average_rating", "stars")
+_NOT_THERE = {
+    "price": "no price is declared (catalog.prices, search.understand.price)",
+    "rating": f"no number is called {', '.join(_RATINGS)} or as search.understand.rating says",
+}
 _SIZES = ("size", "sizes")
 _LONGEST_VALUE = 60  # characters; longer texts are no names
 # What may follow a bare number that is a price: words that go on with something else, or the next bound.
@@ -48,10 +52,11 @@ class Understanding:
         """What the config makes of them."""
         return settings_of(self.manifest.config)
 
-    def understand(self, text: str) -> Understood:
+    def understand(self, text: str, rated: str | None = None) -> Understood:
         """What `text` says, and the words that are left to look for: all of them where it says nothing else.
 
-        A bound, and a value that is not wanted, are no longer looked for; a value that is wanted is.
+        A bound, and a value that is not wanted, are no longer looked for; a value that is wanted is. `rated` is what
+        `rated like this` stands for; None: nothing says how this is rated.
         """
         try:
             cleaned = clean_text(text, self.manifest.config["catalog"]["max_text_chars"])
@@ -62,7 +67,7 @@ class Understanding:
         said, notes = list[_Said](), list[str]()
         for bound in find_bounds(tokens):
             words = _words(cleaned, tokens[bound.first : bound.last])
-            found = self._bounded(bound, tokens, words, notes)
+            found = self._bounded(bound, tokens, words, notes, rated)
             if found is not None:
                 said.append(_Said(found, tokens[bound.first].start_pos or 0, tokens[bound.last - 1].end_pos or 0, True))
                 taken[bound.first : bound.last] = [True] * (bound.last - bound.first)
@@ -70,16 +75,27 @@ class Understanding:
         said.sort(key=lambda one: one.start)
         left = _left(cleaned, [one for one in said if one.drops])
         meanings = tuple(one.meaning for one in said)
+        if left is None and rated is not None and meanings:  # the products to be like are enough to ask by
+            return Understood(None, meanings, tuple(notes))
         return Understood(left if left is not None else text, meanings, tuple(notes))
 
     # --- bounds ---
 
-    def _bounded(self, bound: Bound, tokens: Sequence[Token], words: str, notes: list[str]) -> Meaning | None:
+    def _bounded(
+        self, bound: Bound, tokens: Sequence[Token], words: str, notes: list[str], rated: str | None
+    ) -> Meaning | None:
         action: Action = self.settings.prices if bound.kind == "price" else self.settings.ratings
-        name = self._price if bound.kind == "price" else self._rating
-        if action == "off" or name is None or not (bound.explicit or _stands_alone(bound, tokens)):
+        name = self._price if bound.kind == "price" else self.rating
+        if action == "off" or not (bound.explicit or _stands_alone(bound, tokens)):
             return None
-        values = self._as_written(bound, name, words, notes)
+        if name is None:
+            if bound.explicit:
+                notes.append(f"`{words}` was left as words: {_NOT_THERE[bound.kind]}")
+            return None
+        if not bound.values and rated is None:
+            notes.append(f"`{words}` was left as words: no product that hits are to be like has a {name}")
+            return None
+        values = self._as_written(bound, name, words, notes) if bound.values else (str(rated),)
         if values is None:
             return None
         condition = Condition(name, Operator(bound.operator), values)
@@ -115,7 +131,8 @@ class Understanding:
         return declared if declared is not None and self._is(declared, Sort.PRICE, Sort.NUMBER) else None
 
     @cached_property
-    def _rating(self) -> str | None:
+    def rating(self) -> str | None:
+        """The attribute of ratings; None where there is none."""
         names = (self.settings.rating,) if self.settings.rating else _RATINGS
         return next((name for name in names if self._is(name, Sort.NUMBER)), None)
 

@@ -54,6 +54,11 @@ _WORDS: dict[str, tuple[str, str]] = {
         "(?:with )?(?:a |the )?(?:ratings?|reviews?)(?: (?:is|are|of))?|rated",
         "(?:评分|评级|评价)(?:在|为|是)?",
     ),
+    "LIKE_THIS": (
+        "like (?:this|that|it|these|those|them)|as (?:well|good|high) as (?:this|that|it|these|those|them)",
+        "(?:和|跟|与)(?:这个|这款|这些|它|它们)(?:一样|相同|差不多)",
+    ),
+    "SAME_RATING": ("", "(?:相同|同样|一样)的?(?:评分|评级)|同等(?:评分|评级)"),
     "STARS": ("stars?", "★|⭐|星级|颗星|星|分"),
     "SIZE": ("(?:in )?(?:a )?sizes?", "尺码|尺寸|鞋码"),
     "IN_SIZE": ("", "码"),
@@ -76,7 +81,15 @@ def words_in(text: str) -> frozenset[str]:
     return frozenset(text.split())
 
 
-_FIRST = ("AT_MOST", "AT_LEAST", "OR_LESS", "OR_MORE", "FREE")  # `no more than` before `no`, `and up` before `and`
+_FIRST = (
+    "AT_MOST",
+    "AT_LEAST",
+    "OR_LESS",
+    "OR_MORE",
+    "FREE",
+    "LIKE_THIS",
+    "SAME_RATING",
+)  # `no more than` before `no`, `and up` before `and`
 
 # What sits before a bare number that is no price: ages, sizes, parts of series. In lower case.
 NO_PRICE_BEFORE = words_in(

@@ -42,6 +42,7 @@ MIXES_HELP = "With --sessions: a share of the history to try; several. [default:
 )
 @click.option("--explain", is_flag=True, help="Say of each hit which words, modality and part of the photo it is for.")
 @click.option("--like", multiple=True, metavar="ID", help="Find what is like this product; several: like all of them.")
+@click.option("--rated-like", is_flag=True, help="Only what is rated as well as the products of --like, or better.")
 @click.option("--history", multiple=True, metavar="ID,ID...", help="What a shopper looked at, the newest last.")
 @click.option("--mix", type=click.FloatRange(0, 1), help="Share of the history in the query. [default: 0.2]")
 @click.option("--no-rerank", is_flag=True, help="Hits as the search finds them, not in the order of the re-ranker.")
@@ -85,6 +86,7 @@ def search(store: str, html: Path | None, as_json: bool, **given: Any) -> None:
         "nprobe",
         "explain",
         "like",
+        "rated_like",
         "understand",
         "all_categories",
         "lexical_weight",

@@ -23,6 +23,7 @@ def print_understood(understood: Understood) -> None:
     """A line of what was understood, and of what is looked for then, and one for each note; none where nothing was."""
     if understood.meanings:
         said = ", ".join(map(str, understood.meanings))
-        echo(printable(f"understood: {said}; looked for: {understood.text}"))
+        left = "" if understood.text is None else f"; looked for: {understood.text}"
+        echo(printable(f"understood: {said}{left}"))
     for note in understood.notes:
         echo(printable(f"note: {note}"))

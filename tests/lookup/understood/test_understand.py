@@ -201,3 +201,40 @@ def test_any_text_can_be_understood(reader: Reader, text: str) -> None:
     except InputError:
         with pytest.raises(InputError):
             reader.search(text, k=1)
+
+
+def test_rated_like_this_is_as_well_as_the_products_to_be_like(store: Path, reader: Reader) -> None:
+    """By the option and by words alike: the least of their ratings bounds hits from below; words that say nothing else
+    are not looked for.
+    """
+    rated = {f"P{n}": 1 + n % 9 / 2 for n in range(ROWS)}  # P8 has 5, P6 has 4
+    least = {one for one, rating in rated.items() if rating >= 4}
+    hits = reader.search(like=["P8", "P6"], rated_like=True, k=ROWS)
+    assert {hit.id for hit in hits} == least - {"P6", "P8"}
+    answer = search(store, "rated like this", "--like", "P6", "--like", "P8", "-k", str(ROWS))
+    assert meanings(answer) == ["rating >= 4.0 (filter)"]
+    assert [hit["id"] for hit in answer["hits"]] == [hit.id for hit in hits]
+    for text in ("mug rated as well as it", "mug 评分和这个一样", "同样评分 mug"):
+        answer = search(store, text, "--like", "P6", "-k", str(ROWS))
+        assert (meanings(answer), answer["understood"]["text"]) == (["rating >= 4.0 (filter)"], "mug")
+        assert {hit["id"] for hit in answer["hits"]} == least - {"P6"}
+    done = vitrine("search", store, "--like", "P6", "--rated-like")
+    assert "understood: rating >= 4.0 (filter)\n" in done.stdout
+    assert search(store, "mug rated like this")["understood"]["notes"] == [
+        "`rated like this` was left as words: no product that hits are to be like has a rating"
+    ]
+    with pytest.raises(InputError, match="rated_like alone"):
+        reader.search("mug", rated_like=True)
+
+
+def test_what_no_attribute_says_is_told(tmp_path: Path) -> None:
+    """Bounds of prices and of ratings that nothing declares stay words, and the answer says so."""
+    bare = shop(tmp_path, "catalog.attributes=[title,brand]", "catalog.prices=[]")
+    answer = search(bare, "mug under 20 euros 4 stars and up")
+    assert answer["understood"]["meanings"] == []
+    price, rating = answer["understood"]["notes"]
+    assert price.startswith("`under 20 euros` was left as words: no price is declared")
+    assert rating.startswith("`4 stars and up` was left as words: no number is called rating")
+    assert "understood" not in search(bare, "mug under 20")
+    done = vitrine("search", bare, "--like", "P6", "--rated-like")
+    assert (done.exit_code, "ratings" in told(done.stderr)[0]) == (2, True)
