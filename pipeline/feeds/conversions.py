@@ -23,13 +23,14 @@ _BLOCK_TAGS = (
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
 _UNSEEN = frozenset(["script", "style", "template", "noscript", "head", "title"])
 _AVAILABILITY = {  # https://support.google.com/merchants/answer/6324448
-    **dict.fromkeys(["in stock", "instock", "available", "yes", "true", "1", "limitedavailability"], "in_stock"),
+    **dict.fromkeys(["in stock", "instock", "available", "yes", "true", "limitedavailability"], "in_stock"),
     **dict.fromkeys(["available for order", "onlineonly", "instoreonly"], "in_stock"),
     **dict.fromkeys(["out of stock", "outofstock", "sold out", "soldout", "unavailable"], "out_of_stock"),
-    **dict.fromkeys(["no", "false", "0", "discontinued", "not available"], "out_of_stock"),
+    **dict.fromkeys(["no", "false", "discontinued", "not available"], "out_of_stock"),
     **dict.fromkeys(["preorder", "pre order", "presale"], "preorder"),
     **dict.fromkeys(["backorder", "back order", "onbackorder"], "backorder"),
 }
+_BEST = ("in_stock", "backorder", "preorder", "out_of_stock")
 _TRUE, _FALSE = frozenset(["yes", "true", "1", "y", "t"]), frozenset(["no", "false", "0", "n", "f"])
 
 
@@ -52,12 +53,16 @@ def as_text(values: pa.Array) -> pa.Array:
 
 
 def at_path(values: pa.Array, path: Sequence[str]) -> pa.Array | None:
-    """The values at `path` inside of structs and lists of them; of lists lists. None where the type has no such."""
+    """The values at `path` inside of structs and lists of them; of lists lists, with a number in the path the item of
+    that place, from 0. None where the type has no such.
+    """
     for depth, part in enumerate(path):
         if pa.types.is_struct(values.type):
             if values.type.get_field_index(part) < 0:
                 return None
             values = pc.struct_field(values, part)
+        elif pa.types.is_list(values.type) and part.isdigit():
+            values = _item_at(values, int(part))
         elif pa.types.is_list(values.type):
             inner = at_path(values.flatten(), path[depth:])
             return None if inner is None else _relisted(values, inner)
@@ -118,9 +123,34 @@ def first(values: pa.Array) -> pa.Array:
     return pc.list_element(values, 0) if len(values) and pa.types.is_list(values.type) else _plain(values)
 
 
+def without(values: pa.Array, others: pa.Array) -> pa.Array:
+    """Lists without the items that are the string of `others` in their row."""
+    given = others.take(pc.list_parent_indices(values))
+    return _kept(values, pc.fill_null(pc.not_equal(values.flatten(), given), True))
+
+
+def unique(values: pa.Array) -> pa.Array:
+    """Lists with each value once, where it comes first."""
+    if not pa.types.is_list(values.type):
+        return values
+    owners, items = pc.list_parent_indices(values), values.flatten()
+    places = pa.table({"owner": owners, "item": items, "at": pa.array(range(len(items)), pa.int64())})
+    firsts = places.group_by(["owner", "item"]).aggregate([("at", "min")]).column("at_min").to_numpy()
+    kept = np.zeros(len(items), np.bool_)
+    kept[firsts] = True
+    return _kept(values, pa.array(kept))
+
+
+def where(values: pa.Array, named: pa.Array, words: Sequence[str]) -> pa.Array:
+    """The values of rows whose `named`, of lists the first, is one of `words`; case does not count."""
+    wanted = pa.array([one.casefold() for one in words], pa.string())
+    found = pc.is_in(lowered(first(filled(as_text(named)))), wanted)
+    return pc.if_else(found, values, pa.scalar(None, values.type))
+
+
 def joined(values: pa.Array, between: str) -> pa.Array:
     """The items of lists in one string."""
-    return pc.binary_join(values, between) if pa.types.is_list(values.type) else values
+    return filled(pc.binary_join(values, between)) if pa.types.is_list(values.type) else values
 
 
 def as_list(values: pa.Array) -> pa.Array:
@@ -175,13 +205,22 @@ def replaced(values: pa.Array, table: Mapping[str, str | None]) -> pa.Array:
 
 
 def availability(values: pa.Array) -> pa.Array:
-    """Google's in_stock, out_of_stock, preorder, backorder; null for what is none of them."""
+    """Google's in_stock, out_of_stock, preorder, backorder; null for what is none of them. Of lists, as of variants,
+    the best; a whole number is how many there are.
+    """
 
     def read(one: str) -> str | None:
         word = one.rpartition("/")[2] if "schema.org" in one else one
+        if re.fullmatch(r"[-+]?\d{1,9}", word, re.ASCII):
+            return "in_stock" if int(word) > 0 else "out_of_stock"
         return _AVAILABILITY.get(re.sub(r"[\s_\-]+", " ", word).strip().casefold())
 
-    return by_value(values, read, pa.string())
+    if not pa.types.is_list(values.type):
+        return by_value(values, read, pa.string())
+    each = _relisted(values, availability(values.flatten())).to_pylist()
+    return pa.array(
+        [min((one for one in some or () if one), key=_BEST.index, default=None) for some in each], pa.string()
+    )
 
 
 def boolean(values: pa.Array) -> pa.Array:
@@ -233,6 +272,21 @@ def _relisted(lists: pa.Array, items: pa.Array) -> pa.Array:
         at = np.concatenate([[0], np.cumsum(lengths)])
         return pa.ListArray.from_arrays(pa.array(ends[at].astype(np.int32)), items.flatten(), mask=pc.is_null(lists))
     return pa.ListArray.from_arrays(_offsets(lengths), items, mask=pc.is_null(lists))
+
+
+def _kept(lists: pa.Array, mask: pa.Array) -> pa.Array:
+    """Lists of the items that `mask`, (items,) bool, has; null for those that have none left."""
+    owners = pc.list_parent_indices(lists).filter(mask).to_numpy(zero_copy_only=False)
+    counts = np.bincount(owners, minlength=len(lists))
+    return pa.ListArray.from_arrays(_offsets(counts), lists.flatten().filter(mask), mask=pa.array(counts == 0))
+
+
+def _item_at(lists: pa.Array, place: int) -> pa.Array:
+    """The item of a place of each list, null where it has fewer."""
+    owners = pc.list_parent_indices(lists).to_numpy(zero_copy_only=False)
+    starts = np.searchsorted(owners, np.arange(len(lists))) + place
+    ends = np.searchsorted(owners, np.arange(len(lists)), side="right")
+    return lists.flatten().take(pa.array(starts, pa.int64(), mask=starts >= ends))
 
 
 def _offsets(lengths: Any) -> pa.Array:

@@ -36,9 +36,16 @@ class _Part(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid", populate_by_name=True)
 
 
+class Where(_Part):
+    """A condition on rows: what stands in another raw column. Of options that every product has others of."""
+
+    names: Names = Field(min_length=1, description="raw columns or paths, one for each of from, or one for all")
+    are: Names = Field(min_length=1, description="values of them, of which one has to be there; case does not count")
+
+
 class Column(_Part):
-    """Where a canonical column comes from, and what becomes of its values: language, split, first or join, strip_html,
-    replace, lower, then type, in this order.
+    """Where a canonical column comes from, and what becomes of its values: language, where, split, unique, first or
+    join, strip_html, replace, lower, type, then without, in this order.
     """
 
     sources: Names = Field(
@@ -49,16 +56,22 @@ class Column(_Part):
         None, description="[tag, value]: the keys of a list of values of several languages, of which one is taken"
     )
     split: Names = Field((), description="what stands between the values of a list; the first found in a value counts")
+    where: Where | None = Field(None, description="values of rows alone in which other columns have certain values")
     first: Switch = Field(False, description="of several values the first alone")
+    unique: Switch = Field(False, description="of several values each once")
     join: str | None = Field(None, description="what to put between the values of all of from, or of a list")
     strip_html: Switch = Field(False, description="text without tags, with characters for entities")
     lower: Switch = Field(False, description="in small letters")
     replace: dict[Name, str | None] = Field(
         {}, description="value: what it becomes; null for none. Case does not count"
     )
+    without: Name | None = Field(
+        None, description="another column of the map, whose value is left out of this one, which is a list"
+    )
     type: Kind = Field("text", description="what the column is in the catalog")
-    currency: Name | None = Field(
-        None, description="raw column with the currency of prices that have none, or a code such as EUR"
+    currency: Names = Field(
+        (),
+        description="raw columns with the currency of prices that have none, the first that is there, or a code: EUR",
     )
 
     @model_validator(mode="after")
@@ -66,12 +79,18 @@ class Column(_Part):
         told = self.sources, self.constant
         if bool(self.sources) == (self.constant is not None):
             raise ValueError(f"`from` or `constant`, one of them: {told[0] or 'neither'}")
-        if self.currency is not None and self.type != "price":
+        if self.currency and self.type != "price":
             raise ValueError(f"currency is of prices: `type: price`, not {self.type}")
         if self.split and self.type != "list" and not (self.first or self.join is not None):
             raise ValueError(f"split makes a list: `type: list`, or first or join beside it, not `type: {self.type}`")
         if self.first and self.join is not None:
             raise ValueError("first takes one value and join takes all: one of them")
+        if self.without is not None and self.type != "list":
+            raise ValueError(f"without is of lists: `type: list`, not {self.type}")
+        if self.where is not None and len(self.where.names) not in (1, len(self.sources)):
+            raise ValueError(
+                f"where.names: one, or one for each of from: {len(self.sources)}, not {len(self.where.names)}"
+            )
         if self.first and self.type == "list":
             raise ValueError("first takes one value, and `type: list` is of several: one of them")
         if self.strip_html and self.type in ("price", "number", "whole", "boolean"):
@@ -114,6 +133,9 @@ class FeedMap(_Part):
             raise ValueError("columns must say where `id` comes from: an item without one is no product")
         if self.columns["id"].type != "text":
             raise ValueError("columns.id is text")
+        for name, one in self.columns.items():
+            if one.without is not None and self.columns.get(one.without, one).type != "text":
+                raise ValueError(f"columns.{name}.without: a column of the map that is text, not {one.without}")
         taken = [f"{name}_currency" for name, one in self.columns.items() if one.type == "price"]
         if twice := [name for name in taken if name in self.columns]:
             raise ValueError(f"{', '.join(twice)} is made by the price itself: leave it out, name it by `currency:`")
@@ -126,22 +148,22 @@ class FeedMap(_Part):
 
 
 def map_names() -> list[str]:
-    """The maps that ship, by name."""
-    return sorted(path.stem for path in _MAPS.glob("*.yaml"))
+    """The maps that ship, by name: one name may be of several, each for another syntax."""
+    return sorted({one.name for one in shipped_maps().values()})
 
 
 @cache
 def shipped_maps() -> Mapping[str, FeedMap]:
-    """Name -> map of those that ship."""
-    return {name: read_map(_MAPS / f"{name}.yaml") for name in map_names()}
+    """File -> map of those that ship, by the file's name without its ending."""
+    return {path.stem: read_map(path) for path in sorted(_MAPS.glob("*.yaml"))}
 
 
-def find_map(given: str) -> FeedMap:
-    """The map that ships under a name, or that lies at a path which ends in .yaml; InputError for neither."""
-    if given in map_names():
-        return shipped_maps()[given]
+def find_maps(given: str) -> list[FeedMap]:
+    """The maps that ship under a name, or the one that lies at a path which ends in .yaml; InputError for neither."""
+    if found := [one for one in shipped_maps().values() if one.name == given]:
+        return found
     if given.endswith((".yaml", ".yml")):
-        return read_map(Path(given))
+        return [read_map(Path(given))]
     raise InputError(
         f"auto, {', '.join(map_names())}, or the path of a map, which ends in .yaml",
         f"--as {given}",
@@ -151,20 +173,11 @@ def find_map(given: str) -> FeedMap:
 
 def read_map(path: Path) -> FeedMap:
     """The map at a path; InputError with all that is wrong with it, each with its line and key."""
-    from pipeline.config.yaml_files import parse
-
-    try:
-        raw = path.read_bytes()[: _MOST_BYTES + 1]
-    except OSError as err:
-        raise InputError("a map that can be read", f"{path}: {err.strerror}", "correct --as") from err
-    if len(raw) > _MOST_BYTES:
-        raise InputError(f"a map of at most {_MOST_BYTES:,} bytes", f"{path} has more", "name a map with --as")
-    value, problems = parse(raw, str(path))
-    if problems:
-        raise _wrong([one.line() for one in problems])
-    if not isinstance(value, dict):
-        raise InputError("a map: name, syntax, columns", f"{path} has none of them", "see docs/feeds.md")
+    raw = _raw(path)
+    value = _written(raw, path)
     value.setdefault("name", path.stem)
+    if "extends" in value:
+        value = _extended(value, path)
     try:
         found = FeedMap.model_validate(value)
     except ValidationError as err:
@@ -174,6 +187,41 @@ def read_map(path: Path) -> FeedMap:
 
 
 # --- inside ---
+
+
+def _raw(path: Path) -> bytes:
+    try:
+        raw = path.read_bytes()[: _MOST_BYTES + 1]
+    except OSError as err:
+        raise InputError("a map that can be read", f"{path}: {err.strerror}", "correct --as") from err
+    if len(raw) > _MOST_BYTES:
+        raise InputError(f"a map of at most {_MOST_BYTES:,} bytes", f"{path} has more", "name a map with --as")
+    return raw
+
+
+def _written(raw: bytes, path: Path) -> dict[str, Any]:
+    """What the file of a map says."""
+    from pipeline.config.yaml_files import parse
+
+    value, problems = parse(raw, str(path))
+    if problems:
+        raise _wrong([one.line() for one in problems])
+    if not isinstance(value, dict):
+        raise InputError("a map: name, syntax, columns", f"{path} has none of them", "see docs/feeds.md")
+    return value
+
+
+def _extended(value: dict[str, Any], path: Path) -> dict[str, Any]:
+    """A map with what it does not say itself taken from the one that it extends."""
+    base = value.pop("extends")
+    known = sorted(one.stem for one in _MAPS.glob("*.yaml"))
+    if base not in known or (_MAPS / f"{base}.yaml").resolve() == path.resolve():
+        raise _wrong([f"{path}: extends: came {base!r}; expected: one of {', '.join(known)}"])
+    under_path = _MAPS / f"{base}.yaml"
+    under = _written(_raw(under_path), under_path)
+    under = _extended(under, under_path) if "extends" in under else under
+    both = under.get("columns", {}) | (value.get("columns") or {})
+    return {**under, "about": "", **value, "columns": both}
 
 
 def _refuse_unknown_syntax(found: FeedMap, path: Path) -> None:

@@ -69,7 +69,7 @@ class CatalogMapping:
                 "name the right map with --as, or the right --delimiter; docs/feeds.md shows a map of your own",
             )
         self._refuse_twice()
-        used = {raw for names in named.values() for raw in names} | self._raw.currencies(feed_map)
+        used = {raw for names in named.values() for raw in names} | self._raw.beside(feed_map)
         left = [raw for raw in columns if raw not in used]
         dropped = {raw for name in feed_map.drop for raw in self._raw.all_of(name)}
         carried = [raw for raw in left if raw not in dropped and feed_map.others == "text"]
@@ -108,6 +108,10 @@ class CatalogMapping:
             if pc.any(lost).as_py():
                 rows = pc.indices_nonzero(lost).to_pylist()
                 unparsed += [Unparsed(row, name, _shown(taken[row].as_py())) for row in rows]
+        for name in self.sources:
+            other = self._map.columns[name].without
+            if other in columns:
+                columns[name] = conversions.without(columns[name], columns[other])
         for name, raw in self.carried.items():
             columns[name] = _carried(batch, raw)
         there = columns["id"].is_valid()
@@ -130,8 +134,11 @@ class CatalogMapping:
 
     def unnamed(self, batch: pa.RecordBatch) -> list[str]:
         """Raw columns of a batch that came too late to be carried."""
-        known = self._raw.names
-        return [name for name in batch.schema.names if name not in known]
+        late = [name for name in batch.schema.names if name not in self._raw.names]
+        if not late:
+            return []
+        taken = {name for one in self._map.columns.values() for name in self._raw.late(batch, one)}
+        return [name for name in late if name not in taken]
 
     # --- inside ---
 
@@ -148,11 +155,12 @@ class CatalogMapping:
             return None
         if column.split:
             raw = [one if pa.types.is_list(one.type) else conversions.split(one, column.split) for one in raw]
-        several = len(raw) > 1 and (column.join is not None or column.type == "list")
+        several = len(raw) > 1 and column.where is None and (column.join is not None or column.type == "list")
         values = conversions.concatenated(raw) if several else conversions.coalesced(raw)
+        values = conversions.unique(values) if column.unique else values
         if column.join is not None:
             values = conversions.joined(values, column.join)
-        elif column.type != "list":
+        elif column.first or column.type not in ("list", "availability"):
             values = conversions.first(values)
         values = conversions.without_html(values) if column.strip_html else values
         values = conversions.replaced(values, column.replace) if column.replace else values
@@ -163,9 +171,24 @@ class CatalogMapping:
             found = self._raw.values(batch, name)
             if found is None:
                 continue
+            if column.where is not None:
+                found = self._where(batch, found, column, name)
             if column.language is not None:
-                found = conversions.in_language(found, *column.language, self._options.languages, column.type == "list")
+                found = conversions.in_language(
+                    found, *column.language, self._options.languages, column.type == "list" or column.join is not None
+                )
             yield conversions.as_text(found)
+
+    def _where(self, batch: pa.RecordBatch, values: pa.Array, column: Column, name: str) -> pa.Array:
+        """The values of `name`, one of those that the column comes from, where its condition holds."""
+        assert column.where is not None
+        names = column.where.names
+        at = next((at for at, one in enumerate(column.sources) if name in (self._raw.all_of(one) or (one,))), 0)
+        given = names[min(at, len(names) - 1)]
+        named = self._raw.values(batch, next(iter(self._raw.all_of(given)), given))
+        if named is None:
+            return pa.nulls(len(values), values.type)
+        return conversions.where(values, named, column.where.are)
 
     def _typed(self, batch: pa.RecordBatch, name: str, values: pa.Array) -> dict[str, pa.Array]:
         kind = self._map.columns[name].type
@@ -181,13 +204,13 @@ class CatalogMapping:
         return {name: conversions.as_list(values) if kind == "list" else values}
 
     def _currency(self, batch: pa.RecordBatch, name: str) -> pa.Array | None:
-        given = self._map.columns[name].currency
-        if given is None:
-            return None
-        found = next((self._raw.values(batch, one) for one in self._raw.all_of(given)), None)
-        if found is not None:
-            return conversions.first(conversions.filled(conversions.as_text(found)))
-        return pa.repeat(pa.scalar(given), batch.num_rows) if is_currency(given) else None
+        for given in self._map.columns[name].currency:
+            found = next((self._raw.values(batch, one) for one in self._raw.all_of(given) or [given]), None)
+            if found is not None:
+                return conversions.first(conversions.filled(conversions.as_text(found)))
+            if is_currency(given):
+                return pa.repeat(pa.scalar(given), batch.num_rows)
+        return None
 
     def _refuse_twice(self) -> None:
         for name in self.sources:
@@ -237,9 +260,11 @@ class RawNames:
         within = RawNames(batch.schema.names).all_of(start) if path else []
         return conversions.at_path(batch.column(within[0]), path.split(".")) if within else None
 
-    def currencies(self, feed_map: FeedMap) -> set[str]:
-        """The columns that prices of the map have their currency from."""
-        return {raw for one in feed_map.columns.values() if one.currency for raw in self.all_of(one.currency)}
+    def beside(self, feed_map: FeedMap) -> set[str]:
+        """The columns that the map looks at without taking their values: currencies, and conditions."""
+        names = [name for one in feed_map.columns.values() for name in one.currency]
+        names += [name for one in feed_map.columns.values() if one.where is not None for name in one.where.names]
+        return {raw for name in names for raw in self.all_of(name)}
 
 
 # --- inside ---

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from foundation.errors import InputError
-from pipeline.feeds.feed_map import FeedMap, find_map, shipped_maps
+from pipeline.feeds.feed_map import FeedMap, find_maps, shipped_maps
 from pipeline.feeds.mapping import found_columns
 from pipeline.feeds.source import FeedFile
 from pipeline.feeds.syntax.base import FeedSyntax, ReadOptions, syntaxes
@@ -37,14 +37,16 @@ def recognise(files: Sequence[FeedFile], given: str, options: ReadOptions) -> Re
     """The feed in `files` by the map `given`, a name, a path or auto. InputError where no map or no syntax fits, or
     files differ in syntax.
     """
-    chosen = None if given == AUTO else find_map(given)
-    names = list(syntaxes()) if chosen is None else [one for one in syntaxes() if one in chosen.syntax]
+    maps = [] if given == AUTO else find_maps(given)
+    names = [one for one in syntaxes() if not maps or any(one in known.syntax for known in maps)]
     syntax = _syntax_of(files[0], names, given)
     for other in files[1:]:
         if (theirs := _syntax_of(other, names, given)) != syntax:
             raise InputError(
                 "files of one kind", f"{files[0].name} is {syntax}, {other.name} {theirs}", "import them one by one"
             )
+    chosen = next((one for one in maps if syntax in one.syntax), None)
+    options = replace(options, items=chosen.items if chosen else None)
     opened = tuple(syntaxes()[syntax](file, options) for file in files)
     if chosen is None:
         columns = tuple(dict.fromkeys(name for one in opened for name in one.columns))

@@ -49,6 +49,7 @@ class ReadOptions:
     delimiter: str | None = None
     quote: str | None = None  # empty: quotes mean nothing
     bad_rows: BadRows = "skip"
+    items: str | None = None  # where in a document the items are, as the map says
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,9 @@ from pipeline.feeds.delimited.records import RecordReader
 from pipeline.feeds.delimited.text_encoding import Decoder
 from pipeline.feeds.syntax.base import FeedSyntax, Opened, RawRows, ReadOptions
 
-_PAGE = re.compile(rb"\s*(?:<!--.*?-->\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
+_PAGE = re.compile(
+    rb"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
+)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _OTHERS = {
     b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "save the sheet as CSV, or take the file out of it"),

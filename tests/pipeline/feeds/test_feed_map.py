@@ -7,41 +7,12 @@ from pathlib import Path
 
 import pytest
 
-from pipeline.feeds.feed_map import map_names, read_map, shipped_maps
+from pipeline.feeds.feed_map import read_map, shipped_maps
 from tests.support.command import told, vitrine
-from tests.support.feeds import import_rows, imported
+from tests.support.feeds import import_rows
 from tests.support.places import ROOT
 
 FEEDS = ROOT / "pipeline" / "feeds"
-SAMPLES = {path.name.partition(".")[0]: path for path in (FEEDS / "samples").iterdir() if path.name[0] not in "._"}
-
-
-def test_maps_are_found_by_a_walk() -> None:
-    """Those that ship are the YAML files of the folder, and each is called as its file."""
-    assert {"google", "csv"} <= set(map_names())
-    assert [one.name for one in shipped_maps().values()] == map_names()
-
-
-@pytest.mark.parametrize("name", SAMPLES)
-def test_each_sample_is_recognised_and_imported_whole(name: str, tmp_path: Path) -> None:
-    """`--as auto` takes the map of a sample's name; its 20 products have ids, titles, and nothing that was not read."""
-    _, report = imported(f"sample:{name}", tmp_path / "shop")
-    assert report["map"] == name
-    assert report["rows_written"] == 20
-    assert not report["rejected"]
-    columns = {one["name"]: one for one in report["columns"]}
-    assert columns["id"]["values"] == columns["title"]["values"] == 20
-    assert {one["name"]: one["unparsed"] for one in report["columns"] if one["unparsed"]} == {}
-
-
-@pytest.mark.parametrize("name", map_names())
-def test_a_map_that_is_recognised_by_its_columns_has_a_sample(name: str) -> None:
-    """What ships can be tried, and says where it is specified."""
-    found = shipped_maps()[name]
-    assert found.about
-    if found.recognise:
-        assert name in SAMPLES
-        assert "https://" in (FEEDS / f"{name}.yaml").read_text()
 
 
 def test_a_map_of_ones_own_converts_as_its_keys_say(tmp_path: Path) -> None:

@@ -1,0 +1,127 @@
+"""JSON lines and documents from the door, and tables."""
+
+from __future__ import annotations
+
+import gzip
+import io
+import json
+from pathlib import Path
+
+import pyarrow as pa
+import pyarrow.feather
+import pyarrow.ipc
+import pyarrow.parquet as pq
+import pytest
+
+from tests.support.command import told, vitrine
+from tests.support.feeds import column, import_rows, import_text, imported
+
+ROWS = [
+    {"id": n, "title": f"lämp {n}", "price": f"{n}.50 EUR", "tags": ["a", "b"] if n % 2 else "a"} for n in range(50)
+]
+
+
+def test_lines_and_documents_are_told_apart(tmp_path: Path) -> None:
+    """A list, an object around it, lines, one line alone, an object whose lists are no items: by what they hold."""
+    lines = "\n".join(map(json.dumps, ROWS))
+    texts = {
+        "lines": (lines, "json_lines", 50),
+        "packed": (gzip.compress(lines.encode()), "json_lines", 50),
+        "one line": (json.dumps(ROWS[0]), "json_lines", 1),
+        "a list": (json.dumps(ROWS), "json_document", 50),
+        "a pretty list": (json.dumps(ROWS, indent=2), "json_document", 50),
+        "inside": (json.dumps({"total": 50, "items": ROWS}), "json_document", 50),
+        "pages": (
+            "\n".join(json.dumps({"items": ROWS[at : at + 10]}, indent=1) for at in range(0, 50, 10)),
+            "json_document",
+            50,
+        ),
+        "lists in a line": (json.dumps({"id": "1", "title": "a", "variants": [{"id": "2"}]}), "json_lines", 1),
+        "utf-16": (lines.encode("utf-16"), "json_lines", 50),
+    }
+    for name, (text, syntax, count) in texts.items():
+        (tmp_path / name).mkdir()
+        rows, report = import_rows(tmp_path / name, text, name="feed.bin")
+        assert (name, report["syntax"], len(rows)) == (name, syntax, count)
+        assert column(rows, "id")[0] in ("0", "1")
+
+
+def test_a_line_that_is_no_object_is_a_bad_row(tmp_path: Path) -> None:
+    """Counted, with its row and line; `--bad-rows stop` writes nothing."""
+    good = [json.dumps(one, ensure_ascii=False).encode() for one in ROWS]
+    raw = b"\n".join(
+        [*good[:3], b'{"id": "broken', b"", *good[3:6], b"[1, 2]", b'{"id": "\xff", "title": "t"}', *good[6:]]
+    )
+    rows, report = import_rows(tmp_path, raw, name="feed.jsonl")
+    assert len(rows) == 50
+    assert report["rejected"] == {"bad_row": 3}
+    assert [(one["row"], one["line"]) for one in report["examples"]] == [(4, 4), (8, 9), (9, 10)]
+    done = import_text(tmp_path, raw, "--bad-rows", "stop", name="feed.jsonl")
+    assert done.exit_code == 2
+    assert "row 4, line 4" in told(done.stderr)[1]
+
+
+def test_a_column_that_only_later_items_have_is_counted(tmp_path: Path) -> None:
+    """What the map names is taken whenever it comes; what nobody names and the head lacks is said."""
+    lines = [json.dumps({"id": str(n), "title": "x" * 2_000}) for n in range(400)]
+    lines.append(json.dumps({"id": "last", "brand": "Late", "mood": "blue"}))
+    rows, report = import_rows(tmp_path, "\n".join(lines), name="feed.jsonl")
+    assert rows[-1]["brand"] == "Late"
+    assert "mood" not in rows[-1]
+    assert report["late"] == {"mood": 1}
+
+
+def test_pages_of_products_json_are_one_feed(tmp_path: Path) -> None:
+    """Several files, or several documents in one."""
+    page = json.dumps({"products": [{"handle": "a", "title": "A", "body_html": "", "variants": [{"price": "1.00"}]}]})
+    (tmp_path / "1.json").write_text(page)
+    (tmp_path / "2.json").write_text(page.replace('"a"', '"b"') + page.replace('"a"', '"c"'))
+    rows, report = imported(f"{tmp_path}/*.json", tmp_path / "shop")
+    assert column(rows, "id") == ["a", "b", "c"]
+    assert report["map"] == "shopify"
+
+
+TABLE = pa.table(
+    {
+        "sku": pa.array([1, 2, 3], pa.int64()),
+        "name": pa.array(["a", "b", None]).dictionary_encode(),
+        "price": pa.array([1.5, 20.25, None]),
+        "raw": pa.array([b"x", b"y", b"z"]),
+        "more": pa.array([["p", "q"], [], None], pa.list_(pa.string())),
+    }
+)
+
+
+@pytest.mark.parametrize("kind", ["parquet", "file", "stream", "feather"])
+def test_typed_tables_want_a_map_as_texts_do(kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Parquet, Arrow's file and stream, from a path and from stdin."""
+    sink = io.BytesIO()
+    if kind == "parquet":
+        pq.write_table(TABLE, sink)
+    elif kind == "feather":
+        pyarrow.feather.write_feather(TABLE, sink)
+    else:
+        make = pa.ipc.new_file if kind == "file" else pa.ipc.new_stream
+        with make(sink, TABLE.schema) as writer:
+            writer.write_table(TABLE)
+    rows, _ = import_rows(tmp_path, sink.getvalue(), name="feed.bin")
+    assert [(row["id"], row["title"], str(row["price"]), row["raw"], row["more"]) for row in rows] == [
+        ("1", "a", "1.5000", "x", "p, q"),
+        ("2", "b", "20.2500", "y", None),
+        ("3", None, "None", "z", None),
+    ]
+    stdin = io.TextIOWrapper(io.BytesIO(gzip.compress(sink.getvalue())))
+    monkeypatch.setattr("pipeline.feeds.source.sys", type("Sys", (), {"stdin": stdin}))
+    piped, _ = imported("-", tmp_path / "piped")
+    assert piped == rows
+    done = import_text(tmp_path, sink.getvalue()[: len(sink.getvalue()) // 2], name="cut.bin")
+    assert done.exit_code == 2
+    assert "a table that is whole" in done.stderr
+
+
+def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
+    """With the column, and that such a table is a catalog already."""
+    pq.write_table(pa.table({"sku": ["1"], "photo": [b"\xff\xd8\xff"]}), tmp_path / "feed.parquet")
+    done = vitrine("import", tmp_path / "feed.parquet", "--to", tmp_path / "shop")
+    assert done.exit_code == 2
+    assert "texts and numbers in photo" in done.stderr
