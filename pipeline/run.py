@@ -41,6 +41,7 @@ from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.evaluate.lexical_weight import with_weight
 from pipeline.photos.root import image_root
+from pipeline.plan.earlier_plan import keep_plan
 from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan, make_plan, refuse_another_catalog
@@ -238,6 +239,7 @@ def _plan(request: Request, embedding: Embedding, store: Store, state: RunState)
     state.accepted = acceptance.in_partitions(state.accepted, {*plan.partitions, *Before.of(state.parent).partitions})
     _refuse_types(settings.embedded_by(embedding), store, state, plan)
     store.put_bytes(plan.to_bytes(), f"runs/{state.run}/plan.json")
+    keep_plan(store, state.run, checked.bare)
     note_key(store, state.run, plan.key)
     _log_notices(plan.notices)
     return plan, checked.forecast

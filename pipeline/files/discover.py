@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from foundation.errors import InputError, VitrineError
+from foundation.identity import identity_of
 from foundation.machine import machine_fault
 from foundation.regular_files import IrregularFileError, open_regular, spelled, utf8_path
 from pipeline.files.contents import HEAD_BYTES, MARK_BYTES, Content, content
@@ -64,6 +65,12 @@ class Found:
     told: str = ""  # of a table: what was found, for people
     identity: str = ""  # of a table: its own, and the version
     version: int | None = None  # of a table, as its library takes it
+
+    @property
+    def digest(self) -> str:
+        """64 hex digits of what was found: of a table its version, else names, sizes and stamps of the files."""
+        files = [[file.path, file.size, file.stamp] for file in self.files]
+        return identity_of({"table": self.identity} if self.identity else {"files": files})
 
 
 def list_files(path: str) -> list[CatalogFile]:

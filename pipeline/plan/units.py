@@ -80,6 +80,7 @@ class Plan:
     unit_rows: int = PIECE_ROWS  # of a unit at most, for the plans of later nights
     parts: Mapping[str, Part] = field(default_factory=dict)  # how files are read that are not plain, by path
     version: int | None = None  # of a table
+    asked: str = ""  # of a table: what it was planned by, see earlier_plan.py
 
     @property
     def rows(self) -> int:
@@ -107,13 +108,19 @@ class Plan:
         return json.dumps(kept, indent=1, ensure_ascii=False).encode()
 
 
-def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = None, before: Before = NOTHING) -> Plan:
+def make_plan(
+    embedding: Embedding,
+    gates: GatesConfig,
+    category: str | None = None,
+    before: Before = NOTHING,
+    found: Found | None = None,
+) -> Plan:
     """Plan a run of the whole catalog, or of one category, which may be spelled in any way that means it; InputError
     lists what makes it impossible. `before` is of the snapshot that is replaced; `gates` bound what of ids and
-    categories may be refused.
+    categories may be refused; `found` is the catalog, where that is known.
     """
     refuse_towers(embedding.fusion, *towers(embedding))
-    found, shards = find_catalog(embedding.catalog), embedding.shards
+    found, shards = found or find_catalog(embedding.catalog), embedding.shards
     settings, files = embedding.catalog.planned(found.parts), list(found.files)
     root, seen = existing_root(settings.image_root, settings.path), _Seen(Categories(settings))
     with all_unchanged(files):
@@ -128,17 +135,9 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
         most = _most_rows(groups, shards, before)
         units = _units(groups, repeated, most, shards.max_unit_bytes, category)
         carried = _one_type({unit.path: seen.types[unit.path] for unit in units}, settings, shards)
-        notices = [
-            *file_notices(found, seen.missing, settings),
-            *([] if found.identity else path_notices(files, settings)),
-            *cleaned_notice(seen.cleaned),
-            *null_words_notice("ids_null_words", "rows have ids", seen.nothing, settings),
-            *seen.categories.notices(called),
-            *sampled(units, settings, shards.max_unit_bytes),
-        ]
+        notices = _notices(found, seen, units, called, settings, shards)
         contents = contents_of(files, photos=embedding.encoders.image is not None, tables=bool(found.identity))
     encoding = encoding_identity(embedding)
-    catalog = _catalog_identity(found)
     key = identity_of(
         {
             "contents": contents,
@@ -153,8 +152,8 @@ def make_plan(embedding: Embedding, gates: GatesConfig, category: str | None = N
     )
     duplicates, size = sum(map(len, repeated.values())), sum(file.size for file in files)
     cut = most if category is None else before.unit_rows or most  # the other categories stay as they were cut
-    known = named(carried), category, tuple(notices), found.files, cut, found.parts, found.version
-    return Plan(key, encoding, catalog, root, units, partitions, duplicates, size, *known)
+    known = named(carried), category, notices, found.files, cut, found.parts, found.version
+    return Plan(key, encoding, found.digest, root, units, partitions, duplicates, size, *known)
 
 
 def refuse_another_catalog(plan: Plan, catalog: CatalogConfig) -> None:
@@ -205,10 +204,22 @@ class _Seen:
             )
 
 
-def _catalog_identity(found: Found) -> str:
-    if found.identity:
-        return identity_of({"table": found.identity})
-    return identity_of({"files": [[file.path, file.size, file.stamp] for file in found.files]})
+def _notices(
+    found: Found,
+    seen: _Seen,
+    units: Sequence[Unit],
+    called: Mapping[str, str],
+    settings: CatalogConfig,
+    shards: ShardsConfig,
+) -> tuple[Notice, ...]:
+    return (
+        *file_notices(found, seen.missing, settings),
+        *([] if found.identity else path_notices(found.files, settings)),
+        *cleaned_notice(seen.cleaned),
+        *null_words_notice("ids_null_words", "rows have ids", seen.nothing, settings),
+        *seen.categories.notices(called),
+        *sampled(units, settings, shards.max_unit_bytes),
+    )
 
 
 def _missing(files: list[CatalogFile], settings: CatalogConfig) -> dict[str, list[str]]:

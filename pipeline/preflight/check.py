@@ -11,14 +11,15 @@ from dataclasses import dataclass, replace
 
 from encoders.fusion.base import fusion_spec
 from foundation.errors import InputError
-from pipeline.config.sections import CatalogConfig, Embedding, GatesConfig, RunSettings
+from pipeline.config.sections import CatalogConfig, RunSettings
 from pipeline.config.yaml_files import Problem
 from pipeline.files.catalog import find_catalog, part_of
 from pipeline.files.discover import open_file
 from pipeline.files.pinned import all_unchanged
+from pipeline.plan.earlier_plan import planned
 from pipeline.plan.forecast import Forecast, expected
 from pipeline.plan.unit_sizes import NOTHING, Before
-from pipeline.plan.units import Plan, make_plan
+from pipeline.plan.units import Plan
 from pipeline.preflight.findings import Finding, Purpose, Subject, refusal
 from pipeline.preflight.golden import golden_findings
 from pipeline.preflight.indexes import index_findings, query_findings
@@ -45,6 +46,7 @@ class Checked:
     plan: Plan
     warnings: tuple[Problem, ...]
     forecast: Forecast | None
+    bare: Plan  # the same, without what its rows tell
 
     @property
     def taken(self) -> Forecast:
@@ -69,7 +71,7 @@ def preflight(
     found = list(machine_findings(settings.embedding.encoders, settings.store, purpose, model))
     if purpose != "run":  # a fusion decides nothing of what is read, and may be what is about to be trained
         settings = settings.embedded_by(replace(settings.embedding, fusion=fusion_spec({"type": "concat"})))
-    plan = _planned(settings.embedding, settings.gates, category, before, found)
+    plan = _planned(settings, category, before, found)
     category, settings = plan.category, settings.embedded_by(plan.reading(settings.embedding))
     with all_unchanged(plan.files):
         subject = Subject(settings, purpose, category, plan, sampled(plan, settings.embedding.catalog))
@@ -80,7 +82,7 @@ def preflight(
     for one in warnings:
         _log.warning("%s", one.line())
     notices = (*plan.notices, *text_notices(subject), *photo_notices(subject))
-    return Checked(replace(plan, notices=notices), warnings, forecast)
+    return Checked(replace(plan, notices=notices), warnings, forecast, plan)
 
 
 def refuse_store(path: str) -> None:
@@ -99,14 +101,13 @@ def _refuse(found: Sequence[Finding]) -> None:
         raise refusal(stopping)
 
 
-def _planned(
-    embedding: Embedding, gates: GatesConfig, category: str | None, before: Before, found: list[Finding]
-) -> Plan:
+def _planned(settings: RunSettings, category: str | None, before: Before, found: list[Finding]) -> Plan:
     """The plan. What it refuses is told beside what was found before, each thing once; what is wrong with the names of
     columns instead, since that is why they are not there.
     """
+    embedding = settings.embedding
     try:
-        plan = make_plan(embedding, gates, category, before)
+        plan = planned(embedding, settings.gates, category, before, settings.store)
     except InputError as err:
         found += _named(embedding.catalog, None)
         named = any(one.stops and one.key.startswith("catalog.") for one in found)
