@@ -8,7 +8,7 @@ import numpy as np
 
 from lookup.filters.where import Where
 from lookup.halves import Asked, Halves, Within, both_halves
-from lookup.hit import Hit, hits_of
+from lookup.hit import Hit
 from lookup.lexical.query import Correction
 from lookup.opened import Opened
 from lookup.query import Query, QueryEncoder
@@ -31,7 +31,7 @@ class ByWords:
         if asked is None:
             return []
         words, found = asked[0], asked[0].best(within, query.k)
-        return hits_of(self.opened, replace(found, score=words.shares(found.score, float(found.score.max(initial=0)))))
+        return self.opened.hits(replace(found, score=words.shares(found.score, float(found.score.max(initial=0)))))
 
     def asked(self, text: str | None, weight: float | None, within: Within) -> tuple[Asked, float] | None:
         """The words of a text, and their weight, None for the snapshot's own; None where they count for nothing."""

@@ -9,10 +9,8 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from lookup.candidates import Candidates
 from lookup.filters.prices import PRICE, WIDE
 from lookup.filters.values import FLOATS
-from lookup.opened import Opened
 from lookup.understood.meaning import Understood
 from lookup.why.why import Why
 
@@ -67,21 +65,6 @@ class Found:
     understood: Understood
     history: float | None = None
     reranked: Reranked | None = None
-
-
-def hits_of(opened: Opened, found: Candidates) -> list[Hit]:
-    """The products that candidates are, in their order."""
-    return [
-        _hit(opened, float(score), found.name(at), int(position))
-        for at, (score, position) in enumerate(zip(found.score, found.positions, strict=True))
-    ]
-
-
-def _hit(opened: Opened, score: float, name: str, position: int) -> Hit:
-    shard, at = opened.row(name, position)
-    attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
-    source = (shard.source, shard.row_groups[0], at["row"].as_py())
-    return Hit(at["id"].as_py(), score, name, attributes, at["photo"].as_py(), source)
 
 
 def value_of(scalar: pa.Scalar) -> Any:

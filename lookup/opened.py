@@ -10,9 +10,11 @@ import pyarrow as pa
 
 from foundation.arrays import Vectors
 from foundation.errors import IntegrityError
+from lookup.candidates import Candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import parsed
 from lookup.halves import Within, Words
+from lookup.hit import Hit, value_of
 from lookup.meant import partitions_meant
 from lookup.query import Query
 from lookup.segments import Partition, Segments, of_other_rows
@@ -56,6 +58,19 @@ class Opened:
         if indexed != found:
             raise self._of_other_rows(name, f"{indexed!r} at position {position} of it, {found!r} in {file.path}")
         return shard, at
+
+    def hits(self, found: Candidates) -> list[Hit]:
+        """The products that candidates are, in their order; errors are those of `row`."""
+        return [
+            self._hit(float(score), found.name(at), int(position))
+            for at, (score, position) in enumerate(zip(found.score, found.positions, strict=True))
+        ]
+
+    def _hit(self, score: float, name: str, position: int) -> Hit:
+        shard, at = self.row(name, position)
+        attributes = {key: value_of(value) for key, value in at["attributes"].items()} if "attributes" in at else {}
+        source = (shard.source, shard.row_groups[0], at["row"].as_py())
+        return Hit(at["id"].as_py(), score, name, attributes, at["photo"].as_py(), source)
 
     def attributes(self, name: str, position: int) -> Mapping[str, Any]:
         """The attributes of a row, as `lookup.hit.value_of` reads them: scalars by name."""

@@ -20,7 +20,7 @@ from lookup.dense import dense_candidates
 from lookup.filters.rows import Filters
 from lookup.filters.where import Where, parsed
 from lookup.halves import Within, Words, hybrid_candidates
-from lookup.hit import Found, Hit, hits_of
+from lookup.hit import Found, Hit
 from lookup.index.partition_index import STEADY, PartitionIndex
 from lookup.meant import partitions_meant
 from lookup.opened import Opened
@@ -160,13 +160,12 @@ class Reader:
         kind, moved = self._duplicates.kind(query.collapse), self._moved(query)
         if kind is None:
             found = self._ordered(moved, query, query.k).first(query.k)
-            hits = hits_of(self.opened, found)
+            hits = self.opened.hits(found)
         else:
             each = self._duplicates.best_of_each(lambda k: self._ordered(moved, query, k), kind, query.k)
             found = each.hits
             hits = [
-                replace(hit, others=others)
-                for hit, others in zip(hits_of(self.opened, found), each.others, strict=True)
+                replace(hit, others=others) for hit, others in zip(self.opened.hits(found), each.others, strict=True)
             ]
         reranked = self.ranker.told(query) if self.ranker is not None and hits else None
         answer = Found(hits, self._told(query, found, understood), moved.history, reranked)
@@ -242,7 +241,7 @@ class Reader:
     ) -> list[Hit]:
         """The `k` best products for a query vector, (1, dim) float32, by the embedding alone; else as `search`."""
         query = Query(category=category, k=k, nprobe=nprobe, where=where, all_categories=True).parsed()
-        return hits_of(self.opened, self._ranked(xq, query, query.k).first(query.k))
+        return self.opened.hits(self._ranked(xq, query, query.k).first(query.k))
 
     def _moved(self, query: Query) -> Moved:
         xq = self._queries.embed(query.text, query.image) if query.by_words else None
