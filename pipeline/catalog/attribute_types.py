@@ -27,9 +27,10 @@ def attribute_types(schema: pa.Schema, path: str, settings: CatalogConfig) -> Ty
     such column.
     """
     types: Types = {}
-    known = part_of(settings, path).columns(schema)
-    for name in settings.attributes:
-        column = known.get(settings.columns.get(name, name))
+    written = {name: settings.columns.get(name, name) for name in settings.attributes}
+    known = part_of(settings, path).columns(schema, written.values())
+    for name, own in written.items():
+        column = known.get(own)
         kind = pa.null() if column is None else column.type
         if not pa.types.is_null(kind):
             kind = PRICE if name in settings.prices else columns.plain_type(columns.text_type(kind))

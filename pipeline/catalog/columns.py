@@ -75,6 +75,12 @@ def is_name(kind: pa.DataType) -> bool:
     return is_text(kind) or _any(_DIGITS, value_type(kind))
 
 
+def is_category(kind: pa.DataType) -> bool:
+    """Whether a column can be categories: names, or lists of them, of which the first counts."""
+    plain = plain_type(kind)
+    return is_name(plain.value_type if pa.types.is_list(plain) else kind)
+
+
 def is_version(kind: pa.DataType) -> bool:
     """Whether a column can be versions of photos: a name or a time."""
     return is_name(kind) or _any(_TIMES, plain_type(kind))
@@ -121,6 +127,16 @@ def as_text(column: pa.ChunkedArray) -> pa.ChunkedArray:
     plain_kind = plain_type(column.type)
     kind = text_type(plain_kind)
     return column if kind == plain_kind else pa.chunked_array([plain(column).cast(kind, safe=False)])
+
+
+def first_of(column: pa.ChunkedArray) -> pa.ChunkedArray:
+    """The first item of each list, null where there is none; a column of no lists as it is."""
+    if not pa.types.is_list(plain_type(column.type)):
+        return column
+    lists = plain(column)
+    some = pc.fill_null(pc.greater(pc.list_value_length(lists), 0), False)
+    firsts = pc.list_element(lists.filter(some), 0)
+    return pa.chunked_array([pc.replace_with_mask(pa.nulls(len(lists), firsts.type), some, firsts)])
 
 
 def row_bytes(values: pa.Array) -> Sizes:

@@ -33,8 +33,9 @@ def names_of(column: pa.ChunkedArray, name: str) -> Names:
     """The names in the column `name`.
 
     Decimals and floats are taken as the whole numbers that they are, as pandas and warehouses write them; one that is
-    no whole number, or too large to be exact, names nothing. NaN is null.
+    no whole number, or too large to be exact, names nothing. NaN is null. Of lists the first item is the name.
     """
+    column = columns.first_of(column)
     kind = columns.value_type(column.type)
     if not (pa.types.is_decimal(kind) or pa.types.is_floating(kind)):
         values, wrong = columns.strings(columns.plain(column))

@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foundation.errors import InputError, VitrineError
@@ -23,7 +24,7 @@ from pipeline.catalog import columns
 from pipeline.files.discover import UNREADABLE, PartFile, bytes_of, first_line, open_file
 from pipeline.files.footers import Chunks, Leaf, chunks_of
 from pipeline.files.pages import DamagedPageError, Page, pages_of
-from pipeline.files.parts import Part, Positions
+from pipeline.files.parts import PLAIN, Part, Positions
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
@@ -202,7 +203,7 @@ def _batches(
     path: str, file: PartFile, groups: Sequence[Chunks], names: Sequence[str], limit: int
 ) -> Iterator[pa.RecordBatch]:
     """Some columns of some row groups, decoded as they are asked for; VitrineError when the bytes cannot be read."""
-    present = [name for name in names if name in file.schema_arrow.names]
+    present = _present(file, names)
     try:
         for group in groups:
             rows = _rows_at_once(path, group, limit)
@@ -227,7 +228,7 @@ def _null_lists(path: str, schema: pa.Schema, names: Sequence[str], err: Excepti
     """The error for lists of a fixed size of which some are null: Parquet keeps no items of these, and Arrow's reader
     wants as many of each. None where `err` says something else; without nulls such lists can be read.
     """
-    fixed = [name for name in names if pa.types.is_fixed_size_list(schema.field(name).type)]
+    fixed = [name for name in names if name in schema.names and pa.types.is_fixed_size_list(schema.field(name).type)]
     if not fixed or not str(err).startswith("Expected all lists to be of size"):
         return None
     named = ", ".join(fixed)
@@ -244,20 +245,29 @@ def _named(groups: Sequence[Chunks]) -> str:
 
 def _completed(part: Part, batch: pa.RecordBatch, names: Sequence[str]) -> pa.RecordBatch:
     """A batch with the columns that its file lacks: of its path or its table, or null."""
-    n = batch.num_rows
-    arrays = [
-        batch.column(name)
-        if name in batch.schema.names
-        else pa.nulls(n)
-        if (value := part.constant(name)) is None
-        else pa.repeat(value, n)
-        for name in names
-    ]
+    arrays = [_column(part, batch, name) for name in names]
     return pa.RecordBatch.from_arrays(arrays, names=list(names))
 
 
+def _column(part: Part, batch: pa.RecordBatch, name: str) -> pa.Array:
+    if name in batch.schema.names:
+        return batch.column(name)
+    if "." in name and name in PLAIN.columns(batch.schema, [name]):
+        top, *path = name.split(".")
+        return pc.struct_field(batch.column(top), path)
+    value = part.constant(name)
+    return pa.nulls(batch.num_rows) if value is None else pa.repeat(value, batch.num_rows)
+
+
+def _present(file: PartFile, names: Sequence[str]) -> list[str]:
+    """Those of `names` that the file has, as a column or as a field of one that is a struct."""
+    schema = file.schema_arrow
+    inner = {name for name in names if "." in name and name in PLAIN.columns(schema, [name])}
+    return [name for name in names if name in schema.names or name in inner]
+
+
 def _empty(file: PartFile, names: Sequence[str]) -> pa.Table:
-    present = [name for name in names if name in file.schema_arrow.names]
+    present = [name for name in _present(file, names) if name in file.schema_arrow.names]
     return pa.Table.from_batches(
         [_completed(file.part, batch, names) for batch in file.schema_arrow.empty_table().select(present).to_batches()]
         or [_completed(file.part, pa.RecordBatch.from_pylist([], schema=file.schema_arrow), names)]

@@ -30,7 +30,7 @@ def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[
 def missing_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> set[str]:
     """The columns in use that neither a file nor its path has: they are null in all of its rows."""
     names = {settings.columns.get(name, name) for name, _ in _roles(settings)}
-    return names - {*part_of(settings, path).columns(schema)}
+    return names - {*part_of(settings, path).columns(schema, names)}
 
 
 def refuse_missing(schema: pa.Schema, settings: CatalogConfig, path: str, everywhere: Collection[str]) -> None:
@@ -46,7 +46,7 @@ def as_meant(column: pa.ChunkedArray, name: str, settings: CatalogConfig) -> pa.
 def unmarked_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> set[str]:
     """The columns in use of bytes that are read as text."""
     names = {settings.columns.get(name, name) for name, _ in _roles(settings) if not _has_photos(name, settings)}
-    known = part_of(settings, path).columns(schema)
+    known = part_of(settings, path).columns(schema, names)
     kinds = {name: columns.plain_type(column.type) for name, column in known.items() if name in names}
     return {name for name, kind in kinds.items() if columns.text_type(kind) != kind}
 
@@ -57,7 +57,7 @@ def unmarked_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> s
 def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Collection[str]) -> dict[str, str]:
     wanted, part = _roles(settings), part_of(settings, path)
     names = {name: settings.columns.get(name, name) for name, _ in wanted}
-    known = part.columns(schema)
+    known = part.columns(schema, {*names.values()})
     absent = {*names.values()} - {*known} - {*needed}
     found = [
         _problem(known, schema, names[name], role, photos=_has_photos(name, settings))
@@ -87,13 +87,13 @@ def _fix(missing: list[str], there: list[str]) -> str:
 
 def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
     """(canonical name, role) of every column in use; a column can have several roles."""
-    name, version = ("an id or a category", columns.is_name), ("a version", columns.is_version)
+    name, version = ("an id", columns.is_name), ("a version", columns.is_version)
     text, photo, attribute = ("text", columns.is_text), ("a photo", columns.is_photo), columns.is_attribute
     given: list[tuple[str | None, Role]] = [
         ("id", name),
         *((column, text) for column in dict.fromkeys([*settings.text, *settings.searched])),
         *((column, photo) for column in (settings.image, settings.more_images)),
-        (settings.partition, name),
+        (settings.partition, ("a category", columns.is_category)),
         (settings.version_column, version),
         *((column, ("an attribute", attribute)) for column in settings.attributes),
     ]

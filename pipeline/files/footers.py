@@ -59,7 +59,13 @@ def chunks_of(path: str, metadata: pq.FileMetaData, groups: Sequence[int], names
 def _leaves(metadata: pq.FileMetaData, names: Collection[str]) -> list[Leaf]:
     wanted, schema = {*names}, metadata.schema
     every = (Leaf(i, schema.column(i)) for i in range(metadata.num_columns))
-    return [leaf for leaf in every if leaf.schema.path.split(".")[0] in wanted]
+    return [leaf for leaf in every if any(one in wanted for one in _ways(leaf.schema.path))]
+
+
+def _ways(path: str) -> list[str]:
+    """A path and those of all that holds it: `a.b.c`, `a.b`, `a`. A dot may also be part of a name."""
+    parts = path.split(".")
+    return [".".join(parts[:end]) for end in range(len(parts), 0, -1)]
 
 
 class _Nothing(io.RawIOBase):

@@ -4,7 +4,7 @@ another name, and rows that are deleted.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -46,21 +46,25 @@ class Part:
         """How many rows of the file do not count."""
         return len(self.deleted) // 8
 
-    def columns(self, schema: pa.Schema) -> dict[str, Column]:
+    def columns(self, schema: pa.Schema, fields: Collection[str] = ()) -> dict[str, Column]:
         """Every column that can be read of a file whose own columns are `schema`, by the name that the table gives it;
-        constants that are null have the type null.
+        constants that are null have the type null. Of `fields` those that are fields of structs, as `info.brand`.
         """
         own = {name: Column(name, schema.field(at).type) for name, at in self._own(schema).items()}
         for name, value in self.constants.items():
             if name not in own or self.table_first:
                 own[name] = Column(self.key(name, schema), value.type if value.is_valid else pa.null())
-        return own
+        inner = {name: self._field(name, schema) for name in fields if name not in own and "." in name}
+        return own | {name: column for name, column in inner.items() if column is not None}
 
     def key(self, name: str, schema: pa.Schema) -> str:
         """What the column `name` of the table is called among what is read, also where the file lacks it."""
         at = self._own(schema).get(name)
         if at is not None and not (self.table_first and name in self.constants):
             return str(schema.names[at])
+        inner = None if name in self.constants or "." not in name else self._field(name, schema)
+        if inner is not None:
+            return inner.key
         return name if name not in schema.names else f"{name}{_APART}"
 
     def constant(self, key: str) -> pa.Scalar | None:
@@ -84,6 +88,17 @@ class Part:
         fields = None if self.fields is None else dict(self.fields)
         way = {"fields": fields, "first": self.table_first, "named": {**self.named}}
         return identity_of({"constants": constants, "deleted": self.deleted.hex(), **way})
+
+    def _field(self, name: str, schema: pa.Schema) -> Column | None:
+        """The field of a struct, by the names of the columns and fields that hold it; None where there is none."""
+        top, *path = name.split(".")
+        at = self._own(schema).get(top)
+        kind = None if at is None else schema.field(at).type
+        for one in path:
+            if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(one) < 0:
+                return None
+            kind = kind.field(one).type
+        return None if at is None else Column(".".join([schema.names[at], *path]), kind)
 
     def _own(self, schema: pa.Schema) -> dict[str, int]:
         """Name in the table -> place in the file, of the columns that the file has; of several of a name the last."""

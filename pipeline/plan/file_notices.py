@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+import pyarrow as pa
+
+from pipeline.catalog.columns import plain_type
 from pipeline.catalog.schema import unmarked_columns
 from pipeline.config.sections import CatalogConfig
 from pipeline.files.catalog import part_of
@@ -13,7 +16,9 @@ from pipeline.report.notices import Notice, notice
 
 def file_notices(found: Found, missing: Mapping[str, list[str]], settings: CatalogConfig) -> list[Notice]:
     """All of it; `missing` are columns in use -> the files that lack them."""
-    return [*_table(found), *_left_out(found), *_lacking(missing), *_unmarked(list(found.files), settings)]
+    files = list(found.files)
+    told = [*_table(found), *_left_out(found), *_lacking(missing), *_unmarked(files, settings)]
+    return [*told, *_lists(files, settings)]
 
 
 def cleaned_notice(ids: int) -> list[Notice]:
@@ -47,3 +52,16 @@ def _unmarked(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]
                 found[name] = found.get(name, 0) + 1
     named = [f"{name}: {count:,} files" for name, count in sorted(found.items())]
     return notice("columns_of_bytes", "columns of bytes (BINARY without the UTF8 mark), read as UTF-8 text:", named)
+
+
+def _lists(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
+    """Categories that are lists."""
+    if settings.partition is None:
+        return []
+    name, found = settings.columns.get(settings.partition, settings.partition), 0
+    for file in files:
+        with open_file(file.path, part=part_of(settings, file.path)) as opened:
+            column = opened.part.columns(opened.schema_arrow, [name]).get(name)
+        found += column is not None and pa.types.is_list(plain_type(column.type))
+    told = f"{name} is a list in {found:,} of {len(files):,} files: the first category of each row counts"
+    return [Notice(what="categories_of_lists", count=found, told=told)] if found else []

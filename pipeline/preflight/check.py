@@ -125,7 +125,7 @@ def _named(catalog: CatalogConfig, plan: Plan | None) -> Iterator[Finding]:
         found = plan or find_catalog(catalog)
         path, catalog = found.files[0].path, catalog.planned(found.parts)
         with open_file(path) as file:
-            columns = [*part_of(catalog, path).columns(file.schema_arrow)]
+            columns = [*part_of(catalog, path).columns(file.schema_arrow, catalog.columns.values())]
     except InputError:
         return
     yield from name_findings(catalog, columns)

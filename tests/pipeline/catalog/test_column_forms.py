@@ -197,3 +197,51 @@ def test_lists_of_a_fixed_size(tmp_path: Path, command: str) -> None:
     assert vitrine(*given, "catalog.attributes=[title, whole]").exit_code == 0
     if command == "run":
         assert hits(tmp_path / "s", "--where", "whole = sale")[0]["attributes"]["whole"] == ["new", "sale"]
+
+
+@pytest.mark.parametrize(
+    "kind", [pa.list_(pa.string()), pa.large_list(pa.large_string()), pa.list_(pa.binary())], ids=str
+)
+def test_of_categories_that_are_lists_the_first_counts(tmp_path: Path, kind: pa.DataType) -> None:
+    """Rows are in the partition of their first category; none and an empty list are `_none`; plan and run say so once.
+    As an attribute the list is whole.
+    """
+    rows = [["Shoes > Boots", "Men"], [], None, ["Hats", "Shoes"], ["Shoes"]]
+    lists = pa.array(rows, pa.list_(pa.string())).cast(kind)
+    titles = ["red tea"] * 5
+    for name in ("a", "b"):
+        ids = [f"{name}{number}" for number in range(5)]
+        write_titles(tmp_path / "c" / name, titles, row_group_rows=2, id=ids, product_type=lists)
+    more = ("catalog.partition=product_type", "catalog.attributes=[title,product_type]")
+    done = run_titles(tmp_path / "c", tmp_path / "s", *more)
+    assert done.exit_code == 0, done.stderr
+    counts = {one.name: one.rows for one in manifest_of(tmp_path / "s").partitions}
+    assert counts == {"Shoes": 4, "Hats": 2, "_none": 4}
+    assert done.stdout.count("product_type is a list in 2 of 2 files: the first category of each row counts") == 1
+    (hit,) = [one for one in hits(tmp_path / "s", "--category", "hats") if one["id"] == "a3"]
+    assert hit["attributes"]["product_type"] == ["Hats", "Shoes"]
+
+
+def test_fields_of_structs_by_their_paths(tmp_path: Path) -> None:
+    """`catalog.columns` can name a field of a struct, of structs in structs too, in any role; a field that some files
+    lack is null there. A column whose own name has the dot comes first.
+    """
+    info = [{"kind": "Shoes", "maker": {"name": "Acme", "since": 1990}}, None]
+    write_titles(tmp_path / "c" / "a", ["red tea", "red jam"], id=["a", "b"], info=info)
+    write_titles(tmp_path / "c" / "b", ["red pot"], id=["c"], info=[{"kind": "Hats"}])
+    literal = pa.table({"id": ["d"], "title": ["red hat"], "info.kind": ["Literal"], "info": info[:1]})
+    pq.write_table(literal, tmp_path / "c" / "c")
+    columns_of = {"kind": "info.kind", "brand": "info.maker.name", "since": "info.maker.since"}
+    more = (*(f"catalog.columns.{name}={path}" for name, path in columns_of.items()), "catalog.partition=kind")
+    done = run_titles(tmp_path / "c", tmp_path / "s", *more, "catalog.attributes=[title,brand,since]")
+    assert done.exit_code == 0, done.stderr
+    counts = {one.name: one.rows for one in manifest_of(tmp_path / "s").partitions}
+    assert counts == {"Shoes": 1, "Hats": 1, "Literal": 1, "_none": 1}
+    found = {one["id"]: one["attributes"] for one in hits(tmp_path / "s")}
+    assert (found["a"]["brand"], found["a"]["since"]) == ("Acme", 1990)
+    assert (found["b"]["brand"], found["c"]["brand"]) == (None, None)
+    assert f"info.maker.name: {tmp_path / 'c' / 'b'}" in done.stdout
+    assert [one["id"] for one in hits(tmp_path / "s", "--where", "since > 1980")] == ["a", "d"]
+    refused = run_titles(tmp_path / "c", tmp_path / "s", "catalog.partition=kind", "catalog.columns.kind=info.sort")
+    assert refused.exit_code == 2
+    assert "no column 'info.sort'" in told(refused.stderr)[1]
