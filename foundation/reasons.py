@@ -21,6 +21,7 @@ class Reason(StrEnum):
     IMAGE_TOO_SLOW = "image_too_slow"
     IMAGE_FORBIDDEN = "image_forbidden"
     IMAGE_CHANGED = "image_changed"
+    IMAGE_UNAVAILABLE = "image_unavailable"
     ENCODER_FAILED = "encoder_failed"
     NONFINITE_EMBEDDING = "nonfinite_embedding"
 
@@ -37,12 +38,14 @@ _FIXES = {
     Reason.INVALID_NUMBER: "write ids and categories as text or as integers",
     Reason.NO_MODALITY: "give the row a text or a photo, or name their columns: catalog.text, catalog.image",
     Reason.ROW_TOO_LARGE: "shorten its texts, give photos as files, or raise catalog.max_row_bytes",
-    Reason.IMAGE_NOT_FOUND: "copy the photos to where their paths lead, or correct catalog.image_root",
+    Reason.IMAGE_NOT_FOUND: "put the photos where their paths or URLs lead, or correct catalog.image_root",
     Reason.IMAGE_UNDECODABLE: "save the photo again as JPEG, PNG, WebP, GIF, AVIF, BMP or TIFF",
     Reason.IMAGE_TOO_LARGE: "make the photo smaller, or raise catalog.max_photo_bytes or catalog.max_photo_pixels",
     Reason.IMAGE_TOO_SLOW: "save the photo again, or raise catalog.max_photo_seconds",
-    Reason.IMAGE_FORBIDDEN: "name a file below catalog.image_root that this user may read; addresses are not fetched",
+    Reason.IMAGE_FORBIDDEN: "name a file below catalog.image_root that this user may read, or a host's URL that "
+    "catalog.photo_hosts allows",
     Reason.IMAGE_CHANGED: "run again: it is read anew; put photos in place before the run, or write and rename them",
+    Reason.IMAGE_UNAVAILABLE: "run again once its host answers; see how it fails, and catalog.photo_patience",
     Reason.ENCODER_FAILED: "see log.txt for what the encoder said of the row, and correct its text or photo",
     Reason.NONFINITE_EMBEDDING: "use encoders.text.precision=fp32, or weights that give numbers for such a row",
 }

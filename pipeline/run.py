@@ -41,6 +41,7 @@ from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.evaluate.lexical_weight import with_weight
 from pipeline.photos.root import image_root
+from pipeline.photos.session import fetching
 from pipeline.plan.earlier_plan import keep_plan
 from pipeline.plan.forecast import Forecast, bounded, unbounded
 from pipeline.plan.unit_sizes import Before
@@ -102,7 +103,7 @@ def run(request: Request) -> RunReport:
     with store.courtesy_lock(what), store.working(state.run) as sign:
         clear_scratch(store.backend)
         execution = unbounded(state.run, settings, request.beam_arguments, request.progress)
-        with _courtesy(state), store.folder(f"runs/{state.run}") as folder, RunLog(folder / "log.txt", state.run):
+        with _courtesy(state), fetching(), _folder(store, state.run) as folder:
             log, give_up = folder / "log.txt", partial(_give_up, request, store, state, folder)
             try:
                 with translate_failures(), watchdog(execution.stall_minutes, sign, log, give_up):
@@ -118,6 +119,13 @@ def run(request: Request) -> RunReport:
                 _leave(folder, report, store, request, state.manifest)
                 _tidy(store, state.run)
     return report
+
+
+@contextmanager
+def _folder(store: Store, run: str) -> Iterator[Path]:
+    """The run's folder, with its log."""
+    with store.folder(f"runs/{run}") as folder, RunLog(folder / "log.txt", run):
+        yield folder
 
 
 @contextmanager

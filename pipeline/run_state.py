@@ -6,6 +6,7 @@ import os
 import platform
 import socket
 from collections import Counter
+from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
@@ -15,9 +16,11 @@ from lookup.store.manifest import Manifest, Provenance
 from lookup.store.publications.publication import Publication
 from pipeline.config.yaml_files import Problem
 from pipeline.embed.tally import NOTHING_DONE, Tally
+from pipeline.photos.session import counts_by_host
 from pipeline.plan.units import Plan
 from pipeline.publish.acceptance import Acceptance
 from pipeline.report.notices import Notice, notice
+from pipeline.report.photo_hosts import photo_hosts, stale_photos
 from pipeline.report.run_report import (
     ENDED_WELL,
     Encoded,
@@ -80,6 +83,7 @@ class RunState:
 def report_of(state: RunState) -> RunReport:
     """The report of a run as it is now, which is taken for its end."""
     manifest, plan, scope = state.manifest, state.plan, state.scope
+    hosts = counts_by_host()
     served = state.served or manifest
     rejects = manifest.rejects(scope) if manifest else Counter[str]()
     degraded = manifest.degraded(scope) if manifest else Counter[str]()
@@ -117,15 +121,22 @@ def report_of(state: RunState) -> RunReport:
         degraded=dict(sorted(degraded.items())),
         details=losses(manifest.details(scope)) if manifest else (),
         warnings=tuple(Warned(**asdict(one)) for one in state.warnings),
+        photo_hosts=photo_hosts(hosts),
         partitions=tuple(partition_rows(manifest, state.indexes_reused)) if manifest else (),
-        notices=(
-            *(plan.notices if plan else ()),
-            *state.notices,
-            *state.of_figures,
-            *damaged_shards(state.tally),
-            *(unread_attributes(manifest, scope) if manifest else ()),
-        ),
+        notices=_notices(state, hosts),
         error=str(state.error or "a fault of the program: log.txt has the traceback") if not ended_well else None,
+    )
+
+
+def _notices(state: RunState, hosts: Mapping[str, Counter[str]]) -> tuple[Notice, ...]:
+    manifest, plan = state.manifest, state.plan
+    return (
+        *(plan.notices if plan else ()),
+        *state.notices,
+        *state.of_figures,
+        *damaged_shards(state.tally),
+        *stale_photos(hosts),
+        *(unread_attributes(manifest, state.scope) if manifest else ()),
     )
 
 

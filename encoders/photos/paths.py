@@ -21,6 +21,11 @@ ENDINGS = {
 PHOTO_NAME = rf".*\.(?:{'|'.join(one for endings in ENDINGS.values() for one in endings)})(?:\?.*)?"
 
 
+def is_web(path: str) -> bool:
+    """Whether a photo is named by a URL of http or https."""
+    return path[:8].lower().startswith(("http://", "https://"))
+
+
 def spellings(path: str) -> list[str]:
     """The paths that `path` may mean, the likeliest first: the first that is there counts.
 
@@ -31,11 +36,12 @@ def spellings(path: str) -> list[str]:
         raise PhotoError("image_forbidden", f"no path, it has a NUL: {path[:200]!r}")
     if path[:6].lower() == "file:/":
         return [_of_file_uri(path)]
-    scheme, mark, _ = path.partition("://")
+    _, mark, _ = path.partition("://")
     if mark:
-        secure = scheme.lower() in ("http", "https")
-        what = "a URL, and nothing is fetched" if secure else "a URL of another place"
-        raise PhotoError("image_forbidden", f"{what} (save the photo below catalog.image_root): {path[:200]}")
+        what = "a URL of another place (save the photo below catalog.image_root)"
+        if is_web(path):
+            what = "a URL, and catalog.photo_hosts allows no host"
+        raise PhotoError("image_forbidden", f"{what}: {path[:200]}")
     decoded = unquote(path, errors="strict") if _decodes(path) else path
     return [one for one in dict.fromkeys([path, decoded, *(p.replace("\\", "/") for p in (path, decoded))]) if one]
 

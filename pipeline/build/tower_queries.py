@@ -39,7 +39,7 @@ from pipeline.config.sections import Indexing
 from pipeline.embed.encode import encode_each
 from pipeline.embed.pixel_room import PIXELS
 from pipeline.photos.photos import fetch
-from pipeline.photos.root import image_root
+from pipeline.photos.root import image_root, photo_root
 
 _log = logging.getLogger(__name__)
 _VERSION = 1  # raised when other queries are made of the same products
@@ -171,7 +171,8 @@ class Asking:
     def _photo(self, photo: dict[str, Any], change: Callable[[Any], Any]) -> Any:
         catalog = self.indexing.embedding.catalog
         try:
-            raw = fetch(photo, image_root(catalog.image_root, catalog.path), photo_limits(catalog))
+            root = photo_root(image_root(catalog.image_root, catalog.path), catalog)
+            raw = fetch(photo, root, photo_limits(catalog))
         except PhotoError:
             return None
         return self.prepared(raw, change)

@@ -25,6 +25,7 @@ from pipeline.compare.snapshot_rows import Rows, segments_of
 from pipeline.compare.unit_work import Work, counted, next_work
 from pipeline.config.sections import Embedding
 from pipeline.embed.fingerprinted_units import read_fingerprinted
+from pipeline.photos.root import photo_root
 from pipeline.plan.units import Plan
 
 # What a row is: one of the first four, or `rejected`. `changed` has what the next four say, which may overlap but for
@@ -60,7 +61,8 @@ def compare_plan(
     files = CheckedFiles(store)
     attributes = [name for name in embedding.catalog.attributes if parent and name in parent.attributes]
     rejected_before = _rejected(files, parent)
-    with next_work(store, embedding, plan.image_root, parent) as work:
+    root = photo_root(plan.image_root, embedding.catalog)
+    with next_work(store, embedding, root, parent) as work:
         new = found.read(work, plan, attributes)
         old: Iterable[Keys] = ()
         if parent is not None:
@@ -94,7 +96,7 @@ class _Found:
         """The keys of the good rows of each unit; what is done for them is counted on the way."""
         for unit in plan.units:
             beat()
-            table = read_fingerprinted(unit, work.embedding, plan.image_root)
+            table = read_fingerprinted(unit, work.embedding, work.root)
             stands, masks = work.of_unit(table)
             self.units_stand += stands
             bad = pc.is_valid(table.column(col.REJECT)).combine_chunks().to_numpy(zero_copy_only=False)

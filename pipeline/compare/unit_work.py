@@ -28,6 +28,7 @@ from pipeline.embed.fingerprints import shard_name
 from pipeline.embed.shard_files import earlier_shards, own_record
 from pipeline.embed.tries import may_have_passed
 from pipeline.photos.photos import is_stamp_of_none, photo_facts
+from pipeline.photos.root import Root
 
 _NEXT_RUN = "~"  # comes after every run that there is
 _NAMES = {col.TEXT_VECTOR: "texts", col.IMAGE_VECTOR: "photos"}
@@ -43,7 +44,7 @@ class Work:
     store: Store
     embedding: Embedding
     encoding: str | None  # None: it is measured first, so that no shard of before stands
-    root: str
+    root: Root
     shards: Mapping[str, str]  # inputs -> name
     tables: Mapping[str, FingerprintTable]
     failed: pa.Array  # fingerprints of photos of which no vector could be made
@@ -100,7 +101,7 @@ class Work:
 
 
 @contextmanager
-def next_work(store: Store, embedding: Embedding, root: str, parent: Manifest | None) -> Iterator[Work]:
+def next_work(store: Store, embedding: Embedding, root: Root, parent: Manifest | None) -> Iterator[Work]:
     """What the run of `embedding`, with what the parent has measured, would go by; `root` is that of photos."""
     known = earlier_shards(store, parent, _NEXT_RUN)
     limits = limits_of(parent) if parent else None

@@ -23,7 +23,7 @@ from pipeline.config import layers as sources
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
-from pipeline.config.paths import path_problems, unwritable_problems
+from pipeline.config.paths import cache_problems, path_problems, unwritable_problems
 from pipeline.config.search_section import SearchConfig, understood_problems
 from pipeline.config.section import Section
 from pipeline.config.sections import (
@@ -224,7 +224,9 @@ def _overlaps(tree: Tree) -> list[Problem]:
     where, root, kept = catalog.get("path"), catalog.get("image_root"), store.get("path")
     if not isinstance(where, str) or not isinstance(kept, str) or not where or not kept:
         return []
-    return list(path_problems(where, root if isinstance(root, str) and root else None, kept))
+    problems = list(path_problems(where, root if isinstance(root, str) and root else None, kept))
+    cache = catalog.get("photo_cache")
+    return [*problems, *(cache_problems(cache, where, kept) if isinstance(cache, str) and cache else ())]
 
 
 def _problem(error: ErrorDetails, tree: Tree, origins: Mapping[str, str]) -> Problem:

@@ -23,7 +23,15 @@ _URL = re.compile(r"(?:.*::)?([a-zA-Z][a-zA-Z0-9+.-]*)://(.*)", re.DOTALL)
 _LOCAL = {"file", "local"}
 _SAME = {"s3a": "s3", "s3n": "s3", "gcs": "gs", "abfss": "abfs", "az": "abfs", "wasb": "abfs", "wasbs": "abfs"}
 _FILES = {".parquet", ".parq"}
-_PATHS = {"catalog.path", "catalog.image_root", "store.path", "index.queries", "search.ranker"}
+_PATHS = {
+    "catalog.path",
+    "catalog.image_root",
+    "catalog.photo_cache",
+    "catalog.photo_ca",
+    "store.path",
+    "index.queries",
+    "search.ranker",
+}
 _SPECS = ("encoders.text.", "encoders.image.", "fusion.")  # whose models are folders
 
 
@@ -111,6 +119,21 @@ def path_problems(catalog: str, image_root: str | None, store: str) -> Iterator[
         why = f"a folder outside of store.path={store}, which is a run's own"
         fix = "move the photos, or set store.path to a folder of its own"
         yield Problem("catalog.image_root", image_root, why, fix)
+
+
+def cache_problems(cache: str, catalog: str, store: str) -> Iterator[Problem]:
+    """What is wrong with where fetched photos are kept."""
+    mine, kept, read = place_of(cache), place_of(store), place_of(catalog, home=True)
+    fix = "set catalog.photo_cache to a folder of its own, or leave it out: it is in the user's cache folder then"
+    if mine.scheme:
+        yield Problem("catalog.photo_cache", cache, "a folder of this machine", fix)
+    elif kept.holds(mine) or mine.holds(kept):
+        yield Problem(
+            "catalog.photo_cache", cache, f"a folder apart from store.path={store}, which is a run's own", fix
+        )
+    elif read.reaches_into(mine) or mine.holds(Place(read.scheme, read.parts)):
+        why = f"a folder apart from catalog.path={catalog}, whose files are read as products"
+        yield Problem("catalog.photo_cache", cache, why, fix)
 
 
 def refuse_out(option: str, path: Path | None, store: str, catalog: str | None = None) -> None:

@@ -16,6 +16,7 @@ from index_builders.settings import IndexSettings
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.lexical import LexicalConfig
+from pipeline.config.photo_urls import PhotoUrls
 from pipeline.config.search_section import SearchConfig
 from pipeline.config.section import Count, Name, NotNegative, Seconds, Section, Share, Switch, listed, words
 from pipeline.config.specs import AS_FIELDS, checked_tower
@@ -41,7 +42,7 @@ UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
 
 
-class CatalogConfig(Section):
+class CatalogConfig(PhotoUrls):
     """The input table, its columns, and where its photos are."""
 
     path: Name = Field(
@@ -67,7 +68,7 @@ class CatalogConfig(Section):
         ("title", "description"), description="canonical columns joined, in order, for the text tower"
     )
     image: Name | None = Field(
-        "image_link", description="canonical column of the first photo: path, file URI, bytes or {bytes, path}"
+        "image_link", description="canonical column of the first photo: path, URL, file URI, bytes or {bytes, path}"
     )
     more_images: Name | None = Field(
         None,

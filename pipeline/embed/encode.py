@@ -27,6 +27,7 @@ from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.embed.photo_batches import REFUSALS, photo_keys, placed, prepared
 from pipeline.embed.vectors import with_vectors
 from pipeline.engine.progress import advanced
+from pipeline.photos.root import Root
 
 RowStates = Mapping[int, Sequence[Vectors]]  # row of a table -> the states of its text, or of each of its photos
 NONFINITE = "NaN or infinity in the vector"
@@ -77,7 +78,7 @@ def encode_texts(batch: pa.Table, encoder: TextEncoder | None, with_states: bool
 def encode_photos(
     batch: pa.Table,
     encoder: ImageEncoder | None,
-    root: str,
+    root: Root,
     limits: PhotoLimits,
     pool: ThreadPoolExecutor,
     with_states: bool = False,

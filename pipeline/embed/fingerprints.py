@@ -17,14 +17,15 @@ from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig
-from pipeline.photos.photos import content_stamp, fetch, photo_facts, stat_stamp
+from pipeline.photos.photos import content_stamp, expect, fetch, photo_facts, stat_stamp
+from pipeline.photos.root import Root
 
 # (path, version) of a photo -> the parts of its identity, and its stamp: see pipeline/photos/photos.py
 Identify = Callable[[str, str | None], tuple[tuple[bytes, ...], str | None]]
 
 
 @row_function(needs=(col.TEXT, col.PHOTOS, col.VERSION), adds=(col.TEXT_FINGERPRINT, col.PHOTO_FINGERPRINT, col.STAMPS))
-def fingerprint_rows(table: pa.Table, settings: CatalogConfig, root: str) -> pa.Table:
+def fingerprint_rows(table: pa.Table, settings: CatalogConfig, root: Root) -> pa.Table:
     """`table` with the fingerprints of texts and photos, and the stamps of these."""
     photos, stamps = stamped_fingerprints(table.column(col.PHOTOS), table.column(col.VERSION), settings, root)
     found = {
@@ -53,7 +54,7 @@ def text_fingerprints(texts: pa.Array) -> pa.Array:
     return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], col.FINGERPRINT)
 
 
-def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str) -> pa.Array:
+def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: Root) -> pa.Array:
     """16 bytes for the identity of each row's photos, as `catalog.image_identity` defines it; null where there is none.
 
     Bytes in the column are always their own identity. A path is identified by size and mtime or etag (`stat`), by its
@@ -64,12 +65,14 @@ def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogCo
 
 
 def stamped_fingerprints(
-    photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: str
+    photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: Root
 ) -> tuple[pa.Array, pa.Array]:
     """The same, and lists of the stamps of each row's photos; null where an identity is no matter of files."""
     if photos.null_count == len(photos):
         return pa.nulls(len(photos), col.FINGERPRINT), pa.nulls(len(photos), pa.list_(pa.string()))
     identify = _identify(settings, root)
+    if settings.image_identity != "version":
+        expect(pc.struct_field(pc.list_flatten(photos), "path"), root)
     found: list[tuple[bytes, list[str | None]] | tuple[None, None]] = [
         (None, None) if row is None else _photos_identity(row, version, identify)
         for row, version in zip(photos.to_pylist(), versions.to_pylist(), strict=True)
@@ -102,7 +105,7 @@ def _photos_identity(
     return hasher.digest(), stamps
 
 
-def _identify(settings: CatalogConfig, root: str) -> Identify:
+def _identify(settings: CatalogConfig, root: Root) -> Identify:
     """What tells that the photo at a path changed. One that cannot be had is told by its path and the reason."""
     limits = photo_limits(settings)
 

@@ -19,7 +19,8 @@ from foundation.liveness import beat
 from foundation.machine import fault_of_all
 from foundation.reasons import Reason
 from pipeline.embed.pixel_room import PIXELS
-from pipeline.photos.photos import fetch
+from pipeline.photos.photos import expect, fetch
+from pipeline.photos.root import Root
 
 REFUSALS = (RuntimeError, ValueError, ArithmeticError)  # what encoders raise for input that they cannot take
 _LOOKED_AT = 256  # photos whose bytes are copied at once to tell them apart
@@ -43,7 +44,7 @@ def placed(message: str, path: str | None) -> str:
 
 
 def prepared(
-    photos: pa.StructArray, encoder: ImageEncoder, root: str, limits: PhotoLimits, pool: ThreadPoolExecutor
+    photos: pa.StructArray, encoder: ImageEncoder, root: Root, limits: PhotoLimits, pool: ThreadPoolExecutor
 ) -> Iterator[list[Any]]:
     """Micro-batches of prepared photos or PhotoErrors, in order; the next one is decoded while the caller encodes
     this one.
@@ -54,6 +55,7 @@ def prepared(
         with naming(photo["path"], photo["bytes"]):
             return _prepared(photo, encoder, root, limits)
 
+    expect(photos.field("path"), root)
     size = encoder.micro_batch
     ahead: list[Future[Any]] = []
     for start in range(0, len(photos), size):
@@ -62,7 +64,7 @@ def prepared(
         yield [future.result() for future in waiting]
 
 
-def _prepared(photo: dict[str, Any], encoder: ImageEncoder, root: str, limits: PhotoLimits) -> Any:
+def _prepared(photo: dict[str, Any], encoder: ImageEncoder, root: Root, limits: PhotoLimits) -> Any:
     """A prepared photo, or why there is none."""
     try:
         raw = fetch(photo, root, limits)

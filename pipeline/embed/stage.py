@@ -14,6 +14,7 @@ from lookup.store.shards import Shards
 from lookup.store.store import Store
 from pipeline.config.encoding import refuse_other_models
 from pipeline.config.sections import Embedding
+from pipeline.embed.fetch_ahead import fetching_ahead
 from pipeline.embed.shard_files import (
     finished_units,
     mark_unit,
@@ -29,6 +30,7 @@ from pipeline.embed.tries import failed_rows
 from pipeline.engine.execution import Execution
 from pipeline.engine.progress import begin, rows_under_way, watched
 from pipeline.engine.runners import run_pipeline
+from pipeline.photos.root import photo_root
 from pipeline.plan.units import Plan, Unit
 
 _log = logging.getLogger(__name__)
@@ -52,7 +54,7 @@ def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution, 
     todo = [unit for unit in plan.units if unit.number not in resumed]
     if todo:
         begin()
-        root, threads = plan.image_root, execution.photo_threads
+        root, threads = photo_root(plan.image_root, embedding.catalog), execution.photo_threads
         job = EmbedJob(embedding, plan.encoding, store.root, root, run, threads, earlier)
         stage = Embed(job, todo)
 
@@ -61,7 +63,11 @@ def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution, 
             refuse_other_models(embedding, plan.encoding)
 
         rows_done = partial(_rows_done, store, run, plan)
-        with watched(execution.progress, "embed", plan.rows, rows_done), store.scratch() as scratch:
+        with (
+            watched(execution.progress, "embed", plan.rows, rows_done),
+            store.scratch() as scratch,
+            fetching_ahead(todo, embedding, root),
+        ):
             run_pipeline(execution.beam_arguments, min(execution.workers, len(todo)), build, scratch)
     marks = marked_units(store, run)
     missing = [unit.number for unit in plan.units if unit.number not in marks]

@@ -33,6 +33,7 @@ from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
 from pipeline.embed.vectors import vectors_of
 from pipeline.engine.execution import Execution
+from pipeline.photos.root import photo_root
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan
 
@@ -168,12 +169,12 @@ def _encoded(
     earlier: EarlierVectors,
 ) -> _Seen:
     seen, done, (text, image) = _Seen(), 0, towers
-    limits = photo_limits(embedding.catalog)
+    limits, root = photo_limits(embedding.catalog), photo_root(plan.image_root, embedding.catalog)
     with ThreadPoolExecutor(execution.photo_threads, thread_name_prefix="photos") as pool:
         for one in drawn(embedding, plan, _MOST_ROWS):
-            rows = fingerprint_rows(one.rows, embedding.catalog, plan.image_root)
+            rows = fingerprint_rows(one.rows, embedding.catalog, root)
             table = encode_texts(fill_vectors(rows, text.dim, image.dim, earlier)[0], text).table
-            table = encode_photos(table, image, plan.image_root, limits, pool).table
+            table = encode_photos(table, image, root, limits, pool).table
             texts, has_text = vectors_of(table, TEXT_VECTOR, text.dim)
             images, has_image = vectors_of(table, IMAGE_VECTOR, image.dim)
             seen.text.append(texts)

@@ -17,6 +17,7 @@ from encoders.photos.decode import PhotoLimits
 from pipeline.catalog.stage_columns import PHOTOS
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fuse import fuse
+from pipeline.photos.root import Root
 
 CHUNK = 256  # rows, and photos, whose states are in memory at once: 200 MB for 256 patches of 768 numbers
 
@@ -28,7 +29,7 @@ class StatesPath:
     text: TextEncoder
     image: ImageEncoder
     fusion: Fusion
-    root: str
+    root: Root
     limits: PhotoLimits
     pool: ThreadPoolExecutor
 

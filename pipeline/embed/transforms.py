@@ -41,6 +41,7 @@ from pipeline.embed.why_encoded import why_encoded
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit
+from pipeline.photos.root import Root
 from pipeline.plan.units import Unit
 
 Tower = TypeVar("Tower", TextEncoder, ImageEncoder)
@@ -55,7 +56,7 @@ class EmbedJob:
     embedding: Embedding
     encoding: str  # the identity that the embedding had in the plan: models that are others by now are refused
     store: str  # its path
-    root: str  # of photos
+    root: Root  # of photos
     run: str
     photo_threads: int
     earlier: str  # what earlier shards offer, see earlier_vectors.py

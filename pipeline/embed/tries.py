@@ -27,6 +27,7 @@ from pipeline.embed.earlier_vectors import EarlierVectors
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import reusable_shard
 from pipeline.embed.tally import Tally
+from pipeline.photos.root import Root
 
 _OF_PHOTOS = frozenset(reason.value for reason in Reason if reason.name.startswith("IMAGE_"))
 _CHANGED = "changed meanwhile"  # in place of a state: whatever the files look like, they may be read now
@@ -43,7 +44,7 @@ class Standing:
 
 
 def standing(
-    store: Store, earlier: EarlierVectors, inputs: str, unit: pa.Table, embedding: Embedding, root: str
+    store: Store, earlier: EarlierVectors, inputs: str, unit: pa.Table, embedding: Embedding, root: Root
 ) -> tuple[Standing, Tally]:
     """What stands of the unit that is made of `inputs`; and the shard that should, where it is damaged."""
     name = earlier.shard_of(inputs)
@@ -68,7 +69,7 @@ def failed_rows(record: ShardRecord) -> dict[str, int]:
 
 
 @row_function(needs=(col.PHOTOS, col.VERSION), adds=(col.PHOTO_STATE,), drops=(col.VERSION,))
-def add_photo_states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Table:
+def add_photo_states(unit: pa.Table, embedding: Embedding, root: Root) -> pa.Table:
     """`unit` with what is known of the files of its photos before they are read, where its fingerprints do not say;
     null elsewhere.
     """
@@ -90,7 +91,7 @@ def state_of(fused: pa.Table) -> str:
     return _digest(fused.column(col.ROW), states) if looked_at and pc.any(lost).as_py() else ""
 
 
-def may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: str) -> bool:
+def may_have_passed(record: ShardRecord, unit: pa.Table, embedding: Embedding, root: Root) -> bool:
     """Whether a unit whose shard stands is tried again all the same: what `record` lost in it may be had by now."""
     failed = failed_rows(record)
     if Reason.ENCODER_FAILED.value in failed or record.photo_state == _CHANGED:
@@ -105,7 +106,7 @@ def _looks(embedding: Embedding) -> bool:
     return embedding.encoders.image is not None and embedding.catalog.image_identity == "version"
 
 
-def _states(unit: pa.Table, embedding: Embedding, root: str) -> pa.Array:
+def _states(unit: pa.Table, embedding: Embedding, root: Root) -> pa.Array:
     by_stat = embedding.catalog.model_copy(update={"image_identity": "stat"})
     return photo_fingerprints(unit.column(col.PHOTOS), unit.column(col.VERSION), by_stat, root)
 

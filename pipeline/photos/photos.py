@@ -10,32 +10,48 @@ from __future__ import annotations
 import os
 from typing import Any
 
+import pyarrow as pa
 from blake3 import blake3
 
 from encoders.photos.decode import PhotoError, PhotoLimits
+from encoders.photos.paths import is_web
 from foundation.reasons import Reason
 from pipeline.photos.archives import Archives, is_archives
 from pipeline.photos.buckets import Bucket
 from pipeline.photos.folders import Folder
 from pipeline.photos.inline import Inline, is_inline
+from pipeline.photos.root import Root, RootAndWeb
 from pipeline.photos.source import Source, changed
+from pipeline.photos.web import Web
 
 _DIGITS = 64  # of a blake3
 
 
-def source_of(path: str, root: str) -> Source:
+def source_of(path: str, root: Root) -> Source:
     """Where the photo that the catalog writes as `path` is read from: the one place that tells kinds of places apart.
 
     Of a `path` that begins with a scheme, as `https://`, that decides; else the kind of `root`.
     """
     if is_inline(path):
         return Inline()
+    if isinstance(root, RootAndWeb):
+        if is_web(path):
+            return Web(root.web)
+        root = root.folder
     if "://" in root:
         return Bucket(root)
     return Archives(os.path.abspath(root)) if is_archives(root) else Folder(root)
 
 
-def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
+def expect(paths: pa.Array | pa.ChunkedArray, root: Root) -> None:
+    """Have what is fetched by URL on its way, because the photo at each of `paths`, strings, will be asked for."""
+    if isinstance(root, RootAndWeb):
+        urls = [path for path in paths.to_pylist() if path is not None and is_web(path)]
+        if urls:
+            Web(root.web).expect(urls)
+
+
+def fetch(photo: dict[str, Any], root: Root, limits: PhotoLimits) -> bytes:
     """The bytes of a photo, a dict of `bytes` or `path`; PhotoError with a reject's reason when there are none to be
     had.
 
@@ -59,7 +75,7 @@ def fetch(photo: dict[str, Any], root: str, limits: PhotoLimits) -> bytes:
     return raw
 
 
-def photo_facts(path: str, root: str) -> str | None:
+def photo_facts(path: str, root: Root) -> str | None:
     """What changes when the photo at `path` does: size and mtime, or what the bucket knows of it; None when there is
     no such photo, or none that may be read. Other errors are raised, as by `fetch`.
     """

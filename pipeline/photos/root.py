@@ -6,11 +6,31 @@ import glob
 import itertools
 import os
 import posixpath
+from dataclasses import dataclass
 
 from foundation.errors import InputError
 from foundation.regular_files import utf8_path
+from pipeline.config.sections import CatalogConfig
 from pipeline.files.storage import filesystem, is_local
 from pipeline.photos.archives import ARCHIVES, archives_in, is_archives, refuse_archives
+from pipeline.photos.net.settings import WebSettings, web_settings
+
+
+@dataclass(frozen=True)
+class RootAndWeb:
+    """Where relative photo paths start, and from where photos by URL are fetched."""
+
+    folder: str
+    web: WebSettings
+
+
+Root = str | RootAndWeb  # a plain path or URL of a bucket: nothing is fetched
+
+
+def photo_root(folder: str, catalog: CatalogConfig) -> Root:
+    """Where the photos of `catalog` are had from: `folder`, see `image_root`, and the hosts that it allows."""
+    web = web_settings(catalog)
+    return folder if web is None else RootAndWeb(folder, web)
 
 
 def image_root(configured: str | None, catalog_path: str) -> str:
@@ -20,7 +40,8 @@ def image_root(configured: str | None, catalog_path: str) -> str:
     key = "catalog.path" if configured is None else "catalog.image_root"
     url = configured or catalog_path
     if url.startswith(("http://", "https://")):
-        raise InputError("a folder or a bucket of photos", f"{key}={url}", "fetch the photos to a folder first")
+        fix = "leave the key out, and allow the host of URLs in the catalog: catalog.photo_hosts"
+        raise InputError("a folder or a bucket of photos", f"{key}={url}", fix)
     fs, path = filesystem(url, key)
     if is_local(fs) and "://" not in url:
         path = url  # as the user wrote it, relative paths too

@@ -14,7 +14,7 @@ import numpy as np
 
 from encoders.photos.decode import PhotoError, PhotoLimits, decode
 from encoders.photos.foreign import heard
-from encoders.photos.paths import PHOTO_NAME
+from encoders.photos.paths import PHOTO_NAME, is_web
 from foundation.errors import InputError
 from foundation.reasons import Reason, fix_of
 from pipeline.config.encoding import fusion_of, photo_limits
@@ -23,7 +23,10 @@ from pipeline.photos.archives import archives_of, is_archives
 from pipeline.photos.inline import is_inline, is_photo_text
 from pipeline.photos.members import Members
 from pipeline.photos.photos import fetch, photo_facts
+from pipeline.photos.root import Root, RootAndWeb, photo_root
+from pipeline.photos.session import fetcher_of
 from pipeline.preflight.findings import Finding, Subject
+from pipeline.preflight.photo_hosts import refused_hosts
 from pipeline.report.notices import Notice
 
 _MOST = 200  # photos that are looked for
@@ -33,8 +36,10 @@ _SLOW = 3  # photos at most that take all their seconds: one more, and no other 
 _FOLDERS = 200  # that are tried
 _LEAST = 20  # photos that must be looked for, where these are not all: fewer say nothing
 _THREADS = 8
+_FETCHED = 40  # photos by URL that are fetched at most, as a run would
+_FEW = 0.01  # share of photos whose host is not allowed that a run's report tells early enough
+_ANSWER_SECONDS = 30.0  # for which their hosts are waited for
 _SIZE_FIRST = PhotoLimits(max_bytes=-1, max_pixels=0)  # whatever is there is too large: nothing is read of it
-_URL = re.compile(r"https?://", re.IGNORECASE)
 _NAME = re.compile(PHOTO_NAME, re.IGNORECASE | re.DOTALL)
 
 
@@ -49,12 +54,22 @@ def photo_findings(subject: Subject) -> Iterator[Finding]:
     each = [photo for row in sample.photos for photo in row]
     held = sum(photo["bytes"] is not None for photo in each)
     paths = list(dict.fromkeys(photo["path"] for photo in each if photo["bytes"] is None))[:_MOST]
-    reasons = _missing(paths, subject.plan.image_root)
+    root = photo_root(subject.plan.image_root, subject.catalog)
+    refused = refused_hosts(paths, root.web if isinstance(root, RootAndWeb) else None)
+    reasons = dict.fromkeys(refused.urls, PhotoError(Reason.IMAGE_FORBIDDEN, "its host is not allowed"))
+    reasons |= _missing([path for path in paths if path not in reasons], root)
+    share = len(reasons) / max(1, len(paths)) * (len(each) - held) / len(each)
+    if refused.urls:
+        expected, fix = "hosts that catalog.photo_hosts allows", refused.fix(subject.catalog.photo_hosts)
+        stops = (len(paths) >= _LEAST or subject.sample.whole) and _lost(subject, share)
+        if stops or len(refused.urls) > _FEW * len(paths):
+            yield Finding("catalog.photo_hosts", refused.came(len(paths)), expected, fix, stops)
+        if len(refused.urls) == len(paths):
+            return
     if paths and len(reasons) == len(paths) and not held:
         yield _all_missing(subject, paths, reasons)
         return
-    share = len(reasons) / max(1, len(paths)) * (len(each) - held) / len(each)
-    if reasons:
+    if len(reasons) > len(refused.urls):
         yield from _some_missing(subject, paths, reasons, share)
     had = {*paths} - {*reasons}
     there = {photo["bytes"] or photo["path"]: photo for photo in each if photo["bytes"] or photo["path"] in had}
@@ -93,19 +108,31 @@ def _of_archives(members: Members, root: str) -> Iterator[Notice]:
         yield Notice(what="photo_members_refused", count=members.refused, told=told, examples=some)
 
 
-def _missing(paths: Sequence[str], root: str) -> dict[str, str]:
-    """Path -> reason, of those that cannot be had."""
+def _missing(paths: Sequence[str], root: Root) -> dict[str, PhotoError]:
+    """Path -> why, of those that cannot be had. Of photos by URL some are fetched, and taken to be as the others."""
+    urls = [path for path in paths if is_web(path)]
+    late = set[str]()
+    if isinstance(root, RootAndWeb):
+        late = fetcher_of(root.web).unanswered(urls[:_FETCHED], _ANSWER_SECONDS)
+        paths = [path for path in paths if not is_web(path) or path in urls[:_FETCHED]]
 
-    def reason(path: str) -> str | None:
+    def reason(path: str) -> PhotoError | None:
+        if path in late:
+            return PhotoError(
+                Reason.IMAGE_UNAVAILABLE, f"no answer in {_ANSWER_SECONDS:g} s: {path[:200]}", may_pass=True
+            )
         try:
             fetch({"bytes": None, "path": path}, root, _SIZE_FIRST)
         except PhotoError as err:
-            return None if err.code == Reason.IMAGE_TOO_LARGE else str(err.code)
+            return None if err.code == Reason.IMAGE_TOO_LARGE else err
         return None
 
     with ThreadPoolExecutor(_THREADS) as pool:
         found = zip(paths, pool.map(reason, paths), strict=True)
-        return {path: code for path, code in found if code is not None}
+        missing = {path: err for path, err in found if err is not None}
+    if urls and all(url in missing for url in urls[:_FETCHED]):
+        missing |= dict.fromkeys(urls[_FETCHED:], missing[urls[0]])
+    return missing
 
 
 def _unusable(subject: Subject, photos: Sequence[dict[str, Any]], missing: float) -> Iterator[Finding]:
@@ -130,7 +157,7 @@ def _faults(photos: Sequence[dict[str, Any]], subject: Subject) -> tuple[dict[in
     """(place among `photos` -> why it cannot be used, how many were tried): a few at once, and no more where each takes
     all the time that a photo may.
     """
-    limits, root = photo_limits(subject.catalog), subject.plan.image_root
+    limits, root = photo_limits(subject.catalog), photo_root(subject.plan.image_root, subject.catalog)
 
     def fault(photo: dict[str, Any]) -> PhotoError | None:
         try:
@@ -177,19 +204,21 @@ def _lost(subject: Subject, share: float) -> bool:
     return any(part > most * whole and gates.enough(part * each, whole * each) for part, whole, most in figures)
 
 
-def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> Finding:
+def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, PhotoError]) -> Finding:
     key, came, fix = _why(subject, paths, reasons)
     expected = f"photos that can be read below catalog.image_root={subject.plan.image_root}"
     enough = len(paths) >= _LEAST or subject.sample.whole
     return Finding(key, came, expected, fix, stops=enough and _lost(subject, 1.0))
 
 
-def _some_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, str], share: float) -> Iterator[Finding]:
+def _some_missing(
+    subject: Subject, paths: Sequence[str], reasons: dict[str, PhotoError], share: float
+) -> Iterator[Finding]:
     """Many photos lost, a `share` of all, are a warning: which of them is for the report to say."""
     if not _lost(subject, share):
         return
-    first, code = next(iter(reasons.items()))
-    came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first[:200]!r} ({code})"
+    first, err = next(iter(reasons.items()))
+    came = f"{len(reasons):,} of {len(paths):,} sampled photos cannot be had, such as {first[:200]!r} ({err.code})"
     yield Finding("catalog.image", came, _bounds(subject), "see where these photos are, or raise the gate", stops=False)
 
 
@@ -211,7 +240,7 @@ def _none(subject: Subject) -> Iterator[Finding]:
     yield Finding("catalog.image", came, "photos of products", fix, stops=subject.purpose != "run")
 
 
-def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> tuple[str, str, str]:
+def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, PhotoError]) -> tuple[str, str, str]:
     """(key, what came, what to do) where none of `paths` can be had."""
     root, n = subject.plan.image_root, len(paths)
     if 2 * sum(map(is_photo_text, paths)) > n:
@@ -220,15 +249,14 @@ def _why(subject: Subject, paths: Sequence[str], reasons: dict[str, str]) -> tup
     if 2 * sum(map(is_inline, paths)) > n:
         came = f"no base64 in the column {subject.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
         return "catalog.image_type", came, "write photos in base64 (RFC 4648), or their paths: catalog.image_type=null"
-    if 2 * sum(bool(_URL.match(path)) for path in paths) > n:
-        came = f"addresses in the column {subject.catalog.image}, such as {paths[0]!r}: {_of(n)}"
-        fix = "fetch the photos to a folder first and name their paths there: addresses are not fetched"
-        return "catalog.image", came, fix
+    if 2 * sum(map(is_web, paths)) > n:
+        err = reasons[next(filter(is_web, paths))]
+        return "catalog.photo_hosts", f"none of {n:,} sampled photos can be had, such as: {err}", fix_of(err.code)
     if 2 * sum(bool(_NAME.fullmatch(path)) for path in paths) < n and (meant := _meant(subject)):
         came = f"no paths in the column {subject.catalog.image}, but {paths[0][:60]!r}: {_of(n)}"
         return "catalog.image", came, meant
     place = os.path.join(root, paths[0]) if "://" not in root else f"{root.rstrip('/')}/{paths[0].lstrip('/')}"
-    most = Counter(reasons.values()).most_common(1)[0][0]
+    most = Counter(err.code for err in reasons.values()).most_common(1)[0][0]
     came = f"catalog.image_root={root}: none of {n:,} sampled photos can be had ({most}); looked for {place}"
     fix = _elsewhere(root, paths) if "://" not in root else ""
     return "catalog.image_root", came, fix or "correct catalog.image_root: photo paths are relative to it"

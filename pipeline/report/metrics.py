@@ -21,7 +21,7 @@ from foundation.disk import replace_file
 from foundation.errors import VitrineError
 from lookup.store.store import Store
 from pipeline.report.notices import counted
-from pipeline.report.run_report import GateResult, RunReport, Step
+from pipeline.report.run_report import GateResult, PhotoHost, RunReport, Step
 
 _log = logging.getLogger(__name__)
 _SUCCESS = "last_success_timestamp_seconds"
@@ -182,6 +182,7 @@ def _labelled(report: RunReport) -> list[Labelled]:
         ("rejects", "Rows left out, by reason.", "reason", {**report.rejects}),
         ("degraded", "Rows embedded by one modality, by reason.", "reason", {**report.degraded}),
         ("notices", "What was left out or read otherwise, by kind.", "what", {**counted(report.notices)}),
+        *_by_host(report.photo_hosts),
         ("gate_passed", "1 where the gate passed.", "gate", {name: float(one.passed) for name, one in gates.items()}),
         ("gate_accepted", "1 where it failed and was accepted.", "gate", {n: float(g.accepted) for n, g in failed}),
         ("gate_value", "The figure that the gate measured.", "gate", {name: one.value for name, one in gates.items()}),
@@ -192,6 +193,24 @@ def _labelled(report: RunReport) -> list[Labelled]:
         ("partition_p99_seconds", "99th percentile query.", "partition", {row.name: row.p99_ms / 1e3 for row in timed}),
         ("partition_bytes", "Index files of a partition.", "partition", {row.name: row.bytes for row in partitions}),
     ]
+
+
+def _by_host(hosts: Sequence[PhotoHost]) -> list[Labelled]:
+    """Of photos by URL."""
+    told = {
+        "fetched": "Photos that a host sent.",
+        "unchanged": "Photos that a host says are those of before.",
+        "fresh": "Photos that a host was not asked for, because its last answer still counts.",
+        "stale": "Photos of before, because their host gave none.",
+        "requests": "Requests to a host.",
+        "bytes": "Bytes of the photos that a host sent.",
+    }
+    found = [
+        (f"photo_host_{what}", help_, "host", {one.host: float(getattr(one, what)) for one in hosts})
+        for what, help_ in told.items()
+    ]
+    failed = {one.host: float(sum(one.failed.values())) for one in hosts}
+    return [*found, ("photo_host_failed", "Photos that a host did not give.", "host", failed)]
 
 
 def _why(report: RunReport, modality: str) -> dict[str, float]:

@@ -132,6 +132,19 @@ class Loss(Record):
     example: str
 
 
+class PhotoHost(Record):
+    """What became of the photos of one host, or of all that have few: by what the host answered in this run."""
+
+    host: str
+    fetched: int = 0  # photos that were sent; this and the next four add up to the photos asked for
+    unchanged: int = 0  # that the host says are those of before
+    fresh: int = 0  # that were not asked for: what it said before still counts
+    stale: int = 0  # those of before, because it gave none now
+    failed: dict[str, int] = Field(default_factory=dict)  # reason -> photos
+    requests: int = 0
+    bytes: int = 0  # of the photos that were sent
+
+
 class RunReport(Record):
     """One run, whatever became of it."""
 
@@ -171,6 +184,7 @@ class RunReport(Record):
     rejects: dict[str, int]  # reason -> rows
     degraded: dict[str, int]  # reason -> rows
     details: tuple[Loss, ...] = ()  # what was lost, by what its details have in common, the most frequent first
+    photo_hosts: tuple[PhotoHost, ...] = ()  # of photos by URL, as this process saw them
     partitions: tuple[PartitionRow, ...]
     error: str | None
     notices: tuple[Notice, ...] = ()  # what was left out of the catalog, or read otherwise than it is written

@@ -39,6 +39,7 @@ from pipeline.embed.states import CHUNK, chunks
 from pipeline.embed.vectors import vectors_of
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
+from pipeline.photos.root import Root, photo_root
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight
@@ -54,7 +55,7 @@ class _Reading:
     embedding: Embedding
     text: TextEncoder
     image: ImageEncoder
-    root: str
+    root: Root
     limits: PhotoLimits
     pool: ThreadPoolExecutor
     settings: FusionTrainSettings
@@ -99,8 +100,9 @@ def _source(embedding: Embedding, plan: Plan, progress: Progress | None) -> tupl
     A photo is told by its fingerprint, which `catalog.image_identity` defines, as in the names of shards.
     """
     catalog, parts, stamps, done = embedding.catalog, [], Stamps(), 0
+    root = photo_root(plan.image_root, catalog)
     for unit in plan.units:
-        rows = fingerprint_rows(rows_of(unit, catalog, embedding.shards, duplicates_of(unit)), catalog, plan.image_root)
+        rows = fingerprint_rows(rows_of(unit, catalog, embedding.shards, duplicates_of(unit)), catalog, root)
         stamps[unit.number] = rows.column(col.STAMPS)
         named = {
             "id": rows.column(col.ID),
@@ -127,7 +129,8 @@ def _reading(
         text, image = load_text(encoders.text, encoders.device), load_image(encoders.image, encoders.device)
     limits, states = photo_limits(embedding.catalog), embedding.fusion.reads_states
     lessons, before = FusionLessons(training.variants), Before(embedding.fusion, *towers(embedding))
-    return _Reading(embedding, text, image, plan.image_root, limits, pool, training, states, lessons, before, left_out)
+    root = photo_root(plan.image_root, embedding.catalog)
+    return _Reading(embedding, text, image, root, limits, pool, training, states, lessons, before, left_out)
 
 
 def _lessons(reading: _Reading, plan: Plan, stamps: Stamps, progress: Progress | None) -> FusionLessons:

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import pyarrow as pa
 from blake3 import blake3
 
 from encoders.networks.pixels import resize
@@ -32,8 +33,8 @@ from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import CatalogConfig, Embedding, RunSettings
 from pipeline.engine.progress import Progress
 from pipeline.engine.watchdog import training_watchdog
-from pipeline.photos.photos import fetch
-from pipeline.photos.root import image_root
+from pipeline.photos.photos import expect, fetch
+from pipeline.photos.root import image_root, photo_root
 from pipeline.plan.unit_rows import duplicates_of, rows_of, texts_of
 from pipeline.plan.units import Plan, Unit
 from pipeline.preflight.check import preflight
@@ -126,7 +127,7 @@ def _refuse_roles(catalog: CatalogConfig) -> None:
 def _read(unit: Unit, embedding: Embedding, side: int, pool: ThreadPoolExecutor, lessons: Lessons) -> None:
     rows = rows_of(unit, embedding.catalog, embedding.shards, duplicates_of(unit))
     texts = texts_of(unit, embedding)
-    root = image_root(embedding.catalog.image_root, embedding.catalog.path)
+    root = photo_root(image_root(embedding.catalog.image_root, embedding.catalog.path), embedding.catalog)
     limits = photo_limits(embedding.catalog)
     wanted: list[tuple[str, int, tuple[str, ...], dict[str, Any]]] = []
     for row, words in zip(rows.select([ID, PHOTOS, REJECT]).to_pylist(), texts, strict=True):
@@ -135,6 +136,8 @@ def _read(unit: Unit, embedding: Embedding, side: int, pool: ThreadPoolExecutor,
             lessons.without.update({row[ID]} - {None})
             continue
         wanted += [(row[ID], number, words, photo) for number, photo in enumerate(row[PHOTOS])]
+
+    expect(pa.array([photo["path"] for *_, photo in wanted], pa.string()), root)
 
     def small(photo: dict[str, Any]) -> tuple[Photo, str] | PhotoError:
         beat()

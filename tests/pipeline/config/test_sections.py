@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from pipeline.config.load import load_config
+from pipeline.config.photo_urls import PhotoUrls
 from pipeline.config.sections import CatalogConfig, RunSettings
 from pipeline.publish.snapshot import READING
 
@@ -20,6 +21,7 @@ MOST = 14
 MAY_DIFFER = {
     *("path", "image_root", "attributes", "image_identity", "version_column"),
     *("max_photo_bytes", "max_photo_pixels", "max_photo_seconds", "max_row_bytes", "max_partitions"),
+    *PhotoUrls.model_fields,
 }
 
 

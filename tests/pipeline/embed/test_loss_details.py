@@ -235,7 +235,7 @@ def test_paths_may_be_written_as_feeds_write_them(tmp_path: Path) -> None:
     assert report["degraded"] == {"image_forbidden": 4, "image_not_found": 1}
     assert [row[2] for row in told[len(inside) :]] == [
         "outside of catalog.image_root: file:///etc/passwd",
-        "a URL, and nothing is fetched (save the photo below catalog.image_root): https://shop.example/1.png",
+        "a URL, and catalog.photo_hosts allows no host: https://shop.example/1.png",
         "a URL of another place (save the photo below catalog.image_root): s3://bucket/1.png",
         "a file of another machine: file://other/1.png",
         "no such file: %2e%2e/x",

@@ -76,7 +76,8 @@ STOPPING = {
     ),
     "photos nowhere": Mistake(["none of 40", "correct catalog.image_root"], BOTH, photos("x/{}.jpg")),
     "photos of the web": Mistake(
-        ["addresses in the column image_link", "fetch the photos to a folder"], BOTH, photos("https://a.b/{}.jpg")
+        ["40 of 40 sampled photos are URLs of hosts that are not allowed: a.b (40)", 'catalog.photo_hosts=["a.b"]'],
+        BOTH, photos("https://a.b/{}.jpg"),
     ),
     "pages for photos": Mistake(
         ["20 of 20 sampled photos cannot be used (image_undecodable)", "HTML, not a photo: pages/", "save the photo"],

@@ -1,0 +1,201 @@
+"""Photos that were fetched, on a local disk: each content once, under its digest, and an index of what each URL gave.
+
+A content is written under another name and renamed, and its digest is compared when it is read, so that it need not be
+on the disk before the next one is fetched: what a power failure leaves of one is fetched again. The index is SQLite's,
+which several runs may write at once. The longest unused contents go when there are too many bytes; what the index says
+of their URLs stays, for a photo that did not change is told by its digest alone.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from blake3 import blake3
+
+from foundation.errors import InputError, VitrineError
+from foundation.machine import machine_fault
+from foundation.regular_files import read_regular
+
+_INDEX = "index.sqlite"
+_USED = 6 * 3600.0  # seconds after which it is noted anew that a photo is in use
+_FORGOTTEN = 90 * 86_400.0  # seconds after which a URL that nobody asked for is dropped
+_KEEP = 0.9  # of the bytes that may be kept, once some had to go
+_MANY = 1000  # contents that go at once
+_WAIT = 120.0  # seconds for another process to be done with the index
+_TABLES = """
+CREATE TABLE IF NOT EXISTS photos (
+    url TEXT PRIMARY KEY, digest TEXT, size INTEGER NOT NULL, etag TEXT, modified TEXT,
+    checked REAL NOT NULL, fresh_until REAL NOT NULL, code TEXT, words TEXT, used REAL NOT NULL
+) WITHOUT ROWID;
+CREATE TABLE IF NOT EXISTS contents (
+    digest TEXT PRIMARY KEY, size INTEGER NOT NULL, used REAL NOT NULL
+) WITHOUT ROWID;
+CREATE INDEX IF NOT EXISTS by_use ON contents (used);
+"""
+_COLUMNS = "digest, size, etag, modified, checked, fresh_until, code, words"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """What a URL gave when it was asked last, in seconds since 1970.
+
+    `fresh_until` is what the host says of it. With `code` and `words` why it gave no photo; where there is a `digest`
+    all the same, it is that of the photo that it gave before, and the failure one that may pass.
+    """
+
+    digest: str | None  # blake3, 64 hex digits
+    size: int
+    etag: str | None
+    modified: str | None
+    checked: float
+    fresh_until: float
+    code: str | None = None
+    words: str | None = None
+
+
+class PhotoCache:
+    """The cache in `folder`, which may be of several processes, and have `most` bytes of contents."""
+
+    def __init__(self, folder: str, most: int) -> None:
+        self.folder, self.most = Path(folder), most
+        self._lock = threading.Lock()
+        _make(self.folder)
+        with self._sql():
+            self._index = sqlite3.connect(
+                self.folder / _INDEX, timeout=_WAIT, isolation_level=None, check_same_thread=False
+            )
+            self._index.execute("PRAGMA journal_mode=WAL")
+            self._index.execute("PRAGMA synchronous=NORMAL")
+            self._index.executescript(_TABLES)
+            self._index.execute("DELETE FROM photos WHERE used < ?", (time.time() - _FORGOTTEN,))
+            self._bytes = self._sum()
+
+    def find(self, url: str) -> Entry | None:
+        """What is known of `url`."""
+        with self._lock, self._sql():
+            row = self._index.execute(f"SELECT {_COLUMNS}, used FROM photos WHERE url = ?", (url,)).fetchone()
+            if row is None:
+                return None
+            now = time.time()
+            if row[-1] < now - _USED:
+                self._index.execute("UPDATE photos SET used = ? WHERE url = ?", (now, url))
+                self._index.execute("UPDATE contents SET used = ? WHERE digest = ?", (now, row[0]))
+        return Entry(*row[:-1])
+
+    def note(self, url: str, entry: Entry) -> None:
+        """What `url` gave just now."""
+        values = (url, entry.digest, entry.size, entry.etag, entry.modified, entry.checked, entry.fresh_until)
+        with self._lock, self._sql():
+            self._index.execute(
+                f"INSERT OR REPLACE INTO photos (url, {_COLUMNS}, used) VALUES ({', '.join('?' * 10)})",
+                (*values, entry.code, entry.words, time.time()),
+            )
+
+    def put(self, raw: bytes) -> str:
+        """Keep a photo; its digest. VitrineError where the disk is at fault."""
+        digest = blake3(raw).hexdigest()
+        place = self._place(digest)
+        try:
+            if not place.exists() or place.stat().st_size != len(raw):
+                place.parent.mkdir(exist_ok=True)
+                scratch = place.with_name(f".{uuid.uuid4().hex}.tmp")
+                try:
+                    scratch.write_bytes(raw)
+                    scratch.replace(place)
+                finally:
+                    scratch.unlink(missing_ok=True)
+        except OSError as err:
+            raise machine_fault(err) or err from err
+        with self._lock, self._sql():
+            known = self._index.execute("SELECT 1 FROM contents WHERE digest = ?", (digest,)).fetchone()
+            self._index.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (digest, len(raw), time.time()))
+            self._bytes += 0 if known else len(raw)
+            full = self._bytes > self.most
+        if full:
+            self.evict(int(_KEEP * self.most))
+        return digest
+
+    def read(self, digest: str, most: int) -> bytes | None:
+        """The photo of this digest; None where it is not there any more, or not as it was written."""
+        try:
+            raw = read_regular(self._place(digest), most, follow_links=False)
+        except FileNotFoundError:
+            return None
+        except OSError as err:
+            fault = machine_fault(err)
+            if fault is not None:
+                raise fault from err
+            return None
+        return raw if blake3(raw).hexdigest() == digest else None
+
+    def evict(self, most: int) -> tuple[int, int]:
+        """Drop contents, the longest unused first, until there are `most` bytes; (photos dropped, their bytes)."""
+        photos = freed = 0
+        while True:
+            with self._lock, self._sql():
+                self._bytes = self._sum()
+                if self._bytes <= most:
+                    return photos, freed
+                oldest = self._index.execute(
+                    "SELECT digest, size FROM contents ORDER BY used LIMIT ?", (_MANY,)
+                ).fetchall()
+                gone, left = list[tuple[str]](), self._bytes - most
+                for digest, size in oldest:
+                    if left <= 0:
+                        break
+                    gone.append((digest,))
+                    left, freed = left - size, freed + size
+                self._index.executemany("DELETE FROM contents WHERE digest = ?", gone)
+            for (digest,) in gone:
+                with suppress(FileNotFoundError):
+                    self._place(digest).unlink()
+            photos += len(gone)
+
+    def close(self) -> None:
+        """Let go of the index."""
+        with self._lock:
+            self._index.close()
+
+    # --- inside ---
+
+    def _place(self, digest: str) -> Path:
+        return self.folder / digest[:2] / digest
+
+    def _sum(self) -> int:
+        return int(self._index.execute("SELECT coalesce(sum(size), 0) FROM contents").fetchone()[0])
+
+    @contextmanager
+    def _sql(self) -> Iterator[None]:
+        try:
+            yield
+        except sqlite3.DatabaseError as err:
+            raise VitrineError(
+                "a cache of photos that can be read and written",
+                f"{self.folder / _INDEX}: {err}",
+                f"free or mend the disk, or delete the folder {self.folder}: photos are fetched again",
+            ) from err
+
+
+def without_validators(entry: Entry) -> Entry:
+    """What is known of a URL, so that the next request asks for the photo itself."""
+    return replace(entry, etag=None, modified=None)
+
+
+def _make(folder: Path) -> None:
+    """The folder, which is this user's: what is read there is believed to be what was fetched."""
+    fix = "set catalog.photo_cache to a folder of your own that can be written"
+    try:
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        owner = folder.stat().st_uid
+    except OSError as err:
+        raise machine_fault(err) or InputError("a folder for fetched photos", str(err), fix) from err
+    if owner != os.getuid():
+        raise InputError(f"a cache of photos that belongs to user {os.getuid()}", f"{folder} of user {owner}", fix)
