@@ -9,7 +9,6 @@ run holds it, 130 interrupted (Ctrl-C).
 from __future__ import annotations
 
 import re
-import shlex
 import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -20,7 +19,7 @@ import click
 from foundation.errors import InputError
 from foundation.openmp import wait_asleep
 from pipeline.commands.compare_command import compare
-from pipeline.commands.configs import load, load_and_log
+from pipeline.commands.configs import command_line, load, load_and_log
 from pipeline.commands.groups import BEAM, BeamCommand, Commands, ending
 from pipeline.commands.head_command import train_head
 from pipeline.commands.import_command import import_command
@@ -220,8 +219,7 @@ def run(
 
     of = loaded.config.run.metrics_path, loaded.config.store.path, category
     with telling_refusals(*of), meters.progress() as progress:
-        words = shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
-        asked = category, ctx.meta.get(BEAM, ()), words, progress, no_parent, measure, accept
+        asked = category, ctx.meta.get(BEAM, ()), command_line(), progress, no_parent, measure, accept
         report = runs.run(runs.Request(loaded.config, *asked))
     console.report(report, loaded.config.store.path, as_json)
 

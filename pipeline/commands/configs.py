@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +21,11 @@ def load(path: str | None, overrides: Sequence[str], memory: str | None = None, 
 
     given = [] if memory is None else [f"run.memory={memory}"]
     return load_config(path, [*overrides, *given], untrained=untrained)
+
+
+def command_line() -> str:
+    """The words of this command, as a run's record has them."""
+    return shlex.join(["vitrine", *sys.argv[1:]]).encode(errors="backslashreplace").decode()
 
 
 def is_store(path: str) -> bool:

@@ -82,17 +82,19 @@ def _index(report: Any, store: str, as_json: bool) -> None:
     """The run that makes the store of an import; with --json one document has both."""
     from pipeline import run as runs
     from pipeline.commands import console
-    from pipeline.commands.configs import load
+    from pipeline.commands.configs import command_line, load
     from pipeline.commands.import_page import print_import
     from pipeline.engine import meters
     from pipeline.engine.printing import document
+    from pipeline.preflight import address_space
     from pipeline.report.metrics import telling_refusals
 
     if not as_json:
         print_import(report, as_json=False, columns=False)
     config = load(report.config, [f"store.path={store}"]).config
+    address_space.refuse_few_addresses(config.encoders.networks_on_cpu)
     with telling_refusals(config.run.metrics_path, store, None), meters.progress() as progress:
-        done = runs.run(runs.Request(config, progress=progress, command="vitrine import"))
+        done = runs.run(runs.Request(config, progress=progress, command=command_line()))
     if as_json:
         document({"import": report.document(), "run": done.model_dump(mode="json")})
     else:

@@ -15,6 +15,7 @@ _ENOUGH = 0.1  # of the categories
 _MOST_VALUES = 100_000  # different categories that are remembered
 _HOST = r"^(?i:https?)://(?:[^/?#@]*@)?(?P<host>[^/?#:@\s]+)"
 _MOST_HOSTS = 1_000
+_SOME_PATHS = 20
 PHOTOS = ("image_link", "additional_image_link")
 
 
@@ -25,7 +26,7 @@ class FeedFacts:
     rows: int = 0
     values: Counter[str] = field(default_factory=Counter)  # of each column
     hosts: Counter[str] = field(default_factory=Counter)  # of photos by URL
-    local_photos: int = 0
+    paths: list[str] = field(default_factory=list)  # the first photos that are no URL
     categories: Counter[str] = field(default_factory=Counter)
 
     def add(self, batch: pa.RecordBatch) -> None:
@@ -60,4 +61,6 @@ class FeedFacts:
         for one in pc.utf8_lower(hosts.drop_null()).value_counts().to_pylist():
             if one["values"] in self.hosts or len(self.hosts) < _MOST_HOSTS:
                 self.hosts[one["values"]] += one["counts"]
-        self.local_photos += len(links) - links.null_count - (len(hosts) - hosts.null_count)
+        if len(self.paths) < _SOME_PATHS:
+            plain = links.filter(pc.and_(pc.is_valid(links), pc.is_null(hosts)))
+            self.paths += plain[: _SOME_PATHS - len(self.paths)].to_pylist()

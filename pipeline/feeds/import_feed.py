@@ -132,8 +132,8 @@ class _Import:
             self.tally.rejected[MISSING_ID] += 1
             if self.tally.wants(MISSING_ID):
                 self._stop_or_keep(raw, name, row, MISSING_ID, _beginning(raw.batch, row), "an id")
-        for one in mapped.unparsed:
-            self.tally.unparsed[one.column] += 1
+        self.tally.unparsed.update(mapped.unparsed)
+        for one in mapped.examples:
             if self.tally.wants(one.column):
                 at = raw.place(one.row)
                 kind = self._feed.map.columns[one.column].type

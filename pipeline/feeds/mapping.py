@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import pyarrow as pa
@@ -24,6 +24,7 @@ _TYPES = {
     "availability": pa.string(),
     "boolean": pa.bool_(),
 }
+_EXAMPLES = 5  # of each column of a batch
 _MARKED = ("price", "number", "whole")  # types whose values have a decimal mark
 
 
@@ -49,8 +50,9 @@ class Mapped:
     """Items as the catalog has them; of the batch's rows those without an id are missing."""
 
     table: pa.RecordBatch
-    unparsed: list[Unparsed] = field(default_factory=list)
-    without_id: list[int] = field(default_factory=list)
+    unparsed: Mapping[str, int]  # values of each column that could not be read
+    examples: Sequence[Unparsed]  # some of them
+    without_id: Sequence[int]
 
 
 class CatalogMapping:
@@ -97,7 +99,7 @@ class CatalogMapping:
 
     def map(self, batch: pa.RecordBatch) -> Mapped:
         """The catalog's columns of a batch of raw ones."""
-        columns, unparsed = dict[str, pa.Array](), list[Unparsed]()
+        columns, unparsed, examples = dict[str, pa.Array](), dict[str, int](), list[Unparsed]()
         for name in self.sources:
             taken = self._taken(batch, name)
             if taken is None:
@@ -105,9 +107,10 @@ class CatalogMapping:
             made = self._typed(batch, name, taken)
             columns |= made
             lost = pc.and_(pc.is_valid(taken), pc.is_null(made[name]))
-            if pc.any(lost).as_py():
-                rows = pc.indices_nonzero(lost).to_pylist()
-                unparsed += [Unparsed(row, name, _shown(taken[row].as_py())) for row in rows]
+            rows = pc.indices_nonzero(lost)
+            if len(rows):
+                unparsed[name] = len(rows)
+                examples += [Unparsed(row, name, _shown(taken[row].as_py())) for row in rows[:_EXAMPLES].to_pylist()]
         for name in self.sources:
             other = self._map.columns[name].without
             if other in columns:
@@ -116,11 +119,8 @@ class CatalogMapping:
             columns[name] = _carried(batch, raw)
         there = columns["id"].is_valid()
         table = pa.record_batch([columns[one.name] for one in self.schema], self.schema)
-        if pc.all(there).as_py():
-            return Mapped(table, unparsed)
         without = pc.indices_nonzero(pc.invert(there)).to_pylist()
-        gone = set(without)
-        return Mapped(table.filter(there), [one for one in unparsed if one.row not in gone], without)
+        return Mapped(table.filter(there) if without else table, unparsed, examples, without)
 
     def key_of(self, group: Group | None) -> str | None:
         """The raw column whose value the rows of an item share; None where each row is an item."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from blake3 import blake3
@@ -41,7 +41,8 @@ def write_config(report: ImportReport, facts: FeedFacts, folder: Path, store: st
 
 def config_text(report: ImportReport, facts: FeedFacts, folder: Path, store: str, photos: bool) -> str:
     """The YAML, with the reason of each choice on its line."""
-    return "\n".join([*_head(report, folder), *_catalog(report, facts, folder, photos), *_rest(store, photos), ""])
+    found = _photos(report, facts, photos)
+    return "\n".join([*_head(report, folder), *_catalog(report, facts, folder, found), *_rest(store, found.taken), ""])
 
 
 # --- inside ---
@@ -73,7 +74,7 @@ def _head(report: ImportReport, folder: Path) -> Iterator[str]:
     yield ""
 
 
-def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: bool) -> Iterator[str]:
+def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: _Photos) -> Iterator[str]:
     filled = [one for one in report.columns if one.values]
     names = [one.name for one in filled]
     prices = [one.name for one in filled if one.type.startswith("decimal")]
@@ -81,7 +82,7 @@ def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: bool)
     yield "catalog:"
     yield f"  path: {_quoted(str(folder / PRODUCTS))}"
     yield f"  text: {_list([name for name in _TEXTS if name in names] or own[:1])}"
-    yield from _photos(facts, names, photos)
+    yield from (f"  {line}" for line in photos.lines)
     yield from _partition(facts, names)
     carried = [name for name in own if name not in _NOT_CARRIED]
     yield f"  attributes: {_list(sorted(carried, key=_place))}"
@@ -92,22 +93,39 @@ def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: bool)
         yield f"  prices: {_list(prices)}  # amounts; the currency of each stands beside it, in NAME_currency"
 
 
-def _photos(facts: FeedFacts, names: Sequence[str], photos: bool) -> Iterator[str]:
-    further = ["  more_images: additional_image_link"] if "additional_image_link" in names else []
-    hosts = _list([host for host, _ in sorted(facts.hosts.most_common(_NAMED_HOSTS))])
-    if "image_link" not in names:
-        yield "  image: null  # the feed has no photos"
-    elif not facts.hosts:
-        yield "  image: image_link  # paths; set image_root to the folder that they are relative to"
-        yield from further
-    elif photos and "photo_hosts" in CatalogConfig.model_fields:
-        yield "  image: image_link"
-        yield from further
-        yield f"  photo_hosts: {hosts}  # where the feed's photos lie: only these are asked"
+@dataclass(frozen=True)
+class _Photos:
+    """The lines of a config's catalog on photos, and whether a run takes any."""
+
+    lines: tuple[str, ...]
+    taken: bool
+
+
+def _photos(report: ImportReport, facts: FeedFacts, allowed: bool) -> _Photos:
+    filled = {one.name for one in report.columns if one.values}
+    if "image_link" not in filled:
+        return _Photos(("image: null  # the feed has no photos",), taken=False)
+    further = ["more_images: additional_image_link"] if "additional_image_link" in filled else []
+    lines = ["image: image_link", *further]
+    if facts.hosts:
+        most = facts.hosts.most_common(_NAMED_HOSTS)
+        lines.append(f"photo_hosts: {_list(sorted(host for host, _ in most))}  # where the feed's photos lie")
+        if allowed:
+            return _Photos(tuple(lines), taken=True)
+        why = "photos lie on other hosts, asked only where you allow it. Then put here, and in encoders.image:"
     else:
-        lines = ["image: image_link", *(line.strip() for line in further), f"photo_hosts: {hosts}"]
-        yield "  image: null  # photos lie on other hosts, which a run asks only where you allow it; then put here:"
-        yield from (f"  # {line}" for line in lines)
+        root = _photo_root(report, facts)
+        if root is not None:
+            return _Photos((*lines, f"image_root: {_quoted(root)}"), taken=True)
+        lines.append("image_root: ...")
+        why = "photos are paths, of which no file is beside the feed. Copy them, and put here, and in encoders.image:"
+    return _Photos((f"image: null  # {why}", *(f"# {line}" for line in lines)), taken=False)
+
+
+def _photo_root(report: ImportReport, facts: FeedFacts) -> str | None:
+    """The feed's own folder, where at least one of its photos is there."""
+    folder = Path(str(report.files[0]["name"])).parent
+    return str(folder) if any((folder / path).is_file() for path in facts.paths) else None
 
 
 def _partition(facts: FeedFacts, names: Sequence[str]) -> Iterator[str]:
@@ -126,12 +144,7 @@ def _rest(store: str, photos: bool) -> Iterator[str]:
     yield ""
     yield "encoders:"
     yield "  text: {type: hashed_text, dim: 1024}"
-    image = photos and "photo_hosts" in CatalogConfig.model_fields
-    yield (
-        "  image: {type: photo_descriptors}"
-        if image
-        else "  image: null  # {type: photo_descriptors} once there are photos"
-    )
+    yield "  image: {type: photo_descriptors}" if photos else "  image: null  # {type: photo_descriptors}"
     yield ""
     yield "fusion: {type: concat}"
     yield ""

@@ -25,6 +25,7 @@ _BOMS = (
     (codecs.BOM_UTF16_BE, "utf-16-be"),
 )
 _WIDE = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
+_MOST_LINE_BYTES = 2**26
 _SAMPLED_LINES = 400  # with bytes beyond ASCII
 
 
@@ -80,6 +81,7 @@ class Decoder:
                 rest = chunk[end:]
             else:
                 rest += chunk
+                _refuse_endless(len(rest))
         if rest:
             yield self._utf8(rest)
 
@@ -108,6 +110,7 @@ class Decoder:
             if end:
                 yield text[:end].encode()
             rest = text[end:]
+            _refuse_endless(len(rest))
         if rest := rest + decoder.decode(b"", final=True):
             yield rest.encode()
 
@@ -139,6 +142,12 @@ def _wide(head: bytes) -> str | None:
     if max(even, odd) < 0.5 or min(even, odd) > 0.1:
         return None
     return "utf-16-be" if even > odd else "utf-16-le"
+
+
+def _refuse_endless(size: int) -> None:
+    if size > _MOST_LINE_BYTES:
+        expected, came = "a feed of lines", f"{size:,} bytes without an end of line"
+        raise InputError(expected, came, "name the map that the feed is of with --as, or the right --encoding")
 
 
 def _found(block: bytes) -> str:

@@ -11,9 +11,8 @@ from pipeline.feeds.delimited.records import RecordReader
 from pipeline.feeds.delimited.text_encoding import Decoder
 from pipeline.feeds.syntax.base import FeedSyntax, Opened, RawRows, ReadOptions
 
-_PAGE = re.compile(
-    rb"\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL
-)
+_PROLOG = rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*"
+_PAGE = re.compile(_PROLOG + rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _OTHERS = {
     b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "save the sheet as CSV, or take the file out of it"),

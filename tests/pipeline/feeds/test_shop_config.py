@@ -1,0 +1,69 @@
+"""The config that an import writes, by what the feed has."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from pipeline.config.load import Config, load_config
+from tests.support.feeds import import_rows
+
+
+def written(folder: Path, text: str, *more: object) -> tuple[Config, str]:
+    """(the config, its text) of an import of a feed."""
+    import_rows(folder, text, *more)
+    path = folder / "shop" / "_vitrine.yaml"
+    return load_config(str(path), env={}).config, path.read_text()
+
+
+@pytest.mark.parametrize(
+    ("between", "separator"), [(" > ", ">"), (" / ", " / "), ("/", "/"), (" » ", "»"), ("|", "|"), (" ", ">")]
+)
+def test_the_separator_of_categories_is_found(between: str, separator: str, tmp_path: Path) -> None:
+    """What most categories have between their levels; where there is none, the default stays."""
+    rows = "".join(f"{n},a{n},Home{between}Lamps {n}\n" for n in range(20))
+    config, _ = written(tmp_path, f"id,title,product_type\n{rows}")
+    assert config.catalog.partition == "product_type"
+    assert config.catalog.partition_separator == (separator,)
+
+
+def test_too_many_categories_split_nothing(tmp_path: Path) -> None:
+    """A run would refuse them: the config says how many there are."""
+    rows = "".join(f"{n},a{n},Kind {n}\n" for n in range(300))
+    config, text = written(tmp_path, f"id,title,product_type\n{rows}")
+    assert config.catalog.partition is None
+    assert "300 first levels" in text
+
+
+def test_photos_beside_the_feed_are_taken(tmp_path: Path) -> None:
+    """Paths whose files are there are photos of the run, relative to the feed's folder."""
+    (tmp_path / "photos").mkdir()
+    Image.new("RGB", (8, 8)).save(tmp_path / "photos" / "1.png")
+    text = "id,title,image\n1,a,photos/1.png\n"
+    config, _ = written(tmp_path, text)
+    assert (config.catalog.image, config.catalog.image_root) == ("image_link", str(tmp_path))
+    assert config.encoders.image is not None
+    (tmp_path / "photos" / "1.png").unlink()
+    config, said = written(tmp_path, text)
+    assert (config.catalog.image, config.encoders.image) == (None, None)
+    assert "no file is beside the feed" in said
+
+
+def test_photos_on_other_hosts_are_left_out_and_how_to_allow_them_is_said(tmp_path: Path) -> None:
+    """Nothing is asked of a host that only the feed names."""
+    config, text = written(
+        tmp_path, "id,title,image\n1,a,https://user@cdn.shop.example:443/1.png\n2,b,http://b.example/x\n"
+    )
+    assert config.catalog.image is None
+    assert "# photo_hosts: [" in text
+    assert '"cdn.shop.example"' in text
+
+
+def test_odd_names_make_a_config_that_loads(tmp_path: Path) -> None:
+    """Columns with quotes, colons, hashes and other scripts, and no title at all."""
+    text = 'id,brand,"we""ird: #1",größe,色,- x,{a}\n1,b,1,2,3,4,5\n'
+    config, _ = written(tmp_path, text)
+    assert config.catalog.text == ("brand",)
+    assert config.catalog.attributes == ("brand",)
