@@ -37,6 +37,8 @@ class Dialect:
     @cached_property
     def unclosed(self) -> re.Pattern[bytes]:
         """A record up to a value that is still open where the text ends."""
+        if not self.quote:
+            return re.compile(b"(?!)")  # nothing
         delimiter, quote = re.escape(self.delimiter.encode()), re.escape(self.quote.encode())
         return re.compile(rb"(?:%b%b)?%b(?:[^%b]++|%b%b)*+\Z" % (self._values, delimiter, *[quote] * 4))
 

@@ -7,6 +7,7 @@ a line that begins none is a bad row by itself.
 
 from __future__ import annotations
 
+from codecs import BOM_UTF8
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -153,6 +154,8 @@ class RecordReader:
         names = [str(number) for number in range(len(self._names))]  # the feed's own may come twice
         if not text.strip(b"\r\n"):
             return pa.record_batch([pa.array([], pa.string()) for _ in names], self._names), []
+        if text.startswith(BOM_UTF8):
+            text = b"\n" + text  # Arrow would take it for the mark of a file; a blank line is none
         quoted = quotes_of(text, self._dialect.delimiter, self._dialect.quote) is not None
         table = csv.read_csv(
             pa.BufferReader(text),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import random
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from foundation.errors import InputError
+from pipeline.feeds import import_feed
 from pipeline.feeds.delimited import records, text_encoding
 from pipeline.feeds.source import FeedFile
 from pipeline.feeds.syntax.base import ReadOptions
@@ -197,3 +200,38 @@ def test_inches_in_a_table_without_quoting_are_characters(tmp_path: Path) -> Non
     assert report["found"]["quotes"] == "none"
     assert rows[3]["title"] == '"Best" pan of 3" width'
     assert not report["rejected"]
+
+
+PIECES = [
+    b"1,a,2\n",
+    b'"',
+    b"'",
+    b",",
+    b";",
+    b"\t",
+    b"\n",
+    b"\r",
+    b"\0",
+    b"\xe9",
+    "é\ufeff".encode(),
+    b"12,50",
+    b"<b>x</b>",
+    b"{",
+]
+
+
+@settings(max_examples=150)
+@given(
+    raw=st.lists(st.sampled_from(PIECES) | st.binary(max_size=4), max_size=30).map(b"".join),
+    named=st.booleans(),
+    block=st.sampled_from([5, 64, 2**22]),
+)
+def test_no_bytes_end_an_import_but_by_its_own_words(raw: bytes, named: bool, block: int) -> None:
+    """Whatever a file holds: a catalog, bad rows, or an error in three parts."""
+    raw = b"id,title,price,image\n" + raw if named else raw
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(text_encoding, "BLOCK_BYTES", block)
+        patch.setattr(import_feed, "find_feed", lambda _: [FeedFile("feed", lambda: io.BytesIO(raw), len(raw), None)])
+        with contextlib.suppress(InputError):
+            report = import_feed.import_feed(import_feed.ImportRequest("feed", None), lambda *_: None)
+            assert report.rows_written + sum(report.rejected.values()) == report.rows_read
