@@ -28,10 +28,7 @@ _KINDS = (
     (b"\x89PNG", "a photo"),
     (b"\xff\xd8\xff", "a photo"),
 )
-_AS_PARQUET = (
-    'write it as Parquet, every column as text so that ids keep their leading zeros: duckdb -c "COPY (FROM read_csv('
-    "'feed.csv', all_varchar=true)) TO 'feed.parquet'\", or pyarrow (docs/reference/config.md)"
-)
+_IMPORT = "make a catalog of it: vitrine import FEED --to FOLDER (docs/feeds.md)"
 
 
 @dataclass(frozen=True)
@@ -86,4 +83,4 @@ def _kind(name: str, head: bytes) -> str:
 
 
 def _fix(kind: str) -> str:
-    return _AS_PARQUET if kind in ("text: CSV", "text: TSV") else "write the catalog as Parquet"
+    return _IMPORT if kind.startswith("text: ") else "write the catalog as Parquet"

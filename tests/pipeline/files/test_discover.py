@@ -100,7 +100,7 @@ def test_links_are_followed_and_nothing_is_read_twice(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("name", "raw", "words"),
     [
-        ("a.parquet", b"id,title\n1,tea\n", ["a.parquet: text: CSV", "duckdb"]),
+        ("a.parquet", b"id,title\n1,tea\n", ["a.parquet: text: CSV", "vitrine import"]),
         ("part-7", b"PAR1 and no end", ["part-7: Parquet without its end"]),
         ("part-8", b"an end, no beginning PAR1", ["part-8: Parquet with a damaged beginning"]),
         ("part-9", b"PARE" + bytes(20) + b"PARE", ["part-9: encrypted Parquet", "without encryption"]),
@@ -125,7 +125,7 @@ def test_a_csv_alone_is_refused_with_what_makes_it_parquet(tmp_path: Path) -> No
         done = run_titles(path, tmp_path / "store")
         expected, came, fix = told(done.stderr)
         assert (done.exit_code, "Parquet file" in expected, "feed.csv: text: CSV" in came) == (2, True, True)
-        assert "read_csv" in fix
+        assert "vitrine import" in fix
 
 
 def test_a_table_whose_log_decides_which_files_count_is_refused(tmp_path: Path) -> None:
