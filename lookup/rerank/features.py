@@ -25,6 +25,9 @@ from lookup.candidates import Candidates
 from lookup.rerank.words import Title, Words, numbers_of, plain_of
 
 Feature = npt.NDArray[np.float64]  # (n,)
+VOTERS = (
+    20  # candidates nearest by embedding that say which category a query is of, each by how far it is above the last
+)
 
 
 class Kind:
@@ -192,6 +195,18 @@ def _first_category(asked: Asked) -> Feature:
     return np.asarray(shares >= shares.max(initial=0) - 1e-12, np.float64)
 
 
+def _category_vote(asked: Asked) -> Feature:
+    part, dense = asked.candidates.part, asked.candidates.dense.astype(np.float64)
+    known = np.flatnonzero(~np.isnan(dense))
+    if not len(known):
+        return np.full(len(asked), np.nan)
+    voters = known[np.argsort(-dense[known], kind="stable")[:VOTERS]]
+    above = dense[voters] - dense[voters[-1]]
+    weights = above if above[0] > 0 else np.ones(len(voters))
+    votes = np.bincount(part[voters], weights, minlength=len(asked.candidates.partitions)) / weights.sum()
+    return np.asarray(votes[part], np.float64)
+
+
 class Stated(NamedTuple):
     """A feature: what it is `of` (dense, lexical, score, words, category), what it says, and its function."""
 
@@ -225,6 +240,7 @@ FEATURES: dict[str, Stated] = {
     "title_words": Stated("words", "words of the title", _title_words),
     "category_share": Stated("category", "share of candidates in its category, first ones count most", _category_share),
     "first_category": Stated("category", "1 in the category that has most of them", _first_category),
+    "category_vote": Stated("category", "how likely its category is: vote of the nearest by embedding", _category_vote),
 }
 _VALUE, _AMONG = "attributes.", "among."
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import time
+from dataclasses import replace
 from decimal import Decimal
 
 import numpy as np
@@ -92,6 +93,25 @@ def test_categories_count_by_rank() -> None:
     a = weights[[0, 1, 4]].sum() / weights.sum()
     assert of("category_share", asked()) == pytest.approx([a, a, 1 - a, 1 - a, a])
     assert of("first_category", asked()) == [1, 1, 0, 0, 1]
+
+
+def test_the_nearest_by_embedding_vote_for_a_category() -> None:
+    """Each by how far it is above the last of twenty; where all are equal each counts one, and where nobody knows an
+    embedding's score nothing is said.
+    """
+    a = (0 + 0.1 + 0.4) / (0 + 0.1 + 0.2 + 0.3 + 0.4)
+    assert of("category_vote", asked()) == pytest.approx([a, a, 1 - a, 1 - a, a])
+    base = asked().candidates
+    equal, unknown = (replace(base, dense=np.full(5, one, np.float32)) for one in (0.5, np.nan))
+    assert of("category_vote", replace(asked(), candidates=equal)) == pytest.approx([0.6, 0.6, 0.4, 0.4, 0.6])
+    assert np.isnan(of("category_vote", replace(asked(), candidates=unknown))).all()
+    many = Candidates(
+        ("A", "B"),
+        np.repeat([0, 1], [30, 20]).astype(np.int32),
+        np.arange(50),
+        *(np.linspace(0, 1, 50, dtype=np.float32) for _ in range(3)),
+    )
+    assert of("category_vote", Asked("a", many, [None] * 50, {}, WORDS)) == [0] * 30 + [1] * 20
 
 
 def test_attributes_are_against_those_of_other_candidates() -> None:
