@@ -283,7 +283,7 @@ class Reader:
         if settings.categories == "off" or record is None or record.figures is None or record.figures.kept < KEPT:
             return None
         categories = Categories.open(self.store, record, Metric(self.manifest.metric))
-        return LikelyFirst(categories, settings.unsearched)
+        return LikelyFirst(categories, settings.unsearched, record.figures.fewest)
 
     @cached_property
     def _reach(self) -> Reach:

@@ -77,14 +77,17 @@ def softmax(scores: Vectors, temperature: float) -> Probabilities:
     return np.asarray(raised / raised.sum(axis=1, keepdims=True))
 
 
-def likely_ones(probabilities: Probabilities, rows: npt.NDArray[np.int64], unsearched: float, need: int) -> list[int]:
+def likely_ones(
+    probabilities: Probabilities, rows: npt.NDArray[np.int64], unsearched: float, need: int, fewest: int = 1
+) -> list[int]:
     """The places of those to search, rising: of (c,) probabilities the likeliest, until all others together are less
-    than `unsearched` likely and there are `need` of their (c,) `rows`, or all.
+    than `unsearched` likely, there are `need` of their (c,) `rows`, and these are `fewest`; or all.
     """
     order = np.argsort(-probabilities, kind="stable")
     whole = float(probabilities.sum())
     left = 1 - np.cumsum(probabilities[order]) / whole if whole > 0 else np.ones(len(order))
     enough = (left < unsearched) & (np.cumsum(rows[order]) >= need)
+    enough[: fewest - 1] = False
     count = int(np.argmax(enough)) + 1 if enough.any() else len(order)
     return sorted(order[:count].tolist())
 
@@ -95,6 +98,7 @@ class LikelyFirst:
 
     categories: Categories
     unsearched: float
+    fewest: int = 1
 
     def chosen(self, xq: Vectors, within: Within, need: int) -> Within:
         """Those of the partitions that are searched for `xq`, (1, dim) float32, in their order: the likeliest, and more
@@ -106,7 +110,7 @@ class LikelyFirst:
             return within
         found = self.categories.probabilities(xq)[0][[places[within[place][0].name] for place in known]]
         rows = np.array([_rows(*within[place]) for place in known], np.int64)
-        likely = {known[at] for at in likely_ones(found, rows, self.unsearched, need)}
+        likely = {known[at] for at in likely_ones(found, rows, self.unsearched, need, self.fewest)}
         return [one for place, one in enumerate(within) if place in likely or place not in known]
 
 

@@ -23,7 +23,7 @@ from lookup.search import open_partition
 from lookup.store.entries.understanding_record import CategoryEntry, CategoryFigures, UnderstandingRecord
 from lookup.store.manifest import Manifest, PartitionEntry
 from lookup.store.store import Store
-from lookup.understood.categories import LEAST, Categories, Probabilities, likely_ones, softmax
+from lookup.understood.categories import KEPT, LEAST, Categories, Probabilities, likely_ones, softmax
 from pipeline.build.tower_queries import Asking, query_kinds
 from pipeline.config.sections import Indexing
 from pipeline.embed.stand_ins import aside
@@ -33,6 +33,8 @@ _CENTERS = 64  # of a partition at most
 _ASKED, _LEAST_ASKED, _MOST_ASKED = 512, 4, 32  # queries over all; of a partition
 _SEGMENTS = 4  # of a partition, that its rows are drawn from
 _K, _TENTHS = 10, 10
+_STEADY = 100  # rows that a search of ten hits needs at least
+_SURE = 0.005  # more than the least has to be kept by the queries that choose, so that the others keep the least
 _TEMPERATURES = np.geomspace(1e-3, 10, 401)  # of the scores' spread
 
 
@@ -155,29 +157,54 @@ def measured(
     unsearched: float,
 ) -> CategoryFigures:
     """What becomes of queries with (n, c) float32 scores: probabilities of half of them are by the temperature that the
-    other half gives. `best` are (n, 10) scores and positions that each category of `rows` rows has.
+    other half gives, and so is how many categories are searched at least. `best` are (n, 10) scores and positions that
+    each category of `rows` rows has.
     """
     probabilities = np.empty(scores.shape)
     halves = np.arange(len(truth)) % 2 == 0
     for half in (halves, ~halves):
         probabilities[half] = softmax(scores[half], fitted(scores[~half], truth[~half]))
     top, right = probabilities.max(axis=1), probabilities.argmax(axis=1) == truth
-    kept, same, searched = [], [], []
-    for at in range(len(truth)):
-        chosen = likely_ones(probabilities[at], rows, unsearched, 100)
-        hits, fewer = (_first(best, at, places) for places in (range(len(rows)), chosen))
-        kept.append(len(hits & fewer) / len(hits))
-        same.append(hits == fewer)
-        searched.append(len(chosen) / len(rows))
+    # The likeliest are a row of categories, so a hit is kept where its own is among the first so many.
+    counts = np.array([len(likely_ones(one, rows, unsearched, _STEADY)) for one in probabilities])
+    places = [_places(best, at, one) for at, one in enumerate(probabilities)]
+    fewest = [
+        _fewest(counts[half], [places[at] for at in np.flatnonzero(half)], len(rows)) for half in (~halves, halves)
+    ]
+    counts = np.maximum(counts, np.where(halves, *fewest))
+    shares = np.array([np.mean(one < count) for one, count in zip(places, counts, strict=True)])
     return CategoryFigures(
         asked=len(truth),
         right=float(right.mean()),
         ece=calibration_error(top, right),
         unsearched=unsearched,
-        searched=float(np.mean(searched)),
-        kept=float(np.mean(kept)),
-        same=float(np.mean(same)),
+        searched=float(np.mean(counts / len(rows))),
+        kept=float(np.mean(shares)),
+        same=float(np.mean(shares == 1)),
+        fewest=max(fewest),
     )
+
+
+def _fewest(counts: npt.NDArray[np.int64], places: Sequence[Positions], categories: int) -> int:
+    """How many of the likeliest categories have to be searched at least, so that of the first hits, whose categories
+    are at such `places` among them, enough are kept where else (n,) `counts` are: 1, 2, 4 and so on, half of all
+    `categories` at most; 1 where these keep too few, for then all are searched.
+    """
+    fewest = 1
+    while 2 * fewest <= categories:
+        found = np.maximum(counts, fewest)
+        if np.mean([np.mean(one < count) for one, count in zip(places, found, strict=True)]) >= KEPT + _SURE:
+            return fewest
+        fewest *= 2
+    return 1
+
+
+def _places(best: Sequence[tuple[Vectors, Positions]], query: int, probabilities: Probabilities) -> Positions:
+    """(hits,): the places of the first hits' categories among the likeliest, of (c,) probabilities."""
+    order = np.argsort(-probabilities, kind="stable")
+    ranks = np.empty(len(order), np.int64)
+    ranks[order] = np.arange(len(order))
+    return ranks[[place for place, _ in _first(best, query, range(len(best)))]]
 
 
 def calibration_error(likely: Probabilities, right: npt.NDArray[np.bool_]) -> float:

@@ -103,7 +103,8 @@ def categories_table(manifest: Manifest) -> Table:
         return [], []
     columns = ["likely categories", "asked", "right", "calibration error", "searched", "first 10 kept", "the same"]
     shares = [f"{share:.3f}" for share in (found.right, found.ece, found.searched, found.kept, found.same)]
-    return columns, [[f"but for {found.unsearched:g}", f"{found.asked:,}", *shares]]
+    told = f"{found.fewest:,} at least, but for {found.unsearched:g}"
+    return columns, [[told, f"{found.asked:,}", *shares]]
 
 
 def ranker_table(manifest: Manifest) -> Table:

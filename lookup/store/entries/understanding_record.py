@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from lookup.store.fields import FileRef, Record
+from typing import ClassVar
+
+from lookup.store.fields import FileRef, Grown, Record
 
 
 class CategoryEntry(Record):
@@ -14,14 +16,17 @@ class CategoryEntry(Record):
     queries: int
 
 
-class CategoryFigures(Record):
+class CategoryFigures(Grown):
     """What was measured on `asked` held-out products, asked for by their own text or photo.
 
     `right`: share whose likeliest category is theirs. `ece`: expected calibration error, the mean distance of the
     probability of the likeliest category from how often it is right, by tenths. `searched`: mean share of the
     categories that are searched where those are left out that together are `unsearched` likely at most; `kept`: mean
     share of the first 10 hits of all categories that these have; `same`: share of queries with the very same hits.
+    `fewest` of the likeliest are searched at least: a query's hits come from more categories than its own.
     """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"fewest"})
 
     asked: int
     right: float
@@ -30,6 +35,7 @@ class CategoryFigures(Record):
     searched: float
     kept: float
     same: float
+    fewest: int = 1
 
 
 class UnderstandingRecord(Record):

@@ -15,7 +15,7 @@ import lookup
 from foundation.metric import Metric
 from lookup.query import Query
 from lookup.search import Reader
-from lookup.understood.categories import Categories, likely_ones
+from lookup.understood.categories import KEPT, Categories, likely_ones
 from tests.support.command import run_titles, vitrine, write_titles
 from tests.support.stores import manifest_of
 
@@ -59,6 +59,9 @@ def test_categories_are_searched_until_the_rest_is_unlikely(found: list[tuple[fl
     left = [at for at in range(len(found)) if at not in chosen]
     assert chosen == sorted(set(chosen))
     assert chosen
+    most = likely_ones(likely, rows, 0.05, need, fewest=4)
+    assert set(chosen) <= set(most)
+    assert len(most) == max(len(chosen), min(4, len(found)))
     if left:
         assert likely[left].sum() < 0.05 + 1e-9
         assert rows[chosen].sum() >= need
@@ -158,3 +161,31 @@ def test_unchanged_categories_keep_their_centers_and_queries(tmp_path: Path) -> 
     assert not np.array_equal(old[kept:], new[kept:])
     assert run_titles(catalog(tmp_path, "anew"), tmp_path / "store", *OVERRIDES).exit_code == 0
     assert manifest_of(tmp_path / "store").understanding is None
+
+
+def test_as_many_categories_are_searched_as_hits_come_from(tmp_path: Path) -> None:
+    """Where words are shared, hits of a query are of more categories than its own: the run finds how many of the
+    likeliest keep them, on queries other than those that it is measured by, and searches go by it.
+    """
+    draw, titles = np.random.default_rng(1), list[str]()
+    for _ in range(32):  # each three of eight words of the category's, which some four categories have, and one of all
+        own = draw.choice([f"own{n}x" for n in range(64)], 8, replace=False)
+        titles += [" ".join([*draw.choice(own, 3, replace=False), f"all{draw.integers(40)}y"]) for _ in range(40)]
+    rows = [f"kind{n // 40:02d}" for n in range(len(titles))]
+    done = run_titles(write_titles(tmp_path / "c.parquet", titles, kind=rows), tmp_path / "store", *OVERRIDES, ON)
+    assert done.exit_code == 0, done.stderr
+    record = manifest_of(tmp_path / "store").understanding
+    assert record is not None
+    assert record.figures is not None
+    assert record.figures.fewest > 1
+    assert record.figures.kept >= KEPT
+    assert record.figures.searched <= 0.5
+    reader = lookup.open(str(tmp_path / "store"))
+    kept = []
+    for title in titles[::80]:
+        found, every = (reader.found(Query(title, all_categories=one)) for one in (False, True))
+        count = int(found.understood.notes[0].split()[1])
+        assert found.understood.notes == (f"searched {count} of 32 categories, the likeliest",)
+        assert count >= record.figures.fewest
+        kept.append(len({hit.id for hit in found.hits} & {hit.id for hit in every.hits}) / 10)
+    assert np.mean(kept) > 0.95
