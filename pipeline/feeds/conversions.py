@@ -8,6 +8,7 @@ from __future__ import annotations
 import html
 import re
 from collections.abc import Callable, Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -21,7 +22,9 @@ _BLOCK_TAGS = (
     "header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"
 )
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
-_UNSEEN = frozenset(["script", "style", "template", "noscript", "head", "title"])
+_UNSEEN = frozenset(["script", "style", "template", "noscript"])
+_NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")  # characters that no tree has
+_MOST_TAGS = 2_000  # libxml2 nests no deeper, and leaves out what does
 _AVAILABILITY = {  # https://support.google.com/merchants/answer/6324448
     **dict.fromkeys(["in stock", "instock", "available", "yes", "true", "limitedavailability"], "in_stock"),
     **dict.fromkeys(["available for order", "onlineonly", "instoreonly"], "in_stock"),
@@ -315,18 +318,30 @@ def _speaks(tag: Any, language: str) -> bool:
 
 def _shown(text: str) -> str | None:
     """What a browser shows of some HTML, in one line."""
-    if not _MARKUP.search(text):
+    if not _MARKUP.search(text) or text.count("<") > _MOST_TAGS:
         return html.unescape(text).strip() or None
     from lxml import etree
 
-    parser = etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True)
-    root = etree.fromstring(text.replace("\0", "").encode("utf-8", "replace"), parser)
+    text = _NO_XML.sub(" ", text.replace("<![CDATA[", "").replace("]]>", ""))
+    root = etree.fromstring(text.encode(), _parser())
     if root is None:  # nothing but comments
         return None
-    for node in root.iter(*_BLOCKS):
-        node.text, node.tail = f" {node.text or ''}", f" {node.tail or ''}"
-    for node in root.iter(*_UNSEEN):
-        for inner in list(node):
-            node.remove(inner)
-        node.text = None
+    for node in root.iter():  # told which tags it is to find, it would take twice as long
+        if node.tag in _BLOCKS:
+            node.text, node.tail = _after_space(node.text), _after_space(node.tail)
+        elif node.tag in _UNSEEN:
+            for inner in list(node):
+                node.remove(inner)
+            node.text = None
     return " ".join("".join(map(str, root.itertext())).split()) or None
+
+
+@cache
+def _parser() -> Any:
+    from lxml import etree
+
+    return etree.HTMLParser(encoding="utf-8", remove_comments=True, remove_pis=True, huge_tree=True)
+
+
+def _after_space(text: str | None) -> str:
+    return f" {_NO_XML.sub(' ', text or '')}"  # `&#1;` is one character by now

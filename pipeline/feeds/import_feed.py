@@ -220,6 +220,9 @@ class _Import:
             several = sorted({one.found[name] for one in self._feed.files if name in one.found})
             if len(several) > 1:
                 yield f"files differ in their {name}: {', '.join(several)}"
+        for name, (count, example) in self.facts.cut.items():
+            told = f"{count:,} values of {name} are numbers that a spreadsheet cut, as {example}"
+            yield f"{told}: export the column as text"
         empty = [one for one in self._mapping.sources if not self.facts.values[one]]
         if empty:
             yield f"columns without any value: {', '.join(empty)}"

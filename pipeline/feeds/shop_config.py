@@ -10,6 +10,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from foundation.disk import replace_file
+from pipeline.config.photo_hosts import host_rule
 from pipeline.config.sections import CatalogConfig
 from pipeline.feeds.catalog_file import PRODUCTS
 from pipeline.feeds.feed_facts import FeedFacts
@@ -21,7 +22,7 @@ _FIRST = ("title", "brand", "price", "price_currency", "sale_price", "sale_price
 _LAST = ("link", "image_link")
 _NOT_CARRIED = {"description", "additional_image_link"}  # long, and no filter asks for them
 _MOST_PARTITIONS = CatalogConfig.model_fields["max_partitions"].default
-_NAMED_HOSTS = 8
+_NAMED_HOSTS = 32
 
 
 def write_config(report: ImportReport, facts: FeedFacts, folder: Path, store: str | None, photos: bool) -> ImportReport:
@@ -108,8 +109,7 @@ def _photos(report: ImportReport, facts: FeedFacts, allowed: bool) -> _Photos:
     further = ["more_images: additional_image_link"] if "additional_image_link" in filled else []
     lines = ["image: image_link", *further]
     if facts.hosts:
-        most = facts.hosts.most_common(_NAMED_HOSTS)
-        lines.append(f"photo_hosts: {_list(sorted(host for host, _ in most))}  # where the feed's photos lie")
+        lines += _hosts(facts)
         if allowed:
             return _Photos(tuple(lines), taken=True)
         why = "photos lie on other hosts, asked only where you allow it. Then put here, and in encoders.image:"
@@ -119,7 +119,28 @@ def _photos(report: ImportReport, facts: FeedFacts, allowed: bool) -> _Photos:
             return _Photos((*lines, f"image_root: {_quoted(root)}"), taken=True)
         lines.append("image_root: ...")
         why = "photos are paths, of which no file is beside the feed. Copy them, and put here, and in encoders.image:"
-    return _Photos((f"image: null  # {why}", *(f"# {line}" for line in lines)), taken=False)
+    told = (line if line.startswith("#") else f"# {line}" for line in lines)
+    return _Photos((f"image: null  # {why}", *told), taken=False)
+
+
+def _hosts(facts: FeedFacts) -> Iterator[str]:
+    """Where the feed's photos lie, as far as a config can name it. Without TLS nobody knows who answers."""
+    named = [host for host, _ in facts.hosts.most_common() if _is_rule(host)]
+    plain = [host for host in named if host.startswith("http://")]
+    most = [host for host in named if host not in plain][:_NAMED_HOSTS]
+    yield f"photo_hosts: {_list(sorted(most))}  # where the feed's photos lie"
+    if others := len(facts.hosts) - len(most) - len(plain):
+        yield f"# others, with fewer photos or without a name that a host has: {others:,}"
+    if plain:
+        yield f"# not allowed, because without TLS nobody knows who answers: {_list(plain[:_NAMED_HOSTS])[1:-1]}"
+
+
+def _is_rule(host: str) -> bool:
+    try:
+        host_rule(host)
+    except ValueError:
+        return False
+    return True
 
 
 def _photo_root(report: ImportReport, facts: FeedFacts) -> str | None:

@@ -13,7 +13,7 @@ from typing import BinaryIO
 from foundation.errors import InputError
 
 BLOCK_BYTES = 2**22
-_UTF8 = "utf-8"
+_UTF8, _WESTERN = "utf-8", "cp1252"
 _MARKED = "\ufdd0%02x\ufdd1"  # noncharacters: no text has them
 MARK = "\ufdd0".encode()
 _MARKS = re.compile("\ufdd0([0-9a-f]{2})\ufdd1")
@@ -159,8 +159,13 @@ def _found(block: bytes) -> str:
         return _UTF8
     from charset_normalizer import from_bytes
 
-    best = from_bytes(b"".join(others)).best()
-    return codecs.lookup(best.encoding).name if best is not None else "cp1252"
+    sample = b"".join(others)
+    best = from_bytes(sample).best()
+    found = codecs.lookup(best.encoding).name if best is not None else _WESTERN
+    try:  # several code pages say the same of a sample: the one that most feeds have is right of the rest
+        return _WESTERN if sample.decode(_WESTERN) == sample.decode(found) else found
+    except UnicodeDecodeError:
+        return found
 
 
 def _decodes(line: bytes) -> bool:

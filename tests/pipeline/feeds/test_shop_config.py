@@ -53,12 +53,16 @@ def test_photos_beside_the_feed_are_taken(tmp_path: Path) -> None:
 
 def test_photos_on_other_hosts_are_left_out_and_how_to_allow_them_is_said(tmp_path: Path) -> None:
     """Nothing is asked of a host that only the feed names."""
-    config, text = written(
-        tmp_path, "id,title,image\n1,a,https://user@cdn.shop.example:443/1.png\n2,b,http://b.example/x\n"
-    )
+    links = ["https://user@CDN.shop.example/1.png", "http://b.example/x", "https://c.example:8443/1", "https://-odd-/1"]
+    feed = "id,title,image\n" + "".join(f"{n},a,{link}\n" for n, link in enumerate(links))
+    config, text = written(tmp_path, feed)
     assert config.catalog.image is None
-    assert "# photo_hosts: [" in text
-    assert '"cdn.shop.example"' in text
+    assert '  # photo_hosts: ["c.example:8443", "cdn.shop.example"]' in text
+    assert 'nobody knows who answers: "http://b.example"' in text
+    config, text = written(tmp_path, feed, "--photos")
+    assert (config.catalog.image, config.encoders.image is not None) == ("image_link", True)
+    assert config.catalog.photo_hosts == ("c.example:8443", "cdn.shop.example")
+    assert "a name that a host has: 1\n" in text
 
 
 def test_odd_names_make_a_config_that_loads(tmp_path: Path) -> None:
