@@ -18,51 +18,13 @@ from decimal import Context, Decimal
 import pyarrow as pa
 
 from encoders.text import plain_name, without_entities
+from lookup.filters.currencies import MAY_BE, PLACES, SHARED, SIGNS
 
 AMOUNT = pa.decimal128(38, 9)
 WIDE = Context(prec=AMOUNT.precision)
 # A declared price in a shard: the text as the catalog has it, null where the column is one of numbers; what it is
 # compared by, null where the text cannot be read; ISO 4217 or a sign that several currencies share, null for none.
 PRICE = pa.struct([("written", pa.string()), ("amount", AMOUNT), ("currency", pa.string())])
-
-# https://www.iso.org/iso-4217-currency-codes.html: by digits behind the point
-_NO_CENTS = "BIF CLP DJF GNF ISK JPY KMF KRW PYG RWF UGX VND VUV XAF XOF XPF"
-_MILLS = "BHD JOD KWD LYD OMR TND"
-# IQD has three digits by the standard and none in trade, `25,000 IQD`: as with cents, its mark is not known by itself.
-_CENTS = (
-    "AED AFN ALL AMD ANG AOA ARS AUD AWG AZN BAM BBD BDT BGN BMD BND BOB BRL BSD BTN BWP BYN BZD CAD CDF "
-    "CHF CNY COP CRC CUP CVE CZK DKK DOP DZD EGP ERN ETB EUR FJD FKP GBP GEL GHS GIP GMD GTQ GYD HKD HNL "
-    "HRK HTG HUF IDR ILS INR IQD IRR JMD KES KGS KHR KPW KYD KZT LAK LBP LKR LRD LSL MAD MDL MGA MKD MMK MNT "
-    "MOP MRU MUR MVR MWK MXN MYR MZN NAD NGN NIO NOK NPR NZD PAB PEN PGK PHP PKR PLN QAR RON RSD RUB SAR "
-    "SBD SCR SDG SEK SGD SHP SLE SOS SRD SSP STN SVC SYP SZL THB TJS TMT TOP TRY TTD TWD TZS UAH USD UYU "
-    "UZS VED VES WST XCD YER ZAR ZMW ZWG"
-)
-_PLACES = {code: at for at, codes in ((0, _NO_CENTS), (2, _CENTS), (3, _MILLS)) for code in codes.split()}
-_SIGNS = {
-    **{
-        "€": "EUR",
-        "EURO": "EUR",
-        "£": "GBP",
-        "₹": "INR",
-        "₩": "KRW",
-        "원": "KRW",
-        "₽": "RUB",
-        "РУБ": "RUB",
-        "₺": "TRY",
-    },
-    **{"TL": "TRY", "₫": "VND", "₴": "UAH", "ГРН": "UAH", "₪": "ILS", "฿": "THB", "₱": "PHP", "₦": "NGN", "₡": "CRC"},
-    **{"₲": "PYG", "₸": "KZT", "₾": "GEL", "₼": "AZN", "₵": "GHS", "₮": "MNT", "₭": "LAK", "៛": "KHR", "円": "JPY"},
-    **{"US$": "USD", "C$": "CAD", "CA$": "CAD", "A$": "AUD", "AU$": "AUD", "NZ$": "NZD", "HK$": "HKD", "S$": "SGD"},
-    **{"SG$": "SGD", "NT$": "TWD", "R$": "BRL", "MX$": "MXN", "ZŁ": "PLN", "KČ": "CZK", "FT": "HUF", "ЛВ": "BGN"},
-    **{"RMB": "CNY", "LEI": "RON", "RP": "IDR", "RM": "MYR"},
-}
-_SHARED = {"$": "$", "¥": "¥", "元": "元", "KR": "kr", "RS": "Rs", "FR": "Fr"}  # signs of several currencies
-_MAY_BE = {
-    "$": "ARS AUD BBD BMD BND BRL BSD BZD CAD CLP COP CUP CVE DOP FJD GYD HKD JMD KYD LRD MOP MXN NAD NIO NZD SBD SGD "
-    "SRD TOP TTD TWD USD UYU WST XCD",
-    **{"¥": "CNY JPY", "元": "CNY HKD MOP TWD", "kr": "DKK ISK NOK SEK", "Rs": "INR LKR MUR NPR PKR SCR"},
-    "Fr": "BIF CDF CHF DJF GNF KMF RWF XAF XOF XPF",
-}
 
 _WHOLE = re.compile(
     r"(?P<minus>-?) ?(?P<before>[^0-9+\-]*?) ?(?P<sign>-?) ?(?P<number>[0-9](?:[0-9.,' ]*[0-9])?|(?<!\w)\.[0-9]+)"
@@ -99,14 +61,14 @@ def parse_price(text: str, decimal_mark: str | None) -> Price | None:
     if found is None or (found["minus"] and found["sign"]):
         return None
     known = [_currency(word) for word in f"{found['before']} {found['after']}".split()]
-    signs = {one for one in known if one not in _PLACES}
+    signs = {one for one in known if one not in PLACES}
     codes = {*known} - signs or signs
     if None in signs or len(codes) > 1:
         return None
     currency = next(iter(codes), None)
-    if any(currency != sign and currency not in _MAY_BE[sign or ""].split() for sign in signs):
+    if any(currency != sign and currency not in MAY_BE[sign or ""].split() for sign in signs):
         return None
-    amount = _amount(found["number"], decimal_mark, _PLACES.get(currency or "", 2))
+    amount = _amount(found["number"], decimal_mark, PLACES.get(currency or "", 2))
     if amount is None:
         return None
     return Price(-amount if found["minus"] or found["sign"] else amount, currency)
@@ -114,8 +76,20 @@ def parse_price(text: str, decimal_mark: str | None) -> Price | None:
 
 def could_be(currency: str, asked: str) -> bool:
     """Whether a price in `currency` may be one in the currency that is asked for; either may be a sign of several."""
-    one, other = sorted((currency, asked), key=lambda sign: sign in _MAY_BE)
-    return one == other or one in _MAY_BE.get(other, "").split() or {one, other} == {"¥", "元"}
+    one, other = sorted((currency, asked), key=lambda sign: sign in MAY_BE)
+    return one == other or one in MAY_BE.get(other, "").split() or {one, other} == {"¥", "元"}
+
+
+def in_shop(price: Price, currency: str | None) -> Price:
+    """The price in a shop of that currency: it is in that where it names none, or a sign that may stand for it."""
+    if currency is None or (price.currency and not (price.currency in MAY_BE and could_be(price.currency, currency))):
+        return price
+    return Price(price.amount, currency)
+
+
+def currency_named(text: str) -> str | None:
+    """The currency that a text names, `EUR`, `€`, `kr`; None where it is none."""
+    return _currency(plain_name(text))
 
 
 def fits(amount: Decimal) -> bool:
@@ -177,7 +151,7 @@ def _is_other_digit(character: str) -> bool:
 def _currency(token: str) -> str | None:
     """The currency that a word or sign stands for; None where it is none."""
     name = token.strip(" ").rstrip(".").upper()
-    return name if name in _PLACES else _SIGNS.get(name) or _SHARED.get(name)
+    return name if name in PLACES else SIGNS.get(name) or SHARED.get(name)
 
 
 def _amount(number: str, decimal_mark: str | None, places: int) -> Decimal | None:

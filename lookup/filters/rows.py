@@ -7,7 +7,6 @@ The column that makes the partitions can be asked for too: an attribute where it
 from __future__ import annotations
 
 import difflib
-import logging
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -25,8 +24,6 @@ from lookup.filters.where import APART, Condition, Operator, as_compared, common
 from lookup.index.subset import RowSubset, subset_of
 from lookup.lru import Recent
 from lookup.segments import Partition, Segments
-
-_log = logging.getLogger(__name__)
 
 _COLUMN_BYTES = 256 << 20  # of columns that stay in memory; 10 million prices are 80 MB
 _KEPT_BYTES = 64 << 20  # of what filters keep
@@ -60,7 +57,6 @@ class Filters:
         # Of every column that was read, dropped or not: a filter that is kept must not read them again.
         self._kinds: dict[tuple[str, str], tuple[pa.DataType, ...]] = {}
         self._currencies: dict[tuple[str, str], frozenset[str]] = {}
-        self._mixed = set[str]()  # prices of several currencies, of which that was said
 
     def matching(
         self, partitions: Sequence[Partition], where: Sequence[Condition]
@@ -68,7 +64,8 @@ class Filters:
         """Those of the partitions that may have rows for which all conditions hold, and these rows; None: all.
 
         InputError for an attribute that the snapshot does not have, or that these partitions have as types which do
-        not compare, and for a value that is none of its type. Files are read where their attribute is not kept.
+        not compare, for a value that is none of its type, and for a price without a currency where they have several.
+        Files are read where their attribute is not kept.
         """
         for one in where:
             self._check(one.attribute)
@@ -78,9 +75,8 @@ class Filters:
         if not inside:  # there are no rows to read values for, but what is none of its type is told all the same
             for one, kind in zip(rest, kinds, strict=True):
                 one.mask(pa.nulls(0), kind)
-        matching = [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
-        self._tell_currencies(inside, rest, kinds)
-        return matching
+        self._refuse_mixed(inside, rest, kinds)
+        return [(part, self._of(part, rest, kinds) if rest else None) for part in inside]
 
     def value_counts(self, partitions: Sequence[Partition], name: str, mean: int = 0) -> Counter[str]:
         """Each value of an attribute of texts, or of lists of texts, and how many rows of the partitions have it; none
@@ -107,19 +103,27 @@ class Filters:
         """The currencies that prices of an attribute have; none of numbers."""
         return frozenset(code for part in partitions for code in self._column(part, name).currencies)
 
-    def _tell_currencies(
+    def _refuse_mixed(
         self, inside: Sequence[Partition], where: Sequence[Condition], kinds: Sequence[pa.DataType]
     ) -> None:
-        """Say once of each price that amounts of several currencies are compared as numbers."""
+        """InputError for a price without a currency where what is searched has prices in several: their numbers do not
+        compare.
+        """
         for one, kind in zip(where, kinds, strict=True):
-            if kind != PRICE or one.attribute in self._mixed or not one.of_any_currency():
+            if kind != PRICE:
+                continue
+            one.mask(pa.nulls(0), kind)  # what is no price is told as that
+            if not one.of_any_currency():
                 continue
             found = sorted({code for part in inside for code in self._currencies[part.name, one.attribute]})
             if len(found) > 1:
-                self._mixed.add(one.attribute)
-                how = f"a currency behind the value, as in `{one.values[0]} {found[0]}`, asks for products in that one"
-                codes = ", ".join(found)
-                _log.warning("%s is in %s, and `%s` compares the numbers; %s", one.attribute, codes, one, how)
+                own = self._catalog.get("currency")
+                instead = one.in_currency(own if own in found else found[0])
+                raise InputError(
+                    f"a currency for {one.attribute}, whose numbers do not compare: it is in {', '.join(found)}",
+                    f"`{one}`",
+                    f"name one, as in `{instead}`: prices in others do not meet it",
+                )
 
     def explain_filter(self, partitions: Sequence[Partition], where: Sequence[Condition]) -> str:
         """How many products a filter keeps, and each of its conditions alone, on an attribute in the categories that

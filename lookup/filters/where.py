@@ -98,6 +98,11 @@ class Condition:
         prices = [read_value(text, PRICE) for text in self.values]
         return any(price.currency is None for price in prices)
 
+    def in_currency(self, code: str) -> Condition:
+        """The same of prices in that currency, where none is named; its values can be read as prices."""
+        values = (text if read_value(text, PRICE).currency else f"{text} {code}" for text in self.values)
+        return Condition(self.attribute, self.operator, tuple(values))
+
     def _check_ends(self, least: Any, most: Any) -> None:
         if isinstance(least, Price) and least.currency != most.currency:
             came, fix = f"{least.currency or 'none'} and {most.currency or 'none'}", "write the currency behind both"
@@ -128,8 +133,8 @@ class Condition:
         if sort is Sort.LIST:
             return "write = for a text that the list holds"
         return (
-            f"if it is a price, declare it, catalog.prices=[{self.attribute}], and run again; if it is a number or a "
-            "date, write that column of the catalog with such a type"
+            f"if it is a price or a number, declare it, catalog.prices=[{self.attribute}] or "
+            f"catalog.numbers=[{self.attribute}], and run again; if it is a date, write that column with such a type"
         )
 
 

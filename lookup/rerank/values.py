@@ -16,6 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from lookup.candidates import Candidates
+from lookup.filters.prices import PRICE
 from lookup.filters.values import Sort, sort_of, type_named
 from lookup.lru import Recent
 from lookup.opened import Opened
@@ -24,6 +25,7 @@ from lookup.store.shards import file_of
 
 _KEPT_BYTES = 256 << 20
 _DAY = 86_400.0
+_CODE = "<U3"  # ISO 4217, or a sign of several
 
 
 def kind_of(type_name: str) -> str | None:
@@ -39,10 +41,12 @@ class _Columns:
 
     titles: pa.Array | None
     values: dict[str, Feature]
+    currencies: dict[str, npt.NDArray[np.str_]]  # of prices, empty where one has none
 
     @property
     def nbytes(self) -> int:
-        return sum(one.nbytes for one in (self.titles, *self.values.values()) if one is not None)
+        each = (self.titles, *self.values.values(), *self.currencies.values())
+        return sum(one.nbytes for one in each if one is not None)
 
 
 class Values:
@@ -54,9 +58,12 @@ class Values:
         self._kept: Recent[tuple[str, int], _Columns] = Recent(_KEPT_BYTES, lambda columns: columns.nbytes)
 
     def of(self, candidates: Candidates) -> tuple[list[str | None], dict[str, Feature]]:
-        """(titles (n), attributes (n,) float64 by name) of candidates."""
+        """(titles (n), attributes (n,) float64 by name) of candidates. Of prices in several currencies those in the one
+        that most are in, of as many the first by name: other numbers do not compare with them.
+        """
         titles: list[str | None] = [None] * len(candidates)
         values = {name: np.full(len(candidates), np.nan) for name in self._attributes}
+        currencies = dict[str, npt.NDArray[np.str_]]()
         if not self._names:
             return titles, values
         for part, name in enumerate(candidates.partitions):
@@ -74,9 +81,13 @@ class Values:
                 at, row = here[chosen], inside[chosen]
                 for attribute, numbers in columns.values.items():
                     values[attribute][at] = numbers[row]
+                for attribute, codes in columns.currencies.items():
+                    currencies.setdefault(attribute, np.full(len(candidates), "", _CODE))[at] = codes[row]
                 if columns.titles is not None:
                     for one, number in zip(at.tolist(), row.tolist(), strict=True):
                         titles[one] = columns.titles[number].as_py()
+        for attribute, codes in currencies.items():
+            values[attribute][_in_others(codes)] = np.nan
         return titles, values
 
     @cached_property
@@ -92,8 +103,22 @@ class Values:
         shard, group, rows = (int(one[segment]) for one in (found.shards, found.row_groups, found.rows))
         arrays = self._opened.segments.attributes(file_of(partition.shards[shard]), group, rows, self._names)
         numbers = {one: as_numbers(arrays[one]) for one in self._attributes}
+        codes = {one: _codes(arrays[one]) for one in self._attributes if arrays[one].type == PRICE}
         title = None if self.title is None else arrays[self.title]
-        return _Columns(title if title is not None and pa.types.is_string(title.type) else None, numbers)
+        return _Columns(title if title is not None and pa.types.is_string(title.type) else None, numbers, codes)
+
+
+def _codes(prices: pa.Array) -> npt.NDArray[np.str_]:
+    codes = pc.fill_null(pc.struct_field(prices, "currency"), "")
+    return np.asarray(codes.to_numpy(zero_copy_only=False), _CODE)
+
+
+def _in_others(codes: npt.NDArray[np.str_]) -> npt.NDArray[np.bool_]:
+    """(n,) bool: which prices are not in the currency that most are in; none where they are in one at most."""
+    known, counts = np.unique(codes[codes != ""], return_counts=True)
+    if len(known) <= 1:
+        return np.zeros(len(codes), np.bool_)
+    return np.asarray(codes != known[counts.argmax()])
 
 
 def as_numbers(column: pa.Array) -> npt.NDArray[np.float64]:

@@ -105,19 +105,26 @@ class Understanding:
         return _meaning(bound.kind, words, condition, action, self.settings.boost)
 
     def _as_written(self, bound: Bound, name: str, words: str, notes: list[str]) -> tuple[str, ...] | None:
-        """The values of a condition; None where no price of the snapshot is in such a currency."""
+        """The values of a condition; None where no price of the snapshot is in such a currency, or it is not known."""
         amounts = tuple(f"{value.amount:f}" for value in bound.values)
         asked = bound.values[0].currency
-        if asked is None:
+        if asked is None and not self._is(name, Sort.PRICE):
             return amounts
         there = sorted(self.filters.currencies(self.partitions, name))
-        meant = [one for one in there if could_be(one, asked)]
-        if not meant and (there or WEIGHTS_TOO.intersection(bound.words)):
+        meant = [one for one in there if asked is None or could_be(one, asked)]
+        if asked is not None and not meant and (there or WEIGHTS_TOO.intersection(bound.words)):
             if there:
                 notes.append(f"`{words}` was left as words: prices are in {', '.join(there)}")
             return None
-        # Of one currency, or none, the numbers say it all; `$` of several may be each of them.
-        return tuple(f"{one} {meant[0]}" for one in amounts) if len(there) > 1 and len(meant) == 1 else amounts
+        if len(there) <= 1:  # the numbers say it all
+            return amounts
+        own = self.manifest.config["catalog"].get("currency")
+        currency = meant[0] if len(meant) == 1 else own if own in meant else None
+        if currency is None:
+            fix = "name one in the query, or set catalog.currency to the shop's own"
+            notes.append(f"`{words}` was left as words: prices are in {', '.join(there)}; {fix}")
+            return None
+        return tuple(f"{one} {currency}" for one in amounts)
 
     def _any(self, condition: Condition) -> bool:
         """Whether some product meets a condition."""

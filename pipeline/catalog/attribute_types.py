@@ -34,6 +34,7 @@ def attribute_types(schema: pa.Schema, path: str, settings: CatalogConfig) -> Ty
         kind = pa.null() if column is None else column.type
         if not pa.types.is_null(kind):
             kind = PRICE if name in settings.prices else columns.plain_type(columns.text_type(kind))
+            kind = pa.float64() if name in settings.numbers and columns.is_text(kind) else kind
         types[name] = kind
     return types
 

@@ -1,4 +1,6 @@
-"""Declared prices (`catalog.prices`): a column as shards carry it, and what a sample of the feed says of it."""
+"""Declared prices (`catalog.prices`): a column as shards carry it, and what a sample of the feed says of it, and of
+declared numbers.
+"""
 
 from __future__ import annotations
 
@@ -10,9 +12,22 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 
-from lookup.filters.prices import AMOUNT, PRICE, WIDE, Price, fits, is_unread, parse_price, rounded
+from lookup.filters.prices import (
+    AMOUNT,
+    PRICE,
+    WIDE,
+    Price,
+    currency_named,
+    fits,
+    in_shop,
+    is_unread,
+    parse_price,
+    rounded,
+)
 from pipeline.catalog import columns
+from pipeline.catalog.number_columns import number_column
 from pipeline.catalog.pieces import Bounds, unit_rows
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig
@@ -25,15 +40,31 @@ _SAMPLED_ROWS = 1_024  # of each
 _EXAMPLES = 3
 
 
-def price_column(values: pa.Array, decimal_mark: str | None) -> pa.StructArray:
+def currency_column(price: str) -> str:
+    """The canonical column of the currencies of the prices of one, as `vitrine import` names it."""
+    return f"{price}_currency"
+
+
+def price_column(
+    values: pa.Array, decimal_mark: str | None, currencies: pa.Array | None = None, own: str | None = None
+) -> pa.StructArray:
     """`lookup.filters.prices.PRICE` of a plain column of texts or numbers; null where it is null or NaN.
 
-    A number is its own amount; one that does not fit is kept as its text, as one that cannot be read is. What is not
-    UTF-8 is kept as `columns.readable` spells it.
+    `currencies`, strings, stand beside the values: a price is read with its own, written behind it. `own` is the
+    currency of prices that name none (`catalog.currency`). A number is its own amount; one that does not fit is kept
+    as its text, as one that cannot be read is. What is not UTF-8 is kept as `columns.readable` spells it.
     """
     encoded = values.dictionary_encode()
-    prices = pa.array([_price(one, decimal_mark) for one in _python(encoded.dictionary)], PRICE)
-    return prices.take(encoded.indices)
+    amounts = _python(encoded.dictionary)
+    named = pa.nulls(len(values), pa.string()) if currencies is None else columns.readable(currencies)
+    codes = named.dictionary_encode()
+    names = [*codes.dictionary.to_pylist(), None]
+    of = codes.indices.fill_null(len(names) - 1).to_numpy(zero_copy_only=False).astype(np.int64)
+    at = encoded.indices.fill_null(0).to_numpy(zero_copy_only=False).astype(np.int64)
+    pairs, rows = np.unique(at * len(names) + of, return_inverse=True)
+    known = [divmod(pair, len(names)) for pair in pairs.tolist()] if amounts else []
+    prices = pa.array([_price(amounts[one], names[code], decimal_mark, own) for one, code in known], PRICE)
+    return prices.take(pc.if_else(encoded.indices.is_null(), None, pa.array(rows, pa.int64())))
 
 
 def unread(prices: pa.StructArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
@@ -46,24 +77,22 @@ def unread(prices: pa.StructArray) -> np.ndarray[Any, np.dtype[np.bool_]]:
 
 
 def sampled(units: Sequence[Any], settings: CatalogConfig, max_bytes: int) -> list[Notice]:
-    """What the first rows of some files, evenly spread over the `units` of a plan, say of the declared prices."""
-    if not settings.prices:
+    """What the first rows of some files, evenly spread over the `units` of a plan, say of the prices and numbers."""
+    if not (settings.prices or settings.numbers):
         return []
     first = {unit.path: unit for unit in reversed(units)}
     chosen = list(reversed(first.values()))[:: max(1, -(-len(first) // _SAMPLED_FILES))]
     found = {name: _Sample() for name in settings.prices}
+    odd = {name: Counter[str]() for name in settings.numbers}
     for unit in chosen:
-        with open_file(unit.path, part=part_of(settings, unit.path)) as file:
-            names = file_columns(file.schema_arrow, settings, unit.path)
-            wanted = {name: names[name] for name in settings.prices if name in names}
-            groups = range(unit.first_group, unit.end_group)
-            bounds = Bounds(settings.max_row_bytes, max_bytes)
-            read = sorted(set(wanted.values()))
-            table = unit_rows(unit.path, file, groups, unit.first_row, read, bounds).table
-        for name, column in wanted.items():
-            values = as_meant(table.column(column).slice(0, _SAMPLED_ROWS), name, settings)
-            found[name].add(columns.plain(values), settings.decimal_mark)
-    return list(_notices(found, settings))
+        plain = _first_rows(unit, settings, max_bytes)
+        for name in found.keys() & plain.keys():
+            currencies = plain.get(currency_column(name))
+            found[name].add(price_column(plain[name], settings.decimal_mark, currencies, settings.currency), settings)
+        for name in odd.keys() & plain.keys():
+            unreadable = number_column(plain[name], settings.decimal_mark)[1]
+            odd[name].update(columns.readable(plain[name].filter(unreadable)).to_pylist())
+    return [*_notices(found, settings), *_of_numbers(odd)]
 
 
 # --- inside ---
@@ -76,17 +105,40 @@ class _Sample:
     not_read: Counter[str] = field(default_factory=Counter)
     two_ways: Counter[str] = field(default_factory=Counter)
 
-    def add(self, values: pa.Array, mark: str | None) -> None:
-        for one in price_column(values, mark).to_pylist():
+    def add(self, prices: pa.StructArray, settings: CatalogConfig) -> None:
+        for one in prices.to_pylist():
             if one is None or not (one["written"] is None or one["written"].strip()):
                 continue
             self.values += 1
             if one["amount"] is not None:
                 self.currencies.update([one["currency"]] if one["currency"] else [])
-            elif mark is None and parse_price(one["written"], "."):
+            elif settings.decimal_mark is None and parse_price(one["written"], "."):
                 self.two_ways[one["written"]] += 1
             else:
                 self.not_read[one["written"]] += 1
+
+
+def _first_rows(unit: Any, settings: CatalogConfig, max_bytes: int) -> dict[str, pa.Array]:
+    """The plain columns of declared prices, their currencies and numbers, of the first rows of a unit."""
+    with open_file(unit.path, part=part_of(settings, unit.path)) as file:
+        names = file_columns(file.schema_arrow, settings, unit.path)
+        asked = [*settings.prices, *map(currency_column, settings.prices), *settings.numbers]
+        wanted = {name: names[name] for name in asked if name in names}
+        groups = range(unit.first_group, unit.end_group)
+        bounds = Bounds(settings.max_row_bytes, max_bytes)
+        table = unit_rows(unit.path, file, groups, unit.first_row, sorted({*wanted.values()}), bounds).table
+    values = {name: table.column(column).slice(0, _SAMPLED_ROWS) for name, column in wanted.items()}
+    return {name: columns.plain(as_meant(column, name, settings)) for name, column in values.items()}
+
+
+def _of_numbers(odd: Mapping[str, Counter[str]]) -> Iterator[Notice]:
+    for name, texts in odd.items():
+        if texts:
+            told = (
+                f"{texts.total():,} sampled values of {name} are no number, or only with catalog.decimal_mark, "
+                "and become null; such as"
+            )
+            yield _counted("sampled_numbers_unread", told, texts)
 
 
 def _notices(found: Mapping[str, _Sample], settings: CatalogConfig) -> Iterator[Notice]:
@@ -107,8 +159,8 @@ def _notices(found: Mapping[str, _Sample], settings: CatalogConfig) -> Iterator[
             most = one.currencies.most_common()
             shown = ", ".join(f"{currency} {count:,}" for currency, count in most)
             told = (
-                f"{name} is in several currencies, {shown} {of}: a filter `{name} < 20` compares the numbers, "
-                f"`{name} < 20 {most[0][0]}` those of one"
+                f"{name} is in several currencies, {shown} {of}: a filter has to name one, as "
+                f"`{name} < 20 {most[0][0]}`"
             )
             yield Notice(what="sampled_prices_of_currencies", count=len(one.currencies), told=told)
 
@@ -128,11 +180,24 @@ def _python(values: pa.Array) -> list[Any]:
     return [None if one is None else Decimal(one) for one in values.to_pylist()]
 
 
-def _price(value: str | Decimal | None, decimal_mark: str | None) -> dict[str, Any] | None:
+def _price(
+    value: str | Decimal | None, named: str | None, decimal_mark: str | None, own: str | None
+) -> dict[str, Any] | None:
+    """A price, of which a currency is `named` beside it, as a PRICE."""
     if value is None:
         return None
-    given = None if isinstance(value, str) or not fits(value) else Price(value)
-    price = parse_price(value, decimal_mark) if isinstance(value, str) else given
-    written = value if isinstance(value, str) else None if price else str(value)
+    named = named.strip() if named else None
+    text = value.strip() if isinstance(value, str) else f"{value.normalize(WIDE):f}"
+    beside = text if not named or currency_named(text.strip("0123456789., ")) else f"{text} {named}"
+    if isinstance(value, str):
+        price = parse_price(f"{text} {named or ''}".strip(), decimal_mark)
+        if (price is None or price.currency is None) and not named and own:
+            price = parse_price(f"{text} {own}", decimal_mark)
+    else:
+        code = currency_named(named) if named else None
+        price = Price(value, code) if fits(value) and (code or not named) else None
+    kept = None if price and not isinstance(value, str) else str(value)
+    written = beside if named and (price or not isinstance(value, str)) else kept
+    price = price and in_shop(price, own)
     amount = price and price.amount.quantize(Decimal(1).scaleb(-AMOUNT.scale), context=WIDE)
     return {"written": written, "amount": amount, "currency": price and price.currency}

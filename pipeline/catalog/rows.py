@@ -22,8 +22,9 @@ from pipeline.catalog.categories import partition_names, renamed
 from pipeline.catalog.details import reject_details
 from pipeline.catalog.names import clean_ids, names_of
 from pipeline.catalog.null_words import spellings_of_nothing
+from pipeline.catalog.number_columns import number_column
 from pipeline.catalog.pieces import MOST_BYTES, PIECE_ROWS, Bounds, Decoded, joined, picked, pieces_of, unit_rows
-from pipeline.catalog.price_columns import price_column
+from pipeline.catalog.price_columns import currency_column, price_column
 from pipeline.catalog.schema import as_meant, file_columns
 from pipeline.config.sections import CatalogConfig, ShardsConfig
 from pipeline.files.catalog import part_of
@@ -169,7 +170,7 @@ class _Columns:
         self.wrong: dict[str, pa.Array] = {}  # by column, masks of the rows that are not UTF-8
         self.nested: dict[str, pa.Array] = {}  # by column, masks of the rows that cannot be cleaned
         self.numbers: dict[str, pa.Array] = {}  # by column, numbers that name nothing
-        self.undecoded: dict[str, pa.Array] = {}  # by attribute, masks of the rows that are not UTF-8
+        self.undecoded: dict[str, pa.Array] = {}  # by attribute, masks of the rows whose text could not be read
         self._settings = settings
         self._written = {name: as_meant(table.column(column), name, settings) for name, column in names.items()}
         self.plain = {name: columns.plain(column) for name, column in self._written.items()}
@@ -201,14 +202,18 @@ class _Columns:
         return functools.reduce(pc.or_, map(pc.is_valid, self.numbers.values()), columns.repeat(False, self.rows))
 
     def attribute(self, name: str) -> pa.Array:
-        """The column as hits carry it: of prices see `price_column`."""
+        """The column as hits carry it: of prices see `price_column`, of numbers `number_column`."""
         if name in self._settings.prices:
-            return price_column(self.plain[name], self._settings.decimal_mark)
+            beside, own = self.plain.get(currency_column(name)), self._settings.currency
+            return price_column(self.plain[name], self._settings.decimal_mark, beside, own)
+        if name in self._settings.numbers:
+            values, self.undecoded[name] = number_column(self.plain[name], self._settings.decimal_mark)
+            return values
         values, self.undecoded[name] = columns.attribute(self.plain[name])
         return values
 
     def not_utf8(self) -> pa.Array:
-        """Names of the attributes of each row that are null because they are not UTF-8, list<string>; null: none."""
+        """Names of the attributes of each row that are null because of their text, list<string>; null: none."""
         found = {name: mask for name, mask in self.undecoded.items() if pc.any(mask).as_py()}
         if not found:
             return pa.nulls(self.rows, pa.list_(pa.string()))

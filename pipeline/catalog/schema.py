@@ -55,9 +55,12 @@ def unmarked_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> s
 
 
 def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Collection[str]) -> dict[str, str]:
-    wanted, part = _roles(settings), part_of(settings, path)
+    wanted, part = [*_roles(settings), *_currencies(settings)], part_of(settings, path)
     names = {name: settings.columns.get(name, name) for name, _ in wanted}
     known = part.columns(schema, {*names.values()})
+    optional = {name for name, _ in _currencies(settings) if names[name] not in known}
+    wanted = [(name, role) for name, role in wanted if name not in optional]
+    names = {name: names[name] for name, _ in wanted}
     absent = {*names.values()} - {*known} - {*needed}
     found = [
         _problem(known, schema, names[name], role, photos=_has_photos(name, settings))
@@ -72,6 +75,11 @@ def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Coll
             _fix([name for name, _ in wanted if names[name] not in {*known, *absent}], [*known]),
         )
     return {name: part.key(column, schema) for name, column in names.items()}
+
+
+def _currencies(settings: CatalogConfig) -> list[tuple[str, Role]]:
+    """(canonical name, role) of the columns of currencies beside declared prices, which a file may have."""
+    return [(f"{price}_currency", ("currencies", columns.is_text)) for price in settings.prices]
 
 
 def _fix(missing: list[str], there: list[str]) -> str:
@@ -97,7 +105,8 @@ def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
         (settings.version_column, version),
         *((column, ("an attribute", attribute)) for column in settings.attributes),
     ]
-    given += [(column, ("a price", columns.is_price)) for column in settings.prices]
+    for role, declared in (("a price", settings.prices), ("a number", settings.numbers)):
+        given += [(column, (role, columns.is_price)) for column in declared]
     return [(column, role) for column, role in given if column is not None]
 
 

@@ -188,10 +188,14 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         problems.append(
             Problem("catalog.text", shown(catalog.get("text")), "a column, because encoders.text is set", fix)
         )
-    if undeclared := [name for name in _names(catalog, "prices") if name not in _names(catalog, "attributes")]:
-        fix = f"add to catalog.attributes: {', '.join(undeclared)}"
-        expected = "columns of catalog.attributes, because prices are carried to hits"
-        problems.append(Problem("catalog.prices", shown(undeclared), expected, fix))
+    for key in ("prices", "numbers"):
+        if undeclared := [name for name in _names(catalog, key) if name not in _names(catalog, "attributes")]:
+            fix = f"add to catalog.attributes: {', '.join(undeclared)}"
+            expected = f"columns of catalog.attributes, because {key} are carried to hits"
+            problems.append(Problem(f"catalog.{key}", shown(undeclared), expected, fix))
+    if both := [name for name in _names(catalog, "numbers") if name in _names(catalog, "prices")]:
+        expected = "columns that are not in catalog.prices, whose amounts are numbers already"
+        problems.append(Problem("catalog.numbers", shown(both), expected, f"leave out {', '.join(both)}"))
     duplicates = tree.get("duplicates")
     group = duplicates.get("group") if isinstance(duplicates, dict) else None
     if isinstance(group, str) and group not in _names(catalog, "attributes"):

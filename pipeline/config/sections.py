@@ -13,6 +13,7 @@ from encoders.fusion.base import FusionSpec
 from encoders.names import clean_separator
 from index_builders.devices import DEVICE
 from index_builders.settings import IndexSettings
+from lookup.filters.currencies import PLACES
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.lexical import LexicalConfig
@@ -29,6 +30,12 @@ def _separator(value: str) -> str:
             "something that can be seen, as `>` or ` / `: white space and what is invisible never separates"
         )
     return cleaned
+
+
+def _currency(value: str) -> str:
+    if value not in PLACES:
+        raise ValueError("a code of ISO 4217 such as EUR")
+    return value
 
 
 def _rows_or_auto(value: object) -> int | str:
@@ -90,9 +97,16 @@ class CatalogConfig(PhotoUrls):
     prices: tuple[Name, ...] = Field(
         (), description="those of the attributes that are prices, as in `1,299.00 USD`: filters compare the amounts"
     )
+    currency: Annotated[str, AfterValidator(_currency)] | None = Field(
+        None, description="the shop's own, such as EUR: of prices that name none, and of queries as `under 20`"
+    )
+    numbers: tuple[Name, ...] = Field(
+        (), description="those of the attributes that are numbers written as text, as `4,5`: read with decimal_mark"
+    )
     decimal_mark: Literal[".", ","] | None = Field(
         None,
-        description="the decimal mark of prices that can be read in two ways, as `1,299`; null: such are not read",
+        description="the decimal mark of prices and numbers that can be read in two ways, as `1,299`; null: such are "
+        "not read",
     )
     null_words: Annotated[tuple[Name, ...], BeforeValidator(words)] = Field(
         (), description="words that are null in every column, as `nan` or `\\N`; trimmed, case counts"

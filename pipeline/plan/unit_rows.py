@@ -30,7 +30,7 @@ def texts_of(unit: Unit, embedding: Embedding) -> list[tuple[str, ...]]:
 
 def _text_columns(unit: Unit, embedding: Embedding) -> Iterator[list[str | None]]:
     for name in embedding.catalog.text:
-        only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": ()}
+        only = {"text": (name,), "image": None, "more_images": None, "attributes": (), "prices": (), "numbers": ()}
         table = rows_of(unit, embedding.catalog.model_copy(update=only), embedding.shards, [])
         yield table.column(TEXT).to_pylist()
 

@@ -31,11 +31,11 @@ from pipeline.plan.units import Plan
 # decide what is encoded again or rejected, and may differ from run to run.
 READING = (
     *("columns", "text", "image", "more_images", "image_type", "partition", "partition_levels", "partition_separator"),
-    *("max_text_chars", "prices", "decimal_mark", "null_words"),
+    *("max_text_chars", "prices", "currency", "numbers", "decimal_mark", "null_words"),
 )
 
 # What a snapshot of before a setting was read with.
-_ADDED: dict[str, Any] = {"partition_separator": [">"], "prices": [], "null_words": []}
+_ADDED: dict[str, Any] = {"partition_separator": [">"], "prices": [], "numbers": [], "null_words": []}
 
 
 def refuse_mixing(indexing: Indexing, plan: Plan, parent: Manifest) -> None:

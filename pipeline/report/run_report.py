@@ -242,6 +242,8 @@ def unread_attributes(manifest: Manifest, scope: frozenset[str] | None) -> Itera
         have = f"{rows:,} of {manifest.rows_in(scope):,} products have a {name} that is"
         if manifest.attribute_types.get(name, "price") == "price":
             yield Notice(what="prices_unread", count=rows, told=f"{have} no price: filters take it for null")
+        elif name in manifest.config["catalog"].get("numbers", ()):
+            yield Notice(what="numbers_unread", count=rows, told=f"{have} no number, and null in hits and filters")
         else:
             told = f"{have} not UTF-8, and null in hits and filters: write the export in UTF-8"
             yield Notice(what="attributes_not_utf8", count=rows, told=told)

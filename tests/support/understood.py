@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pyarrow as pa
@@ -17,13 +18,14 @@ KINDS = ("boots", "dress", "lamp", "mug")
 WITH_ALL = ("catalog.attributes=[title,brand,price,rating,material,color,size]", "catalog.prices=[price]")
 
 
-def shop(folder: Path, *more: str, currency: str = " EUR") -> Path:
-    """The store of its 48 products: product n costs n and a half, and is rated 1 to 5."""
+def shop(folder: Path, *more: str, currency: str | Sequence[str] = " EUR") -> Path:
+    """The store of its 48 products: product n costs n and a half, in one currency or in turns, and is rated 1 to 5."""
+    signs = [currency] if isinstance(currency, str) else currency
     catalog = write_titles(
         folder / "c.parquet",
         [f"{KINDS[n % 4]} number {n}" for n in range(ROWS)],
         brand=[BRANDS[n // 4 % 4] for n in range(ROWS)],
-        price=[f"{n + 0.5:.2f}{currency}" for n in range(ROWS)],
+        price=[f"{n + 0.5:.2f}{signs[n % len(signs)]}" for n in range(ROWS)],
         rating=pa.array([1 + n % 9 / 2 for n in range(ROWS)]),
         material=[MATERIALS[n // 2 % 4] for n in range(ROWS)],
         color=[COLOURS[n % 3] for n in range(ROWS)],

@@ -193,6 +193,22 @@ def test_dollars_are_prices_of_a_shop_that_sells_in_dollars(tmp_path: Path) -> N
     assert meanings(search(store, "boots under 20 pounds")) == []
 
 
+def test_a_bound_without_a_currency_is_not_guessed(tmp_path: Path) -> None:
+    """In a shop of several it is told, and left as words, unless the config has the shop's own; a sign may do."""
+    for own, said in (("null", []), ("EUR", ["price < 20 EUR (filter)"])):
+        store = shop(tmp_path, f"catalog.currency={own}", currency=[" EUR", " USD", " CAD", ""])
+        assert meanings(search(store, "boots under 20")) == said
+        assert meanings(search(store, "priced under 20")) == said
+        assert meanings(search(store, "boots under 20 euros")) == ["price < 20 EUR (filter)"]
+        assert meanings(search(store, "boots under $20")) == []
+    assert (
+        "name one in the query, or set catalog.currency"
+        in vitrine(
+            "search", shop(tmp_path, currency=[" EUR", " USD"]), "--text", "boots under 20", "--understand"
+        ).stdout
+    )
+
+
 @given(st.text(max_size=40))
 def test_any_text_can_be_understood(reader: Reader, text: str) -> None:
     """What is typed is searched, or refused as it is without: never a fault."""

@@ -270,18 +270,16 @@ def prices(store: Path, *where: str) -> list[Any]:
     ("where", "expected"),
     [
         ((), PRICES),
-        (("price < 20",), ["12.99 USD", "9.50 USD", "12,99 €", "€ 15"]),
-        (("price <= 20",), ["12.99 USD", "9.50 USD", "12,99 €", "€ 15", "20"]),
-        (("price between 10, 20",), ["12.99 USD", "12,99 €", "€ 15", "20"]),
-        (("price > 100",), ["1,299.00 USD", "1.299,00"]),
-        (("price = 12.99",), ["12.99 USD", "12,99 €"]),
+        (("price < 20 EUR",), ["12,99 €", "€ 15"]),
+        (("price <= 15 EUR",), ["12,99 €", "€ 15"]),
+        (("price > 100 USD",), ["1,299.00 USD"]),
         (("price = 12.99 EUR",), ["12,99 €"]),
         (("price < 20 USD",), ["12.99 USD", "9.50 USD"]),
         (("price between 10 USD, 100 USD",), ["12.99 USD", "100.00 USD"]),
         (("price in 12.99 USD, 15 €",), ["12.99 USD", "€ 15"]),
-        (('price = "1,299.00"',), ["1,299.00 USD", "1.299,00"]),
+        (('price = "1,299.00 USD"',), ["1,299.00 USD"]),
         (("price is null",), [None, "", "Free", "1,299"]),
-        (("price != 20",), PRICES[:7]),
+        (("price != 15 EUR",), ["12,99 €"]),
     ],
 )
 def test_filters_compare_amounts(feed: Path, where: tuple[str, ...], expected: list[Any]) -> None:
@@ -314,21 +312,82 @@ def test_what_is_no_price_is_counted_and_told(feed: Path) -> None:
     assert said in (run / "report.html").read_text()
 
 
-def test_several_currencies_are_told_to_who_compares_them(feed: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """A search that compares dollars with euros says so; one that names a currency does not."""
-    said = "price is in EUR, USD, and `price < 20` compares the numbers"
-    assert vitrine("search", feed / "store", "--text", "red", "--where", "price < 20 USD").exit_code == 0
-    assert said not in caplog.text
-    assert vitrine("search", feed / "store", "--text", "red", "--where", "price < 20").exit_code == 0
-    assert said in caplog.text
+@pytest.mark.parametrize(
+    "where", ["price < 20", "price = 12.99", "price != 20", "price in 20, 5 EUR", "price between 1, 20"]
+)
+def test_numbers_of_several_currencies_are_not_compared(feed: Path, where: str) -> None:
+    """A condition without a currency is refused where there are several; what is said names them and a way out."""
+    done = vitrine("search", feed / "store", "--text", "red", "--where", where)
+    assert done.exit_code == 2
+    expected, came, fix = told(done.stderr)
+    assert "it is in EUR, USD" in expected
+    assert where in came
+    instead = fix.split("`")[1]
+    assert instead.endswith(" EUR")
+    prices(feed / "store", instead)
+
+
+def test_a_category_of_one_currency_needs_no_name_of_it(tmp_path: Path) -> None:
+    """What counts is what is searched: prices of other categories may be in others."""
+    kinds, prices_of = ["Shoes", "Shoes", "Bags"], ["15 EUR", "25 EUR", "15 USD"]
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress"] * 3, price=prices_of, kind=kinds)
+    assert run_titles(catalog, tmp_path / "store", *DECLARED, "catalog.partition=kind").exit_code == 0
+    assert prices(tmp_path / "store", "price < 20", "kind = Shoes") == ["15 EUR"]
+    found = vitrine("search", tmp_path / "store", "--text", "red", "--category", "Shoes", "--where", "price < 20")
+    assert found.exit_code == 0
+    assert vitrine("search", tmp_path / "store", "--text", "red", "--where", "price < 20").exit_code == 2
+
+
+def test_currencies_in_a_column_beside_the_prices(tmp_path: Path) -> None:
+    """As `vitrine import` writes them: a price is read with its own currency, and shown with it. Where one of both is
+    null, or the currency is none, that is a price of none, or no price.
+    """
+    amounts = [Decimal("12.99"), Decimal("5"), None, Decimal("7.50"), Decimal("100"), Decimal("1.299")]
+    columns = {
+        "price": pa.array(amounts, pa.decimal128(18, 4)),
+        "price_currency": ["EUR", "usd", "EUR", None, "coupons", "JPY"],
+        "sale_price": ["12,99", "5 EUR", "$5", "", "Free", "7 USD"],
+        "sale_price_currency": pa.array(["EUR", "EUR", "CAD", "EUR", "EUR", "EUR"]).dictionary_encode(),
+    }
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress"] * 6, **columns)
+    words = ("catalog.attributes=[price,sale_price]", "catalog.prices=[price,sale_price]")
+    assert run_titles(catalog, tmp_path / "store", *words).exit_code == 0
+    store = tmp_path / "store"
+    assert prices(store) == ["12.99 EUR", "5 usd", None, 7.5, "100 coupons", "1.299 JPY"]
+    assert prices(store, "price < 20 EUR") == ["12.99 EUR"]
+    assert prices(store, "price < 20 JPY") == ["1.299 JPY"]
+    assert prices(store, "price is null") == [None, "100 coupons"]
+    assert prices(store, "sale_price < 20 EUR") == ["12.99 EUR", "5 usd"]
+    assert prices(store, "sale_price is null") == [7.5, "100 coupons", "1.299 JPY"]
+    assert prices(store, "sale_price = 5 CAD") == [None]
+    said = json.loads((last_run(tmp_path) / "run.json").read_text())["notices"]
+    assert [one["count"] for one in said if one["what"] == "prices_unread"] == [1, 2]
+
+
+def test_the_shops_currency_is_that_of_prices_without_one(tmp_path: Path) -> None:
+    """`catalog.currency` decides too what a shared sign and a mark mean; prices in others stay in them."""
+    given = ["12.99", "$15", "9 EUR", "20 kr", None, "Free"]
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress"] * 6, price=given)
+    assert run_titles(catalog, tmp_path / "store", *DECLARED, "catalog.currency=USD").exit_code == 0
+    assert prices(tmp_path / "store", "price < 20 USD") == ["12.99", "$15"]
+    assert prices(tmp_path / "store", "price < 20 EUR") == ["9 EUR"]
+    done = vitrine("search", tmp_path / "store", "--text", "red", "--where", "price < 20")
+    assert "`price < 20 USD`" in done.stderr
+    yen = write_titles(tmp_path / "yen.parquet", ["red dress"] * 2, price=["1,299", "99"])
+    assert run_titles(yen, tmp_path / "yen", *DECLARED, "catalog.currency=JPY").exit_code == 0
+    assert prices(tmp_path / "yen", "price > 1000") == ["1,299"]
+    wrong = run_titles(yen, tmp_path / "wrong", *DECLARED, "catalog.currency=EUX")
+    assert wrong.exit_code == 2
+    assert "ISO 4217" in wrong.stderr
 
 
 def test_the_decimal_mark_of_the_feed_decides(feed: Path, tmp_path: Path) -> None:
     """1,299 is 1.299 or 1299 as the config says; units are read anew, for their prices are others."""
     for mark, more in ((".", ["1,299"]), (",", [])):
-        done = run_titles(feed / "c.parquet", tmp_path / "store", *DECLARED, f"catalog.decimal_mark='{mark}'")
+        words = (*DECLARED, "catalog.currency=EUR", f"catalog.decimal_mark='{mark}'")
+        done = run_titles(feed / "c.parquet", tmp_path / "store", *words)
         assert done.exit_code == 0, done.stderr
-        assert prices(tmp_path / "store", "price > 100") == ["1,299.00 USD", "1.299,00", *more]
+        assert prices(tmp_path / "store", "price > 100 EUR") == ["1.299,00", *more]
 
 
 @pytest.mark.parametrize(
