@@ -41,7 +41,7 @@ from pipeline.commands.store_commands import diff, evaluate, explain, inspect, s
 from pipeline.commands.train_commands import train, train_fusion, train_rank
 
 if TYPE_CHECKING:
-    from pipeline.config.sections import LogFormat
+    from pipeline.config.run_section import LogFormat
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pipeline.config.load import Loaded
-    from pipeline.config.sections import LogFormat
+    from pipeline.config.run_section import LogFormat
 
 
 def load(path: str | None, overrides: Sequence[str], memory: str | None = None, untrained: bool = False) -> Loaded:

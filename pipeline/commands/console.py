@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from pipeline.compare.planned_cost import PlannedCost
     from pipeline.compare.planned_rows import PlannedRows
     from pipeline.config.load import Row
-    from pipeline.config.sections import LogFormat
+    from pipeline.config.run_section import LogFormat
     from pipeline.evaluate.evaluation import Evaluation
     from pipeline.preflight.check import Checked
     from pipeline.publish.verify import Verified

@@ -12,7 +12,7 @@ from pipeline.commands.configs import load_and_log
 from pipeline.commands.options import Folder, config_option, example, json_option, log_format_option, overrides_argument
 
 if TYPE_CHECKING:
-    from pipeline.config.sections import LogFormat
+    from pipeline.config.run_section import LogFormat
 
 
 @click.command(

@@ -22,7 +22,7 @@ from pipeline.commands.options import (
 )
 
 if TYPE_CHECKING:
-    from pipeline.config.sections import LogFormat
+    from pipeline.config.run_section import LogFormat
 
 
 @click.command(

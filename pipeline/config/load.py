@@ -24,6 +24,7 @@ from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import cache_problems, path_problems, unwritable_problems
+from pipeline.config.run_section import RunConfig
 from pipeline.config.search_section import SearchConfig, understood_problems
 from pipeline.config.section import Section
 from pipeline.config.sections import (
@@ -33,7 +34,6 @@ from pipeline.config.sections import (
     GatesConfig,
     GoldenConfig,
     Indexing,
-    RunConfig,
     RunSettings,
     ShardsConfig,
     StoreConfig,
@@ -162,6 +162,20 @@ def _validated(tree: Tree, origins: dict[str, str], problems: list[Problem], unt
     return Loaded(config, {key: sources.origin_of(key, origins) for key in keys})
 
 
+def _declared_problems(catalog: Tree) -> list[Problem]:
+    """Prices and numbers that are declared of columns which hits do not carry, or twice."""
+    problems = list[Problem]()
+    for key in ("prices", "numbers"):
+        if undeclared := [name for name in _names(catalog, key) if name not in _names(catalog, "attributes")]:
+            fix = f"add to catalog.attributes: {', '.join(undeclared)}"
+            expected = f"columns of catalog.attributes, because {key} are carried to hits"
+            problems.append(Problem(f"catalog.{key}", shown(undeclared), expected, fix))
+    if both := [name for name in _names(catalog, "numbers") if name in _names(catalog, "prices")]:
+        expected = "columns that are not in catalog.prices, whose amounts are numbers already"
+        problems.append(Problem("catalog.numbers", shown(both), expected, f"leave out {', '.join(both)}"))
+    return problems
+
+
 def _cross_problems(tree: Tree) -> list[Problem]:
     """Combinations that cannot work. They are read from the raw tree, so that they are told beside other problems."""
     catalog, encoders = tree["catalog"], tree["encoders"]
@@ -188,14 +202,7 @@ def _cross_problems(tree: Tree) -> list[Problem]:
         problems.append(
             Problem("catalog.text", shown(catalog.get("text")), "a column, because encoders.text is set", fix)
         )
-    for key in ("prices", "numbers"):
-        if undeclared := [name for name in _names(catalog, key) if name not in _names(catalog, "attributes")]:
-            fix = f"add to catalog.attributes: {', '.join(undeclared)}"
-            expected = f"columns of catalog.attributes, because {key} are carried to hits"
-            problems.append(Problem(f"catalog.{key}", shown(undeclared), expected, fix))
-    if both := [name for name in _names(catalog, "numbers") if name in _names(catalog, "prices")]:
-        expected = "columns that are not in catalog.prices, whose amounts are numbers already"
-        problems.append(Problem("catalog.numbers", shown(both), expected, f"leave out {', '.join(both)}"))
+    problems += _declared_problems(catalog)
     duplicates = tree.get("duplicates")
     group = duplicates.get("group") if isinstance(duplicates, dict) else None
     if isinstance(group, str) and group not in _names(catalog, "attributes"):

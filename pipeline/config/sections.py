@@ -18,6 +18,7 @@ from pipeline.config.byte_sizes import Bytes
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.photo_urls import PhotoUrls
+from pipeline.config.run_section import RunConfig
 from pipeline.config.search_section import SearchConfig
 from pipeline.config.section import Count, Name, NotNegative, Seconds, Section, Share, Switch, listed, words
 from pipeline.config.specs import AS_FIELDS, checked_tower
@@ -44,7 +45,6 @@ def _rows_or_auto(value: object) -> int | str:
     raise ValueError("a whole number of rows, 1 or more, or `auto`")
 
 
-LogFormat = Literal["text", "json"]
 UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
 
@@ -326,44 +326,6 @@ class StoreConfig(Section):
     """Where snapshots are published."""
 
     path: Name = Field(description="folder of the store, relative to the current directory; made where it is absent")
-
-
-class RunConfig(Section):
-    """How the machine is used; no value here changes a result."""
-
-    workers: Count = Field(
-        2,
-        description="threads of the local runner, each with a unit in memory, no more than there are units; they share "
-        "one encoder. Networks on a CPU take all its cores, so that one worker feeds them",
-    )
-    # More only wait: of a bucket, too, a connection each.
-    photo_threads: Annotated[Count, Field(le=1_024)] = Field(
-        2, description="threads that fetch and decode photos, in each worker; at most 1,024"
-    )
-    part_rows: Count = Field(
-        262_144,
-        description="rows added to an index at a time, up to whole blocks of 16,384: larger partitions are built as "
-        "parts, in parallel, and merged on disk",
-    )
-    memory: Bytes | None = Field(
-        None,
-        description="bytes of memory that a run may hold, such as 4GB: less is done at once until it fits, or it is "
-        "refused; null: any",
-    )
-    stall_minutes: Annotated[float, Field(gt=0)] | None = Field(
-        30,
-        description="minutes without any progress (a micro-batch, a photo, rows read, a unit, a step) after which a "
-        "run or a training is ended, its stacks in the log; null: never",
-    )
-    log_level: Literal["DEBUG", "INFO", "WARNING", "ERROR"] = Field("INFO", description="least level that is logged")
-    metrics_path: Name | None = Field(
-        None,
-        description="file of the metrics for node_exporter's textfile collector, in a folder that is there, such as "
-        "/var/lib/node_exporter/vitrine.prom; null: in the run's folder only",
-    )
-    log_format: LogFormat = Field(
-        "text", description="lines on stderr: text, or json, one object a line; log.txt is text"
-    )
 
 
 # --- sections that go together: below the commands nobody takes the whole config ---

@@ -23,7 +23,8 @@ from index_builders.rows.vectors_file import part_count, whole_blocks
 from pipeline.catalog.rows import read_names
 from pipeline.catalog.schema import file_columns
 from pipeline.config.encoding import fusion_of, tower_dims
-from pipeline.config.sections import Embedding, EncodersConfig, Indexing, RunConfig, RunSettings
+from pipeline.config.run_section import RunConfig
+from pipeline.config.sections import Embedding, EncodersConfig, Indexing, RunSettings
 from pipeline.engine.execution import Execution
 from pipeline.engine.progress import Progress
 from pipeline.files.catalog import part_of
