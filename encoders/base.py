@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +43,13 @@ class Encoded(NamedTuple):
 
     vectors: Vectors
     states: list[Vectors]  # n arrays, or none
+
+
+class RowText(NamedTuple):
+    """The text of a product: all of it, and what single columns say; None: nothing."""
+
+    whole: str
+    fields: Mapping[str, str | None]
 
 
 class EncoderSpec(BaseModel):
@@ -95,6 +102,16 @@ class EncoderSpec(BaseModel):
     def joined(self) -> tuple[EncoderSpec, ...]:
         """The encoders whose vectors stand side by side in its own; none: it joins nothing."""
         return ()
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """The columns of a product's text that it reads by themselves; none: it reads the whole text."""
+        return ()
+
+    @property
+    def reads_whole(self) -> bool:
+        """Whether something of it reads the whole text of a product."""
+        return True
 
     @property
     def identity(self) -> str:
@@ -158,6 +175,10 @@ class TextEncoder(Encoder):
             chunk = texts[start : start + self.micro_batch]
             out[start : start + len(chunk)] = _checked(self.forward(chunk, role), len(chunk), self.dim)
         return out
+
+    def encode_rows(self, rows: Sequence[RowText]) -> Vectors:
+        """(n, dim) float32, unit rows, of products' texts; by an encoder that reads `text_fields`, each by itself."""
+        return self.encode([row.whole for row in rows])
 
     def forward_states(self, texts: Sequence[str], role: Role) -> Encoded:
         """`forward` with the states of each text; offered by encoders whose spec `gives_states`."""

@@ -18,6 +18,7 @@ from encoders.base import (
     ImageEncoder,
     Modality,
     Role,
+    RowText,
     TextEncoder,
     TwoTowers,
     encoder_spec,
@@ -110,8 +111,10 @@ class JoinedSpec(EncoderSpec):
                 raise ValueError(f"an encoder of {self.modality}, type {tower.type} is none")
 
     def live(self, device: str) -> list[Encoder]:
-        """The tower of each that encodes the modality, on `device` if it can be there."""
-        loaded = [load_member(tower, "cpu" if tower.cpu_only else device) for tower in self.towers]
+        """The tower of each that encodes the modality, on `device` if it can be there; equal ones are one."""
+        each = {tower.identity: tower for tower in self.towers}
+        live = {name: load_member(tower, "cpu" if tower.cpu_only else device) for name, tower in each.items()}
+        loaded = [live[tower.identity] for tower in self.towers]
         by_text = self.modality == "text"
         return [
             one if not isinstance(one, TwoTowers) else one.text if by_text else one.image  # of a model of both
@@ -120,15 +123,28 @@ class JoinedSpec(EncoderSpec):
 
 
 class JoinedTexts(TextEncoder):
-    """Texts through each of several encoders."""
+    """Texts through each of several encoders; of products each reads its column of `fields`, or the whole text (None).
+    A query is one text, which all of them read.
+    """
 
-    def __init__(self, towers: Sequence[TextEncoder]) -> None:
+    def __init__(self, towers: Sequence[TextEncoder], fields: Sequence[str | None] = ()) -> None:
         self._towers = list(towers)
+        self._fields = tuple(fields) or (None,) * len(self._towers)
         self.dim = sum(tower.dim for tower in towers)
 
     def forward(self, texts: Sequence[str], role: Role) -> Vectors:
         """(n, dim) float32, unit rows."""
         return _beside([tower.encode(texts, role) for tower in self._towers])
+
+    def encode_rows(self, rows: Sequence[RowText]) -> Vectors:
+        """(n, dim) float32, unit rows, of products' texts: zeros where a product lacks the column of a member."""
+        sides = [
+            _each(tower, [row.whole if field is None else row.fields[field] for row in rows])
+            for tower, field in zip(self._towers, self._fields, strict=True)
+        ]
+        present = np.sum([side.any(axis=1) for side in sides], axis=0)
+        roots = np.sqrt(np.maximum(present, 1))[:, None]
+        return np.asarray(np.concatenate(sides, axis=1) / roots, np.float32)
 
 
 class JoinedPhotos(ImageEncoder):
@@ -146,6 +162,14 @@ class JoinedPhotos(ImageEncoder):
         """(n, dim) float32, unit rows."""
         sides = zip(*prepared, strict=True)
         return _beside([tower.encode_prepared(side) for tower, side in zip(self._towers, sides, strict=True)])
+
+
+def _each(tower: TextEncoder, texts: Sequence[str | None]) -> Vectors:
+    out = np.zeros((len(texts), tower.dim), np.float32)
+    there = [(row, text) for row, text in enumerate(texts) if text is not None]
+    if there:
+        out[[row for row, _ in there]] = tower.encode([text for _, text in there])
+    return out
 
 
 def _beside(vectors: Sequence[Vectors]) -> Vectors:

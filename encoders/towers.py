@@ -12,20 +12,23 @@ from foundation.identity import describe_parts, differing
 @dataclass(frozen=True)
 class Tower:
     """What a fusion may know of an encoder that is not loaded: the length of its vectors, and its identity, with what
-    that is made of, by name; and of one that joins several the lengths of theirs.
+    that is made of, by name; and of one that joins several the lengths of theirs. `by_field`: a member has zeros where
+    a product lacks the column that it reads.
     """
 
     dim: int
     identity: str
     parts: dict[str, str] = field(default_factory=dict, compare=False)
     members: tuple[int, ...] = ()
+    by_field: bool = False
 
     @classmethod
     def of(cls, spec: EncoderSpec | None, modality: Modality) -> Tower | None:
         """The tower of `modality` that `spec` describes."""
         if spec is None:
             return None
-        return cls(spec.dim, spec.identity, spec.parts_for(modality), tuple(one.dim for one in spec.joined))
+        members = tuple(one.dim for one in spec.joined)
+        return cls(spec.dim, spec.identity, spec.parts_for(modality), members, bool(spec.text_fields))
 
 
 def dims_of(text: Tower | None, image: Tower | None) -> tuple[int | None, int | None]:

@@ -261,7 +261,7 @@ def read_photo(path: str, most_bytes: int) -> bytes:
 
 
 def _tower(entry: EncoderEntry | None) -> Tower | None:
-    return Tower(entry.dim, entry.identity, entry.parts, entry.members) if entry else None
+    return Tower(entry.dim, entry.identity, entry.parts, entry.members, entry.by_field) if entry else None
 
 
 def _fusion(manifest: Manifest) -> FusionSpec:

@@ -18,6 +18,7 @@ from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler
 
 import encoders.fusion
 from encoders.base import Encoded, Modality
+from encoders.fusion.fields import FieldsMissing
 from encoders.fusion.members import shares_of
 from encoders.heads.folder import HeadFolder
 from encoders.towers import Tower
@@ -26,6 +27,7 @@ from foundation.identity import identity_of, parts_of
 from foundation.named_types import spec_class, types_in
 
 WEIGHTS = "what each tower of encoders.{}, one that joins several, counts, in their order; null: all the same"
+TEXT_MISSING = "how a product is scored that lacks a column which a text tower reads; null: the run measures it"
 HEAD = "folder of `vitrine train head` that vectors of {} go through before they are fused; null: none"
 
 
@@ -39,7 +41,13 @@ class States(NamedTuple):
 
 
 _Weight = Annotated[float, Field(ge=0, le=1e6)]
-LEFT_OUT = ("text_weights", "image_weights", "text_head", "image_head")  # of a fusion's fields, where they are null
+LEFT_OUT = (
+    "text_weights",
+    "image_weights",
+    "text_missing",
+    "text_head",
+    "image_head",
+)  # of a fusion's fields, where they are null
 
 
 class FusionSpec(BaseModel):
@@ -59,6 +67,7 @@ class FusionSpec(BaseModel):
     type: str
     text_weights: tuple[_Weight, ...] | None = Field(None, description=WEIGHTS.format("text"))
     image_weights: tuple[_Weight, ...] | None = Field(None, description=WEIGHTS.format("image"))
+    text_missing: FieldsMissing | None = Field(None, description=TEXT_MISSING)
     text_head: str | None = Field(None, description=HEAD.format("texts"))
     image_head: str | None = Field(None, description=HEAD.format("photos"))
 
@@ -182,6 +191,10 @@ class Fusion(ABC):
         too. What fused ones are held against.
         """
         return vectors
+
+    def asked(self, modality: Modality, vectors: Vectors) -> Vectors:
+        """As `before`, of the vectors of queries."""
+        return self.before(modality, vectors)
 
     def score_parts(
         self, asked: tuple[Vectors | None, Vectors | None], item: tuple[Vectors | None, Vectors | None]

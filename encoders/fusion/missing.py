@@ -131,7 +131,7 @@ def _matched(queries: _Queries, lacking: float) -> tuple[float, Line]:
     if n <= _HITS + 1 or not len(queries.of):  # all are hits of everything, or nothing asks
         return 1.0, Line()
     count = min(n - 1, _KEPT)
-    known, whole = _best(queries.known, count), _best(queries.whole, count)
+    known, whole = best_scores(queries.known, count), best_scores(queries.whole, count)
     ranks = min(n - 1, _RANKS)
     x, y = known[:, :ranks].mean(axis=0), whole[:, :ranks].mean(axis=0)
     spread = float(((x - x.mean()) ** 2).sum())
@@ -155,7 +155,7 @@ def _expected(queries: _Queries, slope: float) -> Line:
     return _fitted(queries, (whole - slope * near).astype(np.float64))[0]
 
 
-def _best(scores: Vectors, count: int) -> Floats:
+def best_scores(scores: Vectors | Floats, count: int) -> Floats:
     """The `count` greatest of each row, falling."""
     return -np.sort(np.partition(-scores, count - 1, axis=1)[:, :count], axis=1).astype(np.float64)
 
@@ -190,18 +190,18 @@ def _ridges(queries: Floats, offsets: Floats) -> dict[float, tuple[float, Floats
 def _balance(stand_ins: Floats, whole: Floats, lacking: float) -> float:
     """What to add to `stand_ins` for them to have the share `lacking` of the best, at the mean of `_DEPTHS`."""
     low, high = -2.0, 2.0
-    depths = [depth for depth in _DEPTHS if 3 * depth < whole.shape[1]] or [1]
     for _ in range(_STEPS):
         middle = (low + high) / 2
-        share = _share(stand_ins + middle, whole, lacking, depths)
+        share = balanced_share(stand_ins + middle, whole, lacking)
         low, high = (middle, high) if share < lacking else (low, middle)
     return (low + high) / 2
 
 
-def _share(stand_ins: Floats, whole: Floats, lacking: float, depths: list[int]) -> float:
-    """The expected share of stand-ins among the best, where each product is one with the probability `lacking`: all
-    stand in the ranking, both ways, and count by their probability. (nq, r) falling scores.
+def balanced_share(stand_ins: Floats, whole: Floats, lacking: float) -> float:
+    """The expected share of stand-ins among the best, at the mean of `_DEPTHS`, where each product is one with the
+    probability `lacking`: all stand in the ranking, both ways, and count by their probability. (nq, r) falling scores.
     """
+    depths = [depth for depth in _DEPTHS if 3 * depth < whole.shape[1]] or [1]
     order = np.argsort(-np.concatenate([stand_ins, whole], axis=1), axis=1, kind="stable")
     is_one = order < stand_ins.shape[1]
     counts = np.where(is_one, lacking, 1 - lacking)

@@ -76,13 +76,13 @@ class PartitionEntry(Grown):
 
 class EncoderEntry(Grown):
     """An encoder as a query needs it: the spec's fields, its identity, the length of its vectors, and of one that joins
-    several the lengths of theirs.
+    several the lengths of theirs, and whether some of these read a column by itself.
 
     `parts` are what the identity is a digest of, by name; `about` is where the model lay and which versions computed,
     which may differ. Both are empty in manifests of before they were kept.
     """
 
-    unsaid: ClassVar[frozenset[str]] = frozenset({"members"})
+    unsaid: ClassVar[frozenset[str]] = frozenset({"members", "by_field"})
 
     fields: dict[str, Any]
     identity: str
@@ -90,6 +90,7 @@ class EncoderEntry(Grown):
     parts: dict[str, str] = Field(default_factory=dict)
     about: dict[str, str] = Field(default_factory=dict)
     members: tuple[int, ...] = ()
+    by_field: bool = False
 
 
 class CatalogEntry(Record):

@@ -229,7 +229,9 @@ def _clean(
     spellings: Mapping[str, str],
 ) -> pa.Table:
     n, ids = unit.rows, clean_ids(unit.names("id"))
-    cleaned = {name: unit.cleaned(name) for name in dict.fromkeys([*settings.text, *settings.searched])}
+    cleaned = {
+        name: unit.cleaned(name) for name in dict.fromkeys([*settings.text, *settings.searched, *settings.text_fields])
+    }
     carried = {name: unit.attribute(name) for name in settings.attributes}  # as written, also what is searched
     texts = columns.joined([cleaned[name] for name in settings.text], n)
     photos = _photos(unit, settings)
@@ -251,6 +253,7 @@ def _clean(
             col.PARTITION: _partitions(categories, n, settings, spellings),
             col.TEXT: texts,
             col.TEXTS: _struct({name: columns.joined([cleaned[name]], n) for name in settings.searched}, n),
+            col.FIELDS: _struct({name: columns.joined([cleaned[name]], n) for name in settings.text_fields}, n),
             col.PHOTOS: photos,
             col.VERSION: version,
             col.ATTRIBUTES: _struct(carried, n),

@@ -99,7 +99,7 @@ def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
     text, photo, attribute = ("text", columns.is_text), ("a photo", columns.is_photo), columns.is_attribute
     given: list[tuple[str | None, Role]] = [
         ("id", name),
-        *((column, text) for column in dict.fromkeys([*settings.text, *settings.searched])),
+        *((column, text) for column in dict.fromkeys([*settings.text, *settings.searched, *settings.text_fields])),
         *((column, photo) for column in (settings.image, settings.more_images)),
         (settings.partition, ("a category", columns.is_category)),
         (settings.version_column, version),

@@ -19,6 +19,7 @@ ID = "id"
 PARTITION = "partition"  # never null
 TEXT = "text"  # cleaned and joined; null: none
 TEXTS = "texts"  # struct of those that are searched by their words, by canonical column; null: none. Without: no fields
+FIELDS = "text_fields"  # struct of those that an encoder reads by themselves, as TEXTS
 PHOTOS = "photos"  # null: none; once fingerprinted, each with its stamp, see photos.py
 VERSION = "version"  # of `catalog.version_column`
 ATTRIBUTES = "attributes"
@@ -39,13 +40,13 @@ MAY_PASS = "photo_may_pass"  # whether a photo was lost to what may pass, see Ph
 DEGRADED = "degraded"  # a Reason: the row lost all of a modality, and is embedded by the other
 EMBEDDING = "embedding"
 
-READ = (ROW, ID, PARTITION, TEXT, TEXTS, PHOTOS, VERSION, ATTRIBUTES, NOT_UTF8, REJECT, DETAIL)
+READ = (ROW, ID, PARTITION, TEXT, TEXTS, FIELDS, PHOTOS, VERSION, ATTRIBUTES, NOT_UTF8, REJECT, DETAIL)
 FINGERPRINTED = (*READ, TEXT_FINGERPRINT, PHOTO_FINGERPRINT, STAMPS)
-_NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NOT_UTF8, TEXTS))
+_NAMED = tuple(name for name in FINGERPRINTED if name not in (VERSION, STAMPS, NOT_UTF8, TEXTS, FIELDS))
 # vectors that stand, and nulls for the encoders
-FILLED = (*_NAMED, TEXTS, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)
+FILLED = (*_NAMED, TEXTS, FIELDS, NOT_UTF8, PHOTO_STATE, TEXT_VECTOR, IMAGE_VECTOR)
 ENCODED = (
-    *(name for name in FILLED if name not in (TEXT, PHOTOS)),
+    *(name for name in FILLED if name not in (TEXT, FIELDS, PHOTOS)),
     *(PHOTO, PHOTO_COUNT, PHOTOS_LOST, TEXT_FAULT, TEXT_DETAIL, IMAGE_FAULT, IMAGE_DETAIL, MAY_PASS),
 )
 FUSED = (*ENCODED, DEGRADED, EMBEDDING)
@@ -70,7 +71,7 @@ def naming(table: pa.Table) -> pa.Table:
 
 class Shape(NamedTuple):
     """What a catalog and its encoders decide of the types: the struct of attributes, lengths of vectors, None: no such
-    tower, and the struct of texts that are searched.
+    tower, and the structs of texts that are searched, and that are read by themselves.
     """
 
     attributes: pa.DataType
@@ -78,6 +79,7 @@ class Shape(NamedTuple):
     image: int | None
     embedding: int
     texts: pa.DataType = pa.struct([])
+    fields: pa.DataType = pa.struct([])
 
 
 def vector_type(dim: int | None) -> pa.DataType:
@@ -91,6 +93,7 @@ def stage_schema(stage: tuple[str, ...], shape: Shape) -> pa.Schema:
         PHOTOS: pa.list_(_PHOTO if stage in (READ, FINGERPRINTED) else STAMPED_PHOTO),
         ATTRIBUTES: shape.attributes,
         TEXTS: shape.texts,
+        FIELDS: shape.fields,
         TEXT_VECTOR: vector_type(shape.text),
         IMAGE_VECTOR: vector_type(shape.image),
         EMBEDDING: embedding_type(shape.embedding),

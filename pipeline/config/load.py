@@ -21,6 +21,7 @@ from encoders.training.trainer import TrainSettings
 from index_builders.settings import IndexSettings
 from pipeline.config import layers as sources
 from pipeline.config.duplicates import DuplicatesConfig
+from pipeline.config.golden import GoldenConfig
 from pipeline.config.layers import Tree
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.paths import cache_problems, path_problems, unwritable_problems
@@ -32,7 +33,6 @@ from pipeline.config.sections import (
     Embedding,
     EncodersConfig,
     GatesConfig,
-    GoldenConfig,
     Indexing,
     RunSettings,
     ShardsConfig,
@@ -73,6 +73,8 @@ class Config(Section):
         if lexical is not None:
             lexical = lexical.model_copy(update={"fields": lexical.weights(catalog.text)})
             catalog = catalog.searching(lexical.fields)
+        if self.encoders.text is not None and self.encoders.text.text_fields:
+            catalog = catalog.reading(self.encoders.text.text_fields)
         embedding = Embedding(catalog, self.encoders, self.fusion, self.shards)
         indexing = Indexing(embedding, self.index, lexical, self.duplicates)
         return RunSettings(indexing, self.gates, self.run, self.store.path, self.golden, self.search)

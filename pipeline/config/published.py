@@ -81,7 +81,7 @@ def replaced_models(embedding: Embedding, parent: Manifest) -> list[ReplacedMode
     for name, spec in (("text", encoders.text), ("image", encoders.image)):
         if spec is not None:
             mine[name] = _Model(spec.model_dump(mode="json"), spec.identity, spec.parts)
-    if fusion.measure_weight is None:
+    if not to_measure(embedding):
         mine["fusion"] = _Model(fusion.model_dump(mode="json"), fusion.identity, fusion.parts)
     theirs = _models(parent.text, parent.image, _Model(parent.fusion, parent.fusion_identity, parent.fusion_parts))
     pairs = ((name, theirs[name], model) for name, model in mine.items())
@@ -108,9 +108,14 @@ def encoder_entry(spec: EncoderSpec | None) -> EncoderEntry | None:
     if spec is None:
         return None
     fields = spec.model_dump(mode="json")
-    members = tuple(one.dim for one in spec.joined)
     return EncoderEntry(
-        fields=fields, identity=spec.identity, dim=spec.dim, parts=spec.parts, about=spec.about(), members=members
+        fields=fields,
+        identity=spec.identity,
+        dim=spec.dim,
+        parts=spec.parts,
+        about=spec.about(),
+        members=tuple(one.dim for one in spec.joined),
+        by_field=bool(spec.text_fields),
     )
 
 
@@ -150,13 +155,14 @@ def limits_of(parent: Manifest) -> dict[str, Any] | None:
 
 def adopted(embedding: Embedding, parent: Manifest | None) -> Embedding:
     """`embedding` with what the parent has measured, where towers and fusion are the same; else as it is."""
-    if parent is None or embedding.fusion.measure_weight is None:
+    if parent is None or not to_measure(embedding):
         return embedding
     encoders = embedding.encoders
     towers = (encoders.text, parent.text), (encoders.image, parent.image)
-    same = all(spec and entry and spec.identity == entry.identity for spec, entry in towers)
-    fields = {**embedding.fusion.model_dump(mode="json"), "missing": parent.fusion.get("missing")}
-    if not same or fields["missing"] is None or fields != parent.fusion:
+    same = all((spec and spec.identity) == (entry and entry.identity) for spec, entry in towers)
+    measured = measured_field(embedding)
+    fields = {**embedding.fusion.model_dump(mode="json"), measured: parent.fusion.get(measured)}
+    if not same or fields[measured] is None or fields != parent.fusion:
         return embedding
     fusion = fusion_spec(fields)
     if parent.fusion_identity not in (None, fusion.identity):  # another head, at the place that the fields name
@@ -173,7 +179,16 @@ def as_published(settings: RunSettings) -> RunSettings:
 
 def to_measure(embedding: Embedding) -> bool:
     """Whether a run of `embedding`, as it is, measures first."""
-    return embedding.fusion.measure_weight is not None
+    fields = measured_field(embedding) == "text_missing" and embedding.fusion.text_missing is None
+    return fields or embedding.fusion.measure_weight is not None
+
+
+def measured_field(embedding: Embedding) -> str:
+    """The field of the fusion that a run measures, where it measures: what stands in for a column of texts, or for a
+    text or a photo. No fusion takes both: see encoders/fusion/load.py.
+    """
+    text = embedding.encoders.text
+    return "text_missing" if text is not None and text.text_fields else "missing"
 
 
 def duplicates_of(parent: Manifest) -> DuplicatesConfig | None:

@@ -16,6 +16,7 @@ from index_builders.settings import IndexSettings
 from lookup.filters.currencies import PLACES
 from pipeline.config.byte_sizes import Bytes
 from pipeline.config.duplicates import DuplicatesConfig
+from pipeline.config.golden import GoldenConfig
 from pipeline.config.lexical import LexicalConfig
 from pipeline.config.photo_urls import PhotoUrls
 from pipeline.config.run_section import RunConfig
@@ -136,6 +137,7 @@ class CatalogConfig(PhotoUrls):
     )
     _searched: tuple[str, ...] = PrivateAttr(())
     _parts: Mapping[str, Any] | None = PrivateAttr(None)
+    _text_fields: tuple[str, ...] = PrivateAttr(())
 
     @property
     def searched(self) -> tuple[str, ...]:
@@ -143,6 +145,17 @@ class CatalogConfig(PhotoUrls):
         `lexical`.
         """
         return self._searched
+
+    @property
+    def text_fields(self) -> tuple[str, ...]:
+        """Canonical columns whose texts an encoder reads by themselves, beside the whole text."""
+        return self._text_fields
+
+    def reading(self, fields: Iterable[str]) -> CatalogConfig:
+        """The same, with the texts of the columns `fields` beside the whole text."""
+        found = self.model_copy()
+        found._text_fields = tuple(fields)
+        return found
 
     def searching(self, fields: Iterable[str]) -> CatalogConfig:
         """The same, with texts of the columns `fields` kept."""
@@ -309,17 +322,6 @@ class GatesConfig(Section):
     def enough(self, part: float, whole: float) -> bool:
         """Whether `part` of `whole` may stop a run: one of three is an accident, most of them are not, however few."""
         return part >= self.least_rows or part > 0.5 * whole
-
-
-class GoldenConfig(Section):
-    """Queries that have to find their products before anything is published."""
-
-    path: Name | None = Field(
-        None,
-        description="YAML or Parquet file of golden queries: text, image, category, k, expect; relative to the current "
-        "directory; `golden: FILE` in short; null: none",
-    )
-    k: Count = Field(10, description="hits of which one has to be a product that is expected")
 
 
 class StoreConfig(Section):

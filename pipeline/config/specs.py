@@ -10,7 +10,9 @@ from pydantic_core import InitErrorDetails, PydanticCustomError
 
 from encoders.base import EncoderSpec, Modality, encoder_class, encoder_spec, encoder_types
 from encoders.fusion.base import FusionSpec, fusion_class, fusion_spec, fusion_types
+from encoders.fusion.load import refuse_fields
 from encoders.fusion.members import refuse_count
+from encoders.towers import Tower
 from foundation.errors import InputError
 from foundation.metric import Metric
 from index_builders.base import builder_class
@@ -92,7 +94,11 @@ def fusion_problems(tree: Tree, untrained: bool) -> list[Problem]:
     encoders = tree.get("encoders")
     if fusion is None or not isinstance(encoders, dict):
         return []
-    problems = [*_tower_problems(fusion, encoders), *_weight_problems(fusion, encoders)]
+    problems = [
+        *_tower_problems(fusion, encoders),
+        *_weight_problems(fusion, encoders),
+        *_field_problems(fusion, encoders, tree.get("catalog")),
+    ]
     if fusion.learned and getattr(fusion, "model", None) is None and not untrained:
         fix = "`vitrine train fusion -c CONFIG --out FOLDER` makes one; then set fusion.model=FOLDER"
         problems.append(Problem("fusion.model", "null", f"the folder of a trained {fusion.type}", fix))
@@ -142,6 +148,28 @@ def _weight_problems(fusion: FusionSpec, encoders: Tree) -> Iterator[Problem]:
         except InputError as err:
             key = f"fusion.{modality}_weights"
             yield Problem(key, err.came, err.expected.removeprefix(f"{key}: "), err.fix)
+
+
+def _field_problems(fusion: FusionSpec, encoders: Tree, catalog: Any) -> Iterator[Problem]:
+    """Columns that a text tower reads by themselves and the catalog has not, or that none of its members reads."""
+    text: EncoderSpec | None = _parsed(encoders.get("text"), encoder_spec)
+    columns = catalog.get("text") if isinstance(catalog, dict) else None
+    if text is None or not text.text_fields or not isinstance(columns, list | tuple):
+        return
+    key = "encoders.text.fields"
+    for name in text.text_fields:
+        if name not in columns:
+            expected = f"columns of catalog.text: {', '.join(map(str, columns))}"
+            yield Problem(key, shown(name), expected, f"name one of these, or add {name} to catalog.text")
+    unread = [] if text.reads_whole else [name for name in columns if name not in text.text_fields]
+    if unread:
+        expected = "each column of catalog.text read by a tower, or one tower that reads the whole text (null)"
+        fix = f"add a tower for {', '.join(map(str, unread))}, put null for one, or take it out of catalog.text"
+        yield Problem(key, f"none reads {', '.join(map(str, unread))}", expected, fix)
+    try:
+        refuse_fields(fusion, Tower(text.dim, "", members=tuple(one.dim for one in text.joined), by_field=True))
+    except InputError as err:
+        yield Problem("fusion", err.came, err.expected, err.fix)
 
 
 def _parsed(value: Any, parse: Callable[[Fields], Any]) -> Any:

@@ -14,7 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from encoders.base import Encoded, ImageEncoder, TextEncoder
+from encoders.base import Encoded, ImageEncoder, RowText, TextEncoder
 from encoders.networks.device import distinct
 from encoders.photos.decode import PhotoError, PhotoLimits
 from encoders.photos.faults import plain_words
@@ -50,9 +50,9 @@ class EncodedRows(NamedTuple):
 
 
 @row_function(
-    needs=(col.REJECT, col.TEXT, col.TEXT_VECTOR),
+    needs=(col.REJECT, col.TEXT, col.FIELDS, col.TEXT_VECTOR),
     adds=(col.TEXT_VECTOR, col.TEXT_FAULT, col.TEXT_DETAIL),
-    drops=(col.TEXT,),
+    drops=(col.TEXT, col.FIELDS),
 )
 def encode_texts(batch: pa.Table, encoder: TextEncoder | None, with_states: bool = False) -> EncodedRows:
     """`batch` with text_vector, float16 binary, in place of text; a text that fails alone leaves a `text_fault` and
@@ -62,12 +62,19 @@ def encode_texts(batch: pa.Table, encoder: TextEncoder | None, with_states: bool
     if encoder is not None:
         wanted = _rows_to_encode(batch, col.TEXT, col.TEXT_VECTOR)
         rows: list[int] = wanted.to_pylist()
-        encode = encoder.encode_states if with_states else encoder.encode
-        found, failed = encode_each(encode, batch.column(col.TEXT).take(wanted).to_pylist(), encoder.dim)
+        texts = batch.column(col.TEXT).take(wanted).to_pylist()
+        if batch.schema.field(col.FIELDS).type.num_fields:
+            fields = batch.column(col.FIELDS).take(wanted).to_pylist()
+            rows_of_text = [RowText(*row) for row in zip(texts, fields, strict=True)]
+            found, failed = encode_each(encoder.encode_rows, rows_of_text, encoder.dim)
+        else:
+            found, failed = encode_each(encoder.encode_states if with_states else encoder.encode, texts, encoder.dim)
         states = {rows[i]: [one] for i, one in enumerate(found.states) if i not in failed}
         faults = {rows[i]: fault for i, fault in failed.items()}
         batch = _with_vectors(batch, col.TEXT_VECTOR, rows, found.vectors, failed)
-    return EncodedRows(_with_faults(batch, col.TEXT_FAULT, col.TEXT_DETAIL, faults).drop_columns([col.TEXT]), states)
+    return EncodedRows(
+        _with_faults(batch, col.TEXT_FAULT, col.TEXT_DETAIL, faults).drop_columns([col.TEXT, col.FIELDS]), states
+    )
 
 
 @row_function(

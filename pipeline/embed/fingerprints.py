@@ -24,12 +24,15 @@ from pipeline.photos.root import Root
 Identify = Callable[[str, str | None], tuple[tuple[bytes, ...], str | None]]
 
 
-@row_function(needs=(col.TEXT, col.PHOTOS, col.VERSION), adds=(col.TEXT_FINGERPRINT, col.PHOTO_FINGERPRINT, col.STAMPS))
+@row_function(
+    needs=(col.TEXT, col.FIELDS, col.PHOTOS, col.VERSION),
+    adds=(col.TEXT_FINGERPRINT, col.PHOTO_FINGERPRINT, col.STAMPS),
+)
 def fingerprint_rows(table: pa.Table, settings: CatalogConfig, root: Root) -> pa.Table:
     """`table` with the fingerprints of texts and photos, and the stamps of these."""
     photos, stamps = stamped_fingerprints(table.column(col.PHOTOS), table.column(col.VERSION), settings, root)
     found = {
-        col.TEXT_FINGERPRINT: text_fingerprints(table.column(col.TEXT)),
+        col.TEXT_FINGERPRINT: _of_fields(table.column(col.TEXT), table.column(col.FIELDS)),
         col.PHOTO_FINGERPRINT: photos,
         col.STAMPS: stamps,
     }
@@ -52,6 +55,20 @@ def text_fingerprints(texts: pa.Array) -> pa.Array:
     """16 bytes for each text; null where there is none."""
     raw = texts.cast(pa.binary()).to_pylist()
     return pa.array([None if text is None else xxh3_128_digest(text) for text in raw], col.FINGERPRINT)
+
+
+def _of_fields(texts: pa.ChunkedArray, fields: pa.ChunkedArray) -> pa.Array:
+    """16 bytes for each text, of which text stands in which of the `fields` too, where there are such."""
+    whole = text_fingerprints(texts)
+    if not fields.type.num_fields:
+        return whole
+    hashed = [text_fingerprints(pc.struct_field(fields, [at])).to_pylist() for at in range(fields.type.num_fields)]
+    nothing = bytes(col.FINGERPRINT.byte_width)
+    found = [
+        None if one is None else xxh3_128_digest(b"".join(part or nothing for part in (one, *parts)))
+        for one, *parts in zip(whole.to_pylist(), *hashed, strict=True)
+    ]
+    return pa.array(found, col.FINGERPRINT)
 
 
 def photo_fingerprints(photos: pa.Array, versions: pa.Array, settings: CatalogConfig, root: Root) -> pa.Array:

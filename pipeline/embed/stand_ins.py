@@ -1,6 +1,7 @@
-"""What stands in for a modality that a product lacks, where the fusion adds two towers: it belongs to the towers, so a
-run measures it on a sample of its catalog, once. The runs after it keep what the parent has: another value would be
-another fusion, and every index would be built again. The gate `missing_shares` tells when it no longer fits.
+"""What stands in for a modality that a product lacks, where the fusion adds two towers, or for a column that one of
+joined text towers reads: it belongs to the towers, so a run measures it on a sample of its catalog, once. The runs
+after it keep what the parent has: another value would be another fusion, and every index would be built again. The gate
+`missing_shares` tells when what stands in for a modality no longer fits.
 """
 
 from __future__ import annotations
@@ -11,13 +12,15 @@ import math
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from encoders.base import ImageEncoder, TextEncoder, load_image, load_text
+from encoders.fusion.fields import FieldSample, FieldsMissing, measured_fields
+from encoders.fusion.members import Members
 from encoders.fusion.missing import FEWEST, Missing, Sample, measured_missing
 from encoders.training.fusion_lessons import asked_of
 from foundation.arrays import Mask, Vectors
@@ -25,6 +28,7 @@ from foundation.errors import InputError
 from lookup.store.store import Store
 from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, TEXT_VECTOR
 from pipeline.config.encoding import fusion_of, photo_limits
+from pipeline.config.published import measured_field
 from pipeline.config.sections import Embedding
 from pipeline.embed.earlier_vectors import EarlierVectors, earlier_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
@@ -89,14 +93,16 @@ def measured(
     It is noted in the run's folder: the run that resumes this one goes on with it. `key` is that of the run's plan,
     `earlier` names what earlier shards offer.
     """
-    missing, counts = _noted_before(store, key, execution.run), dict[str, int]()
+    field_name, counts = measured_field(embedding), dict[str, int]()
+    measure, kind = _MEASURES[field_name]
+    missing: Missing | FieldsMissing | None = _noted_before(store, key, execution.run, kind, field_name)
     resumed = missing is not None
     if missing is None:
         offered = earlier_vectors(store.root, earlier)
-        missing, counts = aside(lambda: _measured(embedding, plan, execution, offered))
-    note = {"missing": missing.model_dump(mode="json")}
+        missing, counts = aside(lambda: measure(embedding, plan, execution, offered))
+    note = {field_name: missing.model_dump(mode="json")}
     store.put_bytes(json.dumps(note).encode(), f"runs/{execution.run}/stand_ins.json")
-    fusion = embedding.fusion.model_copy(update={"missing": missing})
+    fusion = embedding.fusion.model_copy(update={field_name: missing})
     return replace(embedding, fusion=fusion), {**counts, "resumed": int(resumed)}
 
 
@@ -108,13 +114,15 @@ def aside(work: Callable[[], Result]) -> Result:
         return pool.submit(work).result()
 
 
-def _noted_before(store: Store, key: str, run: str) -> Missing | None:
+def _noted_before(
+    store: Store, key: str, run: str, kind: type[Missing] | type[FieldsMissing], name: str
+) -> Missing | FieldsMissing | None:
     """What the run that this one resumes has measured. Of a run that a gate refused it is measured anew."""
     before = unfinished(store, key, run)
     if before is None or noted(store, f"runs/{before}/run.json", "status") == "refused":
         return None
-    found = noted(store, f"runs/{before}/stand_ins.json", "missing")
-    return None if found is None else Missing.model_validate(found)
+    found = noted(store, f"runs/{before}/stand_ins.json", name)
+    return None if found is None else kind.model_validate(found)
 
 
 @dataclass
@@ -143,9 +151,10 @@ def _measured(
     queries = text.encode([query for query, _ in asked], "query")
     of = np.array([number for _, number in asked], dtype=np.int64)
     finite = np.isfinite(queries).all(axis=1)
-    before = fusion_of(embedding).before
-    texts, photos = before("text", np.concatenate(seen.text)[both]), before("image", np.concatenate(seen.image)[both])
-    sample = Sample(texts, photos, before("text", queries[finite]), of[finite])
+    fusion = fusion_of(embedding)
+    texts = fusion.before("text", np.concatenate(seen.text)[both])
+    photos = fusion.before("image", np.concatenate(seen.image)[both])
+    sample = Sample(texts, photos, fusion.asked("text", queries[finite]), of[finite])
     lacking = _share(~has_image[has_text]), _share(~has_text[has_image])
     counts = {"products": len(both), "queries": int(finite.sum()), "rows": len(has_text)}
     if len(both) < FEWEST:
@@ -157,6 +166,33 @@ def _measured(
     return measured_missing(sample, spec.measure_weight, lacking), counts
 
 
+def _measured_fields(
+    embedding: Embedding, plan: Plan, execution: Execution, earlier: EarlierVectors
+) -> tuple[FieldsMissing, dict[str, int]]:
+    spec = embedding.encoders.text
+    if spec is None:
+        raise TypeError("expected a text encoder that reads columns by themselves")
+    text = load_text(spec, embedding.encoders.device)
+    seen = _encoded(embedding, plan, (text, None), execution, earlier)
+    has_text = np.concatenate(seen.has_text)
+    numbers = {int(row): number for number, row in enumerate(np.flatnonzero(has_text))}
+    asked = [(query, numbers[row]) for row, query in enumerate(seen.asked) if query is not None and row in numbers]
+    queries = text.encode([query for query, _ in asked], "query")
+    of = np.array([number for _, number in asked], dtype=np.int64)
+    finite = np.isfinite(queries).all(axis=1)
+    sample = FieldSample(np.concatenate(seen.text)[has_text], queries[finite], of[finite])
+    members = tuple(one.dim for one in spec.joined)
+    shares = embedding.fusion.shares.get("text") or (1 / len(members),) * len(members)
+    counts = {"products": int(has_text.sum()), "queries": int(finite.sum()), "rows": len(has_text)}
+    return measured_fields(sample, Members(members, shares), (_LEAST, _MOST)), counts
+
+
+_MEASURES: dict[str, tuple[Callable[..., Any], type[Missing] | type[FieldsMissing]]] = {
+    "missing": (_measured, Missing),
+    "text_missing": (_measured_fields, FieldsMissing),
+}
+
+
 def _share(lacking: Mask) -> float:
     return float(np.clip(lacking.mean() if len(lacking) else 0, _LEAST, _MOST))
 
@@ -164,19 +200,20 @@ def _share(lacking: Mask) -> float:
 def _encoded(
     embedding: Embedding,
     plan: Plan,
-    towers: tuple[TextEncoder, ImageEncoder],
+    towers: tuple[TextEncoder, ImageEncoder | None],
     execution: Execution,
     earlier: EarlierVectors,
 ) -> _Seen:
     seen, done, (text, image) = _Seen(), 0, towers
+    image_dim = None if image is None else image.dim
     limits, root = photo_limits(embedding.catalog), photo_root(plan.image_root, embedding.catalog)
     with ThreadPoolExecutor(execution.photo_threads, thread_name_prefix="photos") as pool:
         for one in drawn(embedding, plan, _MOST_ROWS):
             rows = fingerprint_rows(one.rows, embedding.catalog, root)
-            table = encode_texts(fill_vectors(rows, text.dim, image.dim, earlier)[0], text).table
+            table = encode_texts(fill_vectors(rows, text.dim, image_dim, earlier)[0], text).table
             table = encode_photos(table, image, root, limits, pool).table
             texts, has_text = vectors_of(table, TEXT_VECTOR, text.dim)
-            images, has_image = vectors_of(table, IMAGE_VECTOR, image.dim)
+            images, has_image = vectors_of(table, IMAGE_VECTOR, image_dim)
             seen.text.append(texts)
             seen.image.append(images)
             seen.has_text.append(has_text)

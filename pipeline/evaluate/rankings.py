@@ -9,6 +9,7 @@ from functools import partial
 
 import numpy as np
 
+from encoders.base import Modality
 from foundation.arrays import Vectors
 from foundation.errors import InputError
 from foundation.metric import Metric
@@ -52,19 +53,22 @@ def rankings(
 ) -> Rankings:
     """The first `depth` rows that each way finds for each of `queries`; `late` adds that way for queries of both."""
     encoder = QueryEncoder.of(reader.manifest)
-    answers, before = _answer(reader, encoder, queries, depth, late), encoder.fusion.before
+    answers, fusion = _answer(reader, encoder, queries, depth, late), encoder.fusion
     found: dict[str, dict[int, Numbers]] = {}
     notes = []
-    for way, column, vectors, heads in (
-        (TEXT, "text_vector", answers.text, partial(before, "text")),
-        (PHOTO, "image_vector", answers.photo, partial(before, "image")),
+    ways: tuple[tuple[str, str, dict[int, Vectors], Modality | None], ...] = (
+        (TEXT, "text_vector", answers.text, "text"),
+        (PHOTO, "image_vector", answers.photo, "image"),
         (EXACT, "embedding", answers.fused, None),
-    ):
+    )
+    for way, column, vectors, tower in ways:
         if vectors and has_column(parts, column):
             within = [queries[i].within for i in vectors]
             metric = Metric(reader.manifest.metric) if way == EXACT else Metric.INNER_PRODUCT
             asked = np.concatenate(list(vectors.values()))
-            ranked = rank(parts, column, heads(asked) if heads else asked, within, depth, metric, heads)
+            before = None if tower is None else partial(fusion.before, tower)
+            asked = asked if tower is None else fusion.asked(tower, asked)
+            ranked = rank(parts, column, asked, within, depth, metric, before)
             found[way] = dict(zip(vectors, ranked, strict=True))
         elif vectors:
             notes.append(f"the shards hold no {column}: what fusion costs is seen after a run with shards.towers=true")

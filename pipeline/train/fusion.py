@@ -187,10 +187,10 @@ def _add(batch: pa.Table, texts: Sequence[tuple[str, ...]], reading: _Reading) -
     lessons.text.append(before.rows("text", text[rows]))
     lessons.image.append(before.rows("image", image[rows]))
     if not reading.states:
-        lessons.queries.append(before.rows("text", reading.text.encode(query_texts, "query")))
+        lessons.queries.append(before.query("text", reading.text.encode(query_texts, "query")))
         return
     found = reading.text.encode_states(query_texts, "query")
-    lessons.queries.append(before.rows("text", found.vectors))
+    lessons.queries.append(before.query("text", found.vectors))
     lessons.query_states += _halves([[states] for states in found.states])
     lessons.text_states += _halves([of_texts[row] for row in rows.tolist()])
     lessons.image_states += _halves([of_photos[row] for row in rows.tolist()])

@@ -124,7 +124,7 @@ class HeadRows:
     def tower(self, modality: Modality) -> Tower:
         """What a head of a tower is learned on; InputError as `entry`, and for weights of others than its members."""
         entry = self.entry(modality)
-        tower = Tower(entry.dim, entry.identity, entry.parts, entry.members)
+        tower = Tower(entry.dim, entry.identity, entry.parts, entry.members, entry.by_field)
         return weighted_tower(self.shares.get(modality), tower, modality) or tower
 
     def batches(self) -> Iterator[tuple[Keys, Halves]]:

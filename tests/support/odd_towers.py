@@ -100,6 +100,7 @@ def unit(
             "photos": pa.array(photos, pa.list_(PHOTO)),
             "reject": pa.array(reject or [None] * n, pa.string()),
             "detail": pa.nulls(n, pa.string()),
+            "text_fields": pa.array([{}] * n, pa.struct([])),
         }
     )
     return empty_vectors(table, DIM, image_dim)

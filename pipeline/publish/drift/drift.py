@@ -153,6 +153,10 @@ def _silent(before: Manifest, now: Manifest) -> dict[str, str]:
         if differing:
             told = "; ".join(f"catalog.{key} is {here.get(key)}, was {then.get(key)}" for key in differing)
             found[what] = f"{told}: every fingerprint is another"
+    columns = [one.text.fields.get("fields") if one.text and one.text.by_field else None for one in (before, now)]
+    if columns[0] != columns[1]:
+        told = f"encoders.text.fields is {columns[1]}, was {columns[0]}"
+        found.setdefault(TEXTS, f"{told}: every fingerprint is another")
     then_by, here_by = (one.image and one.image.identity for one in (before, now))
     if then_by != here_by:
         found[LOOKS] = "photos are not looked at: the image encoder is not the parent's"

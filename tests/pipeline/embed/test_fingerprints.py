@@ -18,7 +18,7 @@ from pipeline.catalog.names import id_hashes
 from pipeline.config.encoding import encoding_identity
 from pipeline.config.load import Config
 from pipeline.config.sections import CatalogConfig
-from pipeline.embed.fingerprints import photo_fingerprints, shard_name, text_fingerprints
+from pipeline.embed.fingerprints import fingerprint_rows, photo_fingerprints, shard_name, text_fingerprints
 from pipeline.run import Request, run
 from tests.support.command import config_for
 from tests.support.units import write_catalog
@@ -261,3 +261,28 @@ def test_a_touched_photo(how: str, demo: Path, tmp_path: Path) -> None:
     reused, other = reused_and_vector()
     assert reused == 1
     assert not np.array_equal(first, other)
+
+
+def test_the_fingerprint_of_a_text_covers_the_columns_that_are_read_alone(tmp_path: Path) -> None:
+    """A text that moves from one column to another is another text; without such columns it is the text's alone."""
+    settings = CatalogConfig(path=str(tmp_path))
+    fields = [
+        {"title": "a", "description": None},
+        {"title": None, "description": "a"},
+        {"title": "a", "description": ""},
+    ]
+    table = pa.table(
+        {
+            "text": ["a", "a", None],
+            "photos": pa.nulls(3, pa.list_(PHOTO)),
+            "version": pa.nulls(3, pa.string()),
+            "text_fields": fields,
+        }
+    )
+    found = fingerprint_rows(table, settings, "").column("text_fingerprint").to_pylist()
+    assert found[0] != found[1]
+    assert found[2] is None
+    plain = table.set_column(3, "text_fields", pa.array([{}] * 3, pa.struct([])))
+    assert fingerprint_rows(plain, settings, "").column("text_fingerprint").to_pylist() == (
+        text_fingerprints(table.column("text")).to_pylist()
+    )
