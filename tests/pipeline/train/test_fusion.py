@@ -182,15 +182,22 @@ def test_a_dirty_catalog_teaches_what_it_can(dirty: Path, tmp_path: Path) -> Non
 
 
 def test_single_and_sum_run_and_answer(demo: Path, tmp_path: Path) -> None:
-    """`sum` and a shared `single` answer texts by photos; an unshared one refuses the other modality."""
-    for number, fusion in enumerate(("{type: sum}", "{type: single, modality: image, shared: true}")):
-        store = tmp_path / f"store{number}"
-        assert vitrine("run", "-c", CONFIG, *overrides(demo, store, *BUILTIN, f"fusion={fusion}")).exit_code == 0
-        photo = next((demo / "query-photos").glob("*.jpg"))
+    """`sum` and a shared `single` answer texts by photos; an unshared one refuses the other modality. Each is fused of
+    the vectors that the one before it left.
+    """
+    store, few, photo = tmp_path / "store", tmp_path / "few.parquet", next((demo / "query-photos").glob("*.jpg"))
+    pq.write_table(pq.read_table(demo / "catalog").slice(0, 24), few)
+    words = (
+        "run",
+        "-c",
+        CONFIG,
+        *overrides(demo, store, f"catalog.path={few}", f"catalog.image_root={demo}", *BUILTIN),
+    )
+    for fusion in ("{type: sum}", "{type: single, modality: image, shared: true}"):
+        assert vitrine(*words, f"fusion={fusion}").exit_code == 0
         for asked in (["--text", "red dress"], ["--image", photo], ["--text", "red dress", "--image", photo]):
             assert vitrine("search", store, *asked).exit_code == 0
-    store = tmp_path / "text"
-    assert vitrine("run", "-c", CONFIG, *overrides(demo, store, *BUILTIN, "fusion={type: single}")).exit_code == 0
+    assert vitrine(*words, "fusion={type: single}").exit_code == 0
     assert vitrine("search", store, "--text", "red dress").exit_code == 0
     refused = vitrine("search", store, "--image", photo)
     assert refused.exit_code == 2

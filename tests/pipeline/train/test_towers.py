@@ -51,12 +51,14 @@ def test_wrong_settings_are_told_before_any_work(demo: Path, tmp_path: Path) -> 
 
 
 def test_killed_and_run_again_ends_in_the_same_bytes(demo: Path, tmp_path: Path) -> None:
-    """The command from the built-in model, killed in the middle and run again, leaves what it leaves undisturbed."""
-    how = (*QUICK, "train.evaluate_every=2", "catalog.text=[title,title_zh]")
-    words = ["train", "-c", "configs/weightless.yaml", "--from", "builtin", *overrides(demo, tmp_path / "store", *how)]
+    """The command, killed in the middle and run again, leaves what it leaves undisturbed."""
+    fresh = tmp_path / "fresh"
+    write_untrained(fresh, TINY, [], scale=10, bias=-10)
+    how = (*QUICK, "train.epochs=4", "train.patience=0", "train.evaluate_every=2", "catalog.text=[title,title_zh]")
+    words = ["train", "-c", "configs/weightless.yaml", "--from", fresh, *overrides(demo, tmp_path / "store", *how)]
     torn, work = tmp_path / "torn", tmp_path / "torn.training"
     child = subprocess.Popen(
-        [sys.executable, "-m", "pipeline", *words, "--out", str(torn)],
+        [sys.executable, "-m", "pipeline", *map(str, words), "--out", str(torn)],
         env={**os.environ, "OMP_NUM_THREADS": "1"},
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
