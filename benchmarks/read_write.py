@@ -31,12 +31,12 @@ from pipeline.catalog.stage_columns import naming
 from pipeline.config.encoding import encoding_identity, photo_limits, tower_dims
 from pipeline.config.load import Config, load_config
 from pipeline.demo.catalog import DemoOptions, write_demo_catalog
-from pipeline.embed.earlier_vectors import offer_vectors
+from pipeline.embed.earlier.earlier_vectors import offer_vectors
+from pipeline.embed.earlier.reuse import empty_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprinted_units import read_fingerprinted
 from pipeline.embed.fingerprints import shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
-from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.shard_files import write_unit
 from pipeline.embed.stage import embed
 from pipeline.embed.transforms import Store

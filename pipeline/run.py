@@ -28,12 +28,12 @@ from pipeline.config.encoding import encoding_identity, photo_limits, refuse_oth
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
-from pipeline.embed.earlier_vectors import NO_OFFER, Offer, earlier_vectors, offer_vectors
+from pipeline.embed.earlier.earlier_vectors import NO_OFFER, Offer, earlier_vectors, offer_vectors
+from pipeline.embed.earlier.unchanged import standing_catalog
 from pipeline.embed.shard_files import earlier_shards, note_key
 from pipeline.embed.stage import embed
 from pipeline.embed.stand_ins import measured, refuse_anew
 from pipeline.embed.tally import Tally
-from pipeline.embed.unchanged import standing_catalog
 from pipeline.engine.execution import Execution, new_run_id
 from pipeline.engine.failures import interrupted, translate_failures
 from pipeline.engine.progress import Progress

@@ -22,8 +22,8 @@ from pipeline.catalog import stage_columns as col
 from pipeline.config.encoding import encoding_identity
 from pipeline.config.published import limits_of, to_measure
 from pipeline.config.sections import Embedding
-from pipeline.embed.earlier_vectors import FINGERPRINTS, write_tables
-from pipeline.embed.fingerprint_table import FingerprintTable
+from pipeline.embed.earlier.earlier_vectors import FINGERPRINTS, write_tables
+from pipeline.embed.earlier.fingerprint_table import FingerprintTable
 from pipeline.embed.fingerprints import shard_name
 from pipeline.embed.shard_files import earlier_shards, own_record
 from pipeline.embed.tries import may_have_passed

@@ -48,7 +48,7 @@ class Embedded:
 
 
 def embed(store: Store, embedding: Embedding, plan: Plan, execution: Execution, earlier: str) -> Embedded:
-    """Make the shards of all units of `plan`, with what `earlier` offers, see earlier_vectors.py."""
+    """Make the shards of all units of `plan`, with what `earlier` offers, see earlier/earlier_vectors.py."""
     run = execution.run
     resumed = _resume(store, embedding, plan, run)
     todo = [unit for unit in plan.units if unit.number not in resumed]

@@ -30,10 +30,10 @@ from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, PARTITION, REJECT, 
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.config.published import measured_field
 from pipeline.config.sections import Embedding
-from pipeline.embed.earlier_vectors import EarlierVectors, earlier_vectors
+from pipeline.embed.earlier.earlier_vectors import EarlierVectors, earlier_vectors
+from pipeline.embed.earlier.reuse import fill_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows
-from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import noted, unfinished
 from pipeline.embed.vectors import vectors_of
 from pipeline.engine.execution import Execution

@@ -26,18 +26,18 @@ from lookup.store.store import Store
 from pipeline.catalog.stage_columns import IMAGE_VECTOR, PHOTOS, TEXT, TEXT_VECTOR, naming
 from pipeline.config.encoding import fusion_of, photo_limits, refuse_other_models, tower_dims
 from pipeline.config.sections import Embedding, EncodersConfig
-from pipeline.embed.earlier_vectors import earlier_vectors
+from pipeline.embed.earlier.earlier_vectors import earlier_vectors
+from pipeline.embed.earlier.reuse import fill_vectors
+from pipeline.embed.earlier.why_encoded import why_encoded
 from pipeline.embed.element import Row, UnitKey, UnitRows
 from pipeline.embed.encode import encode_photos, encode_texts, waits
 from pipeline.embed.fingerprinted_units import read_fingerprinted
 from pipeline.embed.fingerprints import shard_name, stamp_photos
 from pipeline.embed.fuse import fuse
-from pipeline.embed.reuse import fill_vectors
 from pipeline.embed.shard_files import mark_unit, write_unit
 from pipeline.embed.states import StatesPath, embed_and_fuse
 from pipeline.embed.tally import Tally
 from pipeline.embed.tries import add_photo_states, standing, state_of
-from pipeline.embed.why_encoded import why_encoded
 from pipeline.engine.elements import Done
 from pipeline.engine.failures import translate_failures
 from pipeline.engine.progress import at_unit

@@ -23,7 +23,7 @@ from lookup.store.store import Store
 from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import row_function, with_columns
 from pipeline.config.sections import Embedding
-from pipeline.embed.earlier_vectors import EarlierVectors
+from pipeline.embed.earlier.earlier_vectors import EarlierVectors
 from pipeline.embed.fingerprints import photo_fingerprints
 from pipeline.embed.shard_files import reusable_shard
 from pipeline.embed.tally import Tally

@@ -11,7 +11,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.published import replaced_models, to_measure, why_not_copied
 from pipeline.config.sections import Embedding, RunSettings
-from pipeline.embed.same_catalog import run_of_same_catalog
+from pipeline.embed.earlier.same_catalog import run_of_same_catalog
 from pipeline.plan.unit_sizes import Before
 from pipeline.plan.units import Plan
 from pipeline.preflight.check import Checked

@@ -39,7 +39,7 @@ class Host(Record):
 
 
 class Encoded(Record):
-    """Products whose text or photos had to be encoded, and why: see pipeline/embed/why_encoded.py."""
+    """Products whose text or photos had to be encoded, and why: see pipeline/embed/earlier/why_encoded.py."""
 
     modality: Literal["text", "photo"]
     reason: str

@@ -32,9 +32,9 @@ from pipeline.catalog import stage_columns as col
 from pipeline.catalog.stage_columns import with_columns
 from pipeline.config.encoding import photo_limits, towers
 from pipeline.config.sections import Embedding, RunSettings
+from pipeline.embed.earlier.reuse import empty_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprints import fingerprint_rows, shard_name, stamp_photos, text_fingerprints
-from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.states import CHUNK, chunks
 from pipeline.embed.vectors import vectors_of
 from pipeline.engine.progress import Progress

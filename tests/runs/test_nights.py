@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from pipeline.embed import fingerprinted_units
-from pipeline.embed.fingerprint_table import TableWriter
+from pipeline.embed.earlier.fingerprint_table import TableWriter
 from pipeline.plan.units import Unit
 from tests.support.command import ANY_NIGHT, vitrine
 from tests.support.shop import ROWS, Shop, content, paint
@@ -280,7 +280,7 @@ def test_a_damaged_shard_is_encoded_again(shop: Shop, kind: str) -> None:
 
 def test_a_catalog_in_another_order_takes_rows_at_random(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     """From shards that are laid out once; of one that is damaged its rows are encoded, and it is told."""
-    monkeypatch.setattr("pipeline.embed.reuse._FEW", 0)
+    monkeypatch.setattr("pipeline.embed.earlier.reuse._FEW", 0)
     shop.night()
     store = shop.folder / "store"
     shuffle(shop)

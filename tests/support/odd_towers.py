@@ -15,8 +15,8 @@ from encoders.base import ImageEncoder, Role, TextEncoder
 from encoders.photos.decode import PhotoLimits
 from foundation.arrays import Photo, Vectors
 from pipeline.catalog.columns import PHOTO
+from pipeline.embed.earlier.reuse import empty_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
-from pipeline.embed.reuse import empty_vectors
 
 LIMITS = PhotoLimits()
 DIM = 4

@@ -11,11 +11,11 @@ import pyarrow.parquet as pq
 from encoders.base import ImageEncoder, TextEncoder
 from pipeline.config.encoding import photo_limits, tower_dims
 from pipeline.config.load import Config
+from pipeline.embed.earlier.reuse import empty_vectors
 from pipeline.embed.encode import encode_photos, encode_texts
 from pipeline.embed.fingerprinted_units import read_fingerprinted
 from pipeline.embed.fingerprints import stamp_photos
 from pipeline.embed.fuse import fuse
-from pipeline.embed.reuse import empty_vectors
 from pipeline.embed.tries import add_photo_states
 from pipeline.photos.root import image_root
 from pipeline.plan.units import Unit, make_plan

@@ -23,7 +23,7 @@ from lookup.store.store import Store
 from pipeline.config.encoding import encoding_identity
 from pipeline.config.load import Config, load_config
 from pipeline.embed import transforms
-from pipeline.embed.earlier_vectors import offer_vectors
+from pipeline.embed.earlier.earlier_vectors import offer_vectors
 from pipeline.embed.element import Row, UnitKey, UnitRows, UnitRowsConverter
 from pipeline.embed.stage import Embed
 from pipeline.embed.transforms import EmbedJob

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pyarrow as pa
 
-from pipeline.embed.scattered_rows import ScatteredRows, ShardVectors
+from pipeline.embed.earlier.scattered_rows import ScatteredRows, ShardVectors
 
 LENGTHS, DIM, DAMAGED = (5, 0, 7, 3), 4, 3
 

@@ -23,8 +23,8 @@ from pipeline.catalog.stage_columns import (
     row_function,
     with_columns,
 )
-from pipeline.embed.earlier_vectors import FINGERPRINTS, EarlierVectors
-from pipeline.embed.fingerprint_table import Places
+from pipeline.embed.earlier.earlier_vectors import FINGERPRINTS, EarlierVectors
+from pipeline.embed.earlier.fingerprint_table import Places
 from pipeline.embed.tally import Tally
 from pipeline.embed.vectors import no_vectors, with_vectors
 

@@ -9,7 +9,15 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from pipeline.catalog.stage_columns import ID, IMAGE_VECTOR, REJECT, TEXT_VECTOR
-from pipeline.embed.earlier_vectors import FINGERPRINTS, IDS, NOT_KEPT, TRIED_AGAIN, WHY_NOT, EarlierVectors, not_copied
+from pipeline.embed.earlier.earlier_vectors import (
+    FINGERPRINTS,
+    IDS,
+    NOT_KEPT,
+    TRIED_AGAIN,
+    WHY_NOT,
+    EarlierVectors,
+    not_copied,
+)
 from pipeline.embed.fingerprints import text_fingerprints
 
 NEW, CHANGED, DAMAGED = "new", "changed", "shard_damaged"

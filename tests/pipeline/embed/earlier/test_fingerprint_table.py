@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pipeline.embed import fingerprint_table
-from pipeline.embed.fingerprint_table import FingerprintTable, TableWriter
+from pipeline.embed.earlier import fingerprint_table
+from pipeline.embed.earlier.fingerprint_table import FingerprintTable, TableWriter
 
 FINGERPRINT = st.one_of(
     st.none(),

@@ -8,7 +8,7 @@ from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.config.published import to_measure
 from pipeline.config.sections import Embedding
-from pipeline.embed.same_catalog import run_of_same_catalog
+from pipeline.embed.earlier.same_catalog import run_of_same_catalog
 from pipeline.embed.shard_files import reusable_shard
 from pipeline.embed.stage import Embedded
 from pipeline.embed.tally import NOTHING_DONE

@@ -42,9 +42,9 @@ from pipeline.catalog.stage_columns import (
 )
 from pipeline.config.encoding import photo_limits
 from pipeline.config.sections import Embedding
-from pipeline.embed.fingerprint_table import FingerprintTable, Places, TableWriter
+from pipeline.embed.earlier.fingerprint_table import FingerprintTable, Places, TableWriter
+from pipeline.embed.earlier.scattered_rows import ScatteredRows, ShardVectors
 from pipeline.embed.fingerprints import text_fingerprints
-from pipeline.embed.scattered_rows import ScatteredRows, ShardVectors
 from pipeline.embed.vectors import Halves, halves_of
 
 FINGERPRINTS = {TEXT_VECTOR: TEXT_FINGERPRINT, IMAGE_VECTOR: PHOTO_FINGERPRINT}
