@@ -124,7 +124,7 @@ class PhotoCache:
         return digest
 
     def read(self, digest: str, most: int) -> bytes | None:
-        """The photo of this digest; None where it is not there any more, or not as it was written."""
+        """The photo of this digest; None where it is not there any more, or was damaged: then it goes."""
         try:
             raw = read_regular(self._place(digest), most, follow_links=False)
         except FileNotFoundError:
@@ -134,7 +134,11 @@ class PhotoCache:
             if fault is not None:
                 raise fault from err
             return None
-        return raw if blake3(raw).hexdigest() == digest else None
+        if blake3(raw).hexdigest() == digest:
+            return raw
+        with suppress(FileNotFoundError):
+            self._place(digest).unlink()  # else the one that is fetched in its place would be taken to be there
+        return None
 
     def evict(self, most: int) -> tuple[int, int]:
         """Drop contents, the longest unused first, until there are `most` bytes; (photos dropped, their bytes)."""

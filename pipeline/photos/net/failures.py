@@ -96,7 +96,7 @@ def _words(err: Exception) -> str:
         if any(isinstance(one, ssl.SSLError) for one in _chain(err)):
             return "no TLS connection"
         return "no address is known of the host" if str(err).startswith("no address of ") else "no connection"
-    if isinstance(err, httpcore2.NetworkError):
+    if isinstance(err, httpcore2.NetworkError) or str(err).startswith("Server disconnected"):
         return "the connection broke off"
     if isinstance(err, httpcore2.ProtocolError | zlib.error):
         return "a broken answer"

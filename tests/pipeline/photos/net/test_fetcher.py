@@ -1,0 +1,293 @@
+"""Photos from a host that misbehaves: each comes, or has its reason and detail, within its time."""
+
+from __future__ import annotations
+
+import asyncio
+import gzip
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from encoders.photos.limits import PhotoError
+from pipeline.config.photo_hosts import host_rule, network
+from pipeline.photos.net.fetcher import Fetcher
+from pipeline.photos.net.settings import WebSettings
+from tests.support.photo_nights import photo
+from tests.support.photo_server import (
+    Answer,
+    Asked,
+    Connection,
+    PhotoServer,
+    answered,
+    badly_certified,
+    in_turn,
+    photo_server,
+    tagged,
+)
+
+RED = photo("red")
+SECONDS = 1.0
+MOST = 50_000
+
+
+@pytest.fixture(scope="module")
+def host(tmp_path_factory: pytest.TempPathFactory) -> Iterator[PhotoServer]:
+    with photo_server(tmp_path_factory.mktemp("host")) as server:
+        yield server
+
+
+def settings(folder: Path, host: PhotoServer, patience: float = 300.0) -> WebSettings:
+    """What allows `localhost`, and no other name of the host."""
+    return WebSettings(
+        hosts=(host_rule(f"localhost:{host.port}"),),
+        networks=(network("127.0.0.0/8"), network("::1")),
+        ca=host.ca,
+        agent="Vitrine/0 (product search indexing; catalog@example.com)",
+        cache=str(folder / "cache"),
+        cache_bytes=10**8,
+        fresh_seconds=0.0,
+        fetch_seconds=SECONDS,
+        patience=patience,
+        connections=16,
+        rate=None,
+        max_bytes=MOST,
+    )
+
+
+@contextmanager
+def fetcher(wanted: WebSettings) -> Iterator[Fetcher]:
+    """One night's."""
+    found = Fetcher(wanted)
+    try:
+        yield found
+    finally:
+        found.close()
+
+
+def fetched(night: Fetcher, url: str) -> bytes | tuple[str, str]:
+    """A photo, or (reason, detail without the URL)."""
+    began = time.monotonic()
+    try:
+        return night.content(url)[0]
+    except PhotoError as err:
+        return str(err.code), err.message.partition(f": {url}")[0]
+    finally:
+        assert time.monotonic() - began < 2 * SECONDS + 1, "it takes longer than a photo may"
+
+
+async def hang(_: Connection, __: Asked) -> None:
+    """Say nothing."""
+    await asyncio.sleep(100)
+
+
+async def hang_in_body(connection: Connection, _: Asked) -> None:
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 1000\r\n\r\n" + RED[:300])
+    await asyncio.sleep(100)
+
+
+async def drip(connection: Connection, _: Asked) -> None:
+    """A slow loris: a byte now and then, for ever."""
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 10000\r\n\r\n" + RED[:20])
+    for _ in range(1000):
+        await connection.send(b"x")
+        await asyncio.sleep(0.05)
+
+
+async def reset(connection: Connection, _: Asked) -> None:
+    connection.reset()
+
+
+async def cut(connection: Connection, _: Asked) -> None:
+    """Less than its Content-Length says."""
+    await connection.send(b"HTTP/1.1 200 OK\r\nContent-Length: 5000\r\nConnection: close\r\n\r\n" + RED)
+    connection.writer.close()
+
+
+async def endless(connection: Connection, _: Asked) -> None:
+    """More bytes than any photo has, and no length."""
+    await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n")
+    for _ in range(1000):
+        await connection.send(b"2000\r\n" + b"\xff\xd8\xff" + b"x" * 8189 + b"\r\n")
+
+
+async def broken_chunks(connection: Connection, _: Asked) -> None:
+    await connection.send(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nnothing of a length\r\n")
+
+
+async def garbage(connection: Connection, _: Asked) -> None:
+    await connection.send(b"\x16\x03\x01 this is no answer at all\r\n\r\n")
+
+
+async def redirect_to_http(connection: Connection, asked: Asked) -> None:
+    await answered(b"", "302 Found", f"Location: http://{asked.headers['host']}/red.jpg")(connection, asked)
+
+
+async def redirect_to_another(connection: Connection, asked: Asked) -> None:
+    """The same server, by a name that is not allowed."""
+    name = asked.headers["host"].replace("localhost", "127.0.0.1")
+    await answered(b"", "302 Found", f"Location: https://{name}/red.jpg")(connection, asked)
+
+
+BOMB = gzip.compress(b"\xff\xd8\xff" + bytes(20_000_000))
+UNAVAILABLE, FORBIDDEN = "image_unavailable", "image_forbidden"
+WAYS: dict[str, tuple[Answer, bytes | tuple[str, str]]] = {
+    "404": (answered(b"no", "404 Not Found"), ("image_not_found", "the host answers HTTP 404")),
+    "410": (answered(b"", "410 Gone"), ("image_not_found", "the host answers HTTP 410")),
+    "403": (answered(b"", "403 Forbidden"), (FORBIDDEN, "the host answers HTTP 403")),
+    "500 for ever": (answered(b"", "500 Oops"), (UNAVAILABLE, "the host answers HTTP 500")),
+    "500, then fine": (in_turn(answered(b"", "500 Oops"), answered(RED)), RED),
+    "429, then fine": (in_turn(answered(b"", "429 Slow", "Retry-After: 0"), answered(RED)), RED),
+    "hangs": (hang, (UNAVAILABLE, "no answer in 0.5 s")),
+    "hangs in the body": (hang_in_body, (UNAVAILABLE, "no answer in 0.5 s")),
+    "slow loris": (drip, (UNAVAILABLE, "no answer in 1 s")),
+    "reset": (reset, (UNAVAILABLE, "the connection broke off")),
+    "reset, then fine": (in_turn(reset, answered(RED)), RED),
+    "too short": (cut, (UNAVAILABLE, "a broken answer")),
+    "broken chunks": (broken_chunks, (UNAVAILABLE, "a broken answer")),
+    "garbage": (garbage, (UNAVAILABLE, "a broken answer")),
+    "redirect loop": (answered(b"", "302 Found", "Location: /redirect-loop"), (UNAVAILABLE, "more than 5 redirects")),
+    "redirect": (answered(b"", "307 Moved", "Location: /404?x"), ("image_not_found", "the host answers HTTP 404")),
+    "redirect to http": (redirect_to_http, (FORBIDDEN, "a redirect to")),
+    "redirect to the metadata": (
+        answered(b"", "302 Found", "Location: http://169.254.169.254/latest/"),
+        (FORBIDDEN, "a redirect to a host that catalog.photo_hosts does not allow, http://169.254.169.254"),
+    ),
+    "redirect to another host": (redirect_to_another, (FORBIDDEN, "a redirect to a host that catalog.photo_hosts")),
+    "redirect to a file": (answered(b"", "302 Found", "Location: file:///etc/passwd"), (FORBIDDEN, "a redirect to")),
+    "HTML": (
+        answered(b"<html>log in", "200 OK", "Content-Type: image/jpeg"),
+        ("image_undecodable", "HTML, not a photo"),
+    ),
+    "empty": (answered(b""), ("image_undecodable", "an empty answer")),
+    "204": (answered(b"", "204 No Content"), (UNAVAILABLE, "the host answers HTTP 204")),
+    "304 without being asked": (answered(b"", "304 Not Modified"), (UNAVAILABLE, "the host answers HTTP 304")),
+    "large": (answered(RED + bytes(MOST)), ("image_too_large", "more than 50,000 bytes")),
+    "endless": (endless, ("image_too_large", "more than 50,000 bytes")),
+    "gzip bomb": (answered(BOMB, "200 OK", "Content-Encoding: gzip"), ("image_too_large", "more than 50,000 bytes")),
+    "gzip": (answered(gzip.compress(RED), "200 OK", "Content-Encoding: gzip"), RED),
+    "cut gzip": (
+        answered(gzip.compress(RED)[:-9], "200 OK", "Content-Encoding: gzip"),
+        (UNAVAILABLE, "a broken answer"),
+    ),
+    "brotli": (
+        answered(RED, "200 OK", "Content-Encoding: br"),
+        (UNAVAILABLE, "sent compressed though it was not asked"),
+    ),
+    "truncated JPEG": (answered(RED[:300]), RED[:300]),  # which its decoder tells
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_a_host_that_misbehaves_costs_a_photo_and_its_time(way: str, host: PhotoServer, tmp_path: Path) -> None:
+    """Whatever a host does, the photo comes or is told with a reason, in its time, and the next one comes."""
+    path = "/" + way.replace(" ", "-")
+    host.answers |= {path: WAYS[way][0], "/red.jpg": answered(RED)}
+    with fetcher(settings(tmp_path, host)) as night:
+        came, expected = fetched(night, host.url(path)), WAYS[way][1]
+        if isinstance(expected, tuple):
+            assert came[0] == expected[0]
+            assert str(came[1]).startswith(expected[1])
+        else:
+            assert came == expected
+        assert fetched(night, host.url("/red.jpg")) == RED
+
+
+@pytest.mark.parametrize("kind", ["expired", "another", "unknown"])
+def test_a_certificate_that_is_not_trusted_gives_nothing(kind: str, tmp_path: Path) -> None:
+    """No photo is asked of a host whose certificate is expired, of another name or of an unknown CA."""
+    with badly_certified(tmp_path, kind) as bad:
+        bad.answers["/red.jpg"] = answered(RED)
+        with fetcher(settings(tmp_path, bad)) as night:
+            reason, detail = fetched(night, bad.url("/red.jpg"))
+    assert (reason, str(detail).startswith("the certificate is not trusted")) == (UNAVAILABLE, True)
+    assert not bad.asked
+
+
+def test_a_name_without_a_public_address_is_refused(host: PhotoServer, tmp_path: Path) -> None:
+    """An allowed host of this machine is not connected to unless its network is opened."""
+    closed = replace(settings(tmp_path, host), networks=())
+    host.answers["/red.jpg"] = answered(RED)
+    with fetcher(closed) as night:
+        reason, detail = fetched(night, host.url("/red.jpg"))
+    assert (reason, "has no public address" in str(detail)) == (FORBIDDEN, True)
+
+
+def test_a_dead_host_costs_its_patience_and_not_a_time_for_each_photo(tmp_path: Path, host: PhotoServer) -> None:
+    """A host that never answers is given up: a thousand of its photos are told at once."""
+    host.answers["/hang.jpg"] = hang
+    urls = [host.url(f"/hang.jpg?{number}") for number in range(1000)]
+    began = time.monotonic()
+    with fetcher(settings(tmp_path, host, patience=1.0)) as night:
+        night.want(urls)
+        told = {fetched_code(night, url) for url in urls}
+    assert told == {UNAVAILABLE}
+    assert time.monotonic() - began < 20
+
+
+def fetched_code(night: Fetcher, url: str) -> str:
+    """The reason that there is no photo."""
+    with pytest.raises(PhotoError) as failed:
+        night.content(url)
+    return str(failed.value.code)
+
+
+def test_a_host_is_asked_for_no_more_at_once_than_it_may_be(tmp_path: Path) -> None:
+    """Connections, rate and the User-Agent are those of the config."""
+    with photo_server(tmp_path) as host:
+        _ask_slowly(tmp_path, host)
+
+
+def _ask_slowly(tmp_path: Path, host: PhotoServer) -> None:
+
+    async def slow(connection: Connection, asked: Asked) -> None:
+        await asyncio.sleep(0.02)
+        await answered(RED)(connection, asked)
+
+    host.answers["/slow.jpg"] = slow
+    with fetcher(replace(settings(tmp_path, host), connections=3, rate=100.0)) as night:
+        began = time.monotonic()
+        urls = [host.url(f"/slow.jpg?{number}") for number in range(30)]
+        night.want(urls)
+        assert [fetched(night, url) for url in urls] == [RED] * 30
+        assert time.monotonic() - began > 0.28
+        assert night.counts()[f"localhost:{host.port}"] == {"fetched": 30, "requests": 30, "bytes": 30 * len(RED)}
+    assert host.most_at_once <= 3
+    assert {one.headers["user-agent"] for one in host.asked} == {
+        "Vitrine/0 (product search indexing; catalog@example.com)"
+    }
+
+
+def test_a_damaged_or_dropped_content_is_fetched_again(tmp_path: Path, host: PhotoServer) -> None:
+    """What the cache holds is compared with its digest; what is damaged, or gone, comes from the host once more."""
+    host.answers["/tagged.jpg"] = tagged(RED, '"1"')
+    wanted = settings(tmp_path, host)
+    with fetcher(wanted) as night:
+        assert fetched(night, host.url("/tagged.jpg")) == RED
+    (content,) = (one for one in Path(wanted.cache).glob("??/*") if one.is_file())
+    for damage in (lambda: content.write_bytes(b"x" * len(RED)), content.unlink):
+        damage()
+        host.asked.clear()
+        with fetcher(wanted) as night:
+            assert fetched(night, host.url("/tagged.jpg")) == RED
+        assert ["if-none-match" in one.headers for one in host.asked] == [True, False]
+
+
+def test_the_longest_unused_contents_go(tmp_path: Path, host: PhotoServer) -> None:
+    """A cache keeps no more than its bytes, and still knows what a URL gave."""
+    raws = {f"/{number}.jpg": photo("red") + bytes([number]) * 2000 for number in range(8)}
+    host.answers |= {path: tagged(raw, f'"{path}"') for path, raw in raws.items()}
+    wanted = replace(settings(tmp_path, host), cache_bytes=3 * len(raws["/0.jpg"]))
+    with fetcher(wanted) as night:
+        for path, raw in raws.items():
+            assert fetched(night, host.url(path)) == raw
+    kept = [one for one in Path(wanted.cache).glob("??/*") if one.is_file()]
+    assert sum(one.stat().st_size for one in kept) <= wanted.cache_bytes
+    host.asked.clear()
+    with fetcher(wanted) as night:
+        outcomes = [night.outcome(host.url(path)) for path in raws]
+    assert all(one.digest for one in outcomes)
+    assert all("if-none-match" in one.headers for one in host.asked)
