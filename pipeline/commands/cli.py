@@ -36,6 +36,7 @@ from pipeline.commands.options import (
     memory_option,
     overrides_argument,
 )
+from pipeline.commands.photo_commands import photos
 from pipeline.commands.related_command import related
 from pipeline.commands.store_commands import diff, evaluate, explain, inspect, search, verify
 from pipeline.commands.train_commands import train, train_fusion, train_rank
@@ -76,6 +77,7 @@ for _command in (
     train_fusion,
     train_head,
     models,
+    photos,
     train_rank,
 ):
     cli.add_command(_command)

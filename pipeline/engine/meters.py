@@ -17,6 +17,7 @@ _log = logging.getLogger(__name__)
 _COUNTED = {
     "embed": "rows",
     "read": "rows",
+    "fetch": "rows",
     "fingerprint": "rows",
     "products": "products",
     "related": "products",

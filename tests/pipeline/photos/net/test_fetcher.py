@@ -16,6 +16,7 @@ from encoders.photos.limits import PhotoError
 from pipeline.config.photo_hosts import host_rule, network
 from pipeline.photos.net.fetcher import Fetcher
 from pipeline.photos.net.settings import WebSettings
+from tests.support.http2_server import http2_server
 from tests.support.photo_nights import photo
 from tests.support.photo_server import (
     Answer,
@@ -291,3 +292,18 @@ def test_the_longest_unused_contents_go(tmp_path: Path, host: PhotoServer) -> No
         outcomes = [night.outcome(host.url(path)) for path in raws]
     assert all(one.digest for one in outcomes)
     assert all("if-none-match" in one.headers for one in host.asked)
+
+
+def test_photos_come_over_http_2(tmp_path: Path) -> None:
+    """Many photos share a connection of HTTP/2, and one that is given up takes nothing from the others."""
+    raws = {f"/{number}.jpg": photo("red") + bytes([number]) * 9000 for number in range(40)}
+    endless = {f"/endless{number}.jpg": b"" for number in range(4)}
+    with http2_server(tmp_path, raws | endless) as host:
+        wanted = replace(settings(tmp_path, PhotoServer(host.port, host.ca)), fetch_seconds=5.0, max_bytes=5_000_000)
+        with fetcher(wanted) as night:
+            urls = [f"https://localhost:{host.port}{path}" for path in [*endless, *raws]]
+            night.want(urls)
+            came = [night.outcome(url) for url in urls]
+    assert [one.failure and one.failure.code for one in came[:4]] == ["image_too_large"] * 4
+    assert all(one.digest for one in came[4:])
+    assert set(host.versions) == {"2"}
