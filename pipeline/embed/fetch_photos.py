@@ -11,11 +11,11 @@ from foundation.liveness import beat
 from pipeline.config.sections import CatalogConfig, RunSettings
 from pipeline.embed.fetch_ahead import urls_of
 from pipeline.engine.progress import Progress
+from pipeline.photos.hosts_to_allow import refused_hosts
 from pipeline.photos.net.fetcher import Outcome
 from pipeline.photos.root import RootAndWeb, photo_root
 from pipeline.photos.session import counts_by_host, fetcher_of, fetching
 from pipeline.plan.units import make_plan
-from pipeline.preflight.photo_hosts import refused_hosts
 
 _WAITING = 4096  # photos that are on their way at once
 _STEP = "fetch"

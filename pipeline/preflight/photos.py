@@ -20,13 +20,13 @@ from foundation.reasons import Reason, fix_of
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.embed.photo_batches import placed
 from pipeline.photos.archives import archives_of, is_archives
+from pipeline.photos.hosts_to_allow import refused_hosts
 from pipeline.photos.inline import is_inline, is_photo_text
 from pipeline.photos.members import Members
 from pipeline.photos.photos import fetch, photo_facts
 from pipeline.photos.root import Root, RootAndWeb, photo_root
 from pipeline.photos.session import fetcher_of
 from pipeline.preflight.findings import Finding, Subject
-from pipeline.preflight.photo_hosts import refused_hosts
 from pipeline.report.notices import Notice
 
 _MOST = 200  # photos that are looked for
