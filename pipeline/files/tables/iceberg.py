@@ -14,6 +14,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from foundation.errors import InputError
@@ -195,4 +196,4 @@ def _positions(io: Any, file: Any) -> Iterable[tuple[str, np.ndarray[Any, Any]]]
             )
         table = pq.read_table(opened, columns=["file_path", "pos"])
     for name in table["file_path"].unique().to_pylist():
-        yield name, table.filter(pa.compute.equal(table["file_path"], name))["pos"].to_numpy()
+        yield name, table.filter(pc.equal(table["file_path"], name))["pos"].to_numpy()

@@ -32,11 +32,11 @@ def opened(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
 
 def table_of(folder: Path, files: int) -> Path:
     """A table of so many files, with an id that stands twice and a category of two spellings."""
-    for number in range(files):
-        ids = [f"{number}", f"{number}b", "twice" if number < 2 else f"{number}c"]
-        kinds = ["Shoes", "shoes" if number else "Shoes", "Hats"]
-        rows = {"id": ids, "title": [f"red tea {one}" for one in ids], "kind": kinds}
-        write_deltalake(folder, pa.table(rows), mode="append")
+    ids = [f"{number}{more}" for number in range(files) for more in "abc"]
+    ids[2] = ids[5] = "twice"
+    rows = {"id": ids, "title": [f"red tea {one}" for one in ids], "kind": ["Shoes", "shoes", "Hats"] * files}
+    parts = pa.array([number // 3 for number in range(len(ids))])
+    write_deltalake(folder, pa.table({**rows, "part": parts}), partition_by=["part"])
     return folder
 
 
@@ -57,7 +57,7 @@ def test_an_unchanged_version_is_planned_without_opening_its_files(tmp_path: Pat
         if change == "file":
             Path(DeltaTable(table).file_uris()[0].removeprefix("file://")).touch()
         elif change == "table":
-            DeltaTable(table).delete("id = '7'")
+            DeltaTable(table).delete("id = '7a'")
         planned = vitrine("plan", *words_of_titles(table, store, *more)[1:])
         assert planned.exit_code == 0, planned.stderr
         assert (len({*opened}) == 30) == (change != "nothing"), change

@@ -18,7 +18,7 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform, TruncateTransform
-from pyiceberg.types import DoubleType, LongType, NestedField, StringType
+from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType
 from pyiceberg.utils.config import Config
 
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, words_of_titles
@@ -220,10 +220,27 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, more: Sequence[str], cam
 
 
 def test_a_number_that_grew(tmp_path: Path) -> None:
-    """A column that was widened is one number in all files."""
-    schema = Schema(*SCHEMA.fields, NestedField(4, "stock", LongType(), required=False))
-    table = new_table(tmp_path, schema, BY_KIND)
-    table.append(products(["a", "b"], stock=pa.array([1, 2**40], pa.int64())))
+    """A column that was widened is one number in all files, old and new."""
+    table = new_table(tmp_path, Schema(*SCHEMA.fields, NestedField(4, "stock", IntegerType(), required=False)))
+    table.append(products(["a"], stock=pa.array([1], pa.int32())))
+    with table.update_schema() as update:
+        update.update_column("stock", LongType())
+    table.append(products(["b"], stock=pa.array([2**40], pa.int64())))
     done = run_titles(tmp_path / "db/products", tmp_path / "s", *ICEBERG, "catalog.attributes=[title,stock]")
     assert done.exit_code == 0, done.stderr
+    assert found_in(tmp_path / "s", where="stock >= 1").keys() == {"a", "b"}
     assert found_in(tmp_path / "s", where="stock > 5").keys() == {"b"}
+
+
+def test_what_columns_are_where_files_lack_them(tmp_path: Path) -> None:
+    """A column that came with a default has it in older files, but not where its own value is null."""
+    table = new_table(tmp_path, SCHEMA)
+    table.append(products(["a"]))
+    path = Path(table.metadata_location.removeprefix("file://"))
+    meta = json.loads(path.read_text())
+    field = {"id": 9, "name": "shop", "type": "string", "required": False, "initial-default": "main"}
+    meta["schemas"][0]["fields"].append(field)
+    meta["last-column-id"] = 9
+    (path.parent / "99999-by-hand.metadata.json").write_text(json.dumps(meta))
+    mine = rows_read(tmp_path / "db/products", *ICEBERG, "catalog.attributes=[title,shop]")
+    assert [one["shop"] for one in mine] == ["main"]
