@@ -7,8 +7,10 @@ deletion vectors take away.
 from __future__ import annotations
 
 import json
+import posixpath
 from collections.abc import Mapping
 from typing import Any
+from urllib.parse import unquote
 
 import numpy as np
 import pyarrow as pa
@@ -28,18 +30,17 @@ def find_files(path: str, version: int | str | None) -> Found:
     a time (ISO 8601). InputError where there is no such table or version, or one that cannot be read.
     """
     table = _opened(path, version)
+    # where the library found it: it reads %20 in a path as a space
+    root = unquote(table.table_uri.removeprefix("file://")) if table.table_uri.startswith("file://") else path
     actions = pa.table(table.get_add_actions(flatten=True))
     schema = json.loads(table.schema().to_json())["fields"]
     fields = _fields(schema, table.metadata().configuration.get(f"{_MAPPING}mode", "none"))
-    partitions, deleted = table.metadata().partition_columns, _deleted(table)
+    partitions, deleted = table.metadata().partition_columns, _deleted(table, root)
     found: list[CatalogFile] = []
     parts: dict[str, Part] = {}
-    for number, uri in enumerate(table.file_uris()):
-        where = plain_path(uri)
+    for number, row in enumerate(actions.select(["path", "size_bytes", "modification_time"]).to_pylist()):
+        where = _where(root, row["path"])
         constants = {name: _scalar(actions, name, number) for name in partitions}
-        row = {name: actions.column(name)[number].as_py() for name in ("path", "size_bytes", "modification_time")}
-        if row["path"].rpartition("/")[2] != uri.rpartition("/")[2]:
-            raise TypeError(f"the log names {row['path']} where its list of files has {uri}")
         found.append(CatalogFile(where, row["size_bytes"], str(row["modification_time"] * _NS), table_pin(where)))
         parts[where] = Part(constants, fields, deleted.get(where, b""), table_first=True)
     if not found:
@@ -93,11 +94,20 @@ def _scalar(actions: pa.Table, name: str, number: int) -> pa.Scalar:
     return column[number].cast(kind)
 
 
-def _deleted(table: Any) -> dict[str, bytes]:
+def _where(path: str, name: str) -> str:
+    """Where a file of the table at `path` is that its log calls `name`: a URI, relative to the table or not."""
+    if "://" in name or name.startswith("/"):
+        return plain_path(unquote(name) if name.startswith(("file:", "/")) else name)
+    return posixpath.join(path, unquote(name))
+
+
+def _deleted(table: Any, path: str) -> dict[str, bytes]:
     """Path -> the rows that its deletion vector takes away."""
     found = pa.table(table.deletion_vectors().read_all())
     vectors = zip(found["filepath"].to_pylist(), found["selection_vector"], strict=True)
     return {
-        plain_path(uri): packed(np.flatnonzero(~kept.values.to_numpy(zero_copy_only=False).astype(bool)))
+        _where(path, uri.removeprefix(table.table_uri)): packed(
+            np.flatnonzero(~kept.values.to_numpy(zero_copy_only=False).astype(bool))
+        )
         for uri, kept in vectors
     }

@@ -144,6 +144,21 @@ def add_in_log(table: Path, name: str, kind: str) -> None:
     commit(table, {"metaData": {**meta, "schemaString": json.dumps(schema), "configuration": configuration}})
 
 
+def test_odd_places(tmp_path: Path) -> None:
+    """Spaces, percent signs and other marks in the table's own path, and in its partitions, mean themselves."""
+    table = tmp_path / "a b %#\u00fc"
+    kinds = pa.array(["x y%", "x y%", "z#?"])
+    write_deltalake(table, products(["a", "b", "c"]).append_column("kind", kinds), partition_by=["kind"])
+    write_deltalake(table, products(["d"], kind=["x y%"]), mode="append")
+    take_away(table, [0])
+    theirs = pa.table(DeltaTable(table).scan().read_all()).to_pylist()
+    mine = rows_read(table, *DELTA, "catalog.attributes=[title,kind]")
+    assert [{name: one[name] for name in ("id", "title", "kind")} for one in mine] == sorted(
+        theirs, key=lambda one: one["id"]
+    )
+    assert [one["id"] for one in mine] == ["a", "b", "c"]
+
+
 def z85(raw: bytes) -> str:
     """Bytes, a multiple of four, as ZeroMQ's Z85 has them."""
     letters = "0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ.-:+=^!/*?&<>()[]{}@%$#"
