@@ -60,8 +60,7 @@ def test_a_table_through_its_nights(tmp_path: Path) -> None:
     assert found_in(store).keys() == {"a", "b", "c"}
     assert f"the Delta table {table}, version 0: 1 files" in done.stdout
     now = datetime.datetime.now(datetime.UTC).isoformat()
-    assert run_titles(table, store, *DELTA, f"catalog.version='{now}'").exit_code == 0
-    assert found_in(store).keys() == {"a", "c", "d"}
+    assert [one["id"] for one in rows_read(table, *DELTA, f"catalog.version='{now}'")] == ["a", "c", "d"]
 
 
 def test_partitions_of_a_table(tmp_path: Path) -> None:
@@ -182,12 +181,11 @@ def take_away(table: Path, rows: Sequence[int]) -> None:
     commit(table, {"protocol": protocol}, {"remove": gone}, {"add": {**add, "deletionVector": vector}})
 
 
-@pytest.mark.parametrize("row_group", [7, 1000])
-def test_rows_that_deletion_vectors_take_away(tmp_path: Path, row_group: int) -> None:
+def test_rows_that_deletion_vectors_take_away(tmp_path: Path) -> None:
     """They are neither read nor counted, whatever their row groups; what is left stands where it stood in its file."""
     names = [f"p{number:02}" for number in range(40)]
     table, store, gone = tmp_path / "t", tmp_path / "s", [0, 3, *range(7, 14), 20, 39]
-    properties = WriterProperties(max_row_group_size=row_group)
+    properties = WriterProperties(max_row_group_size=7)
     write_deltalake(table, products([*names[:-1], names[5]]), writer_properties=properties)
     assert run_titles(table, store, *DELTA).exit_code == 0
     take_away(table, gone)
