@@ -5,6 +5,7 @@
   its quarters.
 - edges: histograms of oriented gradients of 8 x 8 cells in overlapping blocks (Dalal and Triggs 2005, section 6).
 - layout: the thumbnail at 8 x 8.
+- with `centre_weight`, the same four once more of the middle of the photo, half as wide and high: where products are.
 
 Two photos are near when their colours agree, then their shapes; what is in them it does not know. Each block is brought
 to zero mean and unit length within the photo, weighted, and all are projected to `dim` by a sparse random projection
@@ -14,14 +15,14 @@ of threads.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import cache
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Literal, Self
 
 import numpy as np
 import numpy.typing as npt
 from PIL import Image
-from pydantic import Field, model_validator
+from pydantic import Field, SerializerFunctionWrapHandler, model_serializer, model_validator
 
 from encoders.base import EncoderSpec, ImageEncoder, Modality
 from encoders.photos.decode import decoder_identity
@@ -56,6 +57,20 @@ class Spec(EncoderSpec):
     region_weight: float = Field(0.3, ge=0, description="colours of its quarters")
     edge_weight: float = Field(0.2, ge=0)
     layout_weight: float = Field(0.2, ge=0)
+    centre_weight: float = Field(
+        0.0, ge=0, description="all of that, of the photo's middle half; 0: of the whole alone"
+    )
+
+    @classmethod
+    def examples(cls, tiny: Callable[[str], str]) -> Sequence[Self]:
+        """The whole, and the middle beside it."""
+        return [cls(), cls(centre_weight=1.0)]
+
+    @model_serializer(mode="wrap")
+    def _told(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """The middle where it counts: encoders of before there was that are the same as ever."""
+        fields: dict[str, Any] = handler(self)
+        return {name: one for name, one in fields.items() if one or name != "centre_weight"}
 
     @model_validator(mode="after")
     def _some_weight(self) -> Spec:
@@ -85,19 +100,27 @@ class PhotoDescriptors(ImageEncoder):
     def __init__(self, spec: Spec) -> None:
         self.dim = spec.dim
         self._weights = spec.weights
+        self._views = (1.0, spec.centre_weight) if spec.centre_weight else (1.0,)
         lengths = [block.shape[1] for block in _blocks(np.zeros((1, _SIDE, _SIDE, 3), np.uint8))]
-        self._order, self._signs = _projection(sum(lengths), spec.dim, spec.seed)
+        self._order, self._signs = _projection(sum(lengths) * len(self._views), spec.dim, spec.seed)
 
     def prepare(self, photo: Photo) -> Photo:
-        """(64, 64, 3) uint8: the photo squeezed to a square, averaged (Pillow widens its filter to shrink)."""
-        return np.asarray(Image.fromarray(photo).resize((_SIDE, _SIDE), Image.Resampling.BILINEAR))
+        """(views, 64, 64, 3) uint8: the photo squeezed to a square, averaged (Pillow widens its filter to shrink), and
+        its middle where that counts.
+        """
+        image, (h, w) = Image.fromarray(photo), photo.shape[:2]
+        boxes = [(0, 0, w, h), (w / 4, h / 4, w * 3 / 4, h * 3 / 4)][: len(self._views)]
+        return np.stack([np.asarray(image.resize((_SIDE, _SIDE), Image.Resampling.BILINEAR, box)) for box in boxes])
 
     def forward(self, prepared: Sequence[Any]) -> Vectors:
-        """(n, dim) float32, unit rows, of (64, 64, 3) uint8 thumbnails."""
-        blocks = _blocks(np.stack(prepared))
-        joined = np.concatenate(
-            [weight * _centred(block) for weight, block in zip(self._weights, blocks, strict=True)], axis=1
-        )
+        """(n, dim) float32, unit rows, of (views, 64, 64, 3) uint8 thumbnails."""
+        thumbnails = np.stack(prepared)
+        parts = [
+            view * weight * _centred(block)
+            for at, view in enumerate(self._views)
+            for weight, block in zip(self._weights, _blocks(thumbnails[:, at]), strict=True)
+        ]
+        joined = np.concatenate(parts, axis=1, dtype=np.float32)
         # One column of zeros fills the places that are left over where dim does not divide the entries.
         padded = np.concatenate([joined, np.zeros((len(joined), 1), np.float32)], axis=1)
         summed = (padded[:, self._order] * self._signs).reshape(len(joined), -1, self.dim).sum(axis=1)
