@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
@@ -72,24 +73,30 @@ def _shard(name: str, read: Provenance) -> ShardRecord:
 
 
 def _partition(name: str, read: Provenance) -> PartitionEntry:
-    index = IndexRecord(
-        name=_name(name, read),
-        inputs="",
-        type="flat",
-        parameters={},
-        metric="ip",
-        dim=2,
-        rows=1,
-        files={},
-        nprobe=0,
-        refine_factor=0,
-        k=10,
-        recall=1.0,
-        recall_queries=0,
-        curve=(),
-        p50_ms=0.0,
-        p99_ms=0.0,
-        train_rows=0,
-        build_seconds=0.0,
-    )
+    index = flat_index(_name(name, read), inputs="")
     return PartitionEntry(name=name, rows=1, index=index, provenance=read)
+
+
+def flat_index(name: str, **changes: Any) -> IndexRecord:
+    """The record of an exact index of one row, of a name; with other fields than these where they are named."""
+    fields: dict[str, Any] = {
+        "name": name,
+        "inputs": name,
+        "type": "flat",
+        "parameters": {},
+        "metric": "ip",
+        "dim": 2,
+        "rows": 1,
+        "files": {},
+        "nprobe": 0,
+        "refine_factor": 0,
+        "k": 10,
+        "recall": 1.0,
+        "recall_queries": 0,
+        "curve": (),
+        "p50_ms": 0.0,
+        "p99_ms": 0.0,
+        "train_rows": 0,
+        "build_seconds": 0.0,
+    }
+    return IndexRecord(**fields | changes)

@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import pyarrow.compute as pc
+import pytest
 from blake3 import blake3
 
+from lookup.store.backends.folder import FolderBackend
 from lookup.store.manifest import Manifest
 from lookup.store.records import read_record
 from lookup.store.shard_record import ShardRecord
@@ -130,3 +132,17 @@ def publish_like(source: Path, store: Store) -> None:
         record = f"indexes/{one.index.name}/record.json"
         store.put_bytes((source / record).read_bytes(), record)
     store.publish(manifest, store.latest(), "a test")
+
+
+def publish_in_between(monkeypatch: pytest.MonkeyPatch, store: Path, times: int) -> None:
+    """So many times somebody else publishes the served snapshot anew, just when a number is about to be taken."""
+    real, left = FolderBackend.create, [times]
+
+    def create(backend: FolderBackend, raw: bytes, name: str) -> None:
+        if left[0]:
+            left[0] -= 1
+            publish_by_hand(store, Store.open(str(store)).current() or "")
+            raise FileExistsError(name)
+        real(backend, raw, name)
+
+    monkeypatch.setattr(FolderBackend, "create", create)

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 
 from blake3 import blake3
 
-from lookup.store.entries.index_record import IndexRecord
 from lookup.store.fields import FileRef
 from lookup.store.manifest import CatalogEntry, Manifest, PartitionEntry, Provenance
 from lookup.store.records import write_record
@@ -21,6 +20,7 @@ from pipeline.embed.shard_files import mark_unit
 from pipeline.publish.merge import Mine, Parent
 from pipeline.publish.publishing import Ended, publish
 from pipeline.publish.snapshot import content_of
+from tests.support.manifests import flat_index
 
 
 @dataclass
@@ -100,30 +100,7 @@ class TinyRun:
         )
         write_record(store, f"shards/{shard.name}.json", shard)
         mark_unit(store, self.name, number, shard.name, reused=False)
-        record = _index_record(inputs, index)
+        record = flat_index(inputs, files={"index": index})
         write_record(store, record_path(inputs), record)
         write_record(store, made_path(inputs), Made(name=inputs, index=inputs))
         return shard, PartitionEntry(name=name, rows=1, index=record, provenance=self.read)
-
-
-def _index_record(name: str, index: FileRef) -> IndexRecord:
-    return IndexRecord(
-        name=name,
-        inputs=name,
-        type="flat",
-        parameters={},
-        metric="ip",
-        dim=2,
-        rows=1,
-        files={"index": index},
-        nprobe=0,
-        refine_factor=0,
-        k=10,
-        recall=1.0,
-        recall_queries=0,
-        curve=(),
-        p50_ms=0.0,
-        p99_ms=0.0,
-        train_rows=0,
-        build_seconds=0.0,
-    )

@@ -14,7 +14,6 @@ from click.testing import Result
 
 import lookup
 from foundation.errors import IntegrityError
-from lookup.store.backends.folder import FolderBackend
 from lookup.store.backends.scratch import held
 from lookup.store.publications.publication import path_of
 from lookup.store.store import Store
@@ -24,7 +23,14 @@ from pipeline.collect import survey as surveys
 from tests.support.ages import DAY, make_older
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.crashes import Crash, crashing
-from tests.support.stores import everything, in_another_second, make_format_1, manifest_of, publish_by_hand
+from tests.support.stores import (
+    everything,
+    in_another_second,
+    make_format_1,
+    manifest_of,
+    publish_by_hand,
+    publish_in_between,
+)
 
 ROWS = 30
 WHY = ("--why", "wrong prices")
@@ -376,16 +382,7 @@ def test_who_publishes_that_moment_is_waited_for(
     store: Path, monkeypatch: pytest.MonkeyPatch, times: int, code: int
 ) -> None:
     """A number that is taken is tried again, a few times; nothing is deleted before it stands."""
-    real, left = FolderBackend.create, [times]
-
-    def create(backend: FolderBackend, raw: bytes, name: str) -> None:
-        if left[0]:
-            left[0] -= 1
-            publish_by_hand(store, Store.open(str(store)).current() or "")
-            raise FileExistsError(name)
-        real(backend, raw, name)
-
-    monkeypatch.setattr(FolderBackend, "create", create)
+    publish_in_between(monkeypatch, store, times)
     done = vitrine("gc", store, "--keep", "1")
     assert done.exit_code == code, done.stderr
     assert len(Store.open(str(store)).snapshots()) == (1 if code == 0 else 3)

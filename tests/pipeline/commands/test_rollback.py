@@ -18,7 +18,7 @@ from lookup.store.publications.publication import path_of
 from lookup.store.store import Store
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
 from tests.support.crashes import Crash, crashing
-from tests.support.stores import everything, in_another_second, manifest_of, publish_by_hand
+from tests.support.stores import everything, in_another_second, manifest_of, publish_in_between
 
 WHY = ("--why", "wrong prices")
 ROWS = 30
@@ -227,16 +227,7 @@ def test_who_publishes_that_moment_is_waited_for(
     store: Path, monkeypatch: pytest.MonkeyPatch, times: int, code: int
 ) -> None:
     """A number that is taken is tried again, a few times; then the exit code says that others publish."""
-    real, left = FolderBackend.create, [times]
-
-    def create(backend: FolderBackend, raw: bytes, name: str) -> None:
-        if left[0]:
-            left[0] -= 1
-            publish_by_hand(store, Store.open(str(store)).current() or "")
-            raise FileExistsError(name)
-        real(backend, raw, name)
-
-    monkeypatch.setattr(FolderBackend, "create", create)
+    publish_in_between(monkeypatch, store, times)
     done = vitrine("rollback", store, *WHY)
     assert done.exit_code == code, done.stderr
     assert night_of(store) == ("2" if code == 0 else "3")

@@ -27,6 +27,7 @@ from pipeline.publish.gates.against_parent import DriftGate
 from pipeline.publish.gates.base import Comparison, PlanGate, SnapshotGate
 from pipeline.publish.gates.check import plan_gates, snapshot_gates
 from pipeline.report.run_report import GateResult
+from tests.support.manifests import flat_index
 
 
 class Bounds(GatesConfig):
@@ -78,27 +79,9 @@ def shard(rows: dict[str, int], rejected: dict[str, int] | None = None, degraded
 
 
 def index(rows: int, **changes: Any) -> IndexRecord:
-    fields: dict[str, Any] = {
-        "name": "i",
-        "inputs": "j",
-        "type": "flat",
-        "parameters": {},
-        "metric": "ip",
-        "dim": 8,
-        "rows": rows,
-        "files": {"index": file(rows), "ids": file(rows)},
-        "nprobe": 0,
-        "refine_factor": 0,
-        "k": 10,
-        "recall": 0.95,
-        "recall_queries": 100,
-        "curve": (),
-        "p50_ms": 1.0,
-        "p99_ms": 2.0,
-        "train_rows": 0,
-        "build_seconds": 1.0,
-    }
-    return IndexRecord(**fields | changes)
+    files = {"index": file(rows), "ids": file(rows)}
+    figures = {"recall": 0.95, "recall_queries": 100, "p50_ms": 1.0, "p99_ms": 2.0, "build_seconds": 1.0}
+    return flat_index("i", **{"inputs": "j", "dim": 8, "rows": rows, "files": files, **figures, **changes})
 
 
 def manifest(*shards: Shards, recalls: dict[str, float] | None = None) -> Manifest:
