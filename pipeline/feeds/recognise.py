@@ -40,18 +40,19 @@ def recognise(files: Sequence[FeedFile], given: str, options: ReadOptions) -> Re
     maps = [] if given == AUTO else find_maps(given)
     names = [one for one in syntaxes() if not maps or any(one in known.syntax for known in maps)]
     syntax = _syntax_of(files[0], names, given)
-    for other in files[1:]:
-        if (theirs := _syntax_of(other, names, given)) != syntax:
-            raise InputError(
-                "files of one kind", f"{files[0].name} is {syntax}, {other.name} {theirs}", "import them one by one"
-            )
     chosen = next((one for one in maps if syntax in one.syntax), None)
     options = replace(options, items=chosen.items if chosen else None)
-    opened = tuple(syntaxes()[syntax](file, options) for file in files)
+    opened = list[FeedSyntax]()
+    for file in files:
+        if (theirs := _syntax_of(file, names, given)) != syntax:
+            came = f"{files[0].name} is {syntax}, {file.name} {theirs}"
+            raise InputError("files of one kind", came, "import them one by one")
+        opened.append(syntaxes()[syntax](file, options))
+        file.forget_head()
     if chosen is None:
         columns = tuple(dict.fromkeys(name for one in opened for name in one.columns))
         chosen = found_columns(shipped_maps(), columns, syntax) or _general(syntax)
-    return Recognised(syntax, opened, chosen)
+    return Recognised(syntax, tuple(opened), chosen)
 
 
 # --- inside ---

@@ -48,6 +48,11 @@ class FeedFile:
         self._rest = stream if self._once else None
         return found
 
+    def forget_head(self) -> None:
+        """Free the head's memory, of which a feed of many files would hold as many; whoever asks has it read again."""
+        if not self._once:
+            self.__dict__.pop("head", None)
+
     @property
     def local_path(self) -> str | None:
         """Where it lies on this machine, as it is; None for anything that must be read as a stream."""

@@ -17,6 +17,7 @@ _DELIMITERS = ("\t", ",", ";", "|")
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
 _WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", "pipe": "|"}
 _SEP = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own line
+_MOST_VALUE = 2**30  # characters; a block has fewer
 _SAMPLED = 200  # records
 
 
@@ -56,6 +57,7 @@ class Dialect:
         text = record.decode("utf-8", "replace")
         if not self.quote:
             return text.rstrip("\r\n").split(self.delimiter)
+        csv.field_size_limit(_MOST_VALUE)  # of the process; by itself it is 131,072, and raises
         read = csv.reader(io.StringIO(text, newline=""), delimiter=self.delimiter, quotechar=self.quote)
         return next(read, [])
 
@@ -67,10 +69,9 @@ class Dialect:
 
 @dataclass(frozen=True)
 class Header:
-    """What stands before the first item: the names of the columns, and how many bytes of UTF-8 and lines that takes."""
+    """What stands before the first item: the names of the columns, and how many lines that takes."""
 
     names: tuple[str, ...]
-    size: int
     lines: int
 
 
@@ -86,7 +87,7 @@ def find_dialect(text: str, options: ReadOptions) -> tuple[Dialect, Header]:
     dialect = Dialect(told, quote)
     if options.quote is None:
         dialect = max((Dialect(told, one) for one in ('"', "", "'")), key=lambda one: _quoting(raw, one))
-    return dialect, _header(raw, dialect, sep.end() if sep else 0)
+    return dialect, _header(raw, dialect, 1 if sep else 0)
 
 
 # --- inside ---
@@ -148,9 +149,8 @@ def _header(raw: bytes, dialect: Dialect, before: int) -> Header:
     match = dialect.record.match(raw, at)
     line = match[0] if match else raw[at : raw.find(b"\n", at) + 1 or len(raw)]
     names = dialect.values(line) if match else line.decode("utf-8", "replace").split(dialect.delimiter)
-    size = at + len(line)
-    lines = raw[:size].count(b"\n") + (1 if before else 0)
-    return Header(_unique([name.strip().lstrip("\ufeff") for name in names]), before + size, lines)
+    lines = before + raw[:at].count(b"\n") + line.count(b"\n") + (not line.endswith(b"\n"))
+    return Header(_unique([name.strip().lstrip("\ufeff") for name in names]), lines)
 
 
 def _unique(names: list[str]) -> tuple[str, ...]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import codecs
 import re
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import BinaryIO
 
 from foundation.errors import InputError
@@ -26,6 +27,8 @@ _BOMS = (
 )
 _WIDE = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 _MOST_LINE_BYTES = 2**26
+# Letters that stand alone among others are those of Western languages; of few nobody else could say more.
+_BEYOND, _RUN, _FEW = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3}"), 32
 _SAMPLED_LINES = 400  # with bytes beyond ASCII
 
 
@@ -45,32 +48,41 @@ def spelled_marks(text: str) -> str:
 
 
 class Decoder:
-    """The blocks of one file: `encoding` is as given, or found; None as long as all of it was ASCII."""
+    """The blocks of one file, in the encoding that is given or that its first bytes say; else each block is UTF-8 where
+    most of its lines are, and what the first of the others looks like where they are not.
+    """
 
     def __init__(self, head: bytes, encoding: str | None) -> None:
-        self.bom, self.encoding = 0, encoding and _known(encoding)
+        self.bom, self._fixed = 0, encoding and _known(encoding)
         for mark, name in _BOMS:
-            if head.startswith(mark) and (self.encoding in (None, name, _generic(name))):
-                self.bom, self.encoding = len(mark), name
+            if head.startswith(mark) and (self._fixed in (None, name, _generic(name))):
+                self.bom, self._fixed = len(mark), name
                 break
-        if self.encoding is None:
-            self.encoding = _wide(head)
+        if self._fixed is None:
+            self._fixed = _wide(head)
+        self._other: str | None = None
+        self._seen = set[str]()
         self._old_mac = b"\r" in head and b"\n" not in head  # whose lines end with a carriage return alone
-        if self.encoding in ("utf-16", "utf-32"):
-            self.encoding += "-le"
+        if self._fixed in ("utf-16", "utf-32"):
+            self._fixed += "-le"
+
+    @property
+    def encoding(self) -> str | None:
+        """What the file is encoded in, as far as it was read; None as long as all of it was ASCII."""
+        return self._fixed or " and ".join(sorted(self._seen)) or None
 
     def text(self, head: bytes) -> str:
         """The whole lines of a head, for whoever looks for the dialect."""
-        self._settle(head[self.bom :])
-        found = head[self.bom :].decode(self.encoding or _UTF8, "replace")
+        head = head[self.bom :]
+        found = head.decode(self._fixed or self._found(head), "replace")
         found = found.replace("\r", "\n") if self._old_mac else found
         return found[: found.rfind("\n") + 1] or found
 
     def blocks(self, stream: BinaryIO) -> Iterator[bytes]:
         """UTF-8 of the file's lines, in blocks that end with one; the last may lack its end of line."""
         stream.read(self.bom)
-        if self.encoding in _WIDE:
-            yield from self._wide_blocks(stream)
+        if self._fixed in _WIDE:
+            yield from self._wide_blocks(stream, self._fixed)
             return
         rest = b""
         while chunk := stream.read(BLOCK_BYTES):
@@ -86,22 +98,22 @@ class Decoder:
             yield self._utf8(rest)
 
     def _utf8(self, block: bytes) -> bytes:
-        self._settle(block)
-        if self.encoding in (None, _UTF8, "ascii"):
-            try:
-                block.decode(_UTF8)
-            except UnicodeDecodeError:
-                return block.decode(_UTF8, "vitrine-marked").encode()
-            return block
-        return block.decode(self.encoding, "vitrine-marked").encode()
+        name = self._fixed or self._found(block)
+        if name != _UTF8:
+            return block.decode(name, "vitrine-marked").encode()
+        return block if _decodes(block) else block.decode(_UTF8, "vitrine-marked").encode()
 
-    def _settle(self, block: bytes) -> None:
-        """Decide on the encoding at the first bytes that ASCII does not have."""
-        if self.encoding is None and not block.isascii():
-            self.encoding = _found(block)
+    def _found(self, block: bytes) -> str:
+        if block.isascii():
+            return _UTF8
+        name = _UTF8
+        if not _decodes(block) and (others := _others(block)):
+            name = self._other = self._other or _looks_like(others)
+        self._seen.add(name)
+        return name
 
-    def _wide_blocks(self, stream: BinaryIO) -> Iterator[bytes]:
-        decoder = codecs.getincrementaldecoder(self.encoding or _UTF8)("vitrine-marked")
+    def _wide_blocks(self, stream: BinaryIO, encoding: str) -> Iterator[bytes]:
+        decoder = codecs.getincrementaldecoder(encoding)("vitrine-marked")
         rest = ""
         while chunk := stream.read(BLOCK_BYTES):
             text = rest + decoder.decode(chunk)
@@ -150,16 +162,23 @@ def _refuse_endless(size: int) -> None:
         raise InputError(expected, came, "name the map that the feed is of with --as, or the right --encoding")
 
 
-def _found(block: bytes) -> str:
-    """UTF-8 where at least as many lines beyond ASCII are as are not, else what a sample of the others looks like."""
+def _others(block: bytes) -> list[bytes]:
+    """Lines that are not UTF-8, where at least half of those beyond ASCII are not; else none."""
     lines = [line for line in block.splitlines(keepends=True) if not line.isascii()][:_SAMPLED_LINES]
     whole = lines if lines[-1].endswith(b"\n") else lines[:-1] or lines  # of a head the last line is cut
     others = [line for line in whole if not _decodes(line)]
-    if 2 * len(others) < len(whole) or not others:
-        return _UTF8
+    return others if 2 * len(others) >= len(whole) else []
+
+
+def _looks_like(lines: list[bytes]) -> str:
+    """The encoding that some lines look like."""
     from charset_normalizer import from_bytes
 
-    sample = b"".join(others)
+    sample = b"".join(lines)
+    if len(_BEYOND.findall(sample)) < _FEW and not _RUN.search(sample):
+        with suppress(UnicodeDecodeError):
+            sample.decode(_WESTERN)
+            return _WESTERN
     best = from_bytes(sample).best()
     found = codecs.lookup(best.encoding).name if best is not None else _WESTERN
     try:  # several code pages say the same of a sample: the one that most feeds have is right of the rest

@@ -59,18 +59,20 @@ class Syntax(FeedSyntax):
         """See FeedSyntax."""
         reader = RecordReader(self.file.name, self._header.names, self._dialect, self._header.lines)
         with self.file.open() as stream:
-            yield from reader.read(_behind(self._decoder.blocks(stream), self._header.size))
+            yield from reader.read(_behind(self._decoder.blocks(stream), self._header.lines))
 
 
 # --- inside ---
 
 
-def _behind(blocks: Iterator[bytes], size: int) -> Iterator[bytes]:
-    """The blocks without the first `size` bytes."""
+def _behind(blocks: Iterator[bytes], lines: int) -> Iterator[bytes]:
+    """The blocks without the first `lines`."""
     for block in blocks:
-        if size < len(block):
-            yield block[size:]
-        size = max(0, size - len(block))
+        at = 0
+        while lines and (end := block.find(b"\n", at) + 1):
+            at, lines = end, lines - 1
+        if not lines and at < len(block):
+            yield block[at:]
 
 
 def _refuse_others(name: str, head: bytes) -> None:

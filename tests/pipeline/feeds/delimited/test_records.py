@@ -235,3 +235,19 @@ def test_no_bytes_end_an_import_but_by_its_own_words(raw: bytes, named: bool, bl
         with contextlib.suppress(InputError):
             report = import_feed.import_feed(import_feed.ImportRequest("feed", None), lambda *_: None)
             assert report.rows_written + sum(report.rejected.values()) == report.rows_read
+
+
+def test_a_long_value_of_many_lines_beside_a_broken_quote_is_read(tmp_path: Path) -> None:
+    """Where records are told apart one by one, a value may be as long as elsewhere."""
+    long = "\n".join(["x" * 1000] * 300)
+    rows, report = import_rows(tmp_path, f'id,title,brand\n1,"a",b\n2,"{long}",b\n3,"broken,b\n4,"ok",b\n')
+    assert column(rows, "title") == ["a", long, "ok"]
+    assert [(one["row"], one["line"]) for one in report["examples"]] == [(3, 303)]
+
+
+def test_a_stray_line_before_all_others_decides_nothing(tmp_path: Path) -> None:
+    """A feed of UTF-8 whose first letter beyond ASCII is one of Latin-1, a megabyte before the rest, is UTF-8."""
+    lines = [b"0,caf\xe9", *[b"%d,plain" % n for n in range(1, 600_000)], *[f"{n}x,café".encode() for n in range(90)]]
+    rows, report = import_rows(tmp_path, b"id,title\n" + b"\n".join(lines))
+    assert rows[-1]["title"] == "café"
+    assert report["found"]["encoding"] == "cp1252 and utf-8"
