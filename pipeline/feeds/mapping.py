@@ -256,8 +256,11 @@ class RawNames:
         at = batch.schema.get_field_index(name)
         if at >= 0:
             return batch.column(at)
+        known = RawNames(batch.schema.names)
+        if near := known.all_of(name):  # this file spells it otherwise than another one
+            return batch.column(batch.schema.get_field_index(near[0]))
         start, _, path = name.partition(".")
-        within = RawNames(batch.schema.names).all_of(start) if path else []
+        within = known.all_of(start) if path else []
         return conversions.at_path(batch.column(within[0]), path.split(".")) if within else None
 
     def beside(self, feed_map: FeedMap) -> set[str]:

@@ -106,6 +106,14 @@ def test_files_of_a_glob_are_one_feed(tmp_path: Path) -> None:
     assert report["notices"] == ["files differ in their delimiter: comma, semicolon"]
 
 
+def test_files_may_spell_their_columns_otherwise(tmp_path: Path) -> None:
+    """`Title` of one file and `title` of another are one column."""
+    (tmp_path / "a.csv").write_text("ID,Title\n1,one\n")
+    (tmp_path / "b.csv").write_text("id,title\n2,two\n")
+    rows, _ = imported(f"{tmp_path}/*.csv", tmp_path / "shop")
+    assert [(row["id"], row["title"]) for row in rows] == [("1", "one"), ("2", "two")]
+
+
 def test_a_check_says_what_an_import_would_do_and_writes_nothing(tmp_path: Path) -> None:
     """The same report, no folder."""
     (tmp_path / "feed.csv").write_text(GOOD)
