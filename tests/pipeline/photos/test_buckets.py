@@ -25,3 +25,16 @@ def test_photos_in_a_bucket(tmp_path: Path) -> None:
     assert before is not None
     assert photo_facts("a.jpg", url) not in (None, before)
     assert photo_facts("b.jpg", url) is None
+
+
+def test_names_are_spelled_as_catalogs_do(tmp_path: Path) -> None:
+    """Percent-encoded and with backslashes, as in a folder; what leads out once decoded, or into what is only named
+    like the root, is forbidden.
+    """
+    bucket = fsspec.filesystem("memory")
+    url = f"memory:/{tmp_path}/photos"
+    bucket.pipe({f"{tmp_path}/photos/a b/c.jpg": b"photo", f"{tmp_path}/photos-beside/x.jpg": b"secret"})
+    good = ("a b/c.jpg", "a%20b/c.jpg", "a b\\c.jpg", "a%20b\\c.jpg", f"{url}/a%20b/c.jpg")
+    assert [fetched(one, url) for one in good] == [b"photo"] * len(good)
+    bad = ("%2e%2e/photos-beside/x.jpg", "..\\photos-beside\\x.jpg", f"{url}-beside/x.jpg", f"{url}/../x.jpg", "/x.jpg")
+    assert {fetched(one, url) for one in bad} == {"image_forbidden"}
