@@ -248,7 +248,7 @@ class Fetcher:
                 return None
             return self._failed(host, job, failure)
         host.succeeded(time.monotonic() - began)
-        return self._had(host, job, known, answer)
+        return await self._had(host, job, known, answer)
 
     async def _tried(self, job: Job[Outcome], known: Entry | None) -> Answer:
         """The answer of a few tries, within the seconds of a photo; TryError."""
@@ -284,7 +284,7 @@ class Fetcher:
             return answer
         raise TryError(failure_of_status(answer))
 
-    def _had(self, host: Host[Outcome], job: Job[Outcome], known: Entry | None, answer: Answer) -> Outcome:
+    async def _had(self, host: Host[Outcome], job: Job[Outcome], known: Entry | None, answer: Answer) -> Outcome:
         """The photo of an answer, kept."""
         now = time.time()
         fresh_until = now + fresh_seconds(answer.headers)
@@ -300,7 +300,7 @@ class Fetcher:
         if format_of(raw) is None:
             words = fault_of(raw, ValueError()).partition(": ")[0]
             return self._failed(host, job, Failure(Reason.IMAGE_UNDECODABLE, words if raw else "an empty answer"))
-        digest = self.cache.put(raw)
+        digest = await asyncio.to_thread(self.cache.put, raw)  # a disk that is slow holds up no other photo
         host.counts["fetched"] += 1
         host.counts["bytes"] += len(raw)
         self.cache.note(job.key, Entry(digest, len(raw), etag, modified, now, fresh_until))
