@@ -43,7 +43,8 @@ def test_the_commands_are_the_promised_ones() -> None:
     assert {name.removeprefix("vitrine ") for name in COMMANDS} == {
         *("demo-catalog", "plan", "run", "search", "eval", "inspect", "verify", "doctor", "config show"),
         *("train", "train fusion", "train head", "train rank", "models pull", "models add", "compare"),
-        *("snapshots", "rollback", "gc", "diff", "explain", "related"),
+        *("snapshots", "rollback", "gc", "diff", "explain", "related", "import"),
+        *("photos fetch", "photos evict"),
     }
 
 
@@ -97,8 +98,13 @@ def good(path: str, demo: Path, store: Path, tmp_path: Path) -> list[object]:
     name = path.split()[-1]
     if name == "demo-catalog":
         return [tmp_path / "new", "--products", 5]
-    if name in ("plan", "show"):
-        return [*CONFIG, *overrides(demo, store)]
+    if name == "import":
+        return ["sample:google", "--to", tmp_path / "shop"]
+    if name in ("plan", "show", "fetch", "evict"):
+        # the demo's photos are files: nothing is fetched
+        net = [f"catalog.photo_cache={tmp_path / 'photos'}", "catalog.photo_hosts=[cdn.example.com]"]
+        cache = net if name in ("fetch", "evict") else []
+        return [*CONFIG, *overrides(demo, store), *cache, *(["--keep", "1GB"] if name == "evict" else [])]
     if name == "run":
         catalog = write_titles(tmp_path / "catalog.parquet", ["red dress", "blue shoe"])
         text_only = ["catalog.image=null", "encoders.image=null", "catalog.text=[title]", "catalog.attributes=[title]"]
