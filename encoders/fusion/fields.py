@@ -153,8 +153,10 @@ def measured_fields(sample: FieldSample, members: Members, bounds: tuple[float, 
     average = [asked @ mean for asked, mean in zip(queries, means, strict=True)]
     slopes = []
     for at, share in enumerate(shares):
-        lacking = float(np.clip(1 - there[:, at].mean(), *bounds))
-        slopes.append(_balanced(at, share, shares, (cosines, average, own), lacking))
+        lacking = float(1 - there[:, at].mean())
+        scores = cosines, average, own
+        # What no product lacks stands in by its mean alone: a slope would only shorten all items.
+        slopes.append(_balanced(at, share, shares, scores, float(np.clip(lacking, *bounds))) if lacking else 0.0)
     return FieldsMissing.of(means, slopes)
 
 
