@@ -220,7 +220,8 @@ def _extended(value: dict[str, Any], path: Path) -> dict[str, Any]:
     under_path = _MAPS / f"{base}.yaml"
     under = _written(_raw(under_path), under_path)
     under = _extended(under, under_path) if "extends" in under else under
-    both = under.get("columns", {}) | (value.get("columns") or {})
+    own = value.get("columns") or {}
+    both = under.get("columns", {}) | own if isinstance(own, dict) else own  # what is none is refused with its line
     return {**under, "about": "", **value, "columns": both}
 
 

@@ -58,8 +58,9 @@ def import_feed(request: ImportRequest, progress: Progress) -> ImportReport:
     feed cannot be read or has no item; then what was in the folder before stays.
     """
     began = time.monotonic()
-    _refuse_inside(request)
+    _refuse_folder_as_source(request)
     files = find_feed(request.source)
+    _refuse_own_catalog(request, files)
     feed = recognise(files, request.map, request.reading)
     mapping = CatalogMapping(feed.map, feed.columns, feed.open_ended, request.values)
     importing = _Import(request, feed, mapping, files, progress)
@@ -252,11 +253,25 @@ _EXPECTED = {
 _MOST_LATE = 100  # columns that are named
 
 
-def _refuse_inside(request: ImportRequest) -> None:
+def _refuse_folder_as_source(request: ImportRequest) -> None:
     """A folder of feeds that the catalog is written into would be read as a feed the next time."""
     source, folder = Path(request.source), request.folder
-    if folder is not None and source.is_dir() and folder.resolve() == source.resolve():
+    if folder is None:
+        return
+    if source.is_dir() and folder.resolve() == source.resolve():
         raise InputError("--to apart from SOURCE", f"both {folder}", "name another folder with --to")
+    if folder.exists() and not folder.is_dir():
+        raise InputError("--to FOLDER", f"--to {folder}, which is a file", "name a folder, or a path where nothing is")
+
+
+def _refuse_own_catalog(request: ImportRequest, files: list[FeedFile]) -> None:
+    """A feed that lies where the catalog is to be would be lost: what the map leaves out is nowhere else."""
+    if request.folder is None:
+        return
+    products = (request.folder / PRODUCTS).resolve()
+    if any(Path(one.name).resolve() == products for one in files):
+        came = f"{request.folder / PRODUCTS}, which the catalog would replace"
+        raise InputError("a feed apart from the catalog that is made of it", came, "name another folder with --to")
 
 
 def _cut(raw: RawRows, rows: int) -> RawRows:

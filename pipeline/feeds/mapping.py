@@ -25,7 +25,6 @@ _TYPES = {
     "boolean": pa.bool_(),
 }
 _EXAMPLES = 5  # of each column of a batch
-_MARKED = ("price", "number", "whole")  # types whose values have a decimal mark
 
 
 @dataclass(frozen=True)
@@ -59,7 +58,8 @@ class CatalogMapping:
     """A map beside the raw columns of one feed. InputError where the feed lacks the id, or has a column twice."""
 
     def __init__(self, feed_map: FeedMap, columns: Sequence[str], open_ended: bool, options: MapOptions) -> None:
-        self._map, self._options, self.decimal_mark = feed_map, options, options.decimal_mark
+        self._map, self._options = feed_map, options
+        self._price_mark = self._number_mark = options.decimal_mark
         self._raw = RawNames(columns)
         named = {name: self._raw.found_for(one) for name, one in feed_map.columns.items()}
         self.sources = {name: found for name, found in named.items() if found or open_ended or _own(feed_map, name)}
@@ -89,13 +89,18 @@ class CatalogMapping:
                 fields.append(pa.field(f"{name}{CURRENCY}", pa.string()))
         return pa.schema([*fields, *(pa.field(name, pa.string()) for name in self.carried)])
 
+    @property
+    def decimal_mark(self) -> str | None:
+        """The one that prices have, else the one of numbers; None where neither tell."""
+        return self._price_mark or self._number_mark
+
     def look_at(self, batch: pa.RecordBatch) -> None:
-        """Find the decimal mark in the first items, where nobody said it."""
-        if self.decimal_mark is None:
-            marked = [name for name in self.sources if self._map.columns[name].type in _MARKED]
-            texts = (self._taken(batch, name) for name in marked)
-            values = (one for column in texts if column is not None for one in _flat(column).to_pylist())
-            self.decimal_mark = mark_of(one for one in values if one is not None)
+        """Find the decimal marks in the first items, where nobody said it: ratings are 4.5 also where prices are
+        1.299 EUR, so these are read by prices alone.
+        """
+        if self._options.decimal_mark is None:
+            self._price_mark = self._mark_in(batch, ("price",))
+            self._number_mark = self._mark_in(batch, ("number", "whole")) or self._price_mark
 
     def map(self, batch: pa.RecordBatch) -> Mapped:
         """The catalog's columns of a batch of raw ones."""
@@ -141,6 +146,12 @@ class CatalogMapping:
         return [name for name in late if name not in taken]
 
     # --- inside ---
+
+    def _mark_in(self, batch: pa.RecordBatch, kinds: Sequence[str]) -> str | None:
+        marked = [name for name in self.sources if self._map.columns[name].type in kinds]
+        texts = (self._taken(batch, name) for name in marked)
+        values = (one for column in texts if column is not None for one in _flat(column).to_pylist())
+        return mark_of(one for one in values if one is not None)
 
     def _is_price(self, name: str) -> bool:
         return self._map.columns[name].type == "price"
@@ -193,10 +204,10 @@ class CatalogMapping:
     def _typed(self, batch: pa.RecordBatch, name: str, values: pa.Array) -> dict[str, pa.Array]:
         kind = self._map.columns[name].type
         if kind == "price":
-            amounts, currencies = price_columns(values, self.decimal_mark, self._currency(batch, name))
+            amounts, currencies = price_columns(values, self._price_mark, self._currency(batch, name))
             return {name: amounts, f"{name}{CURRENCY}": currencies}
         if kind in ("number", "whole"):
-            return {name: conversions.number(values, self.decimal_mark, kind == "whole")}
+            return {name: conversions.number(values, self._number_mark, kind == "whole")}
         if kind == "availability":
             return {name: conversions.availability(values)}
         if kind == "boolean":

@@ -10,7 +10,8 @@ from decimal import Decimal
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from lookup.filters.prices import parse_price
+from lookup.filters.prices import currency_named, parse_price
+from pipeline.feeds.conversions import by_value
 
 AMOUNT = pa.decimal128(18, 4)
 _MOST = Decimal(10) ** (AMOUNT.precision - AMOUNT.scale)
@@ -25,11 +26,15 @@ def price_columns(texts: pa.Array, decimal_mark: str | None, currencies: pa.Arra
     what is no price, or can be read in two ways and no `decimal_mark` says in which. Where a price has no currency, it
     is that of `currencies`.
     """
-    encoded = texts.dictionary_encode()
-    amounts, own = _of_values(encoded.dictionary, decimal_mark)
-    amounts, own = amounts.take(encoded.indices), own.take(encoded.indices)
+    amounts, own = _of_texts(texts, decimal_mark)
     if currencies is not None:
-        own = pc.coalesce(own, pc.if_else(pc.is_valid(amounts), currencies, None))
+        named = by_value(currencies, lambda one: currency_named(one) or one, pa.string())
+        own = pc.coalesce(own, pc.if_else(pc.is_valid(amounts), named, None))
+        odd = pc.and_(pc.is_valid(named), pc.invert(pc.match_substring_regex(texts, _PLAIN)))
+        if pc.any(odd).as_py():  # 1.299 is a thousand and more where it is of yen, which have no cents
+            beside = pc.if_else(odd, pc.binary_join_element_wise(texts, named, " "), None)
+            read, of_read = _of_texts(beside, decimal_mark)
+            amounts, own = pc.coalesce(read, amounts), pc.coalesce(of_read, own)
     return amounts, own
 
 
@@ -47,6 +52,12 @@ def is_currency(word: str) -> bool:
 
 
 # --- inside ---
+
+
+def _of_texts(texts: pa.Array, mark: str | None) -> tuple[pa.Array, pa.Array]:
+    encoded = texts.dictionary_encode()
+    amounts, own = _of_values(encoded.dictionary, mark)
+    return amounts.take(encoded.indices), own.take(encoded.indices)
 
 
 def _of_values(values: pa.Array, mark: str | None) -> tuple[pa.Array, pa.Array]:

@@ -15,6 +15,8 @@ _PROLOG = rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*"
 _PAGE = re.compile(_PROLOG + rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
 _OTHERS = {
+    b"\x1f\x8b": ("compressed twice", "decompress it once"),
+    b"\x28\xb5\x2f\xfd": ("compressed twice", "decompress it once"),
     b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "save the sheet as CSV, or take the file out of it"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the sheet as CSV"),
     b"%PDF": ("a PDF", "export the feed as CSV or TSV"),

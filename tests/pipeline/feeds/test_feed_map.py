@@ -116,6 +116,15 @@ def test_a_map_that_cannot_be_followed_is_refused_with_line_and_key(case: str, t
     assert not (tmp_path / "shop").exists()
 
 
+def test_an_extended_map_whose_columns_are_none_is_refused(tmp_path: Path) -> None:
+    """A list where names belong: exit code 2 with the line."""
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: csv\ncolumns: [title, id]\n")
+    done = vitrine("import", "sample:csv", "--to", tmp_path / "shop", "--as", own)
+    assert done.exit_code == 2
+    assert "line 2: columns" in told(done.stderr)[1]
+
+
 def test_all_that_is_wrong_with_a_map_is_said_at_once(tmp_path: Path) -> None:
     """Each with its line."""
     own = tmp_path / "own.yaml"

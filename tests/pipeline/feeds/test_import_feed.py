@@ -133,6 +133,7 @@ REFUSED = {
     "no id column": (b"number_of,title\n1,one\n", "a column of ids"),
     "no id in any row": (b"id,title\n,one\n,two\n", "at least one item"),
     "a column twice": (b"id,title,title\n1,a,b\n", "a column title once"),
+    "packed twice": (gzip.compress(gzip.compress(GOOD.encode())), "a feed as text"),
     "truncated": (gzip.compress(GOOD.encode() * 5000)[:-20], "a file that is whole"),
     "wrong dialect": (b"id,title\n" + b"1;one\n" * 20, "a feed most of whose rows can be read"),
 }
@@ -148,6 +149,26 @@ def test_what_is_no_feed_is_refused_and_what_was_there_stays(case: str, tmp_path
     assert done.exit_code == 2
     assert expected in told(done.stderr)[0]
     assert {path.name: path.read_bytes() for path in (tmp_path / "shop").iterdir()} == before
+
+
+@pytest.mark.parametrize("source", ["products.parquet", "*.parquet", "."])
+def test_a_catalog_does_not_take_the_place_of_its_own_feed(source: str, tmp_path: Path) -> None:
+    """What the map leaves out of a table would be nowhere else."""
+    pq.write_table(pa.table({"id": ["1"], "name": ["one"]}), tmp_path / "products.parquet")
+    before = (tmp_path / "products.parquet").read_bytes()
+    done = vitrine("import", tmp_path / source, "--to", tmp_path)
+    assert done.exit_code == 2
+    assert told(done.stderr)[2] == "name another folder with --to"
+    assert (tmp_path / "products.parquet").read_bytes() == before
+
+
+def test_a_file_is_no_place_for_a_catalog(tmp_path: Path) -> None:
+    """Exit code 2, and the file stays."""
+    (tmp_path / "shop").write_text("mine")
+    done = import_text(tmp_path, GOOD)
+    assert done.exit_code == 2
+    assert told(done.stderr)[0] == "--to FOLDER"
+    assert (tmp_path / "shop").read_text() == "mine"
 
 
 def test_items_without_an_id_are_rejected_and_counted(tmp_path: Path) -> None:
