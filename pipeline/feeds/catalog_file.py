@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import pyarrow as pa
@@ -14,6 +15,7 @@ from foundation.disk import replacing, sync
 PRODUCTS = "products.parquet"
 ROW_GROUP_ROWS = 16_384  # a unit of a run takes one or two: docs/reference/config.md#shards
 _ROW_GROUP_BYTES = 2**26  # of long rows fewer
+_UNFINISHED_SECONDS = 86_400  # an import that wrote nothing for so long was killed
 
 
 class CatalogFile:
@@ -58,6 +60,7 @@ def writing(folder: Path, schema: pa.Schema) -> Iterator[CatalogFile]:
     """
     made = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
+    _remove_unfinished(folder)
     try:
         with replacing(folder / PRODUCTS) as scratch:
             file = CatalogFile(scratch, schema)
@@ -72,3 +75,14 @@ def writing(folder: Path, schema: pa.Schema) -> Iterator[CatalogFile]:
         if made and not any(folder.iterdir()):
             folder.rmdir()
         raise
+
+
+# --- inside ---
+
+
+def _remove_unfinished(folder: Path) -> None:
+    """What imports left that were killed: each is as large as a catalog."""
+    for scratch in folder.glob(f".{PRODUCTS}.*.tmp"):
+        with suppress(FileNotFoundError):  # another import was faster
+            if time.time() - scratch.stat().st_mtime > _UNFINISHED_SECONDS:
+                scratch.unlink()

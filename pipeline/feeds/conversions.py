@@ -15,6 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+_COMMA = "\ufdd0"  # no character: stands for a comma that separates nothing
 TEXTS = pa.list_(pa.string())
 _MARKUP = re.compile(r"<[a-zA-Z/!?]")
 _BLOCK_TAGS = (
@@ -22,6 +23,7 @@ _BLOCK_TAGS = (
     "header hr li main nav ol p pre section table tbody td tfoot th thead tr ul"
 )
 _BLOCKS = frozenset(_BLOCK_TAGS.split())
+_ESCAPED = re.compile(rf"</(?:{_BLOCK_TAGS.replace(' ', '|')}|b|i|em|strong|span|a|font|u)>|<br ?/?>", re.I)
 _UNSEEN = frozenset(["script", "style", "template", "noscript"])
 _NO_XML = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\ufffe\uffff\ud800-\udfff]")  # characters that no tree has
 _MOST_TAGS = 2_000  # libxml2 nests no deeper, and leaves out what does
@@ -119,6 +121,20 @@ def split(values: pa.Array, separators: Sequence[str]) -> pa.Array:
     for separator in reversed(separators[:-1]):
         found = pc.if_else(pc.match_substring(values, separator), pc.split_pattern(values, separator), found)
     return filled(found)
+
+
+def escaped(values: pa.Array) -> pa.Array:
+    r"""Strings whose `\n` are ends of lines, and whose `\,` no separator finds until they are `unescaped`."""
+    if pa.types.is_list(values.type):
+        return _relisted(values, escaped(values.flatten()))
+    return pc.replace_substring(pc.replace_substring(values, r"\n", "\n"), r"\,", _COMMA)
+
+
+def unescaped(values: pa.Array) -> pa.Array:
+    """What was `escaped`, with commas as they are."""
+    if pa.types.is_list(values.type):
+        return _relisted(values, unescaped(values.flatten()))
+    return pc.replace_substring(values, _COMMA, ",")
 
 
 def first(values: pa.Array) -> pa.Array:
@@ -319,7 +335,10 @@ def _speaks(tag: Any, language: str) -> bool:
 def _shown(text: str) -> str | None:
     """What a browser shows of some HTML, in one line."""
     if not _MARKUP.search(text) or text.count("<") > _MOST_TAGS:
-        return html.unescape(text).strip() or None
+        told = html.unescape(text).strip()
+        if not _ESCAPED.search(told):
+            return told or None
+        text = told  # an exporter escaped its markup once more
     from lxml import etree
 
     text = _NO_XML.sub(" ", text.replace("<![CDATA[", "").replace("]]>", ""))

@@ -44,8 +44,8 @@ class Where(_Part):
 
 
 class Column(_Part):
-    """Where a canonical column comes from, and what becomes of its values: language, where, split, unique, first or
-    join, strip_html, replace, lower, type, then without, in this order.
+    """Where a canonical column comes from, and what becomes of its values: language, where, escaped, split, unique,
+    first or join, strip_html, replace, lower, type, then without, in this order.
     """
 
     sources: Names = Field(
@@ -54,6 +54,9 @@ class Column(_Part):
     constant: Name | None = Field(None, description="the value of every item, in the place of from")
     language: tuple[Name, Name] | None = Field(
         None, description="[tag, value]: the keys of a list of values of several languages, of which one is taken"
+    )
+    escaped: Switch = Field(
+        False, description=r"`\n` is an end of line and `\,` no separator, as WooCommerce's exporter writes them"
     )
     split: Names = Field((), description="what stands between the values of a list; the first found in a value counts")
     where: Where | None = Field(None, description="values of rows alone in which other columns have certain values")

@@ -164,8 +164,12 @@ class CatalogMapping:
         raw = [conversions.filled(one) for one in self._values(batch, column, self.sources[name])]
         if not raw:
             return None
+        if column.escaped:
+            raw = [conversions.escaped(one) for one in raw]
         if column.split:
             raw = [one if pa.types.is_list(one.type) else conversions.split(one, column.split) for one in raw]
+        if column.escaped:
+            raw = [conversions.unescaped(one) for one in raw]
         several = len(raw) > 1 and column.where is None and (column.join is not None or column.type == "list")
         values = conversions.concatenated(raw) if several else conversions.coalesced(raw)
         values = conversions.unique(values) if column.unique else values

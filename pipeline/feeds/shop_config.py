@@ -92,6 +92,9 @@ def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: _Phot
         yield f"  # also in the file, as text: {json.dumps(some, ensure_ascii=False)[1:-1]}"
     if prices:
         yield f"  prices: {_list(prices)}  # amounts; the currency of each stands beside it, in NAME_currency"
+        if bare := [name for name in prices if f"{name}_currency" not in names]:
+            told = f"the feed names none for {', '.join(bare)}, and `{bare[0]} < 20 EUR` finds nothing without it"
+            yield f"  # currency: EUR  # {told}"
 
 
 @dataclass(frozen=True)

@@ -104,9 +104,13 @@ def _columns(text: str) -> tuple[str, ...]:
 
 
 def _holds_items(found: dict[str, Any]) -> bool:
-    """Whether an object alone in its file is a document: it is named by nothing itself, and has a list of what is."""
+    """Whether an object alone in its file is a document: it is named by nothing itself, and has a list of what is, or
+    an object that does.
+    """
     return not _NAMES & found.keys() and any(
-        isinstance(one, list) and one and all(isinstance(item, dict) and _NAMES & item.keys() for item in one)
+        _holds_items(one)
+        if isinstance(one, dict)
+        else isinstance(one, list) and any(isinstance(item, dict) and _NAMES & item.keys() for item in one)
         for one in found.values()
     )
 

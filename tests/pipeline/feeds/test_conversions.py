@@ -22,6 +22,8 @@ HTML = {
     "<div>a\x01b &#1; c</div>": "a b c",
     "<div>" * 1_000 + "deep": "deep",
     "<p></p>": None,
+    "&lt;p&gt;escaped &amp;amp; once more&lt;/p&gt;": "escaped & once more",
+    "a &lt;b and c&gt; d": "a <b and c> d",
 }
 PIECES = [
     "<",

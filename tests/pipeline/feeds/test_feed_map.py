@@ -116,6 +116,16 @@ def test_a_map_that_cannot_be_followed_is_refused_with_line_and_key(case: str, t
     assert not (tmp_path / "shop").exists()
 
 
+def test_what_woocommerce_escapes_is_what_the_shop_wrote(tmp_path: Path) -> None:
+    """Ends of lines of a description, and commas inside of a category and of an attribute's value."""
+    head = "ID,Type,SKU,Name,Categories,Regular price,Attribute 1 name,Attribute 1 value(s),Description\n"
+    text = r'1,simple,S,Hat,"Hats\, Caps > Wool, Sale",5,Color,"Red\, dark, Blue","warm\nand soft"' + "\n"
+    rows, report = import_rows(tmp_path, head + text)
+    assert report["map"] == "woocommerce"
+    assert (rows[0]["product_type"], rows[0]["color"]) == ("Hats, Caps > Wool", "Red, dark, Blue")
+    assert rows[0]["description"].split() == ["warm", "and", "soft"]
+
+
 def test_an_extended_map_whose_columns_are_none_is_refused(tmp_path: Path) -> None:
     """A list where names belong: exit code 2 with the line."""
     own = tmp_path / "own.yaml"

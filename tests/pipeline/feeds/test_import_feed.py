@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+import os
 import sys
 from decimal import Decimal
 from pathlib import Path
@@ -169,6 +170,17 @@ def test_a_file_is_no_place_for_a_catalog(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert told(done.stderr)[0] == "--to FOLDER"
     assert (tmp_path / "shop").read_text() == "mine"
+
+
+def test_what_a_killed_import_left_is_gone_a_day_later(tmp_path: Path) -> None:
+    """Its half of a catalog; what another import writes at this time stays."""
+    imported("sample:csv", tmp_path / "shop")
+    dead, live = (tmp_path / "shop" / f".products.parquet.{number}.tmp" for number in (1, 2))
+    for one in (dead, live):
+        one.write_bytes(b"PAR1")
+    os.utime(dead, (0, 0))
+    imported("sample:csv", tmp_path / "shop")
+    assert (dead.exists(), live.exists()) == (False, True)
 
 
 def test_items_without_an_id_are_rejected_and_counted(tmp_path: Path) -> None:

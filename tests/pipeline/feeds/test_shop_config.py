@@ -29,6 +29,12 @@ def test_the_separator_of_categories_is_found(between: str, separator: str, tmp_
     assert config.catalog.partition_separator == (separator,)
 
 
+def test_a_feed_without_currencies_says_where_to_name_one(tmp_path: Path) -> None:
+    """The line is in the config for prices that have none, and only for these."""
+    assert "  # currency: EUR  # the feed names none for price," in written(tmp_path, "id,title,price\n1,a,5.50\n")[1]
+    assert "# currency" not in written(tmp_path, "id,title,price\n1,a,5.50 USD\n")[1]
+
+
 def test_too_many_categories_split_nothing(tmp_path: Path) -> None:
     """A run would refuse them: the config says how many there are."""
     rows = "".join(f"{n},a{n},Kind {n}\n" for n in range(300))

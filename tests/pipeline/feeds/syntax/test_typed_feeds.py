@@ -31,6 +31,7 @@ def test_lines_and_documents_are_told_apart(tmp_path: Path) -> None:
         "a list": (json.dumps(ROWS), "json_document", 50),
         "a pretty list": (json.dumps(ROWS, indent=2), "json_document", 50),
         "inside": (json.dumps({"total": 50, "items": ROWS}), "json_document", 50),
+        "inside, with odd ones": (json.dumps({"items": [*ROWS, None, "odd"]}), "json_document", 50),
         "pages": (
             "\n".join(json.dumps({"items": ROWS[at : at + 10]}, indent=1) for at in range(0, 50, 10)),
             "json_document",
@@ -44,6 +45,17 @@ def test_lines_and_documents_are_told_apart(tmp_path: Path) -> None:
         rows, report = import_rows(tmp_path / name, text, name="feed.bin")
         assert (name, report["syntax"], len(rows)) == (name, syntax, count)
         assert column(rows, "id")[0] in ("0", "1")
+
+
+def test_a_document_on_one_line_whose_items_lie_deep_says_what_to_do(tmp_path: Path) -> None:
+    """It is no item: a map names where they are, and reads them."""
+    text = json.dumps({"data": {"items": ROWS}})
+    done = import_text(tmp_path, text)
+    assert done.exit_code == 2
+    assert told(done.stderr)[2] == "say `items:` in a map"
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: jsonl\nsyntax: json_document\nitems: data.items\n")
+    assert len(import_rows(tmp_path, text, "--as", own)[0]) == 50
 
 
 def test_a_line_that_is_no_object_is_a_bad_row(tmp_path: Path) -> None:
