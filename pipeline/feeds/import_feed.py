@@ -159,9 +159,9 @@ class _Import:
         if not written:
             rejected = self.tally.rejected[MISSING_ID]
             came = f"{self._request.source} has none" + (f", but {rejected:,} rows without an id" if rejected else "")
-            raise InputError(
-                "a feed with at least one item that has an id", came, "export it again; nothing was written"
-            )
+            fix = "say in a map where the items are, or which column has their ids: docs/feeds.md"
+            fix = fix if rejected else "export it again; nothing was written"
+            raise InputError("a feed with at least one item that has an id", came, fix)
 
     def described(self) -> bytes:
         """What the file is made of, for its footer: equal for equal input."""

@@ -131,11 +131,13 @@ class RecordReader:
             came = f"{one.actual_columns:,} in {_short(one.text)}"
             bad.append((places.of_record(number), f"{one.expected_columns:,} values, as the header has names", came))
         place = places.of_row
+        lost = _names_again(table)
         if MARK in block:
-            keep, undecoded = _undecoded(table)
-            bad += [(places.of_row(row), "text of one encoding", came) for row, came in undecoded]
-            table = table.take(keep)
-            rows = keep.to_pylist()
+            lost |= _undecoded(table)
+        if lost:
+            bad += [(places.of_row(row), *said) for row, said in lost.items()]
+            rows = [row for row in range(table.num_rows) if row not in lost]
+            table = table.take(pa.array(rows, pa.int64()))
 
             def place(number: int) -> tuple[int, int]:
                 return places.of_row(rows[number])
@@ -180,15 +182,25 @@ class RecordReader:
 # --- inside ---
 
 
-def _undecoded(table: pa.RecordBatch) -> tuple[pa.Array, list[tuple[int, str]]]:
-    """(rows whose every value decoded; the others and a value that did not)."""
-    found = dict[int, str]()
+def _names_again(table: pa.RecordBatch) -> dict[int, tuple[str, str]]:
+    """Rows that are the line of names once more, as where files were joined: what is expected there, what came."""
+    names = table.schema.names
+    if len(names) < 2:
+        return {}
+    firsts = pa.array([names[0], f"\ufeff{names[0]}"])
+    hits = pc.indices_nonzero(pc.is_in(table.column(0), firsts)).to_pylist()
+    rows = {row: [(column[row].as_py() or "").strip(" \ufeff") for column in table.columns] for row in hits}
+    return {row: ("an item", "the line of names again") for row, values in rows.items() if values == names}
+
+
+def _undecoded(table: pa.RecordBatch) -> dict[int, tuple[str, str]]:
+    """Rows that have values which did not decode: what is expected there, and such a value."""
+    found = dict[int, tuple[str, str]]()
     for name, column in zip(table.schema.names, table.columns, strict=True):
         hits = pc.indices_nonzero(pc.fill_null(pc.match_substring(column, MARK.decode()), False)).to_pylist()
         for row in hits:
-            found.setdefault(row, f"{name}: {_short(column[row].as_py())}")
-    keep = pa.array([row for row in range(table.num_rows) if row not in found], pa.int64())
-    return keep, sorted(found.items())
+            found.setdefault(row, ("text of one encoding", f"{name}: {_short(column[row].as_py())}"))
+    return found
 
 
 def _short(text: str) -> str:

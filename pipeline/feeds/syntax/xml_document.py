@@ -200,9 +200,14 @@ def _value(element: Any) -> Any:
     inner = [one for one in element if isinstance(one.tag, str)]
     if not inner:
         return element.text
-    if any(one.tag.startswith(f"{{{_XHTML}}}") for one in inner):
+    if any(one.tag.startswith(f"{{{_XHTML}}}") for one in inner) or _has_text(element):
         return " ".join(" ".join(element.itertext()).split())
     return _inner(element)
+
+
+def _has_text(element: Any) -> bool:
+    """Whether text stands beside the elements inside, as in `warm <b>and</b> soft`."""
+    return any(text and not text.isspace() for text in (element.text, *(one.tail for one in element)))
 
 
 def _name(element: Any) -> str:

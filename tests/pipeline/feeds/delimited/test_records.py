@@ -245,6 +245,17 @@ def test_a_long_value_of_many_lines_beside_a_broken_quote_is_read(tmp_path: Path
     assert [(one["row"], one["line"]) for one in report["examples"]] == [(3, 303)]
 
 
+def test_the_line_of_names_again_is_no_item(tmp_path: Path) -> None:
+    """Where files were put together, mark of their encoding and all; an item that has one name alone stays."""
+    text = "id,title\n1,a\nid,mine\n\ufeffid,title\n2,b\nid,title\n3,c\n"
+    rows, report = import_rows(tmp_path, text)
+    assert [(row["id"], row["title"]) for row in rows] == [("1", "a"), ("id", "mine"), ("2", "b"), ("3", "c")]
+    assert [(one["row"], one["line"], one["came"]) for one in report["examples"]] == [
+        (3, 4, "the line of names again"),
+        (5, 6, "the line of names again"),
+    ]
+
+
 def test_a_stray_line_before_all_others_decides_nothing(tmp_path: Path) -> None:
     """A feed of UTF-8 whose first letter beyond ASCII is one of Latin-1, a megabyte before the rest, is UTF-8."""
     lines = [b"0,caf\xe9", *[b"%d,plain" % n for n in range(1, 600_000)], *[f"{n}x,café".encode() for n in range(90)]]

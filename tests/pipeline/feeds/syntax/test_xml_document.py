@@ -62,6 +62,26 @@ def test_a_feed_of_any_elements_is_found_by_what_repeats(tmp_path: Path) -> None
     assert column(rows, "id") == ["x"]
 
 
+def test_text_around_elements_is_not_lost(tmp_path: Path) -> None:
+    """Markup inside of a value, and a comment in it."""
+    more = "<description>warm <b>and</b> soft</description><g:brand>Cal<!-- of us -->la</g:brand>"
+    rows, _ = import_rows(tmp_path, _rss(ITEM.format(1, more)), "--as", "google", name="feed.xml")
+    assert (rows[0]["description"], rows[0]["brand"]) == ("warm and soft", "Calla")
+
+
+def test_items_without_ids_of_their_own_say_what_to_do(tmp_path: Path) -> None:
+    """Elements inside of elements that repeat as well: a map names them."""
+    inner = "<product sku='{0}'><name>lamp {0}</name></product>"
+    text = "".join(f"<category name='{n}'>{inner.format(n)}{inner.format(n + 2)}</category>" for n in (1, 2))
+    done = import_text(tmp_path, f"<shop>{text}</shop>", name="feed.xml")
+    assert done.exit_code == 2
+    assert told(done.stderr)[2].startswith("say in a map where the items are")
+    own = tmp_path / "own.yaml"
+    own.write_text("extends: xml\nitems: product\n")
+    rows, _ = import_rows(tmp_path, f"<shop>{text}</shop>", "--as", own, name="feed.xml")
+    assert sorted(row["id"] for row in rows) == ["1", "2", "3", "4"]
+
+
 def test_a_prefix_that_nobody_declares_is_read(tmp_path: Path) -> None:
     """As some shops write: the elements are what they are called."""
     rows, _ = import_rows(tmp_path, _rss(ITEM.format(1, ""), space=""), "--as", "google", name="feed.xml")
