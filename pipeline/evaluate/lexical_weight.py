@@ -1,8 +1,9 @@
 """`lexical.weight: auto`: the share of words in a score, tuned on judged queries, so that noise does not move it.
 
-Weights from 0 to 1 are tried on the candidates of every query. The weight before, that of the parent or a half, stays
-unless another one is better on queries that it was not chosen on: five folds by query, the best of four asked of the
-fifth; the 95% interval of what that gains has to be above zero, and the gain half a point of nDCG.
+Weights from 0 to 1 are tried on the candidates of every query, in five folds by query: the best of four is asked of the
+fifth, so that what it gains is measured on queries that it was not chosen on. The first time any gain counts: a half is
+nobody's finding. Later the weight before stays unless another one is surely better: the 95% interval of the gain has
+to be above zero, and the gain half a point of nDCG.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ def with_weight(
     tried = _tried(store, manifest, settings.judged, device)
     if tried is None:
         return as_before
-    chosen, tuned = _choose(tried, weight, judged)
+    chosen, tuned = _choose(tried, weight, judged, first=before is None or before.tuned is None)
     return _with(manifest, entry.model_copy(update={"weight": chosen, "tuned": tuned}))
 
 
@@ -101,8 +102,8 @@ def _of_query(reader: Reader, one: AnswerableQuery) -> list[float]:
     return [float(metrics.ndcg(np.array([row]), judged, _PAGE)[0]) for row in gains]
 
 
-def _choose(tried: Figures, before: float, judged: str) -> tuple[float, Tuned]:
-    """The weight to go on with, and what it was found by."""
+def _choose(tried: Figures, before: float, judged: str, first: bool) -> tuple[float, Tuned]:
+    """The weight to go on with, and what it was found by; `first`: nothing was found by before."""
     at = _nearest(before)
     folds = np.random.default_rng(_SEED).permutation(len(tried)) % _FOLDS
     held_out = np.empty(len(tried))
@@ -111,7 +112,8 @@ def _choose(tried: Figures, before: float, judged: str) -> tuple[float, Tuned]:
         held_out[folds == fold] = tried[folds == fold, best] - tried[folds == fold, at]
     low, high = (float(bound[0]) for bound in metrics.intervals(held_out[:, None], _SEED))
     best = _best(tried, at)
-    kept = low <= 0 or held_out.mean() < _LEAST_GAIN or best == at
+    unsure = low <= 0 or held_out.mean() < _LEAST_GAIN
+    kept = best == at or held_out.mean() <= 0 or (unsure and not first)
     chosen = before if kept else WEIGHTS[best]
     means = tried.mean(axis=0)
     figures = {"ndcg": means[at if kept else best], "vectors": means[0], "words": means[-1], "low": low, "high": high}

@@ -119,8 +119,19 @@ def figures(rng: Any, gain: float) -> Any:
 def test_noise_does_not_move_it() -> None:
     """Where all weights are alike it stays, in nearly every draw; one that is better is found."""
     rng = np.random.default_rng(3)
-    moved = sum(code._choose(figures(rng, 0.0), 0.5, "")[0] != 0.5 for _ in range(40))
+    moved = sum(code._choose(figures(rng, 0.0), 0.5, "", first=False)[0] != 0.5 for _ in range(40))
     assert moved <= 2
-    assert all(code._choose(figures(rng, 0.05), 0.5, "")[0] == 0.8 for _ in range(10))
-    stays, tuned = code._choose(figures(rng, 0.0), 0.3, "")
+    assert all(code._choose(figures(rng, 0.05), 0.5, "", first=False)[0] == 0.8 for _ in range(10))
+    stays, tuned = code._choose(figures(rng, 0.0), 0.3, "", first=False)
     assert (stays, tuned.kept) == (0.3, True)
+
+
+def test_the_first_time_any_gain_on_held_out_queries_counts() -> None:
+    """A half is nobody's finding: what is too little to move a weight that was found is taken before there is one."""
+    rng = np.random.default_rng(4)
+    found = 0.5 + rng.normal(0, 0.002, (200, len(code.WEIGHTS)))
+    found[:, 16] += 0.004
+    assert code._choose(found, 0.5, "", first=False)[1].kept
+    weight, tuned = code._choose(found, 0.5, "", first=True)
+    assert (weight, tuned.kept) == (0.8, False)
+    assert code._choose(found * 0 + 0.5, 0.5, "", first=True)[0] == 0.5
