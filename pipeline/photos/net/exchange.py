@@ -50,20 +50,22 @@ class _Pool:
 
 @dataclass
 class Exchange:
-    """Asks for photos; `turn` is awaited before each request, with its host."""
+    """Asks for photos."""
 
     settings: WebSettings
-    turn: Callable[[str], Awaitable[None]]
     _pool: _Pool | None = field(default=None, init=False)
 
-    async def ask(self, url: httpx2.URL, conditions: Mapping[str, str]) -> Answer:
-        """The answer to a request for `url`, whose host is allowed, and to what it redirects to.
+    async def ask(
+        self, url: httpx2.URL, conditions: Mapping[str, str], turn: Callable[[str], Awaitable[None]]
+    ) -> Answer:
+        """The answer to a request for `url`, whose host is allowed, and to what it redirects to; `turn` is awaited
+        before each request, with its host.
 
         PhotoError where this photo is refused; the errors of httpcore2, AddressRefusedError and zlib.error as they
         come. The caller bounds the time.
         """
         for _ in range(1 + MOST_REDIRECTS):
-            await self.turn(named(url))
+            await turn(named(url))
             answer = await self._once(url, conditions)
             location = answer.headers.get("location")
             if answer.status not in _REDIRECTS or location is None:

@@ -5,12 +5,10 @@ Details begin with a few fixed words, which they are counted by, and end with th
 
 from __future__ import annotations
 
-import email.utils
 import ssl
 import zlib
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
 
 import httpcore2
 
@@ -19,6 +17,7 @@ from foundation.machine import machine_fault
 from foundation.reasons import Reason
 from pipeline.photos.net.backend import AddressRefusedError
 from pipeline.photos.net.exchange import Answer
+from pipeline.photos.net.freshness import seconds_until
 
 _GONE, _FORBIDDEN = (404, 410), (401, 402, 403, 407, 451)
 _TOO_MANY = (429, 503)
@@ -36,6 +35,11 @@ class Failure:
     of_host: bool = False  # it says something of the host, and not of this photo alone
     certain: bool = False  # it will be so for all photos of the host
     after: float | None = None  # seconds that the host asks to wait
+
+    @property
+    def lasts(self) -> bool:
+        """Whether it counts for `photo_fresh_hours`; what the config refuses does not, it may be another by then."""
+        return self.code == Reason.IMAGE_NOT_FOUND
 
     @property
     def may_pass(self) -> bool:
@@ -108,12 +112,8 @@ def _retry_after(value: str) -> float | None:
     value = value.strip()
     if value.isascii() and value.isdigit():
         return min(_LONGEST, float(value[:6]))
-    try:
-        at = email.utils.parsedate_to_datetime(value)
-    except ValueError:
-        return None
-    at = at if at.tzinfo else at.replace(tzinfo=UTC)
-    return min(_LONGEST, max(0.0, (at - datetime.now(UTC)).total_seconds()))
+    seconds = seconds_until(value)
+    return None if seconds is None else min(_LONGEST, max(0.0, seconds))
 
 
 def _chain(err: BaseException) -> Iterator[BaseException]:

@@ -70,7 +70,7 @@ class Fetcher:
         self._lock = threading.Lock()
         set_on_retry_hooks(())  # each failure is told once, with its photo
         self._loop = asyncio.new_event_loop()
-        self._exchange = Exchange(settings, self._turn)
+        self._exchange = Exchange(settings)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._workers: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="photos by URL", daemon=True)
@@ -167,7 +167,7 @@ class Fetcher:
             return None
         failure = None if entry.code is None else Failure(entry.code, entry.words or "")
         if entry.checked < self.began:
-            least = 0.0 if failure is not None and failure.may_pass else self.settings.fresh_seconds
+            least = self.settings.fresh_seconds if failure is None or failure.lasts else 0.0
             if max(entry.fresh_until, entry.checked + least) <= time.time():
                 return None
             self._count_fresh(url)
@@ -210,6 +210,7 @@ class Fetcher:
                 try:
                     outcome = await self._settle(host, job)
                 except Exception as err:  # noqa: BLE001 - whoever waits for the photo is to hear of it
+                    host.tried()
                     self._done(job)
                     job.result.set_exception(err)
                     continue
@@ -255,18 +256,18 @@ class Fetcher:
         seconds = self.settings.fetch_seconds
         last: Failure | None = None
         try:
-            async with asyncio.timeout(seconds):
+            async with asyncio.timeout(seconds) as bound:
                 async for attempt in stamina.retry_context(
                     on=_wait_before_next,
                     attempts=_TRIES,
-                    timeout=seconds,
+                    timeout=None,  # that of all tries is `bound`
                     wait_initial=_FIRST_WAIT,
                     wait_max=_LONGEST_WAIT,
                     wait_jitter=_JITTER,
                 ):
                     with attempt:
                         try:
-                            return await self._once(job, known)
+                            return await self._once(job, known, bound)
                         except TryError as err:
                             last = err.failure
                             raise
@@ -274,10 +275,10 @@ class Fetcher:
             raise TryError(last or failure_of(err, seconds)) from err
         raise AssertionError("a try ends with an answer or an error")
 
-    async def _once(self, job: Job[Outcome], known: Entry | None) -> Answer:
+    async def _once(self, job: Job[Outcome], known: Entry | None, bound: asyncio.Timeout) -> Answer:
         asked = conditions(known.etag, known.modified) if known is not None and known.digest is not None else {}
         try:
-            answer = await self._exchange.ask(job.url, asked)
+            answer = await self._exchange.ask(job.url, asked, lambda name: self._turn(name, bound))
         except Exception as err:
             raise TryError(failure_of(err, self.settings.fetch_seconds / 2)) from err
         if answer.status == 200 or (answer.status == 304 and asked):
@@ -318,10 +319,14 @@ class Fetcher:
         self.cache.note(job.key, Entry(None, 0, None, None, now, 0.0, failure.code, failure.words))
         return Outcome(job.key, None, failure)
 
-    async def _turn(self, name: str) -> None:
+    async def _turn(self, name: str, bound: asyncio.Timeout) -> None:
+        """Wait for the next request to a host; what `photo_rate` makes a photo wait is none of its seconds."""
         with self._lock:
             host = self._host(name)
-        await host.turn()
+        seconds, end = host.turn(), bound.when()
+        if seconds > 0 and end is not None:
+            bound.reschedule(end + seconds)
+            await asyncio.sleep(seconds)
         host.counts["requests"] += 1
 
     async def _end(self) -> None:

@@ -22,7 +22,7 @@ def fresh_seconds(headers: Mapping[str, str]) -> float:
     if found is not None:
         age = headers.get("age", "").strip()
         return max(0.0, min(_MOST, float(found[1][:9])) - (float(age[:9]) if age.isdecimal() else 0.0))
-    return max(0.0, min(_MOST, _until(headers.get("expires", ""))))
+    return max(0.0, min(_MOST, seconds_until(headers.get("expires", "")) or 0.0))
 
 
 def validators(headers: Mapping[str, str]) -> tuple[str | None, str | None]:
@@ -38,11 +38,11 @@ def conditions(etag: str | None, modified: str | None) -> dict[str, str]:
     return {name: value for name, value in named.items() if value is not None}
 
 
-def _until(date: str) -> float:
-    """Seconds from now to a date of HTTP; 0 for what is none."""
+def seconds_until(date: str) -> float | None:
+    """Seconds from now to a date of HTTP; None for what is none."""
     try:
         at = email.utils.parsedate_to_datetime(date.strip())
-    except ValueError:
-        return 0.0
+    except (ValueError, OverflowError):  # the latter of a year, a day or an hour of many digits
+        return None
     at = at if at.tzinfo else at.replace(tzinfo=UTC)
     return (at - datetime.now(UTC)).total_seconds()

@@ -77,14 +77,14 @@ class Host(Generic[Result]):
         job.taken = False
         self.queue.appendleft(job)
 
-    async def turn(self) -> None:
-        """Wait until another request is within `photo_rate`."""
+    def turn(self) -> float:
+        """Take a turn: seconds until another request is within `photo_rate`."""
         if self.settings.rate is None:
-            return
+            return 0.0
         now = time.monotonic()
         at = max(now, self._next_turn)
         self._next_turn = at + 1 / self.settings.rate
-        await asyncio.sleep(at - now)
+        return at - now
 
     async def admit(self) -> bool:
         """Wait until the host may be asked; False once it is given up."""
@@ -103,7 +103,7 @@ class Host(Generic[Result]):
         """It answered, be it that there is no such photo."""
         self._useful += seconds / self.settings.connections
         self._in_a_row = self._rests = 0
-        self._tried()
+        self.tried()
 
     def failed(self, failure: Failure, seconds: float) -> None:
         """A try of so many seconds gave nothing, by the host's fault."""
@@ -111,7 +111,7 @@ class Host(Generic[Result]):
         self._lost += seconds if alone else seconds / self.settings.connections
         self._failures += 1
         self._in_a_row += 1
-        self._tried()
+        self.tried()
         if failure.certain and self._in_a_row >= _IN_A_ROW:
             self.given_up = failure
         elif self.rests_for(failure):
@@ -134,7 +134,8 @@ class Host(Generic[Result]):
         self._lost += max(0.0, until - max(self._until, time.monotonic()))
         self._until = max(self._until, until)
 
-    def _tried(self) -> None:
+    def tried(self) -> None:
+        """A photo that was tried after a rest holds up no other any more."""
         if self._trying is not None:
             self._trying.set()
             self._trying = None

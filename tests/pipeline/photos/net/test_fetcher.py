@@ -6,13 +6,17 @@ import asyncio
 import gzip
 import time
 from collections.abc import Iterator
+from concurrent.futures import wait
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
+import httpcore2
 import pytest
+import stamina
 
 from encoders.photos.limits import PhotoError
+from foundation.errors import VitrineError
 from pipeline.config.photo_hosts import host_rule, network
 from pipeline.photos.net.fetcher import Fetcher
 from pipeline.photos.net.settings import WebSettings
@@ -178,6 +182,11 @@ WAYS: dict[str, tuple[Answer, bytes | tuple[str, str]]] = {
         answered(RED, "200 OK", "Content-Encoding: br"),
         (UNAVAILABLE, "sent compressed though it was not asked"),
     ),
+    "a date that is none": (answered(RED, "200 OK", "Expires: Thu, 01 Jan 99999999999 00:00:00 GMT"), RED),
+    "503 until a day that is none": (
+        in_turn(answered(b"", "503 Busy", "Retry-After: Thu, 99999999999 Jan 2030 00:00:00 GMT"), answered(RED)),
+        RED,
+    ),
     "truncated JPEG": (answered(RED[:300]), RED[:300]),  # which its decoder tells
 }
 
@@ -187,8 +196,10 @@ def test_a_host_that_misbehaves_costs_a_photo_and_its_time(way: str, host: Photo
     """Whatever a host does, the photo comes or is told with a reason, in its time, and the next one comes."""
     path = "/" + way.replace(" ", "-")
     host.answers |= {path: WAYS[way][0], "/red.jpg": answered(RED)}
-    with fetcher(settings(tmp_path, host)) as night:
-        came, expected = fetched(night, host.url(path)), WAYS[way][1]
+    expected = WAYS[way][1]
+    enough = SECONDS if isinstance(expected, tuple) else 3 * SECONDS  # for the longest pause before another try
+    with fetcher(replace(settings(tmp_path, host), fetch_seconds=enough)) as night:
+        came = fetched(night, host.url(path))
         if isinstance(expected, tuple):
             assert came[0] == expected[0]
             assert str(came[1]).startswith(expected[1])
@@ -260,6 +271,61 @@ def _ask_slowly(tmp_path: Path, host: PhotoServer) -> None:
     assert {one.headers["user-agent"] for one in host.asked} == {
         "Vitrine/0 (product search indexing; catalog@example.com)"
     }
+
+
+def test_what_a_rate_makes_photos_wait_is_none_of_their_seconds(tmp_path: Path, host: PhotoServer) -> None:
+    """A low catalog.photo_rate beside many connections loses no photo of a host that answers."""
+    host.answers["/red.jpg"] = answered(RED)
+    urls = [host.url(f"/red.jpg?{number}") for number in range(10)]
+    with fetcher(replace(settings(tmp_path, host), rate=20.0, fetch_seconds=0.2)) as night:
+        night.want(urls)
+        assert [night.content(url)[0] for url in urls] == [RED] * 10
+
+
+def test_what_the_config_refused_is_asked_for_once_it_allows_it(tmp_path: Path, host: PhotoServer) -> None:
+    """A reject that names a key of the config does not outlive a change of that key, however fresh it is; what the host
+    said is gone is not asked for again.
+    """
+    elsewhere = f"Location: https://127.0.0.1:{host.port}/red.jpg"
+    host.answers |= {
+        "/red.jpg": answered(RED),
+        "/large.jpg": answered(RED + bytes(MOST)),
+        "/elsewhere.jpg": answered(b"", "302 Found", elsewhere),
+    }
+    allowing = replace(settings(tmp_path, host), fresh_seconds=3600.0, max_bytes=2 * MOST)
+    allowing = replace(allowing, hosts=(*allowing.hosts, host_rule(f"127.0.0.1:{host.port}")))
+    first_hosts = allowing.hosts[:1]
+    for key, value, path, reason in (
+        ("networks", (), "/red.jpg", FORBIDDEN),
+        ("max_bytes", MOST, "/large.jpg", "image_too_large"),
+        ("hosts", first_hosts, "/elsewhere.jpg", FORBIDDEN),
+    ):
+        with fetcher(replace(allowing, **{key: value})) as night:  # type: ignore[arg-type]
+            assert fetched(night, host.url(path))[0] == reason
+        with fetcher(allowing) as night:
+            assert isinstance(fetched(night, host.url(path)), bytes), key
+    for _ in range(2):
+        with fetcher(allowing) as night:
+            assert fetched(night, host.url("/gone.jpg"))[0] == "image_not_found"
+    assert host.counts()["/gone.jpg"] == 1
+
+
+def test_a_fault_of_this_machine_is_told_to_all_who_wait(
+    tmp_path: Path, host: PhotoServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the photo that is tried after a rest meets a full disk or no memory, nobody waits for it for ever."""
+    asked = list[str]()
+
+    async def ask(_: object, url: object, *__: object) -> None:
+        asked.append(str(url))
+        raise MemoryError if len(asked) > 5 else httpcore2.ReadError("reset")
+
+    monkeypatch.setattr("pipeline.photos.net.host._FIRST_REST", 0.05)
+    monkeypatch.setattr("pipeline.photos.net.exchange.Exchange.ask", ask)
+    with stamina.set_testing(True, attempts=1), fetcher(replace(settings(tmp_path, host), connections=2)) as night:
+        waiting = night.want([host.url(f"/{number}.jpg") for number in range(20)])
+        assert not wait(waiting, 5).not_done
+        assert {type(one.exception()) for one in waiting} == {type(None), VitrineError}
 
 
 def test_a_damaged_or_dropped_content_is_fetched_again(tmp_path: Path, host: PhotoServer) -> None:
