@@ -52,8 +52,14 @@ def as_text(values: pa.Array) -> pa.Array:
         return pa.ListArray.from_arrays(_offsets(lengths), inner, mask=pc.is_null(values))
     if pa.types.is_struct(kind):
         return _each(values, _json)
+    if pa.types.is_map(kind):
+        return _each(values, lambda pairs: _json(dict(pairs)))
     if pa.types.is_floating(kind):
-        return _each(values, lambda one: format(one, ".15g"))
+        shortest = np.dtype(f"f{kind.byte_width}").type  # 12.99 of 32 bits is no 12.9899997711182
+        there = pc.if_else(pc.is_nan(values), None, values)
+        return _each(there, lambda one: _digits(float(str(shortest(one)))))
+    if pa.types.is_decimal(kind):
+        return _each(values, lambda one: _unmistakable(f"{one.normalize():f}"))
     return values.cast(pa.string())
 
 
@@ -318,6 +324,17 @@ def _plain(values: pa.Array) -> pa.Array:
 
 def _each(values: pa.Array, function: Callable[[Any], str]) -> pa.Array:
     return pa.array([None if one is None else function(one) for one in values.to_pylist()], pa.string())
+
+
+def _digits(number: float) -> str:
+    """A number as people write it; whole ones, as ids are, with all of their digits."""
+    whole = number.is_integer() and abs(number) < 2**53
+    return str(int(number)) if whole else _unmistakable(format(number, ".15g"))
+
+
+def _unmistakable(number: str) -> str:
+    """A number that is none of thousands: 1.299 could be one, and 1.2990 could not."""
+    return f"{number}0" if re.fullmatch(r"-?[1-9]\d{0,2}\.\d{3}", number) else number
 
 
 def _json(value: Any) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import json
+from decimal import Decimal
 from pathlib import Path
 
 import pyarrow as pa
@@ -129,6 +130,29 @@ def test_typed_tables_want_a_map_as_texts_do(kind: str, tmp_path: Path, monkeypa
     done = import_text(tmp_path, sink.getvalue()[: len(sink.getvalue()) // 2], name="cut.bin")
     assert done.exit_code == 2
     assert "a table that is whole" in done.stderr
+
+
+def test_every_type_of_a_table_is_a_text_or_what_the_map_says(tmp_path: Path) -> None:
+    """Ids in floats have all of their digits, prices of 32 bits their cents, NaN is no value, a map is its JSON."""
+    table = pa.table(
+        {
+            "id": pa.array([9007199254740991.0, 2.5]),
+            "title": pa.array([float("nan"), 7.0]),
+            "price": pa.array([12.99, 123456.78], pa.float32()),
+            "sale_price": pa.array([Decimal("5.000"), Decimal("1.299")], pa.decimal128(10, 3)),
+            "rating": pa.array([float("nan"), 4.5]),
+            "facts": pa.array([[("a", "b")], None], pa.map_(pa.string(), pa.string())),
+        }
+    )
+    pq.write_table(table, tmp_path / "feed.parquet")
+    rows, report = imported(tmp_path / "feed.parquet", tmp_path / "shop")
+    assert column(rows, "id") == ["9007199254740991", "2.5"]
+    assert column(rows, "title") == [None, "7"]
+    assert [str(one) for one in column(rows, "price")] == ["12.9900", "123456.7800"]
+    assert column(rows, "sale_price") == [Decimal(5), Decimal("1.299")]
+    assert column(rows, "rating") == [None, 4.5]
+    assert column(rows, "facts") == ['{"a": "b"}', None]
+    assert not report["examples"]
 
 
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
