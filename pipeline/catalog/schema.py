@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Callable, Collection, Mapping
+from typing import NamedTuple
 
 import pyarrow as pa
 
@@ -16,7 +17,15 @@ from pipeline.config.sections import CatalogConfig
 from pipeline.files.catalog import part_of
 from pipeline.files.parts import Column
 
-Role = tuple[str, Callable[[pa.DataType], bool]]  # what a column is for, and the test that its type must pass
+
+class Role(NamedTuple):
+    """What a column is for, the test that its type must pass, and the key of the config that asks for it; none asks
+    for ids.
+    """
+
+    what: str
+    fits: Callable[[pa.DataType], bool]
+    key: str = ""
 
 
 def file_columns(schema: pa.Schema, settings: CatalogConfig, path: str) -> dict[str, str]:
@@ -62,51 +71,71 @@ def _checked(schema: pa.Schema, settings: CatalogConfig, path: str, needed: Coll
     wanted = [(name, role) for name, role in wanted if name not in optional]
     names = {name: names[name] for name, _ in wanted}
     absent = {*names.values()} - {*known} - {*needed}
-    found = [
-        _problem(known, schema, names[name], role, photos=_has_photos(name, settings))
-        for name, role in wanted
-        if names[name] not in absent
-    ]
-    problems = [problem for problem in found if problem]
+    problems: dict[str, list[str]] = {}  # what is wrong -> the keys that ask for it
+    for name, role in wanted:
+        problem = _problem(known, schema, names[name], role, photos=_has_photos(name, settings))
+        if problem is not None and names[name] not in absent:
+            problems.setdefault(problem, []).extend([role.key] if role.key else [])
     if problems:
+        told = [problem + (f", for {_all(keys)}" if keys else "") for problem, keys in problems.items()]
         raise InputError(
             f"columns {', '.join(names.values())}",
-            f"{path}: {'; '.join(dict.fromkeys(problems))}; it has {', '.join(known)}",
-            _fix([name for name, _ in wanted if names[name] not in {*known, *absent}], [*known]),
+            f"{path}: {'; '.join(told)}; it has {', '.join(known)}",
+            _fix(
+                [name for name, _ in wanted if names[name] not in {*known, *absent}],
+                [*known],
+                [key for keys in problems.values() for key in keys],
+            ),
         )
     return {name: part.key(column, schema) for name, column in names.items()}
 
 
 def _currencies(settings: CatalogConfig) -> list[tuple[str, Role]]:
     """(canonical name, role) of the columns of currencies beside declared prices, which a file may have."""
-    return [(f"{price}_currency", ("currencies", columns.is_text)) for price in settings.prices]
+    role = Role("currencies", columns.is_text, "catalog.prices")
+    return [(f"{price}_currency", role) for price in settings.prices]
 
 
-def _fix(missing: list[str], there: list[str]) -> str:
-    """What to do about columns that do not fit, of which `missing` are not there at all."""
-    fix = "correct the keys of catalog that ask for them"
+def _fix(missing: list[str], there: list[str], keys: list[str]) -> str:
+    """What to do about columns that do not fit, which `keys` ask for, and of which `missing` are not there at all."""
+    ways = [f"correct {_all(keys)}"] if keys else []
     if missing:
         near = difflib.get_close_matches(missing[0], there, n=1)
-        fix += f", or say which column it is: catalog.columns.{missing[0]}={near[0] if near else 'NAME'}"
-    if "id" in missing:
-        fix += "; a file that is no part of the catalog is left out by a glob in catalog.path"
-    return fix
+        ways.append(f"say which column it is: catalog.columns.{missing[0]}={near[0] if near else 'NAME'}")
+    elif not keys:
+        ways.append("name a column of ids: catalog.columns.id=NAME")
+    left_out = (
+        "; a file that is no part of the catalog is left out by a glob in catalog.path" if "id" in missing else ""
+    )
+    return ", or ".join(ways) + left_out
+
+
+def _all(keys: list[str]) -> str:
+    return ", ".join(dict.fromkeys(keys))
 
 
 def _roles(settings: CatalogConfig) -> list[tuple[str, Role]]:
     """(canonical name, role) of every column in use; a column can have several roles."""
-    name, version = ("an id", columns.is_name), ("a version", columns.is_version)
-    text, photo, attribute = ("text", columns.is_text), ("a photo", columns.is_photo), columns.is_attribute
-    given: list[tuple[str | None, Role]] = [
-        ("id", name),
-        *((column, text) for column in dict.fromkeys([*settings.text, *settings.searched, *settings.text_fields])),
-        *((column, photo) for column in (settings.image, settings.more_images)),
-        (settings.partition, ("a category", columns.is_category)),
-        (settings.version_column, version),
-        *((column, ("an attribute", attribute)) for column in settings.attributes),
-    ]
-    for role, declared in (("a price", settings.prices), ("a number", settings.numbers)):
-        given += [(column, (role, columns.is_price)) for column in declared]
+    given: list[tuple[str | None, Role]] = [("id", Role("an id", columns.is_name))]
+    texts: dict[str, str] = {}  # column -> the first key that asks for it
+    for key, asked in (
+        ("catalog.text", settings.text),
+        ("lexical.fields", settings.searched),
+        ("encoders.text", settings.text_fields),
+    ):
+        texts |= {column: key for column in asked if column not in texts}
+    given += [(column, Role("text", columns.is_text, key)) for column, key in texts.items()]
+    for key, column in (("catalog.image", settings.image), ("catalog.more_images", settings.more_images)):
+        given.append((column, Role("a photo", columns.is_photo, key)))
+    given.append((settings.partition, Role("a category", columns.is_category, "catalog.partition")))
+    given.append((settings.version_column, Role("a version", columns.is_version, "catalog.version_column")))
+    attribute = Role("an attribute", columns.is_attribute, "catalog.attributes")
+    given += [(column, attribute) for column in settings.attributes]
+    for what, key, declared in (
+        ("a price", "catalog.prices", settings.prices),
+        ("a number", "catalog.numbers", settings.numbers),
+    ):
+        given += [(column, Role(what, columns.is_price, key)) for column in declared]
     return [(column, role) for column, role in given if column is not None]
 
 
@@ -116,7 +145,6 @@ def _has_photos(name: str, settings: CatalogConfig) -> bool:
 
 def _problem(known: Mapping[str, Column], schema: pa.Schema, column: str, role: Role, photos: bool) -> str | None:
     """What is wrong with a column in a role; None when it fits. `photos`: in another role it holds photos."""
-    what, fits = role
     if column not in known:
         near = difflib.get_close_matches(column, known, n=1)
         return f"no column {column!r}" + (f" (nearest: {near[0]!r})" if near else "")
@@ -125,6 +153,6 @@ def _problem(known: Mapping[str, Column], schema: pa.Schema, column: str, role: 
         return f"column {column!r} is there {schema.names.count(key)} times"
     return (
         None
-        if fits(kind if photos else columns.text_type(kind))
-        else f"column {column!r} has the type {kind}, which cannot be {what}"
+        if role.fits(kind if photos else columns.text_type(kind))
+        else f"column {column!r} has the type {kind}, which cannot be {role.what}"
     )

@@ -110,11 +110,12 @@ def _planned(settings: RunSettings, category: str | None, before: Before, found:
         plan = planned(embedding, settings.gates, category, before, settings.store)
     except InputError as err:
         found += _named(embedding.catalog, None)
-        named = any(one.stops and one.key.startswith("catalog.") for one in found)
-        other = [one for one in found if one.stops and (one.expected, one.came) != (err.expected, err.came)]
-        if not other:
+        stopping = [one for one in found if one.stops]
+        named = any(one.key.startswith("catalog.") for one in stopping)
+        known = any((one.expected, one.came) == (err.expected, err.came) for one in stopping)
+        if not stopping or (known and len(stopping) == 1):
             raise
-        raise refusal(other if named else [*other, Finding.of("catalog", err)]) from err
+        raise refusal(stopping if named or known else [*stopping, Finding.of("catalog", err)]) from err
     found += _named(embedding.catalog, plan)
     return plan
 

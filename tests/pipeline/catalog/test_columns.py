@@ -133,15 +133,20 @@ def test_columns_are_renamed_by_the_map(tmp_path: Path) -> None:
 
 
 def test_all_wrong_columns_are_told_at_once() -> None:
-    """Missing columns, with the nearest, and columns of a type that does not fit are listed in one message."""
+    """Missing columns, with the nearest, and columns of a type that does not fit are listed in one message, each with
+    the keys that ask for it.
+    """
     table = pa.table({"id": [True], "titel": ["tea"], "image_link": [3], "price": [{"eur": 1}]})
     with pytest.raises(InputError) as caught:
         refuse_missing(table.schema, settings(attributes=("price",)), "one.parquet", ["title"])
     for said in (
-        "'title' (nearest: 'titel')",
-        "'id' has the type bool",
-        "'image_link' has",
+        "'title' (nearest: 'titel'), for catalog.text;",
+        "'id' has the type bool, which cannot be an id;",
+        "'image_link' has the type int64, which cannot be a photo, for catalog.image;",
         "'price' has the type struct",
+        "cannot be an attribute, for catalog.attributes;",
+        "correct catalog.text, catalog.image, catalog.attributes, or say which column",
+        "catalog.columns.title=titel",
     ):
         assert said in str(caught.value)
 

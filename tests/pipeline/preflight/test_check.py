@@ -123,6 +123,11 @@ STOPPING = {
     "no texts at all": Mistake(
         ["'N/A'", "in each of 40 rows", "name a column that has texts"], columns={"title": lambda _: "N/A"}
     ),
+    "models that nobody added": Mistake(
+        ["2 problems:\n  encoders.text\n", "models pull one", "\n  encoders.image\n", "models pull two"],
+        (*BOTH[1:], "encoders.text={type: hf_text, model: one}", "encoders.image={type: timm_image, model: two}"),
+        photos("photos/p{}.png"),
+    ),
     "a brand for an id": Mistake(
         ["35 of 40 rows have an id", "catalog.columns.id=..."], columns={"id": lambda number: f"b{number % 5}"}
     ),
