@@ -43,7 +43,7 @@ _FIXES = {
     Reason.IMAGE_TOO_LARGE: "make the photo smaller, or raise catalog.max_photo_bytes or catalog.max_photo_pixels",
     Reason.IMAGE_TOO_SLOW: "save the photo again, or raise catalog.max_photo_seconds",
     Reason.IMAGE_FORBIDDEN: "name a file below catalog.image_root that this user may read, or a host's URL that "
-    "catalog.photo_hosts allows",
+    "catalog.photo_hosts allows, and catalog.photo_networks where its address is private",
     Reason.IMAGE_CHANGED: "run again: it is read anew; put photos in place before the run, or write and rename them",
     Reason.IMAGE_UNAVAILABLE: "run again once its host answers; see how it fails, and catalog.photo_patience",
     Reason.ENCODER_FAILED: "see log.txt for what the encoder said of the row, and correct its text or photo",

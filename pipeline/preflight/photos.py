@@ -206,7 +206,8 @@ def _lost(subject: Subject, share: float) -> bool:
 
 def _all_missing(subject: Subject, paths: Sequence[str], reasons: dict[str, PhotoError]) -> Finding:
     key, came, fix = _why(subject, paths, reasons)
-    expected = f"photos that can be read below catalog.image_root={subject.plan.image_root}"
+    below = f"photos that can be read below catalog.image_root={subject.plan.image_root}"
+    expected = "photos that their hosts give" if key == "catalog.photo_hosts" else below
     enough = len(paths) >= _LEAST or subject.sample.whole
     return Finding(key, came, expected, fix, stops=enough and _lost(subject, 1.0))
 

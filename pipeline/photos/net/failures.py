@@ -22,6 +22,7 @@ from pipeline.photos.net.freshness import seconds_until
 _GONE, _FORBIDDEN = (404, 410), (401, 402, 403, 407, 451)
 _TOO_MANY = (429, 503)
 _AGAIN = (408, *_TOO_MANY)  # and all of 500 to 599 else
+_UNKNOWN_CA = (18, 19, 20, 21)  # OpenSSL's codes of a chain that ends at nobody known
 _LONGEST = 3600.0  # seconds that a host may ask for
 
 
@@ -88,6 +89,7 @@ def failure_of(err: Exception, seconds: float) -> Failure:
     certificate = next((one for one in _chain(err) if isinstance(one, ssl.SSLCertVerificationError)), None)
     if certificate is not None:
         words = f"the certificate is not trusted ({certificate.verify_message})"
+        words += "; catalog.photo_ca names a file of more CAs" if certificate.verify_code in _UNKNOWN_CA else ""
         return Failure(Reason.IMAGE_UNAVAILABLE, words, of_host=True, certain=True)
     if isinstance(err, TimeoutError | httpcore2.TimeoutException):
         return Failure(Reason.IMAGE_UNAVAILABLE, f"no answer in {seconds:g} s", again=True, of_host=True)

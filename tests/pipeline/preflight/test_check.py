@@ -79,6 +79,10 @@ STOPPING = {
         ["40 of 40 sampled photos are URLs of hosts that are not allowed: a.b (40)", 'catalog.photo_hosts=["a.b"]'],
         BOTH, photos("https://a.b/{}.jpg"),
     ),
+    "photos of this machine": Mistake(
+        ["photos that their hosts give", "localhost has no public address (127.0.0.1", "photo_networks where its"],
+        (*BOTH, "catalog.photo_hosts=['localhost:9']", "catalog.photo_cache={shop}-cache"), photos("https://localhost:9/{}.jpg"),
+    ),
     "pages for photos": Mistake(
         ["20 of 20 sampled photos cannot be used (image_undecodable)", "HTML, not a photo: pages/", "save the photo"],
         BOTH, photos("pages/{}.jpg"),

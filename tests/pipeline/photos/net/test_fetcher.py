@@ -210,12 +210,15 @@ def test_a_host_that_misbehaves_costs_a_photo_and_its_time(way: str, host: Photo
 
 @pytest.mark.parametrize("kind", ["expired", "another", "unknown"])
 def test_a_certificate_that_is_not_trusted_gives_nothing(kind: str, tmp_path: Path) -> None:
-    """No photo is asked of a host whose certificate is expired, of another name or of an unknown CA."""
+    """No photo is asked of a host whose certificate is expired, of another name or of an unknown CA, and that what
+    knows more CAs is said.
+    """
     with badly_certified(tmp_path, kind) as bad:
         bad.answers["/red.jpg"] = answered(RED)
         with fetcher(settings(tmp_path, bad)) as night:
             reason, detail = fetched(night, bad.url("/red.jpg"))
     assert (reason, str(detail).startswith("the certificate is not trusted")) == (UNAVAILABLE, True)
+    assert ("catalog.photo_ca" in str(detail)) == (kind == "unknown")  # mends neither a date nor a name
     assert not bad.asked
 
 
