@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import PurePosixPath
 
+from pipeline.files.table_logs import ICEBERG_METADATA
+
 PARQUET, ENCRYPTED = b"PAR1", b"PARE"
 MARK_BYTES = 4  # of either end; the last 4 bytes of a whole file are its mark
 HEAD_BYTES = 512  # that are looked at to say what else a file is
@@ -28,6 +30,7 @@ _KINDS = (
     (b"\x89PNG", "a photo"),
     (b"\xff\xd8\xff", "a photo"),
 )
+_ICEBERG = "the metadata of an Iceberg table"
 _IMPORT = "make a catalog of it: vitrine import FEED --to FOLDER (docs/feeds.md)"
 
 
@@ -73,7 +76,7 @@ def _kind(name: str, head: bytes) -> str:
         return "no Parquet"
     text = head.decode("utf-8", "replace").lstrip("\ufeff \t\r\n")
     if text.startswith(("{", "[")):
-        return "text: JSON"
+        return _ICEBERG if name.endswith(ICEBERG_METADATA) else "text: JSON"
     if text.startswith("<"):
         return "text: XML or HTML"
     first, ending = text.partition("\n")[0], PurePosixPath(name).suffix.lower()
@@ -83,4 +86,6 @@ def _kind(name: str, head: bytes) -> str:
 
 
 def _fix(kind: str) -> str:
+    if kind == _ICEBERG:
+        return "set catalog.table=iceberg, which reads the table by it (the extra `iceberg`)"
     return _IMPORT if kind.startswith("text: ") else "write the catalog as Parquet"

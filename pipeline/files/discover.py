@@ -27,22 +27,16 @@ from pipeline.files.contents import HEAD_BYTES, MARK_BYTES, Content, content
 from pipeline.files.parts import PLAIN, Part
 from pipeline.files.pinned import pin_of, remote_pin
 from pipeline.files.storage import filesystem, is_local, objects_below
+from pipeline.files.table_logs import refuse_part_of_table, refuse_table, refuse_tables_among
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
 _BUFFER = 2**18  # bytes of a column of a local file that are read at once
 _NAMED = 5  # files that a message names
-_METADATA = ".metadata.json"  # an Iceberg table's, in its folder `metadata`
 _ODD_NAME = Content(
     "a name that is not UTF-8",
     problem=True,
     fix="rename it in UTF-8, or leave it out: names that begin with _ or . are",
 )
-# A folder with one of these is a table of another system: its own log says which of its files count.
-_TABLES = {
-    "_delta_log": ("a Delta table", "set catalog.table=delta, which reads it by its log (the extra `delta`)"),
-    ".hoodie": ("a Hudi table", "export its rows to Parquet"),
-    "metadata": ("an Iceberg table", "set catalog.table=iceberg, which reads it by its metadata (the extra `iceberg`)"),
-}
 
 
 @dataclass(frozen=True)
@@ -182,13 +176,13 @@ class _Finding:
 
     def folder(self, root: str) -> None:
         """Everything in a folder."""
+        refuse_part_of_table(self.fs, root)
         if is_local(self.fs):
             for name in self._walked(root):
                 self.file(name)
             return
         names = objects_below(self.fs, root)
-        parts = {part for name in names for part in PurePosixPath(name[len(root) :]).parts[:-1]}
-        _refuse_tables(root, parts, any(name.endswith(_METADATA) for name in names))
+        refuse_tables_among(names)
         wanted = {n: one for n, one in names.items() if not _is_hidden(n[len(root) :]) and not n.endswith("/")}
         self._remote(wanted)
 
@@ -232,7 +226,7 @@ class _Finding:
             return
         with os.scandir(folder) as entries:
             names = sorted(entry.name for entry in entries)
-        _refuse_tables(folder, set(names), _has_metadata(os.path.join(folder, "metadata")))
+        refuse_table(self.fs, folder)
         for name in names:
             if name.startswith(("_", ".")):
                 continue
@@ -295,22 +289,6 @@ def _unanswered(path: str, err: BaseException) -> VitrineError:
     return machine_fault(err) or VitrineError(
         "a bucket that gives what it lists", came, "see whether it can be reached, then start again"
     )
-
-
-def _refuse_tables(folder: str, names: set[str], is_iceberg: bool) -> None:
-    marks = names - ({"metadata"} if not is_iceberg else set())
-    what, fix = next((of for mark, of in _TABLES.items() if mark in marks), ("", ""))
-    if what:
-        raise InputError(
-            "a folder whose Parquet files are all of the catalog",
-            f"{folder}, {what}: its own log says which of its files count",
-            f"{fix}; or name files on purpose by a glob: {folder.rstrip('/')}/*.parquet",
-        )
-
-
-def _has_metadata(folder: str) -> bool:
-    """Whether a folder has the metadata of an Iceberg table."""
-    return os.path.isdir(folder) and any(name.endswith(_METADATA) for name in os.listdir(folder))
 
 
 def _is_hidden(name: str) -> bool:

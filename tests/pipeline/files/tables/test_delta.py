@@ -244,6 +244,22 @@ def test_what_cannot_be_read_is_refused(tmp_path: Path, more: Sequence[str], cam
     assert "catalog." in told(refused.stderr)[2]
 
 
+def test_folders_of_a_table_are_no_catalogs_of_their_own(tmp_path: Path) -> None:
+    """Rows that were deleted lie in them still, so they are refused as the table is, with its path; a glob of files
+    reads them on purpose.
+    """
+    table = tmp_path / "t"
+    write_deltalake(table, products(["a", "b"], kind=["x", "x"]), partition_by=["kind"])
+    DeltaTable(table).delete("id = 'a'")
+    (tmp_path / "link").symlink_to(table / "kind=x")
+    for path in (table / "kind=x", f"{table}/kind=*", table / "_delta_log", tmp_path / "link"):
+        refused = run_titles(path, tmp_path / "s")
+        assert refused.exit_code == 2, path
+        assert f"a folder of a Delta table, {table}" in told(refused.stderr)[1]
+        assert f"catalog.path={table} and catalog.table=delta" in told(refused.stderr)[2]
+    assert {one["id"] for one in rows_read(f"{table}/kind=x/*.parquet")} == {"a", "b"}
+
+
 def test_a_folder_that_is_no_table(tmp_path: Path) -> None:
     """`catalog.table=delta` of plain files, and of nothing."""
     (tmp_path / "t").mkdir()

@@ -207,12 +207,17 @@ def test_rows_are_those_of_the_library(tmp_path_factory: pytest.TempPathFactory,
         (("catalog.version=nightly",), "no such snapshot"),
         (("catalog.table=delta",), "which has none"),
         (("catalog.path=nowhere",), "which is none"),
+        (("catalog.table=null", "catalog.path={}/data"), "a folder of an Iceberg table"),
+        (("catalog.table=null", "catalog.path={}/metadata"), "a folder of an Iceberg table"),
+        (("catalog.table=null", "catalog.path={}/metadata/v1.metadata.json"), "the metadata of an Iceberg table"),
     ],
 )
 def test_what_cannot_be_read_is_refused(tmp_path: Path, more: Sequence[str], came: str) -> None:
     """By plan, with the key that helps."""
+    table = tmp_path / "db/products"
     new_table(tmp_path, SCHEMA).append(products(["a"]))
-    words = words_of_titles(tmp_path / "db/products", tmp_path / "s", *ICEBERG, *more)
+    next((table / "metadata").glob("00001-*")).rename(table / "metadata/v1.metadata.json")
+    words = words_of_titles(table, tmp_path / "s", *ICEBERG, *(one.format(table) for one in more))
     refused = vitrine("plan", *words[1:])
     assert refused.exit_code == 2, refused.stdout
     assert came in told(refused.stderr)[1]
