@@ -6,6 +6,7 @@ deletion vectors take away.
 
 from __future__ import annotations
 
+import datetime
 import json
 import posixpath
 from collections.abc import Mapping
@@ -23,6 +24,8 @@ from pipeline.files.storage import filesystem, is_local, plain_path
 
 _MAPPING = "delta.columnMapping."
 _NS = 10**6  # the log has milliseconds
+_VERSION = "a version of the Delta table: its number, or a time such as 2026-11-30T02:00:00Z"
+_FIX = "correct catalog.version, or leave it out for the latest"
 
 
 def find_files(path: str, version: int | str | None) -> Found:
@@ -67,18 +70,58 @@ def _opened(path: str, version: int | str | None) -> Any:
             f"catalog.path={path}, which has none",
             "correct catalog.path, or leave out catalog.table=delta where these are plain Parquet files",
         )
+    wanted = version if version is None else _named(version)
     try:
-        table = DeltaTable(where, version=version if isinstance(version, int) else None)
-        if isinstance(version, str):
-            table.load_as_version(version)
+        table = DeltaTable(where, version=wanted if isinstance(wanted, int) else None)
+        if isinstance(wanted, datetime.datetime):
+            table.load_as_version(wanted)
     except (DeltaError, ValueError, OSError) as err:
+        _refuse_unwritten(where, wanted)
         raise InputError(
             "a Delta table that can be read",
             f"{path}{'' if version is None else f', catalog.version={version}'}: {first_line(err)}",
-            "correct catalog.version, or leave it out for the latest; what the library deltalake does not know yet can "
-            "be exported to plain Parquet",
+            f"{_FIX}; what the library deltalake does not know yet can be exported to plain Parquet",
         ) from err
+    if isinstance(wanted, datetime.datetime):
+        _refuse_later(table, wanted)
     return table
+
+
+def _named(version: int | str) -> int | datetime.datetime:
+    """The number or the time that `catalog.version` says; a time without a zone is in UTC."""
+    if isinstance(version, int):
+        if version < 0:
+            raise InputError(_VERSION, f"catalog.version={version}", _FIX)
+        return version
+    try:
+        when = datetime.datetime.fromisoformat(version)
+    except ValueError:
+        raise InputError(_VERSION, f"catalog.version={version}", _FIX) from None
+    return when if when.tzinfo is not None else when.replace(tzinfo=datetime.UTC)
+
+
+def _refuse_unwritten(where: str, wanted: int | datetime.datetime | None) -> None:
+    """InputError for a number beyond that of the latest version, where this can be read."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        latest = DeltaTable(where).version()
+    except (DeltaError, ValueError, OSError):
+        return
+    if isinstance(wanted, int) and wanted > latest:
+        raise InputError(_VERSION, f"catalog.version={wanted}; the latest is {latest}", _FIX)
+
+
+def _refuse_later(table: Any, when: datetime.datetime) -> None:
+    """InputError where the table is younger than `when`: the library takes its first version then."""
+    made = [one["timestamp"] for one in table.history(1) if "timestamp" in one]
+    if made and made[0] > when.timestamp() * 1000:
+        first = datetime.datetime.fromtimestamp(made[0] / 1000, datetime.UTC).isoformat(timespec="seconds")
+        came = (
+            f"catalog.version={when.isoformat()}, before version {table.version()} of {first}, the first that is kept"
+        )
+        raise InputError("a time at which the Delta table was there", came, _FIX)
 
 
 def _fields(schema: list[dict[str, Any]], mode: str) -> Mapping[str, int | str]:

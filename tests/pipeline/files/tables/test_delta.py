@@ -230,8 +230,10 @@ def test_rows_are_those_of_the_library(tmp_path_factory: pytest.TempPathFactory,
     ("more", "came"),
     [
         (("catalog.table=null",), "a Delta table: its own log says which of its files count"),
-        (("catalog.version=9",), "version 9"),
+        (("catalog.version=9",), "catalog.version=9; the latest is 0"),
+        (("catalog.version=-1",), "catalog.version=-1"),
         (("catalog.version=yesterday",), "yesterday"),
+        (("catalog.version=2019-05-01",), "catalog.version=2019-05-01T00:00:00+00:00, before version 0 of 20"),
         (("catalog.table=null", "catalog.version=0"), "catalog.version=0, and catalog.table is null"),
     ],
 )
