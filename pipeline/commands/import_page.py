@@ -62,12 +62,17 @@ def _lines(report: ImportReport) -> Iterator[str]:
     if report.late:
         yield f"left out, because they came after the first rows: {_names(tuple(report.late))}"
     yield from report.notices
-    rejected = ", ".join(f"{count:,} {_WHY.get(why, why)}" for why, count in report.rejected.items())
+    rejected = ", ".join(f"{count:,} {_counted(why, count)}" for why, count in report.rejected.items())
     yield f"{report.rows_read:,} rows read: {report.rows_written:,} products, {rejected or 'none rejected'}"
     if report.products is None:
         yield "checked: nothing was written"
     else:
         yield f"{report.products} in {report.seconds:.1f} s; config: {report.config}"
+
+
+def _counted(why: str, count: int) -> str:
+    """So many rows that are no products, in words."""
+    return {"bad_row": "bad row" if count == 1 else "bad rows", "missing_id": "without an id"}.get(why, why)
 
 
 def _type(kind: str) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from pipeline.feeds.import_report import REPORT, ImportReport
 
 CONFIG = "_vitrine.yaml"
 _TEXTS = ("title", "description")
-_FIRST = ("title", "brand", "price", "price_currency", "sale_price", "sale_price_currency", "availability")
+_FIRST = ("title", "brand", "price", "sale_price", "availability")
 _LAST = ("link", "image_link")
 _NOT_CARRIED = {"description", "additional_image_link"}  # long, and no filter asks for them
 _MOST_PARTITIONS = CatalogConfig.model_fields["max_partitions"].default
@@ -92,9 +92,20 @@ def _catalog(report: ImportReport, facts: FeedFacts, folder: Path, photos: _Phot
         yield f"  # also in the file, as text: {json.dumps(some, ensure_ascii=False)[1:-1]}"
     if prices:
         yield f"  prices: {_list(prices)}  # amounts; the currency of each stands beside it, in NAME_currency"
-        if bare := [name for name in prices if f"{name}_currency" not in names]:
-            told = f"the feed names none for {', '.join(bare)}, and `{bare[0]} < 20 EUR` finds nothing without it"
-            yield f"  # currency: EUR  # {told}"
+        yield from _currency({one.name: one.values for one in filled}, prices)
+
+
+def _currency(values: Mapping[str, int], prices: Sequence[str]) -> Iterator[str]:
+    """Where to name the currency of prices that the feed names none for, of all or of some."""
+    bare = {name: values[name] - values.get(f"{name}_currency", 0) for name in prices}
+    told = [
+        name if bare[name] == values[name] else f"{bare[name]:,} of {values[name]:,} of {name}"
+        for name in prices
+        if bare[name]
+    ]
+    if told:
+        example = f"`{next(filter(bare.get, prices))} < 20 EUR` does not find them without it"
+        yield f"  # currency: EUR  # the feed names none for {', '.join(told)}, and {example}"
 
 
 @dataclass(frozen=True)
@@ -111,15 +122,16 @@ def _photos(report: ImportReport, facts: FeedFacts, allowed: bool) -> _Photos:
         return _Photos(("image: null  # the feed has no photos",), taken=False)
     further = ["more_images: additional_image_link"] if "additional_image_link" in filled else []
     lines = ["image: image_link", *further]
+    root = _photo_root(report, facts)
+    beside = [] if root is None else [f"image_root: {_quoted(root)}"]
     if facts.hosts:
-        lines += _hosts(facts)
+        lines += [*beside, *_hosts(facts)]
         if allowed:
             return _Photos(tuple(lines), taken=True)
         why = "photos lie on other hosts, asked only where you allow it. Then put here, and in encoders.image:"
     else:
-        root = _photo_root(report, facts)
-        if root is not None:
-            return _Photos((*lines, f"image_root: {_quoted(root)}"), taken=True)
+        if beside:
+            return _Photos((*lines, *beside), taken=True)
         lines.append("image_root: ...")
         why = "photos are paths, of which no file is beside the feed. Copy them, and put here, and in encoders.image:"
     told = (line if line.startswith("#") else f"# {line}" for line in lines)
@@ -179,8 +191,10 @@ def _rest(store: str, photos: bool) -> Iterator[str]:
 
 
 def _place(name: str) -> int:
-    """Where an attribute stands in a hit: what people read first, then the others as the map has them, then links."""
-    if name in _LAST:
+    """Where an attribute stands in a hit: what people read first, then the others as the map has them, then links, and
+    currencies, which stand beside their prices already.
+    """
+    if name in _LAST or name.endswith("_currency"):
         return len(_FIRST) + 1
     return _FIRST.index(name) if name in _FIRST else len(_FIRST)
 

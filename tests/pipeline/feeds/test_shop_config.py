@@ -30,9 +30,18 @@ def test_the_separator_of_categories_is_found(between: str, separator: str, tmp_
 
 
 def test_a_feed_without_currencies_says_where_to_name_one(tmp_path: Path) -> None:
-    """The line is in the config for prices that have none, and only for these."""
+    """The line is in the config for prices that have none, all or some, and only for these."""
+    some = written(tmp_path, "id,title,price\n1,a,5.50\n2,b,6.50 USD\n3,c,\n")[1]
+    assert "  # currency: EUR  # the feed names none for 1 of 2 of price, and `price < 20 EUR`" in some
     assert "  # currency: EUR  # the feed names none for price," in written(tmp_path, "id,title,price\n1,a,5.50\n")[1]
     assert "# currency" not in written(tmp_path, "id,title,price\n1,a,5.50 USD\n")[1]
+
+
+def test_a_hit_shows_a_currency_once(tmp_path: Path) -> None:
+    """What is searched first among the attributes has prices, in which their currencies are shown."""
+    config, _ = written(tmp_path, "sku;Bezeichnung;Preis;Größe;Warengruppe\n1;Rote Äpfel;2,99 €;L;Obst\n")
+    assert config.catalog.attributes == ("title", "price", "product_type", "size", "price_currency")
+    assert config.catalog.partition == "product_type"
 
 
 def test_too_many_categories_split_nothing(tmp_path: Path) -> None:
@@ -71,9 +80,16 @@ def test_photos_on_other_hosts_are_left_out_and_how_to_allow_them_is_said(tmp_pa
     assert "a name that a host has: 1\n" in text
 
 
+def test_photos_of_both_kinds_are_all_found(tmp_path: Path) -> None:
+    """Of a feed with paths and URLs the config names the folder of the paths beside the hosts."""
+    Image.new("RGB", (8, 8)).save(tmp_path / "1.png")
+    config, _ = written(tmp_path, "id,title,image\n1,a,1.png\n2,b,https://a.example/2.png\n", "--photos")
+    assert (config.catalog.image_root, config.catalog.photo_hosts) == (str(tmp_path), ("a.example",))
+
+
 def test_odd_names_make_a_config_that_loads(tmp_path: Path) -> None:
     """Columns with quotes, colons, hashes and other scripts, and no title at all."""
-    text = 'id,brand,"we""ird: #1",größe,色,- x,{a}\n1,b,1,2,3,4,5\n'
+    text = 'id,brand,"we""ird: #1",weiß,色,- x,{a}\n1,b,1,2,3,4,5\n'
     config, _ = written(tmp_path, text)
     assert config.catalog.text == ("brand",)
     assert config.catalog.attributes == ("brand",)
