@@ -93,7 +93,7 @@ def find_files(path: str) -> Found:
         raise InputError(
             "a Parquet file, a folder of them or a glob",
             f"catalog.path={path}, which does not exist",
-            "correct catalog.path",
+            "correct catalog.path" + ("; several files are a glob such as [ab]*.parquet" if "{" in path else ""),
         )
     return found.done(path)
 
