@@ -8,9 +8,9 @@ from __future__ import annotations
 import base64
 import hashlib
 import io
-import os
 import re
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
 from pathlib import Path
@@ -20,28 +20,39 @@ from encoders.names import NO_CATEGORY
 from foundation.disk import replace_file
 from foundation.errors import InputError
 from foundation.machine import machine_fault
-from foundation.regular_files import open_regular, read_regular
 from lookup.hit import Hit, words
 from lookup.why.why import Why
 
 if TYPE_CHECKING:
-    from encoders.photos.decode import PhotoLimits
+    from encoders.photos.limits import PhotoError, PhotoLimits
 
 THUMBNAIL = 240  # pixels of the longer side; a card is at most about that wide
 _LONGEST = 300  # characters of a title or attribute that a card shows
 
 
 @dataclass(frozen=True)
+class NoPhoto:
+    """A photo that cannot be shown, and why: in a few words that all photos have in common of which that is true."""
+
+    why: str
+
+    @classmethod
+    def of(cls, err: PhotoError) -> NoPhoto:
+        """It, of the reason of a reject: without what is true of this one photo alone."""
+        return cls(err.message.partition(": ")[0])
+
+
+@dataclass(frozen=True)
 class Answer:
-    """What was asked and what came back. `photos` are the hits' photo files, None where a hit has none; `note` says why
-    nothing was found.
+    """What was asked and what came back. `photos` are the hits' photo files, None where a product has none; `note` says
+    why nothing was found.
     """
 
     title: str
     query_photo: bytes | None
     hits: Sequence[Hit]
     seconds: float
-    photos: Sequence[bytes | None]
+    photos: Sequence[bytes | NoPhoto | None]
     note: str = ""
     understood: str = ""
 
@@ -54,20 +65,6 @@ def write_page(path: Path, answers: Sequence[Answer], heading: str, note: str, l
     shown = [_shown(answer, limits) for answer in answers]
     html = render("lookup/page.html", ["lookup/page.css"], heading=heading, note=note, answers=shown)
     put_page(path, html, "hits")
-
-
-def photo_of(hit: Hit, image_root: str | None, image_column: str | None, limits: PhotoLimits) -> bytes | None:
-    """The bytes of the hit's photo, from the catalog's folder of photos or Parquet column; None where it is not there.
-
-    The catalog may have moved since the snapshot was made, and its paths are not trusted: what lies outside
-    `image_root` after resolving links counts as not there, and nothing is fetched over a network.
-    """
-    if hit.photo is not None:
-        return None if image_root is None else photo_in_folder(Path(image_root), hit.photo, limits)
-    if image_column is None:
-        return None
-    cell = (catalog_row(hit.source, [image_column]) or {}).get(image_column)
-    return _of_base64(cell) if isinstance(cell, str) else first_bytes(cell)
 
 
 # --- pages that need nothing beside them ---
@@ -135,21 +132,20 @@ def _language(text: str) -> str:
 
 
 def _shown(answer: Answer, limits: PhotoLimits) -> dict[str, Any]:
+    cards = [_card(hit, photo, limits) for hit, photo in zip(answer.hits, answer.photos, strict=True)]
     return {
         "title": _clipped(answer.title),
         "asked_photo": answer.query_photo is not None,
         "photo": thumbnail(answer.query_photo, "the query", limits),
         "seconds": answer.seconds,
-        "not_found": sum(
-            hit.photo is not None and raw is None for hit, raw in zip(answer.hits, answer.photos, strict=True)
-        ),
+        "not_shown": not_shown(card["photo"] for card in cards),
         "note": answer.note,
         "understood": answer.understood,
-        "cards": [_card(hit, photo, limits) for hit, photo in zip(answer.hits, answer.photos, strict=True)],
+        "cards": cards,
     }
 
 
-def _card(hit: Hit, photo: bytes | None, limits: PhotoLimits) -> dict[str, Any]:
+def _card(hit: Hit, photo: bytes | NoPhoto | None, limits: PhotoLimits) -> dict[str, Any]:
     title = _clipped(words(hit.attributes.get("title")))
     others = [(name, _clipped(words(value))) for name, value in hit.attributes.items() if name != "title"]
     return {
@@ -188,82 +184,34 @@ def _clipped(text: str) -> str:
     return text if len(text) <= _LONGEST else text[: _LONGEST - 1] + "…"
 
 
-def thumbnail(raw: bytes | None, of: str, limits: PhotoLimits, longest: int = THUMBNAIL) -> str | None:
-    """A photo as a data URI of a small JPEG, `longest` pixels at most; None, which the page draws as `no photo`, where
-    it cannot be decoded.
+def thumbnail(
+    photo: bytes | NoPhoto | None, of: str, limits: PhotoLimits, longest: int = THUMBNAIL
+) -> str | NoPhoto | None:
+    """A photo as a data URI of a small JPEG, `longest` pixels at most; why there is none of one that cannot be shown or
+    decoded; None where there is no photo.
     """
     from PIL import Image
 
     from encoders.photos.decode import PhotoError, decode
     from encoders.photos.foreign import naming
 
-    if raw is None:
-        return None
+    if not isinstance(photo, bytes):
+        return photo
     try:
         with naming(f"of {of}", None):
-            photo = Image.fromarray(decode(raw, limits))
-    except PhotoError:
-        return None
-    photo.thumbnail((longest, longest))
+            picture = Image.fromarray(decode(photo, limits))
+    except PhotoError as err:
+        return NoPhoto.of(err)
+    picture.thumbnail((longest, longest))
     out = io.BytesIO()
-    photo.save(out, "JPEG", quality=82, optimize=True)
+    picture.save(out, "JPEG", quality=82, optimize=True)
     return "data:image/jpeg;base64," + base64.b64encode(out.getvalue()).decode()
 
 
-# --- where photos lie ---
-
-
-def _of_base64(text: str) -> bytes | None:
-    """The photo that a catalog holds as text, as `catalog.image_type` declares; None where it is none."""
-    try:
-        return base64.b64decode("".join(text.rpartition(",")[2].split()), validate=True)
-    except ValueError:
-        return None
-
-
-def photo_in_folder(root: Path, name: str, limits: PhotoLimits) -> bytes | None:
-    """The bytes of the photo that the catalog calls `name`, inside of `root`; None where there is none."""
-    from encoders.photos.limits import PhotoError
-    from encoders.photos.paths import spellings
-
-    try:
-        home = os.path.realpath(root)
-        there = (os.path.join(home, one) for one in spellings(name))
-        path = Path(os.path.realpath(next(filter(os.path.lexists, there), home)))
-        return read_regular(path, limits.max_bytes) if Path(home) in path.parents else None
-    except (OSError, ValueError, PhotoError):  # a name too long, no permission; a URL
-        return None
-
-
-def catalog_row(source: tuple[str, int, int], columns: Sequence[str]) -> dict[str, Any] | None:
-    """Those of `columns` that the catalog file has, of the row at `source` (see Hit); None where it is not there."""
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
-    file, row_group, row = source
-    try:
-        with open_regular(file) as opened, pq.ParquetFile(opened) as catalog:
-            groups = catalog.metadata.num_row_groups
-            while row_group < groups and row >= catalog.metadata.row_group(row_group).num_rows:
-                row -= catalog.metadata.row_group(row_group).num_rows
-                row_group += 1
-            known = [column for column in columns if column in catalog.schema_arrow.names]
-            if row_group >= groups or not known:
-                return None
-            # Small batches: photos of a whole row group can be gigabytes.
-            for batch in catalog.iter_batches(64, row_groups=[row_group], columns=known, use_threads=False):
-                if row < batch.num_rows:
-                    return {name: batch.column(name)[row].as_py() for name in known}
-                row -= batch.num_rows
-    except (OSError, ValueError, pa.ArrowException):  # gone, or no longer the Parquet file that it was
-        return None
-    return None
-
-
-def first_bytes(value: Any) -> bytes | None:
-    """The bytes of a photo cell: bytes, a `{bytes, path}` struct, or the first bytes in a list of either."""
-    if isinstance(value, list):
-        return next((raw for raw in map(first_bytes, value) if raw is not None), None)
-    if isinstance(value, dict):
-        value = value.get("bytes")
-    return value if isinstance(value, bytes) else None
+def not_shown(photos: Iterable[str | NoPhoto | None]) -> list[str]:
+    """How many of the `photos` of a page cannot be shown for which reason, the most frequent first: sentences."""
+    counts = Counter(photo.why for photo in photos if isinstance(photo, NoPhoto))
+    return [
+        f"{count:,} {'photo is' if count == 1 else 'photos are'} not shown: {why}"
+        for why, count in counts.most_common()
+    ]

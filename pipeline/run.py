@@ -24,7 +24,8 @@ from lookup.store.shards import Shards
 from lookup.store.store import Store, scratch_of
 from pipeline.build.duplicates import floods, with_duplicates
 from pipeline.build.stage import build_indexes
-from pipeline.config.encoding import encoding_identity, photo_limits, refuse_other_models
+from pipeline.catalog.shown_photos import ShownPhotos
+from pipeline.config.encoding import encoding_identity, refuse_other_models
 from pipeline.config.load import Config
 from pipeline.config.published import adopted, limits_of, to_measure
 from pipeline.config.sections import Embedding, RunSettings
@@ -40,7 +41,6 @@ from pipeline.engine.progress import Progress
 from pipeline.engine.runners import options_of, refuse_own_workers, runner_of
 from pipeline.engine.watchdog import watchdog
 from pipeline.evaluate.lexical_weight import with_weight
-from pipeline.photos.root import image_root
 from pipeline.photos.session import fetching
 from pipeline.plan.earlier_plan import keep_plan
 from pipeline.plan.forecast import Forecast, bounded, unbounded
@@ -56,7 +56,6 @@ from pipeline.publish.ranker_files import with_ranker
 from pipeline.publish.snapshot import Origin, assemble, merge_partitions, merge_shards, refuse_mixing, with_types
 from pipeline.report.notes import Surroundings, write_report
 from pipeline.report.notices import Notice
-from pipeline.report.page_photos import Places
 from pipeline.report.run_log import RunLog
 from pipeline.report.run_report import ENDED_WELL, RunReport
 from pipeline.run_state import RunState, damaged_shards, report_of
@@ -151,12 +150,9 @@ def _give_up(request: Request, store: Store, state: RunState, folder: Path, err:
 
 def _leave(folder: Path, report: RunReport, store: Store, request: Request, manifest: Manifest | None) -> None:
     """Write the report. Where that fails, say so: how the run ended is decided."""
-    catalog = request.config.catalog
-    named = (catalog.image, next(iter(catalog.text), None))
-    image, title = (catalog.columns.get(name, name) if name else None for name in named)
-    places = Places(image_root(catalog.image_root, catalog.path), title, image)
-    around = Surroundings(store, request.config.run.metrics_path, places, photo_limits(catalog), manifest)
     try:
+        products = None if manifest is None else ShownPhotos.of(manifest)
+        around = Surroundings(store, request.config.run.metrics_path, manifest, products)
         write_report(folder, report, around)
     except OSError as err:
         _log.error("no report of this run: %s", err)

@@ -93,8 +93,14 @@ class EncoderEntry(Grown):
     by_field: bool = False
 
 
-class CatalogEntry(Record):
-    """The catalog that a snapshot was made of, and how its photos are found again."""
+class CatalogEntry(Grown):
+    """The catalog that a snapshot was made of, and how its photos are found again.
+
+    `fields` are of a table whose files call columns otherwise than the table does: column -> the id of its field, or
+    its name, and names in files that have no ids; of those that pages show something of.
+    """
+
+    unsaid: ClassVar[frozenset[str]] = frozenset({"fields"})
 
     path: str
     image_root: str | None
@@ -102,6 +108,7 @@ class CatalogEntry(Record):
     identity: str
     rows: int
     newest: datetime | None = None  # when the newest of its files was written (UTC); None: in a bucket, or not kept
+    fields: dict[str, tuple[int | str, ...]] = Field({})
 
 
 class Manifest(Grown):

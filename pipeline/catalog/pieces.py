@@ -141,6 +141,8 @@ def picked(path: str, file: PartFile, group: int, names: Sequence[str], rows: Se
             table = pa.Table.from_batches([_spelled_out(chosen, sizes > bounds.row)])
             numbers = pa.array(inside + (start - batch.num_rows), pa.int32())
             found.append(Decoded(table, pa.array(sizes, mask=sizes <= bounds.row), numbers, 0))
+        if start > rows[-1]:
+            break
     return joined(found)
 
 

@@ -80,11 +80,12 @@ def read_some(
     """Some rows of a unit once more: those with the rising numbers `rows`, counted from the first of `groups`.
 
     Columns: id string; text string where `what` has `text`, photos list<struct<bytes, path>> where it has `photo`; as
-    `read_unit` has them. Only row groups with such rows are read, and no more of them held than is wanted.
+    `read_unit` has them; title string, the first of the texts as it is written, where it has `title`. Only row groups
+    with such rows are read, and no more of them held than is wanted.
     """
     with open_file(path, part=part_of(settings, path)) as file:
         names = file_columns(file.schema_arrow, settings, path)
-        texts = settings.text if "text" in what else ()
+        texts = settings.text if "text" in what else settings.text[:1] if "title" in what else ()
         photos = [name for name in (settings.image, settings.more_images) if name and "photo" in what]
         wanted = {name: names[name] for name in ("id", *texts, *photos)}
         found, start, bounds = [], 0, Bounds(settings.max_row_bytes, MOST_BYTES)
@@ -95,10 +96,11 @@ def read_some(
                 found.append(picked(path, file, group, sorted(set(wanted.values())), inside, bounds))
             start += size
     unit = _Columns(joined(found), wanted, settings)
-    cleaned = [unit.cleaned(name) for name in texts]
     made = {col.ID: clean_ids(unit.names("id"))}
     if "text" in what:
-        made[col.TEXT] = columns.joined(cleaned, unit.rows)
+        made[col.TEXT] = columns.joined([unit.cleaned(name) for name in texts], unit.rows)
+    if "title" in what:
+        made["title"] = unit.strings(texts[0]) if texts else pa.nulls(unit.rows, pa.string())
     if "photo" in what:
         made[col.PHOTOS] = _photos(unit, settings)
     return pa.table(made)

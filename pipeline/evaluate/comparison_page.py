@@ -11,9 +11,9 @@ from encoders.names import clean_id
 from foundation import ranking_metrics as metrics
 from foundation.errors import InputError
 from lookup.hit import Hit, words
-from lookup.page import photo_of, put_page, render, thumbnail
-from lookup.query import photo_limits, read_photo
-from pipeline.compare.named_snapshots import Side
+from lookup.page import NoPhoto, not_shown, put_page, render, thumbnail
+from lookup.query import read_photo
+from pipeline.catalog.shown_photos import ShownPhotos
 from pipeline.evaluate.comparison import FIRST, Comparison, Difference, LostQuery
 from pipeline.evaluate.page import Table, figure_names
 
@@ -111,6 +111,8 @@ def as_document(found: Comparison) -> dict[str, Any]:
 
 def write_report(path: Path, found: Comparison) -> None:
     """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
+    places = [ShownPhotos.of(side.store.manifest(side.snapshot)) for side in found.sides]
+    worst = [_shown(one, places) for one in found.worst]
     html = render(
         "pipeline/evaluate/comparison.html",
         ["lookup/page.css", "pipeline/report/report.css"],
@@ -118,7 +120,8 @@ def write_report(path: Path, found: Comparison) -> None:
         note=lines(found),
         verdicts=verdicts(found),
         figures=figure_table(found),
-        worst=[_shown(one, found.sides) for one in found.worst],
+        worst=worst,
+        not_shown=not_shown(photo for one in worst for photo in one["photos"]),
     )
     put_page(path, html, "a comparison")
 
@@ -146,34 +149,33 @@ def _ids(one: LostQuery, hits: Sequence[Hit]) -> str:
 # --- the queries that lose most, with photos ---
 
 
-def _shown(one: LostQuery, sides: Sequence[Side]) -> dict[str, Any]:
-    shown = [_cards(one, hits, side) for hits, side in zip(one.hits, sides, strict=True)]
-    limits = photo_limits(sides[0].store.manifest(sides[0].snapshot))
-    photo = None
+def _shown(one: LostQuery, places: Sequence[ShownPhotos]) -> dict[str, Any]:
+    shown = [_cards(one, hits, place) for hits, place in zip(one.hits, places, strict=True)]
+    photo: bytes | NoPhoto | None = None
+    limits = places[0].limits
     if one.question.image is not None:
         try:
-            photo = thumbnail(read_photo(one.question.image, limits.max_bytes), "the query", limits, _PIXELS)
-        except InputError:  # gone since it was asked
-            photo = None
-    asked_photo = one.question.image is not None
+            photo = read_photo(one.question.image, limits.max_bytes)
+        except InputError as err:  # gone since it was asked
+            photo = NoPhoto(err.came)
+    asked = thumbnail(photo, "the query", limits, _PIXELS)
     return {
         "title": one.question.title[:_LONGEST],
-        "asked_photo": asked_photo,
-        "photo": photo,
+        "asked_photo": photo is not None,
+        "photo": asked,
         "figures": one.figures,
         "hits": shown,
+        "photos": [asked, *(card["photo"] for cards in shown for card in cards)],
     }
 
 
-def _cards(one: LostQuery, hits: Sequence[Hit], side: Side) -> list[dict[str, Any]]:
-    manifest = side.store.manifest(side.snapshot)
-    limits, places = photo_limits(manifest), (manifest.catalog.image_root, manifest.catalog.image_column)
+def _cards(one: LostQuery, hits: Sequence[Hit], place: ShownPhotos) -> list[dict[str, Any]]:
     return [
         {
             "id": hit.id[:_LONGEST],
             "title": words(hit.attributes.get("title"))[:_LONGEST],
             "gain": one.gains.get(clean_id(hit.id)),
-            "photo": thumbnail(photo_of(hit, *places, limits), hit.id, limits, _PIXELS),
+            "photo": thumbnail(photo, hit.id, place.limits, _PIXELS),
         }
-        for hit in hits
+        for hit, photo in zip(hits, place.of_hits(hits), strict=True)
     ]

@@ -15,9 +15,10 @@ from lookup.filters.where import Condition, parsed
 from lookup.hit import Hit, Reranked
 from lookup.late import find_late
 from lookup.lexical.query import Correction
-from lookup.page import Answer, duration, photo_of, write_page
+from lookup.page import Answer, duration, write_page
 from lookup.query import Query, photo_limits, read_photo
 from lookup.search import Reader
+from lookup.store.manifest import Manifest
 from lookup.understood.meaning import Understood
 from pipeline.catalog.questions import Question, read_questions
 
@@ -81,14 +82,13 @@ def ask(
     reader = Reader.open(store, None if query.category is None or products else [query.category])
     search = partial(find_late, reader) if late else reader.found
     where = parsed(query.where)
-    catalog = reader.manifest.catalog
     limits = photo_limits(reader.manifest)
     texts, images = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
     reader.load(texts, images, query.rerank, query.understand)
     gone = reader.known(query.history).count(False) if query.history else None
     loaded = time.perf_counter() - began
     answered: list[Answered] = []
-    page: list[Answer] = []
+    asked: list[bytes | None] = []
     for question in given:
         photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
         started = time.perf_counter()
@@ -101,17 +101,25 @@ def ask(
         why = reader.explain_filter(bounds, query.category) if bounds and not hits else ""
         corrections = reader.by_words.corrections(replace(query, text=found.understood.text))
         more = (found.understood, corrections, found.history, found.reranked)
-        one = Answered(question, hits, seconds, loaded, why, gone, *more)
-        answered.append(one)
-        if html is not None:
-            photos = [photo_of(hit, catalog.image_root, catalog.image_column, limits) for hit in hits]
-            told = "; ".join(filter(None, [str(one.understood), *one.notes]))
-            page.append(Answer(question.title, photo, hits, one.seconds, photos, one.note, told))
+        answered.append(Answered(question, hits, seconds, loaded, why, gone, *more))
+        asked.append(photo)
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"
-        write_page(html, page, "Vitrine", note, limits)
+        write_page(html, _shown(answered, asked, reader.manifest), "Vitrine", note, limits)
     return answered
+
+
+def _shown(answered: Sequence[Answered], photos: Sequence[bytes | None], manifest: Manifest) -> list[Answer]:
+    """Answers as a page has them, beside the photos that were asked."""
+    from pipeline.catalog.shown_photos import ShownPhotos  # a search without a page needs none of it
+
+    of_hits = ShownPhotos.of(manifest).of_hits
+    told = ("; ".join(filter(None, [str(one.understood), *one.notes])) for one in answered)
+    return [
+        Answer(one.question.title, photo, one.hits, one.seconds, of_hits(one.hits), one.note, said)
+        for one, photo, said in zip(answered, photos, told, strict=True)
+    ]
 
 
 def filtered(where: Sequence[Condition]) -> str:

@@ -114,9 +114,7 @@ def refuse_archives(root: str) -> None:
         _INDEXES.clear()
     if root.lower().endswith(_COMPRESSED):
         raise compressed(root)
-    if not _paths(root):
-        fix = "correct catalog.image_root: a folder of photos, or a .tar or .zip of them"
-        raise InputError("archives of photos", f"catalog.image_root={root}, which is not there", fix)
+    _paths(root)
 
 
 # --- inside ---
@@ -141,9 +139,12 @@ def _index(root: str) -> Indexed:
 
 
 def _paths(root: str) -> list[str]:
-    """The archives that `root` names, sorted."""
+    """The archives that `root` names, sorted; InputError where there are none."""
     found = [root] if os.path.lexists(root) else sorted(glob.glob(root))
-    return [path for path in found if not os.path.isdir(path)]
+    if archives := [path for path in found if not os.path.isdir(path)]:
+        return archives
+    fix = "correct catalog.image_root: a folder of photos, or a .tar or .zip of them"
+    raise InputError("archives of photos", f"catalog.image_root={root}, which is not there", fix)
 
 
 def _members(paths: Sequence[str], stamps: list[str]) -> Iterator[tuple[str, Member]]:

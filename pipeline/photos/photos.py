@@ -18,6 +18,7 @@ from encoders.photos.paths import is_web
 from foundation.reasons import Reason
 from pipeline.photos.archives import Archives, is_archives
 from pipeline.photos.buckets import Bucket
+from pipeline.photos.cached import Cached
 from pipeline.photos.folders import Folder
 from pipeline.photos.inline import Inline, is_inline
 from pipeline.photos.root import Root, RootAndWeb
@@ -36,7 +37,7 @@ def source_of(path: str, root: Root) -> Source:
         return Inline()
     if isinstance(root, RootAndWeb):
         if is_web(path):
-            return Web(root.web)
+            return Web(root.web) if root.fetched else Cached(root.web)
         root = root.folder
     if "://" in root:
         return Bucket(root)

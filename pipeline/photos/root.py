@@ -18,19 +18,22 @@ from pipeline.photos.net.settings import WebSettings, web_settings
 
 @dataclass(frozen=True)
 class RootAndWeb:
-    """Where relative photo paths start, and from where photos by URL are fetched."""
+    """Where relative photo paths start, and from where photos by URL are `fetched`; else those of the cache count."""
 
     folder: str
     web: WebSettings
+    fetched: bool = True
 
 
 Root = str | RootAndWeb  # a plain path or URL of a bucket: nothing is fetched
 
 
-def photo_root(folder: str, catalog: CatalogConfig) -> Root:
-    """Where the photos of `catalog` are had from: `folder`, see `image_root`, and the hosts that it allows."""
+def photo_root(folder: str, catalog: CatalogConfig, fetched: bool = True) -> Root:
+    """Where the photos of `catalog` are had from: `folder`, see `image_root`, and the hosts that it allows; where it is
+    not `fetched`, what is kept of these.
+    """
     web = web_settings(catalog)
-    return folder if web is None else RootAndWeb(folder, web)
+    return folder if web is None else RootAndWeb(folder, web, fetched)
 
 
 def image_root(configured: str | None, catalog_path: str) -> str:

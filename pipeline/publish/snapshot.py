@@ -21,6 +21,7 @@ from lookup.store.shards import Shards, chained
 from lookup.store.store import Store
 from pipeline.build.lexical import analysis_of, lexical_entry
 from pipeline.catalog.attribute_types import changed, joined, without_values
+from pipeline.catalog.shown_photos import fields_of
 from pipeline.config.duplicates import DuplicatesConfig
 from pipeline.config.encoding import fusion_of
 from pipeline.config.published import compared_models, duplicates_of, encoder_entry
@@ -149,6 +150,7 @@ def assemble(indexing: Indexing, origin: Origin, shards: Shards, partitions: Seq
             identity=plan.catalog,
             rows=sum(plan.partitions.values()),
             newest=plan.newest,
+            fields=fields_of(catalog, plan.parts),
         ),
         config=dict(origin.config),
         text=encoder_entry(embedding.encoders.text),

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from lookup.page import NoPhoto
 from pipeline.report.page_photos import Thumbnails
 
 _MOST = 40  # queries
@@ -18,7 +19,7 @@ class GoldenHit:
 
     id: str
     expected: bool
-    photo: str | None
+    photo: str | NoPhoto | None
 
 
 @dataclass(frozen=True)
@@ -26,12 +27,17 @@ class GoldenRow:
     """A golden query: what it asks, and its outcome and first hits of both nights; an empty outcome: not asked."""
 
     asked: str
-    query_photo: str | None
+    query_photo: str | NoPhoto | None
     outcome: str
     outcome_before: str
     hits: Sequence[GoldenHit]
     hits_before: Sequence[GoldenHit]
     bad: bool  # it does not find what it expects, or finds it later than before
+
+    @property
+    def photos(self) -> list[str | NoPhoto | None]:
+        """All of its photos."""
+        return [self.query_photo, *(one.photo for hits in (self.hits, self.hits_before) for one in hits)]
 
     @property
     def changed(self) -> bool:
@@ -92,4 +98,4 @@ def _outcome(one: dict[str, Any] | None) -> str:
 def _hits(one: dict[str, Any] | None, photos: Thumbnails) -> list[GoldenHit]:
     shown = [] if one is None else one["hits"][:_HITS]
     expect = set() if one is None else set(one["expect"])
-    return [GoldenHit(hit["id"], hit["id"] in expect, photos.of_path(hit["photo"])) for hit in shown]
+    return [GoldenHit(hit["id"], hit["id"] in expect, photos.of_hit(hit)) for hit in shown]

@@ -7,27 +7,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from encoders.photos.decode import PhotoLimits
 from foundation.disk import replace_file
+from lookup.query import photo_limits
 from lookup.store.manifest import Manifest
 from lookup.store.store import Store
 from pipeline.report.earlier_runs import earlier_golden, earlier_success, golden_of
 from pipeline.report.golden_rows import golden_rows
 from pipeline.report.metrics import MetricsScope, last_success, metrics_of, put_metrics
-from pipeline.report.page_photos import Places, Thumbnails, reject_examples
+from pipeline.report.page_photos import Products, Thumbnails, reject_examples
 from pipeline.report.run_page import Beside, page_of
 from pipeline.report.run_report import RunReport
 
 
 @dataclass(frozen=True)
 class Surroundings:
-    """What a report is made with beside the run itself: its store, where metrics go, and where photos are."""
+    """What a report is made with beside the run itself: its store, where metrics go, and what the run made, published
+    or not, with the products that it was made of; both None: it came to none.
+    """
 
     store: Store
     metrics_path: str | None
-    places: Places
-    limits: PhotoLimits
-    manifest: Manifest | None  # what the run made, published or not; None: it came to none
+    manifest: Manifest | None
+    products: Products | None
 
 
 def write_report(folder: Path, report: RunReport, around: Surroundings | None = None) -> None:
@@ -55,8 +56,9 @@ def _write_metrics(folder: Path, report: RunReport, before: RunReport | None, ar
 
 
 def _beside(folder: Path, report: RunReport, before: RunReport | None, around: Surroundings) -> Beside:
-    photos = Thumbnails(around.places, around.limits)
-    manifest = around.manifest
+    manifest, products = around.manifest, around.products
+    if manifest is None or products is None:
+        return Beside(before)
+    photos = Thumbnails(products, photo_limits(manifest))
     golden = golden_rows(golden_of(around.store, report.run), earlier_golden(around.store, report.run), photos)
-    examples = {} if manifest is None else reject_examples(around.store, manifest, report.details, photos)
-    return Beside(before, examples, golden)
+    return Beside(before, reject_examples(around.store, manifest, report.details, photos), golden)

@@ -5,10 +5,10 @@ and no more.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 from encoders.photos.decode import PhotoLimits
 from foundation.errors import VitrineError
 from foundation.regular_files import read_regular
-from lookup.page import catalog_row, first_bytes, photo_in_folder, thumbnail
+from lookup.page import NoPhoto, thumbnail
 from lookup.store.manifest import Manifest
 from lookup.store.shard_record import OTHERS
 from lookup.store.store import Store
@@ -26,76 +26,83 @@ _log = logging.getLogger(__name__)
 _PIXELS = 84  # of the longer side: some 2 kB each
 _MOST = 400  # photos that are decoded for a page
 _MOST_BYTES = 4_000_000  # of all of them; a page stays under 6 MB
+_MOST_ROWS = 100  # of the catalog that are read, a row group decoded up to each
 _MOST_KINDS = 12  # of losses that are shown with examples
 _EXAMPLES = 4  # of each
 _MOST_SHARDS = 60  # whose rejects are looked at
 _LONGEST = 90  # characters of a title
+_FULL = NoPhoto("the page has room for no more")
+
+Source = tuple[str, int, int]  # of a row, see lookup.hit.Hit
 
 
-@dataclass(frozen=True)
-class Places:
-    """Where the catalog's photos are, and what it calls titles and photos; all None: not known."""
+class Products(Protocol):
+    """The catalog of a snapshot, as pages show something of it: see catalog/shown_photos.py."""
 
-    image_root: str | None = None
-    title: str | None = None
-    image: str | None = None
+    def of_path(self, path: str) -> bytes | NoPhoto:
+        """The photo that the catalog calls `path`."""
+
+    def rows(self, wanted: Mapping[Source, str | None]) -> Mapping[Source, tuple[str, bytes | NoPhoto | None]]:
+        """(title, first photo) of some rows, which have these ids where they are known."""
 
 
 @dataclass(frozen=True)
 class Example:
-    """A row that was rejected: id and title as the catalog has them, and its photo as a data URI."""
+    """A row that was rejected: its id and title, and its photo as a data URI."""
 
     id: str
     title: str
-    photo: str | None
+    photo: str | NoPhoto | None
 
 
 @dataclass
 class Thumbnails:
-    """Makes data URIs of photos while the page has room: None where there is none, or no room."""
+    """Makes data URIs of photos while the page has room."""
 
-    places: Places
+    products: Products
     limits: PhotoLimits
     count: int = 0
+    rows: int = 0  # that were looked up in the catalog
     size: int = 0
-    known: dict[str, str | None] = field(default_factory=dict)
+    known: dict[str | Source, tuple[str, str | NoPhoto | None]] = field(default_factory=dict)
 
-    def of_path(self, path: str | None) -> str | None:
-        """Of the photo that the catalog calls `path`."""
-        root = self.places.image_root
-        if path is None or root is None:
-            return None
-        if path not in self.known:
-            self.known[path] = self._made(photo_in_folder(Path(root), path, self.limits), path)
-        elif (again := self.known[path]) is not None:
-            self.size += len(again)
-        return self.known[path] if self.size <= _MOST_BYTES else None
+    def of_hit(self, hit: Mapping[str, Any]) -> str | NoPhoto | None:
+        """Of the first photo of a hit of golden.json."""
+        path, source = hit["photo"], hit.get("source")
+        if path is not None:
+            return self._shown(path, lambda: ("", self.products.of_path(path)))[1]
+        return None if source is None else self.of_row((source[0], source[1], source[2]), hit["id"])[1]
 
-    def of_file(self, path: str | None) -> str | None:
+    def of_row(self, source: Source, name: str | None) -> tuple[str, str | NoPhoto | None]:
+        """(title, first photo) of a row of the catalog, which had this id."""
+        if source not in self.known:
+            if self.rows >= _MOST_ROWS:
+                return "", _FULL
+            self.rows += 1
+        return self._shown(source, lambda: self.products.rows({source: name})[source])
+
+    def of_file(self, path: str | None) -> str | NoPhoto | None:
         """Of a photo that the user named, wherever it lies."""
         if path is None:
             return None
         try:
-            return self._made(read_regular(Path(path), self.limits.max_bytes), path)
-        except (OSError, ValueError):
-            return None
+            raw = read_regular(Path(path), self.limits.max_bytes)
+        except (OSError, ValueError) as err:
+            return NoPhoto(str(err))
+        return self._shown(path, lambda: ("", raw))[1]
 
-    def of_cell(self, value: Any) -> str | None:
-        """Of the first photo in a cell of the catalog."""
-        raw = first_bytes(value)
-        if raw is not None:
-            return self._made(raw, "a row")
-        first = value[0] if isinstance(value, list) and value else value
-        path = first.get("path") if isinstance(first, dict) else first
-        return self.of_path(path) if isinstance(path, str) else None
-
-    def _made(self, raw: bytes | None, of: str) -> str | None:
-        if raw is None or self.count >= _MOST or self.size >= _MOST_BYTES:
-            return None
-        self.count += 1
-        made = thumbnail(raw, of, self.limits, _PIXELS)
-        self.size += len(made or "")
-        return made
+    def _shown(
+        self, key: str | Source, read: Callable[[], tuple[str, bytes | NoPhoto | None]]
+    ) -> tuple[str, str | NoPhoto | None]:
+        if key not in self.known:
+            if self.count >= _MOST or self.size >= _MOST_BYTES:
+                return "", _FULL
+            self.count += 1
+            title, photo = read()
+            self.known[key] = title, thumbnail(photo, str(key), self.limits, _PIXELS)
+        title, made = self.known[key]
+        self.size += len(made) if isinstance(made, str) else 0
+        return title, made if self.size <= _MOST_BYTES else _FULL
 
 
 def reject_examples(
@@ -129,14 +136,5 @@ def _rejects(store: Store, manifest: Manifest) -> Iterator[tuple[tuple[str, int]
 
 
 def _example(source: tuple[str, int], row: dict[str, Any], photos: Thumbnails) -> Example:
-    places = photos.places
-    columns = [name for name in (places.title, places.image) if name is not None]
-    try:
-        cells = catalog_row((*source, row["row"]), columns) or {}
-    except VitrineError:  # a file that is not regular
-        cells = {}
-    title = cells.get(places.title or "")
-    shown = title if isinstance(title, str) else ""
-    return Example(
-        str(row["id"] or "no id")[:_LONGEST], shown[:_LONGEST], photos.of_cell(cells.get(places.image or ""))
-    )
+    title, photo = photos.of_row((*source, row["row"]), row["id"])
+    return Example(str(row["id"] or "no id")[:_LONGEST], title[:_LONGEST], photo)

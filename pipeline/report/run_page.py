@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from foundation.reasons import fix_of
-from lookup.page import duration, render
+from lookup.page import duration, not_shown, render
 from pipeline.report.golden_rows import GoldenRow
 from pipeline.report.index_page import plot_of
 from pipeline.report.page_photos import Example
@@ -45,6 +45,7 @@ def page_of(report: RunReport, beside: Beside | None = None) -> bytes:
         losses_before={} if before is None else {_kind(one): one.rows for one in before.details},
         partitions_before={} if before is None else {one.name: one for one in before.partitions},
         kind_of=_kind,
+        not_shown=not_shown(photo for row in beside.golden for photo in row.photos),
         plots=[_plot(one) for one in sorted(report.partitions, key=lambda one: -one.rows)[:_MOST_PLOTS] if one.curve],
         duration_of=duration,
         fix_of=fix_of,

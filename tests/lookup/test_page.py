@@ -11,8 +11,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 from hypothesis import strategies as st
@@ -21,8 +19,7 @@ from PIL import Image
 from encoders.photos.decode import PhotoLimits
 from foundation.errors import InputError
 from lookup.hit import Hit
-from lookup.page import THUMBNAIL, Answer, duration, photo_of, write_page
-from tests.support.command import vitrine
+from lookup.page import THUMBNAIL, Answer, NoPhoto, duration, write_page
 
 TAGS = {"html", "head", "meta", "title", "style", "body", "header", "main", "section", "div", "img", "ol", "li"}
 TAGS |= {"h1", "h2", "h3", "p", "b", "span", "code", "dl", "dt", "dd"}
@@ -89,7 +86,9 @@ def picture(width: int, height: int, form: str = "JPEG", orientation: int = 1) -
     return out.getvalue()
 
 
-def page_of(folder: Path, *hits: Hit, photos: list[bytes | None] | None = None, title: str = "red dress") -> Page:
+def page_of(
+    folder: Path, *hits: Hit, photos: list[bytes | NoPhoto | None] | None = None, title: str = "red dress"
+) -> Page:
     answer = Answer(title, None, hits, 0.0123, photos if photos is not None else [None] * len(hits))
     write_page(folder / "hits.html", [answer], "Vitrine", "2,000 products", LIMITS)
     return Page(folder / "hits.html")
@@ -185,7 +184,7 @@ def test_chinese_is_marked_as_such(tmp_path: Path) -> None:
 
 def test_photos_become_small_upright_jpegs(tmp_path: Path) -> None:
     """A thumbnail has at most 240 pixels a side, keeps its proportions and is turned as EXIF says."""
-    photos: list[bytes | None] = [picture(960, 480), picture(30, 20, "PNG"), picture(480, 240, orientation=6)]
+    photos: list[bytes | NoPhoto | None] = [picture(960, 480), picture(30, 20, "PNG"), picture(480, 240, orientation=6)]
     wide, small, turned = page_of(tmp_path, hit(), hit(), hit(), photos=photos).pictures()
     assert (wide.format, wide.size, small.size, turned.size) == ("JPEG", (THUMBNAIL, 120), (30, 20), (120, THUMBNAIL))
     red, blue = (np.asarray(turned, int)[row, 60] for row in (20, 220))  # orientation 6: the left side goes up
@@ -242,86 +241,13 @@ def test_durations(seconds: float, words: str) -> None:
     assert duration(seconds) == words
 
 
-def test_photos_are_read_only_inside_the_image_root(tmp_path: Path) -> None:
-    """A path that leaves image_root, by dots, absolutely or through a link, counts as no photo."""
-    root = tmp_path / "photos"
-    (root / "deep").mkdir(parents=True)
-    (root / "deep" / "in.jpg").write_bytes(b"in")
-    (tmp_path / "secret").write_bytes(b"secret")
-    (root / "link.jpg").symlink_to(tmp_path / "secret")
-    (root / "kind.jpg").symlink_to("deep/in.jpg")
-    (root / "self").symlink_to("self")
-    inside = {"deep/in.jpg": b"in", "deep/../deep/in.jpg": b"in", "kind.jpg": b"in", str(root / "deep/in.jpg"): b"in"}
-    outside = ["../secret", str(tmp_path / "secret"), "link.jpg", "self", "deep", "", "gone.jpg", "a\0b", "x" * 5000]
-    outside += ["https://example.org/in.jpg", "file:///etc/hostname"]
-    for name, raw in inside.items():
-        assert photo_of(hit(photo=name), str(root), None, LIMITS) == raw
-    for name in outside:
-        assert photo_of(hit(photo=name), str(root), "image", LIMITS) is None, name
-    assert photo_of(hit(photo="deep/in.jpg"), None, None, LIMITS) is None
-
-
-PHOTOS = [f"photo {row}".encode() for row in range(250)]
-COLUMNS = {
-    "binary": pa.array(PHOTOS, pa.binary()),
-    "large_binary": pa.array(PHOTOS, pa.large_binary()),
-    "struct": pa.array([{"bytes": raw, "path": "a.jpg"} for raw in PHOTOS]),
-    "list": pa.array([[{"bytes": None, "path": "a"}, {"bytes": raw, "path": None}] for raw in PHOTOS]),
-}
-
-
-@pytest.mark.parametrize("kind", COLUMNS)
-def test_photos_are_found_in_the_catalog_column(tmp_path: Path, kind: str) -> None:
-    """Rows count from the unit's first row group and run on into later ones; bytes, structs and lists are read."""
-    path = tmp_path / "catalog.parquet"
-    table = pa.table({"other": pa.nulls(250), "image": COLUMNS[kind]})
-    pq.write_table(table, path, row_group_size=100)
-    for group, row in [(0, 0), (0, 99), (0, 100), (0, 249), (1, 0), (1, 70), (1, 149), (2, 49)]:
-        assert photo_of(hit(source=(str(path), group, row)), None, "image", LIMITS) == PHOTOS[100 * group + row]
-    for group, row in [(0, 250), (2, 50), (3, 0)]:
-        assert photo_of(hit(source=(str(path), group, row)), None, "image", LIMITS) is None
-
-
-def test_a_catalog_that_has_changed_has_no_photo(tmp_path: Path) -> None:
-    """A file that is gone, is no Parquet any more or lost the column shows no photo; nor does a null or a name."""
-    path = tmp_path / "catalog.parquet"
-    pq.write_table(pa.table({"image": pa.array([None, b"x"], pa.binary()), "name": ["a.jpg", "b.jpg"]}), path)
-    (tmp_path / "text").write_text("no Parquet")
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "image", LIMITS) == b"x"
-    assert photo_of(hit(source=(str(path), 0, 1)), None, None, LIMITS) is None
-    assert photo_of(hit(source=(str(path), 0, 0)), None, "image", LIMITS) is None
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "name", LIMITS) is None
-    assert photo_of(hit(source=(str(path), 0, 1)), None, "picture", LIMITS) is None
-    assert photo_of(hit(source=(str(tmp_path / "text"), 0, 0)), None, "image", LIMITS) is None
-    assert photo_of(hit(source=(str(tmp_path / "gone"), 0, 0)), None, "image", LIMITS) is None
-
-
-# --- photos that moved ---
-
-
-def test_photos_that_are_not_found_are_counted(tmp_path: Path) -> None:
-    """The page says how many photos are not where the catalog had them; a hit that never had one does not count."""
-    hits = [hit(photo="a.jpg"), hit(photo="b.jpg"), hit(photo="c.jpg"), hit()]
-    found = page_of(tmp_path, *hits, photos=[picture(8, 8), None, None, None])
-    assert "2 photos are no longer where the catalog had them" in found.text
-    assert "1 photo is no longer where the catalog had it" in page_of(tmp_path, hit(photo="a.jpg")).text
-    assert "no longer" not in page_of(tmp_path, hit()).text
-
-
-def test_a_relative_image_root_is_found_from_another_folder(
-    demo: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Photos of a run with relative paths are shown by `search --html` from any folder."""
-    config = Path("configs/weightless.yaml").absolute()
-    monkeypatch.chdir(demo.parent)
-    places = [
-        f"catalog.path={demo.name}/catalog",
-        f"catalog.image_root={demo.name}",
-        f"store.path={tmp_path / 'store'}",
-    ]
-    assert vitrine("run", "-c", config, *places).exit_code == 0
-    (tmp_path / "elsewhere").mkdir()
-    monkeypatch.chdir(tmp_path / "elsewhere")
-    page = tmp_path / "hits.html"
-    assert vitrine("search", tmp_path / "store", "--text", "red dress", "-k", 3, "--html", page).exit_code == 0
-    assert len(Page(page).all("img")) == 3
+def test_photos_that_are_not_shown_are_counted_by_reason(tmp_path: Path) -> None:
+    """The page says how many photos are not shown for which reason, and each card why; a product that never had one
+    does not count.
+    """
+    gone, html = NoPhoto("no such file"), b"<html>not found</html>"
+    found = page_of(tmp_path, *[hit()] * 5, photos=[picture(8, 8), gone, gone, html, None])
+    assert "; 2 photos are not shown: no such file; 1 photo is not shown: HTML, not a photo" in found.text
+    titles = [one.get("title") for one in found.all("div") if one.get("class") == "photo none"]
+    assert titles == [gone.why, gone.why, "HTML, not a photo", None]
+    assert "not shown" not in page_of(tmp_path, hit()).text

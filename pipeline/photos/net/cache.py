@@ -14,7 +14,7 @@ import threading
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -30,6 +30,7 @@ _FORGOTTEN = 90 * 86_400.0  # seconds after which a URL that nobody asked for is
 _KEEP = 0.9  # of the bytes that may be kept, once some had to go
 _MANY = 1000  # contents that go at once
 _WAIT = 120.0  # seconds for another process to be done with the index
+_ANOTHER = "set catalog.photo_cache to a folder of your own that can be written"
 _TABLES = """
 CREATE TABLE IF NOT EXISTS photos (
     url TEXT PRIMARY KEY, digest TEXT, size INTEGER NOT NULL, etag TEXT, modified TEXT,
@@ -125,16 +126,8 @@ class PhotoCache:
 
     def read(self, digest: str, most: int) -> bytes | None:
         """The photo of this digest; None where it is not there any more, or was damaged: then it goes."""
-        try:
-            raw = read_regular(self._place(digest), most, follow_links=False)
-        except FileNotFoundError:
-            return None
-        except OSError as err:
-            fault = machine_fault(err)
-            if fault is not None:
-                raise fault from err
-            return None
-        if blake3(raw).hexdigest() == digest:
+        raw = _content(self._place(digest), most)
+        if raw is None or blake3(raw).hexdigest() == digest:
             return raw
         with suppress(FileNotFoundError):
             self._place(digest).unlink()  # else the one that is fetched in its place would be taken to be there
@@ -171,21 +164,32 @@ class PhotoCache:
     # --- inside ---
 
     def _place(self, digest: str) -> Path:
-        return self.folder / digest[:2] / digest
+        return _place(self.folder, digest)
 
     def _sum(self) -> int:
         return int(self._index.execute("SELECT coalesce(sum(size), 0) FROM contents").fetchone()[0])
 
     @contextmanager
     def _sql(self) -> Iterator[None]:
-        try:
+        with _errors_of(self.folder / _INDEX):
             yield
-        except sqlite3.DatabaseError as err:
-            raise VitrineError(
-                "a cache of photos that can be read and written",
-                f"{self.folder / _INDEX}: {err}",
-                f"free or mend the disk, or delete the folder {self.folder}: photos are fetched again",
-            ) from err
+
+
+def look_up(folder: str, url: str, most: int) -> tuple[Entry | None, bytes | None]:
+    """(what is known of `url`, the photo that it gave) as far as the cache in `folder` has them; both None where there
+    is no cache. Nothing is made, noted or dropped. VitrineError for a cache that cannot be read, or is another user's.
+    """
+    index = Path(folder, _INDEX)
+    if not index.is_file():
+        return None, None
+    _refuse_others(index.parent)
+    with _errors_of(index), closing(sqlite3.connect(f"{index.absolute().as_uri()}?mode=ro", uri=True)) as opened:
+        row = opened.execute(f"SELECT {_COLUMNS} FROM photos WHERE url = ?", (url,)).fetchone()
+    if row is None:
+        return None, None
+    entry = Entry(*row)
+    raw = None if entry.digest is None else _content(_place(index.parent, entry.digest), most)
+    return entry, raw if raw is not None and blake3(raw).hexdigest() == entry.digest else None
 
 
 def without_validators(entry: Entry) -> Entry:
@@ -194,12 +198,48 @@ def without_validators(entry: Entry) -> Entry:
 
 
 def _make(folder: Path) -> None:
-    """The folder, which is this user's: what is read there is believed to be what was fetched."""
-    fix = "set catalog.photo_cache to a folder of your own that can be written"
+    """The folder, which is this user's."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    except OSError as err:
+        raise machine_fault(err) or InputError("a folder for fetched photos", str(err), _ANOTHER) from err
+    _refuse_others(folder)
+
+
+def _refuse_others(folder: Path) -> None:
+    """InputError for a folder of another user: what is read there is believed to be what was fetched."""
+    try:
         owner = folder.stat().st_uid
     except OSError as err:
-        raise machine_fault(err) or InputError("a folder for fetched photos", str(err), fix) from err
+        raise machine_fault(err) or InputError("a folder for fetched photos", str(err), _ANOTHER) from err
     if owner != os.getuid():
-        raise InputError(f"a cache of photos that belongs to user {os.getuid()}", f"{folder} of user {owner}", fix)
+        raise InputError(f"a cache of photos that belongs to user {os.getuid()}", f"{folder} of user {owner}", _ANOTHER)
+
+
+def _place(folder: Path, digest: str) -> Path:
+    return folder / digest[:2] / digest
+
+
+def _content(place: Path, most: int) -> bytes | None:
+    """What lies there, whatever it is by now; None where nothing does that can be read."""
+    try:
+        return read_regular(place, most, follow_links=False)
+    except FileNotFoundError:
+        return None
+    except OSError as err:
+        fault = machine_fault(err)
+        if fault is not None:
+            raise fault from err
+        return None
+
+
+@contextmanager
+def _errors_of(index: Path) -> Iterator[None]:
+    try:
+        yield
+    except sqlite3.DatabaseError as err:
+        raise VitrineError(
+            "a cache of photos that can be read and written",
+            f"{index}: {err}",
+            f"free or mend the disk, or delete the folder {index.parent}: photos are fetched again",
+        ) from err

@@ -29,12 +29,13 @@ FORMAT = 1  # of golden.json
 
 
 class GoldenHit(Record):
-    """One hit of a golden query; `photo` as the catalog names it."""
+    """One hit of a golden query; `photo` as the catalog names it, `source` where its row is, see lookup.hit.Hit."""
 
     id: str
     score: float
     category: str
     photo: str | None
+    source: tuple[str, int, int] | None = None  # of an earlier version
 
 
 class GoldenOutcome(Record):
@@ -123,7 +124,10 @@ def _outcome(
     photo = None if query.image is None else read_photo(query.image, most_bytes)
     hits = reader.search(query.text, photo, query.category, k)
     places = [place for place, hit in enumerate(hits, 1) if hit.id in query.expect]
-    shown = tuple(GoldenHit(id=hit.id, score=hit.score, category=hit.partition, photo=hit.photo) for hit in hits)
+    shown = tuple(
+        GoldenHit(id=hit.id, score=hit.score, category=hit.partition, photo=hit.photo, source=hit.source)
+        for hit in hits
+    )
     rank = places[0] if places else None
     return GoldenOutcome(**fields, outcome="found" if rank else "missed", rank=rank, hits=shown)
 

@@ -8,12 +8,11 @@ import pyarrow.parquet as pq
 import pytest
 
 import lookup
-from encoders.photos.decode import PhotoLimits
 from foundation.errors import InputError
-from lookup.page import photo_of
 from pipeline.catalog import pieces, rows
 from pipeline.catalog.pieces import PIECE_ROWS
 from pipeline.catalog.rows import read_unit
+from pipeline.catalog.shown_photos import ShownPhotos
 from pipeline.config.sections import CatalogConfig
 from pipeline.files.discover import open_file
 from pipeline.files.footers import chunks_of
@@ -97,6 +96,6 @@ def test_a_hit_of_a_piece_is_its_row_of_the_file(demo: Path, tmp_path: Path, mon
     hits = reader.search("dress", k=200)
     assert len(hits) == len(table) == 120
     assert {hit.source[1] for hit in hits} == {0}
-    for hit in hits:
-        assert table["id"][hit.source[2]].as_py() == hit.id
-        assert photo_of(hit, None, "image_link", PhotoLimits()) == photos[hit.source[2]].as_py()
+    assert [table["id"][hit.source[2]].as_py() for hit in hits] == [hit.id for hit in hits]
+    shown = ShownPhotos.of(reader.manifest).of_hits(hits)
+    assert shown == [photos[hit.source[2]].as_py() for hit in hits]
