@@ -19,6 +19,7 @@ _WORDS = {"tab": "\t", "\\t": "\t", "comma": ",", "semicolon": ";", "bar": "|", 
 _SEP = re.compile(r"sep=(.)\r?\n", re.IGNORECASE)  # Excel's own line
 _MOST_VALUE = 2**30  # characters; a block has fewer
 _SAMPLED = 200  # records
+_LINES = 20  # behind a quote, by which it is told whether it opens a value of many lines
 
 
 @dataclass(frozen=True)
@@ -108,10 +109,12 @@ def _quote(given: str) -> str:
 
 
 def _records(raw: bytes, dialect: Dialect) -> Iterator[bytes | None]:
-    """The first records that are not blank; None for a line that is none."""
+    """The first records but blank ones, up to a value that goes on behind the text; None for a line that is none."""
     at = count = 0
     while at < len(raw) and count < _SAMPLED:
         match = dialect.record.match(raw, at)
+        if match is None and _goes_on(raw, at, dialect):
+            return
         end = match.end() if match else raw.find(b"\n", at) + 1 or len(raw)
         if end == at:
             break
@@ -119,6 +122,17 @@ def _records(raw: bytes, dialect: Dialect) -> Iterator[bytes | None]:
             count += 1
             yield match[0] if match else None
         at = end
+
+
+def _goes_on(raw: bytes, at: int, dialect: Dialect) -> bool:
+    """Whether the record that begins there has a value longer than the text: one that is open at its end, with lines
+    that are no records of their own.
+    """
+    if not dialect.unclosed.match(raw, at):
+        return False
+    line, *more = raw[at:].split(b"\n", _LINES)[:_LINES]
+    values = line.count(dialect.delimiter.encode())
+    return not any(one.count(dialect.delimiter.encode()) == values for one in more if one.strip())
 
 
 def _evenness(raw: bytes, dialect: Dialect) -> tuple[float, int]:

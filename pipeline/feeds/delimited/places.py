@@ -48,7 +48,11 @@ class Places:
     def at(self, start: int) -> tuple[int, int]:
         """The same of the record that begins there in the block."""
         row = int(np.searchsorted(self._every, start)) + 1
-        return self.rows + row, self.lines + self.block.count(b"\n", 0, start) + 1
+        return self.rows + row, self.lines + int(np.searchsorted(self._line_ends, start)) + 1
+
+    @cached_property
+    def _line_ends(self) -> Positions:
+        return np.flatnonzero(np.frombuffer(self.block, np.uint8) == ord("\n"))
 
     @cached_property
     def _starts(self) -> list[int]:

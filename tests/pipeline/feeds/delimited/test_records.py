@@ -6,6 +6,7 @@ import contextlib
 import csv
 import io
 import random
+import time
 from pathlib import Path
 from typing import Any
 
@@ -262,3 +263,22 @@ def test_a_stray_line_before_all_others_decides_nothing(tmp_path: Path) -> None:
     rows, report = import_rows(tmp_path, b"id,title\n" + b"\n".join(lines))
     assert rows[-1]["title"] == "café"
     assert report["found"]["encoding"] == "cp1252 and utf-8"
+
+
+def test_a_value_longer_than_what_tells_the_dialect_is_one(tmp_path: Path) -> None:
+    """A first item with half a megabyte of lines in quotes does not make quotes characters as any."""
+    long = "<p>warm</p>\n" * 50_000
+    rows, report = import_rows(tmp_path, f'id,title\n1,"{long}"\n2,"red, and blue"\n')
+    assert column(rows, "id") == ["1", "2"]
+    assert rows[1]["title"] == "red, and blue"
+    assert report["found"]["quotes"] == "double"
+
+
+def test_places_of_many_bad_rows_take_no_time_of_their_own(tmp_path: Path) -> None:
+    """A feed whose every second row is bad is read about as fast as one of good rows, and each has its place."""
+    lines = [f"{n},a title of a product" + ",red" * (n % 2) for n in range(1, 130_001)]
+    began = time.process_time()
+    _, report = import_rows(tmp_path, "id,title,color\n" + "\n".join(lines))
+    assert time.process_time() - began < 6  # s; it takes about 1.5, and 45 where each is looked for by itself
+    assert report["rejected"] == {"bad_row": 65_000}
+    assert [one["line"] for one in report["examples"]] == [3, 5, 7, 9, 11]
