@@ -46,6 +46,12 @@ def _rows_or_auto(value: object) -> int | str:
     raise ValueError("a whole number of rows, 1 or more, or `auto`")
 
 
+def _version(value: object) -> int | str | None:
+    if value is None or (isinstance(value, (int, str)) and not isinstance(value, bool) and str(value).strip()):
+        return value
+    raise ValueError("a whole number, a time (ISO 8601) or a name")
+
+
 UnitRows = Annotated[int | Literal["auto"], PlainValidator(_rows_or_auto)]
 Separator = Annotated[str, AfterValidator(_separator)]
 
@@ -59,7 +65,7 @@ class CatalogConfig(PhotoUrls):
     table: Literal["delta", "iceberg"] | None = Field(
         None, description="what kind of table `path` is: delta or iceberg, read by its own log; null: Parquet files"
     )
-    version: int | Name | None = Field(
+    version: Annotated[int | str | None, PlainValidator(_version)] = Field(
         None,
         description="the table's version: its number, a time (ISO 8601) or, of Iceberg, a snapshot's id, a branch or a "
         "tag; null: the latest",

@@ -18,6 +18,7 @@ from foundation.errors import InputError
 from foundation.regular_files import IrregularFileError, open_regular
 from pipeline.feeds.syntax.base import HEAD_BYTES
 from pipeline.files.storage import filesystem, is_local, objects_below
+from pipeline.files.table_logs import refuse_part_of_table, refuse_table, refuse_tables_among
 
 STDIN = "-"
 SAMPLE = "sample:"  # before the name of a map: the sample that ships with it
@@ -93,7 +94,7 @@ class FeedFile:
 
 def find_feed(source: str) -> list[FeedFile]:
     """The files of a feed in name order: `source` is a file, a folder, a glob, an fsspec URL, `-` for stdin, or
-    `sample:NAME`. InputError where there is none.
+    `sample:NAME`. InputError where there is none, and for the folder of a table, which is a catalog as it lies.
     """
     if source == STDIN:
         return [FeedFile("stdin", lambda: cast(BinaryIO, sys.stdin.buffer), None, None)]
@@ -103,6 +104,8 @@ def find_feed(source: str) -> list[FeedFile]:
     if not is_local(fs):
         return _remote(fs, root, source)
     if os.path.isdir(root):
+        refuse_table(fs, root)
+        refuse_part_of_table(fs, root)
         names = sorted(entry.path for entry in os.scandir(root) if not entry.name.startswith(("_", ".")))
         found = [name for name in names if os.path.isfile(name)]
     else:
@@ -144,6 +147,7 @@ def _remote(fs: Any, root: str, source: str) -> list[FeedFile]:
             names = sorted(fs.glob(root))
         elif fs.isdir(root):
             below = sorted(objects_below(fs, root))
+            refuse_tables_among(below)
             names = [name for name in below if not name.rsplit("/", 1)[-1].startswith(("_", "."))]
         else:
             names = [root] if fs.exists(root) else []

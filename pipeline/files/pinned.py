@@ -52,7 +52,10 @@ def table_pin(path: str) -> str:
     try:
         return pin_of(os.stat(name)) if is_local(fs) else ""
     except FileNotFoundError as err:
-        fix = "the table was vacuumed since: name a later version (catalog.version), or leave it out for the latest"
+        fix = (
+            "the table was vacuumed since, or the file was removed: name another version (catalog.version), leave it "
+            "out for the latest, or repair the table"
+        )
         raise InputError("every file that the table's log names", f"{path}, which is gone", fix) from err
 
 

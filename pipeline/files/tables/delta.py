@@ -21,6 +21,7 @@ from pipeline.files.discover import CatalogFile, Found, first_line
 from pipeline.files.parts import Part, packed
 from pipeline.files.pinned import table_pin
 from pipeline.files.storage import filesystem, is_local, plain_path
+from pipeline.files.versions import EMPTY, moment
 
 _MAPPING = "delta.columnMapping."
 _NS = 10**6  # the log has milliseconds
@@ -47,7 +48,7 @@ def find_files(path: str, version: int | str | None) -> Found:
         found.append(CatalogFile(where, row["size_bytes"], str(row["modification_time"] * _NS), table_pin(where)))
         parts[where] = Part(constants, fields, deleted.get(where, b""), table_first=True)
     if not found:
-        raise InputError("a table with rows", f"{path}, version {table.version()}: no file", "correct catalog.version")
+        raise InputError("a table with rows", f"{path}, version {table.version()}: no file", EMPTY)
     found.sort(key=lambda file: (int(file.stamp), file.path))  # the oldest first: what is appended comes last
     told = f"the Delta table {path}, version {table.version()}: {len(found):,} files"
     gone = sum(part.rows_deleted for part in parts.values())
@@ -70,12 +71,12 @@ def _opened(path: str, version: int | str | None) -> Any:
             f"catalog.path={path}, which has none",
             "correct catalog.path, or leave out catalog.table=delta where these are plain Parquet files",
         )
-    wanted = version if version is None else _named(version)
+    wanted = None if version is None else _named(version)
     try:
         table = DeltaTable(where, version=wanted if isinstance(wanted, int) else None)
         if isinstance(wanted, datetime.datetime):
             table.load_as_version(wanted)
-    except (DeltaError, ValueError, OSError) as err:
+    except (DeltaError, ValueError, OSError, OverflowError) as err:
         _refuse_unwritten(where, wanted)
         raise InputError(
             "a Delta table that can be read",
@@ -83,21 +84,16 @@ def _opened(path: str, version: int | str | None) -> Any:
             f"{_FIX}; what the library deltalake does not know yet can be exported to plain Parquet",
         ) from err
     if isinstance(wanted, datetime.datetime):
-        _refuse_later(table, wanted)
+        _refuse_later(table, f"{where.rstrip('/')}/_delta_log", wanted)
     return table
 
 
 def _named(version: int | str) -> int | datetime.datetime:
-    """The number or the time that `catalog.version` says; a time without a zone is in UTC."""
-    if isinstance(version, int):
-        if version < 0:
-            raise InputError(_VERSION, f"catalog.version={version}", _FIX)
-        return version
-    try:
-        when = datetime.datetime.fromisoformat(version)
-    except ValueError:
-        raise InputError(_VERSION, f"catalog.version={version}", _FIX) from None
-    return when if when.tzinfo is not None else when.replace(tzinfo=datetime.UTC)
+    """The number or the time that `catalog.version` says."""
+    wanted = int(version) if str(version).isdecimal() else moment(str(version))
+    if wanted is None:
+        raise InputError(_VERSION, f"catalog.version={version}", _FIX)
+    return wanted
 
 
 def _refuse_unwritten(where: str, wanted: int | datetime.datetime | None) -> None:
@@ -113,15 +109,20 @@ def _refuse_unwritten(where: str, wanted: int | datetime.datetime | None) -> Non
         raise InputError(_VERSION, f"catalog.version={wanted}; the latest is {latest}", _FIX)
 
 
-def _refuse_later(table: Any, when: datetime.datetime) -> None:
-    """InputError where the table is younger than `when`: the library takes its first version then."""
-    made = [one["timestamp"] for one in table.history(1) if "timestamp" in one]
-    if made and made[0] > when.timestamp() * 1000:
-        first = datetime.datetime.fromtimestamp(made[0] / 1000, datetime.UTC).isoformat(timespec="seconds")
-        came = (
-            f"catalog.version={when.isoformat()}, before version {table.version()} of {first}, the first that is kept"
+def _refuse_later(table: Any, log: str, when: datetime.datetime) -> None:
+    """InputError where the table is younger than `when`: the library takes its first version then. A version is as old
+    as its file in the log, for the library as well.
+    """
+    fs, name = filesystem(f"{log}/{table.version():020}.json", "catalog.path")
+    try:
+        made = fs.modified(name)
+    except FileNotFoundError:  # a checkpoint has it alone
+        return
+    if made > when:
+        first = f"version {table.version()} of {made.isoformat(timespec='seconds')}, the first that is kept"
+        raise InputError(
+            "a time at which the Delta table was there", f"catalog.version={when.isoformat()}, before {first}", _FIX
         )
-        raise InputError("a time at which the Delta table was there", came, _FIX)
 
 
 def _fields(schema: list[dict[str, Any]], mode: str) -> Mapping[str, int | str]:

@@ -6,7 +6,6 @@ name is not taken for the old one. Rows that position deletes and deletion vecto
 
 from __future__ import annotations
 
-import datetime
 import posixpath
 import re
 from collections.abc import Iterable
@@ -16,12 +15,14 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from pydantic import ValidationError
 
 from foundation.errors import InputError
 from pipeline.files.discover import CatalogFile, Found, first_line
 from pipeline.files.parts import Part, packed
 from pipeline.files.pinned import table_pin
 from pipeline.files.storage import filesystem, plain_path
+from pipeline.files.versions import EMPTY, moment
 
 _NS = 10**6  # metadata has milliseconds
 _ENDING = ".metadata.json"
@@ -49,7 +50,7 @@ def find_files(path: str, version: int | str | None) -> Found:
         fix = "correct catalog.path and catalog.version"
         raise InputError(
             "an Iceberg table that can be read",
-            f"{path}{'' if version is None else f', catalog.version={version}'}: {first_line(err)}",
+            f"{path}{'' if version is None else f', catalog.version={version}'}: {_said(err)}",
             _EXPORT if "equality deletes" in str(err) else fix,
         ) from err
     return _found(path, table, snapshot, scan.projection(), tasks, gone)
@@ -73,9 +74,7 @@ def _found(path: str, table: Any, snapshot: Any, schema: Any, tasks: list[Any], 
         constants = defaults | _constants(table, schema, file)
         parts[where] = Part(constants, fields, gone.get(file.file_path, b""), named=names)
     if not files:
-        raise InputError(
-            "a table with rows", f"{path}, snapshot {snapshot.snapshot_id}: no file", "correct catalog.version"
-        )
+        raise InputError("a table with rows", f"{path}, snapshot {snapshot.snapshot_id}: no file", EMPTY)
     taken = sum(part.rows_deleted for part in parts.values())
     told = f"the Iceberg table {path}, snapshot {snapshot.snapshot_id}: {len(files):,} files"
     told += f", without {taken:,} rows that are deleted in it" if taken else ""
@@ -102,6 +101,11 @@ def _opened(path: str) -> Any:
     return load_catalog(catalog).load_table(name)
 
 
+def _said(err: Exception) -> str:
+    """What an error says; of a pydantic one, whose first line has but a number, all of it in a line."""
+    return " ".join(str(err).split())[:200] if isinstance(err, ValidationError) else first_line(err)
+
+
 def _newest_metadata(folder: str) -> str:
     """The metadata file of the highest number, as `v3.metadata.json` and `00003-<uuid>.metadata.json`."""
     fs, root = filesystem(folder, "catalog.path")
@@ -125,12 +129,10 @@ def _snapshot(table: Any, version: int | str | None) -> Any:
         return table.metadata.snapshot_by_id(version)
     if version in table.metadata.refs:
         return table.metadata.snapshot_by_name(version)
-    try:
-        when = datetime.datetime.fromisoformat(version)
-    except ValueError:
-        return None
-    when = when if when.tzinfo is not None else when.replace(tzinfo=datetime.UTC)
-    return table.snapshot_as_of_timestamp(int(when.timestamp() * 1000))
+    if version.isdecimal():
+        return table.metadata.snapshot_by_id(int(version))
+    when = moment(version)
+    return None if when is None else table.snapshot_as_of_timestamp(int(when.timestamp() * 1000))
 
 
 def _names(table: Any, schema: Any) -> dict[str, tuple[str, ...]]:

@@ -19,7 +19,7 @@ MOST = 14
 # What may differ between a snapshot and a category that is run into it: where the catalog is, what is encoded again,
 # what is refused, and columns that are compared by what came of them.
 MAY_DIFFER = {
-    *("path", "image_root", "attributes", "image_identity", "version_column"),
+    *("path", "table", "version", "image_root", "attributes", "image_identity", "version_column"),
     *("max_photo_bytes", "max_photo_pixels", "max_photo_seconds", "max_row_bytes", "max_partitions"),
     *PhotoUrls.model_fields,
 }

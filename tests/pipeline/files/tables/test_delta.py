@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import json
+import os
 import struct
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,8 +60,10 @@ def test_a_table_through_its_nights(tmp_path: Path) -> None:
     assert done.exit_code == 0, done.stderr
     assert found_in(store).keys() == {"a", "b", "c"}
     assert f"the Delta table {table}, version 0: 1 files" in done.stdout
-    now = datetime.datetime.now(datetime.UTC).isoformat()
-    assert [one["id"] for one in rows_read(table, *DELTA, f"catalog.version='{now}'")] == ["a", "c", "d"]
+    now = datetime.datetime.now(datetime.UTC)
+    later = now + datetime.timedelta(1)
+    for when in (now.isoformat(), later.isoformat(" ")[:19], later.date(), "3"):
+        assert [one["id"] for one in rows_read(table, *DELTA, f"catalog.version='{when}'")] == ["a", "c", "d"]
 
 
 def test_partitions_of_a_table(tmp_path: Path) -> None:
@@ -233,6 +236,7 @@ def test_rows_are_those_of_the_library(tmp_path_factory: pytest.TempPathFactory,
         (("catalog.version=9",), "catalog.version=9; the latest is 0"),
         (("catalog.version=-1",), "catalog.version=-1"),
         (("catalog.version=yesterday",), "yesterday"),
+        (("catalog.version=99999999999999999999999",), "catalog.version=99999999999999999999999; the latest is 0"),
         (("catalog.version=2019-05-01",), "catalog.version=2019-05-01T00:00:00+00:00, before version 0 of 20"),
         (("catalog.table=null", "catalog.version=0"), "catalog.version=0, and catalog.table is null"),
     ],
@@ -260,6 +264,32 @@ def test_folders_of_a_table_are_no_catalogs_of_their_own(tmp_path: Path) -> None
         assert f"a folder of a Delta table, {table}" in told(refused.stderr)[1]
         assert f"catalog.path={table} and catalog.table=delta" in told(refused.stderr)[2]
     assert {one["id"] for one in rows_read(f"{table}/kind=x/*.parquet")} == {"a", "b"}
+    for path in (table, table / "kind=x"):
+        refused = vitrine("import", path, "--to", tmp_path / "out")
+        assert refused.exit_code == 2, path
+        assert "catalog.table=delta" in told(refused.stderr)[2]
+        assert not (tmp_path / "out").exists()
+
+
+def test_times_between_versions(tmp_path: Path) -> None:
+    """A version is as old as its file in the log: a time finds the last before it."""
+    table = tmp_path / "t"
+    for number in range(4):
+        write_deltalake(table, products([str(number)]), mode="append")
+        os.utime(table / f"_delta_log/{number:020}.json", (10**9 * (number + 1),) * 2)
+    for when, rows in {
+        "2001-09-10": 1,
+        "2033-05-17": 1,
+        "2033-05-19": 2,
+        "2065-01-24 12:00": 3,
+        "2099-01-01": 4,
+    }.items():
+        assert len(rows_read(table, *DELTA, f"catalog.version='{when}'")) == rows, when
+    for odd in ("true", "1.5", "[1]", "''"):
+        refused = run_titles(table, tmp_path / "s", *DELTA, f"catalog.version={odd}")
+        assert refused.exit_code == 2
+        assert "1 problem" in refused.stderr
+        assert "a whole number, a time (ISO 8601) or a name" in refused.stderr
 
 
 def test_a_folder_that_is_no_table(tmp_path: Path) -> None:
