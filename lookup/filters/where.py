@@ -72,8 +72,10 @@ class Condition:
             wanted, fits, fix = "two values", count == 2, "write the least and the most, with a comma between them"
         elif self.operator is Operator.IN:
             wanted, fits, fix = "one value or more", count > 0, "write the values with commas between them"
-        else:
+        elif self.operator in (Operator.EQUAL, Operator.NOT_EQUAL):
             wanted, fits, fix = "one value", count == 1, f"use `in` for a set; {_QUOTE}"
+        else:
+            wanted, fits, fix = "one value", count == 1, "write one, as 19.99: a comma stands between values"
         if not fits:
             raise InputError(f"{wanted} for `{self.operator}`", f"{count} in: {self}", fix)
 

@@ -64,7 +64,8 @@ def questions(text: str | None, image: str | None, queries: str | None, products
     if text is None and image is None:
         if products:
             return [Question(", ".join(products), None, None)]
-        raise InputError("--text, --image, --like, --history, or --queries", "none of them", "say what to look for")
+        fix = "say what to look for, behind the store: vitrine search STORE 'red dress'"
+        raise InputError("a text, a photo, --like, --history, or --queries", "none of them", fix)
     return [Question(text or Path(image or "").name, text, image)]
 
 

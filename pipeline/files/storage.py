@@ -10,6 +10,8 @@ from fsspec.implementations.local import LocalFileSystem
 
 from foundation.errors import InputError
 
+_DRIVERS = "s3fs for s3://, gcsfs for gs://, adlfs for abfs://, aiohttp and requests for https://"
+
 
 def filesystem(url: str, key: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """(the file system of `url`, its path there); InputError when nothing installed can read it."""
@@ -19,7 +21,7 @@ def filesystem(url: str, key: str) -> tuple[fsspec.AbstractFileSystem, str]:
         raise InputError(
             "a local path or a URL that fsspec has a driver for",
             f"{key}={url}: {err}",
-            f"install the driver beside vitrine (s3fs for s3://, gcsfs for gs://), or correct {key}",
+            f"install the driver beside vitrine ({_DRIVERS}), or correct {key}",
         ) from err
     return fs, path
 

@@ -134,6 +134,7 @@ def test_nothing_kept_is_said(published: Path, tmp_path: Path) -> None:
         ("price < cheap", "a number such as 19.99 for price", "'cheap'"),
         ("price", "a condition such as 'price < 20'", "'price'"),
         ("brand = Isolde, Dunmore", "one value for `=`", "2 in"),
+        ("price < 19,99", "one value for `<`", "2 in"),
         ("price between 3", "two values", "1 in"),
         ("price between 30, 20", "the least value first", "price between 30, 20"),
     ],

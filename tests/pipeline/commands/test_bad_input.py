@@ -258,7 +258,7 @@ def test_queries_come_in_the_forms_of_catalogs(published: Path, tmp_path: Path) 
 @pytest.mark.parametrize(
     ("options", "word"),
     [
-        ([], "say what to look for"),
+        ([], "say what to look for, behind the store"),
         (["--text", " \u200b "], "visible character"),
         (["--text", "\udcff"], "visible character"),
         (["--text", "red", "--queries", "x.parquet"], "leave one out"),
