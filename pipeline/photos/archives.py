@@ -12,12 +12,13 @@ from __future__ import annotations
 import glob
 import os
 import posixpath
+import re
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from encoders.photos.decode import PhotoError, PhotoLimits
-from encoders.photos.paths import ENDINGS, spellings
+from encoders.photos.paths import ENDINGS, PHOTO_NAME, spellings
 from foundation.errors import InputError
 from foundation.reasons import Reason
 from foundation.regular_files import open_regular
@@ -29,6 +30,7 @@ from pipeline.photos.zips import zip_bytes, zip_members
 _TAR, _ZIP = ".tar", ".zip"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 ARCHIVES = (_TAR, _ZIP, *_COMPRESSED)  # what their names end in
+_PHOTO = re.compile(PHOTO_NAME, re.IGNORECASE | re.DOTALL)
 _OF_KEYS = [ending for endings in ENDINGS.values() for ending in endings]
 
 
@@ -87,18 +89,31 @@ def is_archives(root: str) -> bool:
     return root.lower().endswith(ARCHIVES) and not os.path.isdir(root)
 
 
+def ending_of(name: str) -> str | None:
+    """What the name of an archive ends in, as it is written; None where it is that of no archive."""
+    found = (one for one in sorted(ARCHIVES, key=len, reverse=True) if name.lower().endswith(one))
+    return next((name[-len(one) :] for one in found), None)
+
+
 def archives_in(folder: str) -> str:
-    """The glob of the archives in a folder that holds nothing else, as `shards/*.tar`; else the folder."""
+    """The glob of the archives in a folder without photos or folders, as `shards/*.tar`; else the folder. Notes beside
+    them, as `sizes.json` or `_SUCCESS`, change nothing.
+    """
     endings = set[str]()
     with os.scandir(folder) as found:
         for one in found:
-            if one.name.startswith("."):
+            if one.name.startswith((".", "_")):
                 continue
-            ending = posixpath.splitext(one.name.lower())[1]
-            if not one.is_file() or not (ending in (_TAR, _ZIP) or one.name.lower().endswith(_COMPRESSED)):
+            if not one.is_file() or _PHOTO.fullmatch(one.name):
                 return folder
-            endings.add(posixpath.splitext(one.name)[1])
-    return os.path.join(glob.escape(folder), f"*{endings.pop()}") if len(endings) == 1 else folder
+            if (ending := ending_of(one.name)) is not None:
+                endings.add(ending)
+    return all_in(folder, endings.pop()) if len(endings) == 1 else folder
+
+
+def all_in(folder: str, ending: str) -> str:
+    """The glob of the archives in a folder that end alike."""
+    return os.path.join(glob.escape(folder), f"*{ending}")
 
 
 def archives_of(root: str) -> Members:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import binascii
 from dataclasses import dataclass
+from urllib.parse import unquote
 
 from encoders.photos.decode import PhotoError, PhotoLimits
 from foundation.reasons import Reason
@@ -53,13 +54,13 @@ def is_photo_text(text: str) -> bool:
 
 
 def decoded(uri: str) -> bytes:
-    """The bytes of a `data:` URI (RFC 2397) in base64 (RFC 4648, white space left out); ValueError that says what is
-    wrong with it.
+    """The bytes of a `data:` URI (RFC 2397) in base64 (RFC 4648, white space left out, signs of it percent-encoded or
+    not); ValueError that says what is wrong with it.
     """
     head, comma, text = uri.partition(",")
     if not comma or not head.lower().endswith(_MARK):
         raise ValueError("a data: URI without `;base64,`")
     try:
-        return base64.b64decode("".join(text.split()), validate=True)
+        return base64.b64decode("".join(unquote(text).split()), validate=True)
     except (binascii.Error, UnicodeEncodeError, ValueError) as err:
         raise ValueError(str(err).lower()) from err

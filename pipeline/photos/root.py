@@ -38,7 +38,7 @@ def photo_root(folder: str, catalog: CatalogConfig, fetched: bool = True) -> Roo
 
 def image_root(configured: str | None, catalog_path: str) -> str:
     """Where relative photo paths start: `catalog.image_root`, or the catalog's own folder. A local one is a plain
-    path; a folder of nothing but archives the glob of these.
+    path; a folder of archives, without photos, the glob of these.
     """
     key = "catalog.path" if configured is None else "catalog.image_root"
     url = configured or catalog_path

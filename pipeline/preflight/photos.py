@@ -7,6 +7,7 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,7 +20,7 @@ from foundation.errors import InputError
 from foundation.reasons import Reason, fix_of
 from pipeline.config.encoding import fusion_of, photo_limits
 from pipeline.embed.photo_batches import placed
-from pipeline.photos.archives import archives_of, is_archives
+from pipeline.photos.archives import all_in, archives_of, ending_of, is_archives
 from pipeline.photos.hosts_to_allow import refused_hosts
 from pipeline.photos.inline import is_inline, is_photo_text
 from pipeline.photos.members import Members
@@ -288,8 +289,10 @@ def _elsewhere(root: str, paths: Sequence[str]) -> str:
 
 
 def _folders(root: str, paths: Sequence[str]) -> Iterator[str]:
-    """Folders above `root` and two levels below it, the current one, and where absolute paths lie."""
+    """Folders above `root` and two levels below it, the current one, where absolute paths lie, and archives in it."""
     home = Path(root)
+    endings = {ending_of(one.name) for one in home.iterdir()} if home.is_dir() else set[str | None]()
+    yield from (all_in(root, ending) for ending in sorted(filter(None, endings)))
     absolute = [os.path.dirname(path) for path in paths if path.startswith("/") and os.path.isfile(path)]
     if absolute:
         yield os.path.commonpath(absolute)
@@ -301,7 +304,9 @@ def _folders(root: str, paths: Sequence[str]) -> Iterator[str]:
 
 def _count(folder: str, paths: Iterable[str]) -> int:
     if is_archives(folder):
-        return sum(photo_facts(path, folder) is not None for path in paths)
+        with suppress(InputError):  # one that is damaged, or compressed as a whole
+            return sum(photo_facts(path, folder) is not None for path in paths)
+        return 0
     inside = os.path.realpath(folder).rstrip("/") + "/"
     full = (os.path.join(folder, path) for path in paths)
     return sum(os.path.isfile(path) and os.path.realpath(path).startswith(inside) for path in full)

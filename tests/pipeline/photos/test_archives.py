@@ -50,6 +50,8 @@ def test_shards_of_tars_night_after_night(shop: Shop) -> None:
     pairs = [(name, raw) for name, raw in each.items() for name in (f"./{name}", f"./{name[:-4]}.txt")]
     tarred(folder / "000.tar", pairs[:12])
     tarred(folder / "001.tar", pairs[12:])
+    for name in ("_SUCCESS", "sizes.json", "README"):
+        (folder / name).write_text("notes")
     shop.change("image_link", [one.removesuffix(".png") for one in shop.values("image_link")])
     words = (f"catalog.image_root={folder}", "catalog.image_identity=bytes")
     assert planned(shop, *words)[0] == 0
@@ -158,6 +160,19 @@ def test_members_are_refused_as_files_of_a_folder_are(tmp_path: Path) -> None:
     assert [fetched(one, path) for one in ("abs.png", "out.png", "good", "absent.png", "good.png/x")] == [
         *("image_not_found", "image_not_found", b"photo", "image_not_found", "image_not_found")
     ]
+
+
+def test_archives_that_are_no_photos_yet_are_told_of(shop: Shop) -> None:
+    """Where photos lie in archives of the folder in which files were looked for, a run is refused with their glob; of
+    archives that cannot be read nothing is said.
+    """
+    folder = shop.folder / "both"
+    folder.mkdir()
+    zipped(folder / "a.zip", [*photos(shop).items()])
+    (folder / "b.tar").write_bytes(b"no tar")
+    done = vitrine(*shop.words(f"catalog.image_root={folder}"))
+    assert done.exit_code == 2, done.stdout
+    assert f"catalog.image_root={folder}/*.zip would find 12 of 12" in done.stderr
 
 
 def test_two_archives_with_members_of_one_name(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -45,6 +46,7 @@ def test_photos_in_base64_as_feeds_write_them(shop: Shop) -> None:
     each[1] = "\n".join(each[1][at : at + 76] for at in range(0, len(each[1]), 76)) + "\n"
     each[2] = f"data:image/png;base64,{each[2]}"
     each[3] = f"DATA:;charset=x;BASE64,{each[3]}"
+    each[4] = f"data:image/png;base64,{quote(each[4], safe='')}"
     shop.table = table.set_column(2, "image_link", pa.array(each))
     assert shop.night(*DECLARED)["degraded"] == {}
     assert shop.images == 0
