@@ -19,10 +19,11 @@ HOSTS = ("localhost", "127.0.0.1")  # two names for one server
 
 @dataclass
 class Asked:
-    """A request as it came: its path and its headers, names in lower case."""
+    """A request as it came: its path and its headers, names in lower case; and how many bytes were sent for it."""
 
     path: str
     headers: dict[str, str]
+    sent: int = 0
 
 
 @dataclass
@@ -31,9 +32,11 @@ class Connection:
 
     reader: asyncio.StreamReader
     writer: asyncio.StreamWriter
+    sent: int = 0
 
     async def send(self, raw: bytes) -> None:
         """Write, and wait until it is on its way."""
+        self.sent += len(raw)
         self.writer.write(raw)
         await self.writer.drain()
 
@@ -57,11 +60,13 @@ def answered(body: bytes, status: str = "200 OK", *headers: str) -> Answer:
 
 
 def in_turn(*answers: Answer) -> Answer:
-    """One answer after the other, the last for ever."""
-    left = list(answers)
+    """To each URL one answer after the other, the last for ever."""
+    asked_before = Counter[str]()
 
     async def answer(connection: Connection, asked: Asked) -> None:
-        await (left.pop(0) if len(left) > 1 else left[0])(connection, asked)
+        turn = min(asked_before[asked.path], len(answers) - 1)
+        asked_before[asked.path] += 1
+        await answers[turn](connection, asked)
 
     return answer
 
@@ -147,10 +152,12 @@ def serving(context: ssl.SSLContext) -> Iterator[PhotoServer]:
                 server.asked.append(asked)
                 server.at_once += 1
                 server.most_at_once = max(server.most_at_once, server.at_once)
+                connection = Connection(reader, writer)
                 try:
                     path = asked.path.partition("?")[0]
-                    await server.answers.get(path, answered(b"", "404 Not Found"))(Connection(reader, writer), asked)
+                    await server.answers.get(path, answered(b"", "404 Not Found"))(connection, asked)
                 finally:
+                    asked.sent = connection.sent
                     server.at_once -= 1
         writer.transport.abort()
 

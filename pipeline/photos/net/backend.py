@@ -11,6 +11,7 @@ import httpcore2
 
 from pipeline.config.photo_hosts import Network
 from pipeline.photos.net.addresses import may_connect
+from pipeline.photos.net.stream import Stream
 
 _MOST_TRIED = 4  # addresses of one name
 
@@ -28,7 +29,6 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
 
     def __init__(self, opened: Sequence[Network]) -> None:
         self._opened = tuple(opened)
-        self._plain = httpcore2.AnyIOBackend()
 
     async def connect_tcp(
         self,
@@ -54,11 +54,12 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
             raise httpcore2.ConnectTimeout(f"no connection to {host} in {timeout:g} s") from err
 
     async def _first(self, addresses: Sequence[str], port: int, timeout: float | None) -> httpcore2.AsyncNetworkStream:
-        failed: Exception | None = None
+        failed = OSError("no address")
         for address in addresses:
             try:
-                stream = await self._plain.connect_tcp(address, port, timeout)
-            except (httpcore2.ConnectError, httpcore2.ConnectTimeout) as err:
+                async with asyncio.timeout(timeout):
+                    _, stream = await asyncio.get_running_loop().create_connection(Stream, address, port)
+            except OSError as err:  # a TimeoutError too
                 failed = err
                 continue
             peer = str(stream.get_extra_info("server_addr")[0])
@@ -66,7 +67,9 @@ class GuardedBackend(httpcore2.AsyncNetworkBackend):
                 return stream
             await stream.aclose()
             raise AddressRefusedError(address, [peer])
-        raise failed or httpcore2.ConnectError("no address")
+        if isinstance(failed, TimeoutError):
+            raise httpcore2.ConnectTimeout("no connection") from failed
+        raise httpcore2.ConnectError(str(failed)) from failed
 
     async def connect_unix_socket(self, *_: Any, **__: Any) -> httpcore2.AsyncNetworkStream:
         """Never: a URL names no socket of this machine."""

@@ -13,7 +13,7 @@ import sqlite3
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -62,6 +62,15 @@ class Entry:
     words: str | None = None
 
 
+@dataclass(frozen=True)
+class Photo:
+    """The photo that a URL gave just now, and what is to be known of it."""
+
+    url: str
+    raw: bytes
+    entry: Entry
+
+
 class PhotoCache:
     """The cache in `folder`, which may be of several processes, and have `most` bytes of contents."""
 
@@ -93,36 +102,27 @@ class PhotoCache:
 
     def note(self, url: str, entry: Entry) -> None:
         """What `url` gave just now."""
-        values = (url, entry.digest, entry.size, entry.etag, entry.modified, entry.checked, entry.fresh_until)
         with self._lock, self._sql():
-            self._index.execute(
-                f"INSERT OR REPLACE INTO photos (url, {_COLUMNS}, used) VALUES ({', '.join('?' * 10)})",
-                (*values, entry.code, entry.words, time.time()),
-            )
+            self._note(url, entry, time.time())
 
-    def put(self, raw: bytes) -> str:
-        """Keep a photo; its digest. VitrineError where the disk is at fault."""
-        digest = blake3(raw).hexdigest()
-        place = self._place(digest)
+    def keep(self, photos: Sequence[Photo]) -> None:
+        """Keep photos that came, and note of their URLs what they gave. VitrineError where the disk is at fault."""
         try:
-            if not place.exists() or place.stat().st_size != len(raw):
-                place.parent.mkdir(exist_ok=True)
-                scratch = place.with_name(f".{uuid.uuid4().hex}.tmp")
-                try:
-                    scratch.write_bytes(raw)
-                    scratch.replace(place)
-                finally:
-                    scratch.unlink(missing_ok=True)
+            for one in photos:
+                self._write(one)
         except OSError as err:
             raise machine_fault(err) or err from err
-        with self._lock, self._sql():
-            known = self._index.execute("SELECT 1 FROM contents WHERE digest = ?", (digest,)).fetchone()
-            self._index.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (digest, len(raw), time.time()))
-            self._bytes += 0 if known else len(raw)
+        now = time.time()
+        with self._lock, self._sql(), self._transaction():
+            for one in photos:
+                self._note(one.url, one.entry, now)
+                row = (one.entry.digest, len(one.raw), now)
+                known = self._index.execute("SELECT 1 FROM contents WHERE digest = ?", row[:1]).fetchone()
+                self._index.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", row)
+                self._bytes += 0 if known else len(one.raw)
             full = self._bytes > self.most
         if full:
             self.evict(int(_KEEP * self.most))
-        return digest
 
     def read(self, digest: str, most: int) -> bytes | None:
         """The photo of this digest; None where it is not there any more, or was damaged: then it goes."""
@@ -163,11 +163,44 @@ class PhotoCache:
 
     # --- inside ---
 
+    def _note(self, url: str, entry: Entry, now: float) -> None:
+        values = (url, entry.digest, entry.size, entry.etag, entry.modified, entry.checked, entry.fresh_until)
+        self._index.execute(
+            f"INSERT OR REPLACE INTO photos (url, {_COLUMNS}, used) VALUES ({', '.join('?' * 10)})",
+            (*values, entry.code, entry.words, now),
+        )
+
+    def _write(self, photo: Photo) -> None:
+        """A content that is not there yet, under another name first."""
+        assert photo.entry.digest is not None
+        place = self._place(photo.entry.digest)
+        with suppress(FileNotFoundError):
+            if place.stat().st_size == len(photo.raw):
+                return
+        place.parent.mkdir(exist_ok=True)
+        scratch = place.with_name(f".{uuid.uuid4().hex}.tmp")
+        try:
+            scratch.write_bytes(photo.raw)
+            scratch.replace(place)
+        except BaseException:
+            scratch.unlink(missing_ok=True)
+            raise
+
     def _place(self, digest: str) -> Path:
         return _place(self.folder, digest)
 
     def _sum(self) -> int:
         return int(self._index.execute("SELECT coalesce(sum(size), 0) FROM contents").fetchone()[0])
+
+    @contextmanager
+    def _transaction(self) -> Iterator[None]:
+        self._index.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            self._index.execute("ROLLBACK")
+            raise
+        self._index.execute("COMMIT")
 
     @contextmanager
     def _sql(self) -> Iterator[None]:

@@ -18,6 +18,7 @@ from encoders.photos.limits import PhotoError
 from foundation.reasons import Reason
 from pipeline.photos.net.backend import GuardedBackend
 from pipeline.photos.net.settings import WebSettings
+from pipeline.photos.net.stream import ANSWERED
 from pipeline.photos.net.urls import joined, named
 
 MOST_REDIRECTS = 5
@@ -101,6 +102,7 @@ class Exchange:
             ) as response:
                 whole = False
                 try:
+                    _refuse_unasked(response)
                     answer = await self._read(response, url)
                     whole = True
                 finally:
@@ -156,6 +158,16 @@ class Exchange:
                 network_backend=GuardedBackend(self.settings.networks),
             )
         )
+
+
+def _refuse_unasked(response: httpcore2.Response) -> None:
+    """An answer that was there before its request is what was left of the one before: it would be another's photo, and
+    so would all be that come after it.
+    """
+    if response.extensions.get("http_version") == _HTTP_2:
+        return
+    if not response.extensions["network_stream"].get_extra_info(ANSWERED):
+        raise httpcore2.RemoteProtocolError("an answer that nobody asked for")
 
 
 async def _decoded(

@@ -18,6 +18,7 @@ from dataclasses import dataclass, replace
 
 import httpx2
 import stamina
+from blake3 import blake3
 from stamina.instrumentation import set_on_retry_hooks
 
 from encoders.photos.faults import fault_of, format_of
@@ -25,11 +26,12 @@ from encoders.photos.limits import PhotoError
 from foundation.errors import InputError
 from foundation.liveness import beat
 from foundation.reasons import Reason
-from pipeline.photos.net.cache import Entry, PhotoCache, without_validators
+from pipeline.photos.net.cache import Entry, Photo, PhotoCache, without_validators
 from pipeline.photos.net.exchange import Answer, Exchange
 from pipeline.photos.net.failures import Failure, TryError, failure_of, failure_of_status
 from pipeline.photos.net.freshness import conditions, fresh_seconds, validators
 from pipeline.photos.net.host import WAITED_HERE, Host, Job
+from pipeline.photos.net.keeper import Keeper
 from pipeline.photos.net.settings import WebSettings
 from pipeline.photos.net.urls import allowed, named
 
@@ -70,7 +72,7 @@ class Fetcher:
         self._lock = threading.Lock()
         set_on_retry_hooks(())  # each failure is told once, with its photo
         self._loop = asyncio.new_event_loop()
-        self._exchange = Exchange(settings)
+        self._exchange, self._keeper = Exchange(settings), Keeper(self.cache)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._workers: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="photos by URL", daemon=True)
@@ -301,10 +303,10 @@ class Fetcher:
         if format_of(raw) is None:
             words = fault_of(raw, ValueError()).partition(": ")[0]
             return self._failed(host, job, Failure(Reason.IMAGE_UNDECODABLE, words if raw else "an empty answer"))
-        digest = await asyncio.to_thread(self.cache.put, raw)  # a disk that is slow holds up no other photo
+        digest = blake3(raw).hexdigest()
+        await self._keeper.keep(Photo(job.key, raw, Entry(digest, len(raw), etag, modified, now, fresh_until)))
         host.counts["fetched"] += 1
         host.counts["bytes"] += len(raw)
-        self.cache.note(job.key, Entry(digest, len(raw), etag, modified, now, fresh_until))
         return Outcome(job.key, digest, None)
 
     def _failed(self, host: Host[Outcome], job: Job[Outcome], failure: Failure) -> Outcome:

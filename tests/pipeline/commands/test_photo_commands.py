@@ -25,7 +25,7 @@ def test_photos_are_fetched_ahead_and_tried_again(tmp_path: Path, host: PhotoSer
     host.answers["/late.jpg"] = answered(b"", "503 Late")
     urls = [host.url(f"/{one}.jpg") for one in ("red", "green", "late", "gone")]
     write_products(tmp_path, [*urls, "https://cdn.example.com/a.jpg"])
-    words = words_for(tmp_path, host, "catalog.photo_fresh_hours=1")
+    words = words_for(tmp_path, host.allowing(), "catalog.photo_fresh_hours=1")
     first = vitrine("photos", "fetch", *words, "--json")
     assert first.exit_code == 1
     found = json.loads(first.stdout)
@@ -46,6 +46,6 @@ def test_photos_are_fetched_ahead_and_tried_again(tmp_path: Path, host: PhotoSer
 def test_without_hosts_nothing_is_fetched(tmp_path: Path, host: PhotoServer) -> None:
     """A config that allows no host is told what to name."""
     write_products(tmp_path, [host.url("/red.jpg")])
-    result = vitrine("photos", "fetch", *words_for(tmp_path, host, "catalog.photo_hosts=[]"))
+    result = vitrine("photos", "fetch", *words_for(tmp_path, host.allowing(), "catalog.photo_hosts=[]"))
     assert result.exit_code == 2
     assert "catalog.photo_hosts=[cdn.example.com]" in told(result.stderr)[2]
