@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pyarrow as pa
 
+from encoders.photos.paths import is_web
 from foundation.errors import InputError
 
 
@@ -27,7 +28,7 @@ class Question:
 
 
 def read_questions(path: Path, option: str = "--queries") -> list[Question]:
-    """The rows of the queries file that `option` names, in order; photo paths are relative to its folder."""
+    """The rows of the queries file that `option` names, in order; photo paths are relative to its folder, URLs stay."""
     from pipeline.catalog.user_tables import user_table  # a search by --text or --image needs none of it
 
     table, columns = user_table(path, option, ("query_id", "text", "image"))
@@ -47,7 +48,7 @@ def read_questions(path: Path, option: str = "--queries") -> list[Question]:
         if text is None and image is None:
             raise InputError("a text or a photo in each row", f"neither in row {number} of {path}", "leave the row out")
         name = str(row.get("query_id") or text or image)
-        asked.append(Question(name, text, None if image is None else str(path.parent / image)))
+        asked.append(Question(name, text, image if image is None or is_web(image) else str(path.parent / image)))
     return asked
 
 

@@ -20,9 +20,10 @@ from foundation import ranking_metrics as metrics
 from foundation.allocator import keep_memory
 from foundation.errors import InputError
 from lookup.hit import Hit
-from lookup.query import Query, photo_limits, read_photo
+from lookup.query import Query
 from lookup.search import Reader
 from pipeline.catalog.clicks import read_clicks
+from pipeline.catalog.question_photos import QuestionPhotos
 from pipeline.catalog.questions import Question
 from pipeline.compare.named_snapshots import Side, two_sides
 from pipeline.evaluate.evaluation import PAGE, SEED, Interval, PerQuery, figures_of, groups_of, means_of, minus
@@ -200,8 +201,7 @@ def _asked(side: Side, given: Sequence[JudgedQuery], request: ComparisonRequest)
 def _hits(reader: Reader, one: AnswerableQuery, k: int) -> list[Hit]:
     question = one.query.question
     with about(question.name):
-        limits = photo_limits(reader.manifest)
-        photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
+        photo = QuestionPhotos(reader.manifest).read(question.image)
         return reader.answer(Query(text=question.text, image=photo, category=one.within, k=k))
 
 

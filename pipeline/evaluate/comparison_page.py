@@ -12,7 +12,7 @@ from foundation import ranking_metrics as metrics
 from foundation.errors import InputError
 from lookup.hit import Hit, words
 from lookup.page import NoPhoto, not_shown, put_page, render, thumbnail
-from lookup.query import read_photo
+from pipeline.catalog.question_photos import QuestionPhotos
 from pipeline.catalog.shown_photos import ShownPhotos
 from pipeline.evaluate.comparison import FIRST, Comparison, Difference, LostQuery
 from pipeline.evaluate.page import Table, figure_names
@@ -111,8 +111,9 @@ def as_document(found: Comparison) -> dict[str, Any]:
 
 def write_report(path: Path, found: Comparison) -> None:
     """Write the page to `path`, in one step also where one stands; InputError where it cannot be written."""
-    places = [ShownPhotos.of(side.store.manifest(side.snapshot)) for side in found.sides]
-    worst = [_shown(one, places) for one in found.worst]
+    manifests = [side.store.manifest(side.snapshot) for side in found.sides]
+    places, asked = list(map(ShownPhotos.of, manifests)), QuestionPhotos(manifests[0])
+    worst = [_shown(one, places, asked) for one in found.worst]
     html = render(
         "pipeline/evaluate/comparison.html",
         ["lookup/page.css", "pipeline/report/report.css"],
@@ -149,16 +150,14 @@ def _ids(one: LostQuery, hits: Sequence[Hit]) -> str:
 # --- the queries that lose most, with photos ---
 
 
-def _shown(one: LostQuery, places: Sequence[ShownPhotos]) -> dict[str, Any]:
+def _shown(one: LostQuery, places: Sequence[ShownPhotos], questions: QuestionPhotos) -> dict[str, Any]:
     shown = [_cards(one, hits, place) for hits, place in zip(one.hits, places, strict=True)]
-    photo: bytes | NoPhoto | None = None
-    limits = places[0].limits
-    if one.question.image is not None:
-        try:
-            photo = read_photo(one.question.image, limits.max_bytes)
-        except InputError as err:  # gone since it was asked
-            photo = NoPhoto(err.came)
-    asked = thumbnail(photo, "the query", limits, _PIXELS)
+    photo: bytes | NoPhoto | None
+    try:
+        photo = questions.read(one.question.image)
+    except InputError as err:  # gone since it was asked
+        photo = NoPhoto(err.came)
+    asked = thumbnail(photo, "the query", places[0].limits, _PIXELS)
     return {
         "title": one.question.title[:_LONGEST],
         "asked_photo": photo is not None,

@@ -16,10 +16,11 @@ from lookup.hit import Hit, Reranked
 from lookup.late import find_late
 from lookup.lexical.query import Correction
 from lookup.page import Answer, duration, write_page
-from lookup.query import Query, photo_limits, read_photo
+from lookup.query import Query, photo_limits
 from lookup.search import Reader
 from lookup.store.manifest import Manifest
 from lookup.understood.meaning import Understood
+from pipeline.catalog.question_photos import QuestionPhotos
 from pipeline.catalog.questions import Question, read_questions
 
 _SHOWN = 200  # characters of a query, in an error
@@ -83,7 +84,7 @@ def ask(
     reader = Reader.open(store, None if query.category is None or products else [query.category])
     search = partial(find_late, reader) if late else reader.found
     where = parsed(query.where)
-    limits = photo_limits(reader.manifest)
+    photos = QuestionPhotos(reader.manifest)
     texts, images = (any(getattr(one, name) is not None for one in given) for name in ("text", "image"))
     reader.load(texts, images, query.rerank, query.understand)
     gone = reader.known(query.history).count(False) if query.history else None
@@ -91,7 +92,7 @@ def ask(
     answered: list[Answered] = []
     asked: list[bytes | None] = []
     for question in given:
-        photo = None if question.image is None else read_photo(question.image, limits.max_bytes)
+        photo = photos.read(question.image)
         started = time.perf_counter()
         try:
             found = search(replace(query, text=question.text, image=photo))
@@ -107,7 +108,7 @@ def ask(
     if html is not None:
         note = f"snapshot {reader.snapshot}, {reader.manifest.rows:,} products{filtered(where)}"
         note += f"; loaded in {duration(loaded)}"
-        write_page(html, _shown(answered, asked, reader.manifest), "Vitrine", note, limits)
+        write_page(html, _shown(answered, asked, reader.manifest), "Vitrine", note, photo_limits(reader.manifest))
     return answered
 
 

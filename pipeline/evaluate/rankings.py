@@ -15,9 +15,10 @@ from foundation.errors import InputError
 from foundation.metric import Metric
 from lookup.hit import Hit
 from lookup.late import search_late
-from lookup.query import Query, QueryEncoder, photo_limits, read_photo
+from lookup.query import Query, QueryEncoder
 from lookup.rerank.rerank import Ranker
 from lookup.search import Reader
+from pipeline.catalog.question_photos import QuestionPhotos
 from pipeline.evaluate.exact_search import Numbers, Part, has_column, rank
 from pipeline.evaluate.judgments import AnswerableQuery
 
@@ -84,11 +85,11 @@ def rankings(
 def _answer(
     reader: Reader, encoder: QueryEncoder, queries: Sequence[AnswerableQuery], depth: int, late: bool
 ) -> _Answers:
-    answers, limits = _Answers(), photo_limits(reader.manifest)
+    answers, photos = _Answers(), QuestionPhotos(reader.manifest)
     for i, one in enumerate(queries):
         question, numbers = one.query.question, one.numbers
         with about(question.name):
-            image = None if question.image is None else read_photo(question.image, limits.max_bytes)
+            image = photos.read(question.image)
             text_vector, image_vector = encoder.towers(question.text, image)
             answers.fused[i] = encoder.embed(question.text, image)
         if text_vector is not None:

@@ -11,13 +11,14 @@ import numpy.typing as npt
 from foundation.errors import InputError
 from foundation.liveness import beat
 from lookup.lexical.analysis import Analysis
-from lookup.query import Query, photo_limits, read_photo
+from lookup.query import Query
 from lookup.rerank.features import FEATURES, attribute_features
 from lookup.rerank.models import Matrix
 from lookup.rerank.rerank import Features
 from lookup.rerank.values import kind_of
 from lookup.search import Reader
 from lookup.store.manifest import Manifest
+from pipeline.catalog.question_photos import QuestionPhotos
 from pipeline.engine.progress import Progress
 from pipeline.evaluate.exact_search import Numbers, Part
 from pipeline.evaluate.judgments import AnswerableQuery
@@ -84,12 +85,12 @@ def lessons_of(
 ) -> list[Lesson]:
     """Ask each query as users do, up to the re-ranker."""
     firsts = {part.name: part.first for part in parts}
-    limits = photo_limits(reader.manifest)
+    photos = QuestionPhotos(reader.manifest)
     found = list[Lesson]()
     for done, one in enumerate(queries, 1):
         question = one.query.question
         with about(question.name):
-            image = None if question.image is None else read_photo(question.image, limits.max_bytes)
+            image = photos.read(question.image)
             query, _ = reader.understand(Query(question.text, image, one.within, top))
             candidates = reader.candidates(query)
         first = np.array([firsts[name] for name in candidates.partitions], np.int64)

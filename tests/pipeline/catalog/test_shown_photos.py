@@ -15,7 +15,7 @@ from deltalake import DeltaTable, write_deltalake
 
 from pipeline.photos import archives
 from tests.support.archives import tarred, zipped
-from tests.support.command import ANY_NIGHT, vitrine
+from tests.support.command import ANY_NIGHT, told, vitrine
 from tests.support.photo_nights import night, photo
 from tests.support.photo_runs import OPEN, PHOTOS
 from tests.support.photo_server import answered, photo_server, tagged
@@ -38,10 +38,10 @@ def of_shop(shop: Shop) -> list[bytes]:
     return [(shop.photos / name).read_bytes() for name in shop.values("image_link")]
 
 
-def searched(store: Path, text: str = "red dress") -> str:
+def searched(store: Path, *asked: object) -> str:
     """The page of three hits."""
     page = store.parent / "hits.html"
-    done = vitrine("search", store, text, "-k", 3, "--html", page)
+    done = vitrine("search", store, *(asked or ["red dress"]), "-k", 3, "--html", page)
     assert done.exit_code == 0, done.stderr
     return page.read_text()
 
@@ -73,13 +73,17 @@ def test_hits_and_golden_queries_are_shown_wherever_photos_lie(shop: Shop, kind:
 
 
 def test_a_comparison_shows_members_of_archives(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The page of `vitrine compare` has the photos of what both sides found; without the archive it says that."""
+    """The page of `vitrine compare` has the photos of what was asked and of what both sides found; a page without the
+    archive says that.
+    """
     where = placed(shop, "tar")
     shop.night(*where)
     shop.change("title", ["blue shoe" if n == 7 else title for n, title in enumerate(shop.values("title"))])
     shop.night(*where)
     judged = []
-    for name, column in (("queries", {"text": ["red dress number 7"]}), ("qrels", {"id": ["P7"], "gain": [1]})):
+    shutil.copy(shop.folder / "shard.tar", shop.folder / "asked.tar")
+    query = {"text": ["red dress number 7"], "image": ["asked.tar/7.png"]}
+    for name, column in (("queries", query), ("qrels", {"id": ["P7"], "gain": [1]})):
         pq.write_table(pa.table({"query_id": ["q"], **column}), shop.folder / f"{name}.parquet")
         judged += [f"--{name}", str(shop.folder / f"{name}.parquet")]
     page = shop.folder / "compared.html"
@@ -104,10 +108,16 @@ def test_photos_by_url_are_shown_from_the_cache_alone(tmp_path: Path) -> None:
         page = searched(tmp_path / "store", "dress")
         assert page.count(SHOWN) == 2
         assert "1 photo is not shown: not had when asked last, the host answers HTTP 404" in page
+        asked = tmp_path / "queries.parquet"
+        pq.write_table(pa.table({"image": [host.url("/red.jpg")]}), asked)
+        assert searched(tmp_path / "store", "--queries", asked).count(SHOWN) == 3
         shutil.rmtree(tmp_path / "cache")
         page = searched(tmp_path / "store", "dress")
         assert page.count(SHOWN) == 1
         assert "2 photos are not shown: not in the cache of photos, where `vitrine photos fetch` puts it" in page
+        refused = vitrine("search", tmp_path / "store", "--queries", asked)
+        assert refused.exit_code == 2
+        assert "red.jpg: not in the cache of photos" in told(refused.stderr)[1]
         assert not (tmp_path / "cache").exists()
         assert not host.asked
 
