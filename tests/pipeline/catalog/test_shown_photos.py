@@ -12,10 +12,13 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from deltalake import DeltaTable, write_deltalake
+from pyiceberg.schema import Schema
+from pyiceberg.types import BinaryType, NestedField, StringType
 
 from pipeline.photos import archives
 from tests.support.archives import tarred, zipped
 from tests.support.command import ANY_NIGHT, told, vitrine
+from tests.support.iceberg_tables import new_table
 from tests.support.photo_nights import night, photo
 from tests.support.photo_runs import OPEN, PHOTOS
 from tests.support.photo_server import answered, photo_server, tagged
@@ -142,6 +145,24 @@ def test_photos_in_a_table_whose_columns_were_renamed(tmp_path: Path) -> None:
     done = vitrine("run", "-c", "configs/weightless.yaml", *where, *PHOTOS, *OPEN, *ANY_NIGHT)
     assert done.exit_code == 0, done.stderr
     assert searched(store).count(SHOWN) == 3
+
+
+def test_photos_in_a_table_whose_columns_have_ids(tmp_path: Path) -> None:
+    """Bytes in an Iceberg table are found in files of before a column was renamed, and of after."""
+    fields = enumerate((StringType(), StringType(), BinaryType()), 1)
+    names = ("id", "title", "image_link")
+    schema = Schema(*(NestedField(at, name, kind) for name, (at, kind) in zip(names, fields, strict=True)))
+    table, store = new_table(tmp_path / "w", schema), tmp_path / "store"
+    for name in ("image_link", "picture"):
+        if name != "image_link":
+            with table.update_schema() as update:
+                update.rename_column("image_link", name)
+        table.append(pa.table({"id": [name], "title": [f"red dress {name}"], name: [photo("red")]}))
+    where = (f"catalog.path={tmp_path}/w/db/products", "catalog.table=iceberg", IN_COLUMN, f"store.path={store}")
+    renamed = "catalog.columns.image_link=picture"
+    done = vitrine("run", "-c", "configs/weightless.yaml", *where, *PHOTOS, renamed, *OPEN, *ANY_NIGHT)
+    assert done.exit_code == 0, done.stderr
+    assert searched(store).count(SHOWN) == 2
 
 
 def test_what_is_not_there_any_more_is_told(shop: Shop) -> None:
