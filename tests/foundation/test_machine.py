@@ -69,7 +69,7 @@ def test_what_fails_in_the_command_itself(
     def failing(*_: object) -> None:
         raise fault()
 
-    monkeypatch.setattr("pipeline.preflight.check.make_plan", failing)
+    monkeypatch.setattr("pipeline.plan.earlier_plan.make_plan", failing)
     done = vitrine("plan", f"catalog.path={catalog}", f"store.path={tmp_path}", "encoders.image=null",
                    "catalog.image=null", "--json")  # fmt: skip
     assert done.exit_code == 1
