@@ -37,7 +37,7 @@ def main() -> None:
     photos = [row["image"] for row in pq.read_table(data / "queries.parquet").to_pylist() if row["image"]]
     texts = [(row["text"], None) for row in asked]
     both = [(photo.split("/")[3].replace("-", " "), (data / photo).read_bytes()) for photo in photos]
-    plain = ("fusion={type: concat}", "encoders.image={type: photo_descriptors}")
+    plain = ("fusion={type: concat}", "encoders.image={type: photo_descriptors, dim: 256, centre_weight: 0}")
     stores = {
         "text tower": ("fusion={type: single, modality: text}", "encoders.image=null", "catalog.image=null"),
         "concat": plain,

@@ -28,7 +28,7 @@ MODELS = (
     ("encoders.text.dim=64",),
     ("fusion.text_weight=0.3",),
     ("shards.towers=false",),
-    ("encoders.text.dim=256", "fusion={type: weighted_sum, alignment: 0.25}"),
+    ("encoders.text.dim=256", "encoders.image.dim=256", "fusion={type: weighted_sum, alignment: 0.25}"),
     ("catalog.image=null", "encoders.image=null", "fusion={type: single}"),
 )
 TRAINED = (

@@ -42,6 +42,7 @@ OPTIONS = (
     "index.large={type: ivf_flat, nlist: 16}",
     "catalog.partition=null",
     "encoders.text.dim=256",
+    "encoders.image.dim=256",
     "shards.unit_rows=200",
     "gates.min_recall=0",
     "gates.max_reject_share=1",

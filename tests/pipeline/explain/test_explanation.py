@@ -138,7 +138,11 @@ def test_the_rank_for_a_query_is_that_of_brute_force(two_nights: Path) -> None:
 def test_the_parts_of_a_weighted_sum_add_up(shop: Shop) -> None:
     """Of a product with both modalities; one that lacks its photo has a stand-in, and no parts, nor has a distance."""
     (shop.photos / "4.png").unlink()
-    towers = ("encoders.text.dim=256", "fusion={type: weighted_sum, alignment: 0.5, text_weight: 0.3}")
+    towers = (
+        "encoders.text.dim=256",
+        "encoders.image.dim=256",
+        "fusion={type: weighted_sum, alignment: 0.5, text_weight: 0.3}",
+    )
     shop.night(*towers)
     store = shop.folder / "store"
     image = shop.folder / "asked.png"

@@ -17,7 +17,10 @@ from tests.support.command import TITLES_ONLY, overrides, told, vitrine, write_t
 from tests.support.stores import manifest_of
 
 CONFIG = "configs/weightless.yaml"
-SMALL = ("encoders.text.dim=64", "encoders.image.dim=64", "catalog.attributes=[title,product_type,image_link]")
+SMALL = (
+    *("encoders.text.dim=64", "encoders.image.dim=64", "encoders.image.centre_weight=0"),
+    "catalog.attributes=[title,product_type,image_link]",
+)
 BY = ("--groups", "product_type")
 
 
