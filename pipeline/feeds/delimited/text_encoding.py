@@ -12,6 +12,7 @@ from contextlib import suppress
 from typing import BinaryIO
 
 from foundation.errors import InputError
+from pipeline.feeds.delimited.code_pages import latin_code_page
 
 BLOCK_BYTES = 2**22
 _UTF8, _WESTERN = "utf-8", "cp1252"
@@ -175,6 +176,8 @@ def _looks_like(lines: list[bytes]) -> str:
     from charset_normalizer import from_bytes
 
     sample = b"".join(lines)
+    if (latin := latin_code_page(sample)) is not None:
+        return latin
     if len(_BEYOND.findall(sample)) < _FEW and not _RUN.search(sample):
         with suppress(UnicodeDecodeError):
             sample.decode(_WESTERN)
