@@ -20,6 +20,8 @@ ENV_PREFIX = "VITRINE_"
 COMMAND_LINE = "command line"
 DEFAULT = "default"
 
+# Values that are themselves, as a separator `|` or a decimal mark `,`: to YAML they would be blocks, aliases, nothing.
+_MARKS = re.compile(r" *[|>:%@`&*!,?/\\;^=<+._-]+ *")
 _MOST_PARTS = 16  # of a dotted key; the longest of ours has four
 
 Tree = dict[str, Any]
@@ -142,7 +144,8 @@ def _assigned(assignments: Sequence[tuple[str, list[str], str]]) -> tuple[list[t
             came = f"{len(parts):,} parts: {shown('.'.join(parts[:_MOST_PARTS]))} and so on"
             problems.append(Problem(origin, came, f"a key of at most {_MOST_PARTS} parts", "correct the key"))
             continue
-        value, wrong = parse(text, f"{'.'.join(parts)} ({origin})")
+        marks = _MARKS.fullmatch(text) is not None
+        value, wrong = (text, []) if marks else parse(text, f"{'.'.join(parts)} ({origin})")
         problems.extend(wrong)
         if not wrong:
             tree: Tree = {parts[-1]: value}

@@ -16,7 +16,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lookup
-from encoders.names import category_key, category_name, clean_id, clean_name, same_category, split_levels
+from encoders.names import (
+    category_key,
+    category_name,
+    clean_id,
+    clean_name,
+    clean_separator,
+    same_category,
+    split_levels,
+)
 from pipeline.catalog import categories as code
 from pipeline.config.sections import CatalogConfig
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, write_titles
@@ -257,6 +265,14 @@ def test_a_separator_is_cleaned_as_names_are(written: str) -> None:
     """Entities, white space and invisible characters of a separator are those of values, or it would never match."""
     settings = CatalogConfig(path="x", partition_separator=written)
     assert code.partition_names(pa.array(["A &gt; B", "A\u00a0> C"]), settings).to_pylist() == ["A", "A"]
+
+
+@pytest.mark.parametrize("mark", ["|", ">", "-", "::", "*", " / ", "||", ",", "%", "\\"])
+def test_a_separator_is_given_as_it_is_on_the_command_line(mark: str, tmp_path: Path) -> None:
+    """What YAML would take for a block, an alias or nothing is the mark that was typed."""
+    done = vitrine("config", "show", "--json", "catalog.path=x", "store.path=y", f"catalog.partition_separator={mark}")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["catalog.partition_separator"]["value"] == [clean_separator(mark)]
 
 
 @pytest.mark.parametrize("blank", ["\u200b", "  ", "&nbsp;", "\ufe0f", ""])
