@@ -69,9 +69,11 @@ def at_path(values: pa.Array, path: Sequence[str]) -> pa.Array | None:
     """
     for depth, part in enumerate(path):
         if pa.types.is_struct(values.type):
-            if values.type.get_field_index(part) < 0:
+            names = [field.name for field in values.type]
+            near = [part] if part in names else [one for one in names if spelled_plainly(one) == spelled_plainly(part)]
+            if not near:
                 return None
-            values = pc.struct_field(values, part)
+            values = pc.struct_field(values, near[0])
         elif pa.types.is_list(values.type) and part.isdigit():
             values = _item_at(values, int(part))
         elif pa.types.is_list(values.type):
@@ -80,6 +82,11 @@ def at_path(values: pa.Array, path: Sequence[str]) -> pa.Array | None:
         else:
             return None
     return values
+
+
+def spelled_plainly(name: str) -> str:
+    """A raw column's name without what spellings of it differ in: `Image Link` and `g:image_link` are one."""
+    return name.strip().casefold().removeprefix("g:").replace(" ", "_").replace("-", "_")
 
 
 def filled(values: pa.Array) -> pa.Array:

@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 
 from foundation.errors import InputError
 from pipeline.feeds import conversions
+from pipeline.feeds.conversions import spelled_plainly
 from pipeline.feeds.feed_map import Column, FeedMap, Group
 from pipeline.feeds.prices import AMOUNT, is_currency, mark_of, price_columns
 
@@ -249,11 +250,11 @@ class RawNames:
         for name in names:
             plain = _first_of(name, self.names)
             self._exact.setdefault(plain, []).append(name)
-            self._near.setdefault(_plain(plain), []).append(name)
+            self._near.setdefault(spelled_plainly(plain), []).append(name)
 
     def all_of(self, wanted: str) -> list[str]:
         """The columns of a name: several where the feed has it several times."""
-        return self._exact.get(wanted) or self._near.get(_plain(wanted), [])
+        return self._exact.get(wanted) or self._near.get(spelled_plainly(wanted), [])
 
     def found_for(self, column: Column) -> tuple[str, ...]:
         """Those that a column of a map comes from, in the order of its alternatives; paths as they are written."""
@@ -290,11 +291,6 @@ class RawNames:
 
 def _own(feed_map: FeedMap, name: str) -> bool:
     return feed_map.columns[name].constant is not None
-
-
-def _plain(name: str) -> str:
-    """A name without what spellings of it differ in."""
-    return name.strip().casefold().removeprefix("g:").replace(" ", "_").replace("-", "_")
 
 
 def _first_of(name: str, names: frozenset[str]) -> str:

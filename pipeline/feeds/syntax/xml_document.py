@@ -6,6 +6,7 @@ what expands to gigabytes is made of them.
 
 from __future__ import annotations
 
+import html
 import re
 from collections import Counter
 from collections.abc import Iterator, Mapping
@@ -110,8 +111,7 @@ class Syntax(FeedSyntax):
         except etree.XMLSyntaxError as err:
             if all(one.domain == etree.ErrorDomains.NAMESPACE for one in parsing.error_log):
                 return  # `g:id` where nobody says what `g:` is, as some shops write: all of it was read
-            came = f"{self.file.name}, item {count + 1:,}, line {err.lineno or 0:,}: {err.msg}"
-            raise InputError("well-formed XML", came, _FIX) from err
+            raise _malformed(f"{self.file.name}, item {count + 1:,}", parsing.error_log, err) from err
 
 
 # --- inside ---
@@ -129,7 +129,7 @@ def _look(name: str, head: bytes, options: ReadOptions) -> tuple[str, list[dict[
         parser.feed(head)
     except etree.XMLSyntaxError as err:
         if not (events := list(_events(parser))):
-            raise InputError("well-formed XML", f"{name}, line {err.lineno or 0:,}: {err.msg}", _FIX) from err
+            raise _malformed(name, parser.error_log, err) from err
     events += _events(parser)
     tag = _items_tag(name, events, options.items)
     return tag, [_item(element) for event, element in events if event == "end" and element.tag == tag]
@@ -157,13 +157,12 @@ def _items_tag(name: str, events: list[tuple[str, Any]], wanted: str | None) -> 
 
 
 def _repeated(started: list[Any]) -> str | None:
-    """The outermost elements that have elements inside and come again in the same one."""
+    """The outermost elements that come again in one, have elements inside or, where none has any, attributes."""
     depths = {started[0]: 0} if started else {}
-    counts = Counter[tuple[int, str]]()
     for one in started[1:]:
         depths[one] = depths.get(one.getparent(), 0) + 1
-        if len(one):
-            counts[depths[one], str(one.tag)] += 1
+    told = [one for one in started[1:] if len(one)] or [one for one in started[1:] if one.attrib]
+    counts = Counter((depths[one], str(one.tag)) for one in told)
     several = [key for key, count in counts.items() if count > 1] or list(counts)
     return _local(min(several)[1]) if several else None
 
@@ -199,10 +198,23 @@ def _add(found: dict[str, Any], name: str, value: Any) -> None:
 def _value(element: Any) -> Any:
     inner = [one for one in element if isinstance(one.tag, str)]
     if not inner:
-        return element.text
+        return "".join(_texts(element)) or None
     if any(one.tag.startswith(f"{{{_XHTML}}}") for one in inner) or _has_text(element):
-        return " ".join(" ".join(element.itertext()).split())
+        return " ".join(" ".join(_texts(element)).split())
     return _inner(element)
+
+
+def _texts(element: Any) -> Iterator[str]:
+    """The texts of an element and of those inside. `&nbsp;`, of a DTD that nobody fetches, is what it is in HTML."""
+    text = element.text or ""
+    for one in element:
+        if isinstance(one.tag, str):
+            yield text
+            yield from _texts(one)
+            text = one.tail or ""
+        else:
+            text += html.unescape(one.text or "") + (one.tail or "")
+    yield text
 
 
 def _has_text(element: Any) -> bool:
@@ -224,6 +236,14 @@ def _local(tag: str) -> str:
 def _declares_entities(element: Any) -> bool:
     declared = element.getroottree().docinfo.internalDTD
     return declared is not None and any(True for _ in declared.iterentities())
+
+
+def _malformed(place: str, log: Any, err: Any) -> InputError:
+    """What libxml found first: what it says last is often that nothing is left."""
+    fatal = [one for one in log if one.level_name == "FATAL"]
+    line, said = (fatal[0].line, fatal[0].message) if fatal else (err.lineno or 0, err.msg)
+    fix = f"name its --encoding, or {_FIX}" if "encoding" in said.lower() else _FIX
+    return InputError("well-formed XML", f"{place}, line {line:,}: {said}", fix)
 
 
 def _entities(name: str) -> InputError:

@@ -88,6 +88,39 @@ def test_a_prefix_that_nobody_declares_is_read(tmp_path: Path) -> None:
     assert rows[0]["id"] == "1"
 
 
+def test_entities_of_a_dtd_that_nobody_fetches_are_not_lost(tmp_path: Path) -> None:
+    """`&nbsp;` and the text behind it, where a DTD elsewhere may declare it."""
+    text = _rss(
+        ITEM.format(1, "<g:brand>A&amp;B&nbsp;C <b>d&eacute;e</b></g:brand>"), more='<!DOCTYPE rss SYSTEM "x.dtd">'
+    )
+    rows, _ = import_rows(tmp_path, text, "--as", "google", name="feed.xml")
+    assert rows[0]["brand"] == "A&B C dée"
+
+
+def test_paths_into_what_nests_need_no_prefix(tmp_path: Path) -> None:
+    """`shipping.price` is what is inside of `g:shipping`, several of them or one."""
+    ship = "<g:shipping><g:country>{}</g:country><g:price>{} EUR</g:price></g:shipping>"
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "extends: google\ncolumns:\n  shipping: {from: shipping.price, type: price}\n"
+        "  ships_to: {from: shipping.country, type: list}\n"
+    )
+    text = _rss(ITEM.format(1, ship.format("AT", 5) + ship.format("DE", 4)), ITEM.format(2, ship.format("AT", 3)))
+    rows, _ = import_rows(tmp_path, text, "--as", own, name="feed.xml")
+    assert column(rows, "ships_to") == [["AT", "DE"], ["AT"]]
+    assert [(int(row["shipping"]), row["shipping_currency"]) for row in rows] == [(5, "EUR"), (3, "EUR")]
+
+
+def test_items_may_be_attributes_alone(tmp_path: Path) -> None:
+    """Elements without any inside."""
+    text = '<shop><row id="1" name="lamp" price="2.50"/><row id="2" name="vase" price="3"/></shop>'
+    rows, _ = import_rows(tmp_path, text, name="feed.xml")
+    assert [(row["id"], row["title"], str(row["price"])) for row in rows] == [
+        ("1", "lamp", "2.5000"),
+        ("2", "vase", "3.0000"),
+    ]
+
+
 @pytest.mark.parametrize("encoding", ["utf-16", "utf-8-sig", "iso-8859-1"])
 def test_encodings_are_what_the_document_says(encoding: str, tmp_path: Path) -> None:
     """By its mark or its declaration."""
@@ -101,6 +134,7 @@ LAUGHS = "<!DOCTYPE r [<!ENTITY a 'ha'>" + "".join(f"<!ENTITY a{n} '{'&a;' * 10}
 BAD = {
     "truncated": (_rss(ITEM.format(1, ""), ITEM.format(2, ""))[:-60], "well-formed XML", "item 2"),
     "an ampersand": (_rss(ITEM.format(1, ""), ITEM.format(2, "<g:brand>A & B</g:brand>")), "well-formed XML", "line 3"),
+    "an entity of HTML": (_rss(ITEM.format(1, "<g:brand>A&nbsp;B</g:brand>")), "well-formed XML", "Entity 'nbsp'"),
     "laughs": (_rss(ITEM.format(1, "<g:brand>&a8;</g:brand>"), more=LAUGHS), "a feed without declarations", "DOCTYPE"),
     "no items": (_rss(), "XML with a list of items", "without any <item>"),
     "deep": (_rss(ITEM.format(1, "<g:x>" * 300 + "</g:x>" * 300)), "well-formed XML", "item 1"),
