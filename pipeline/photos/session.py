@@ -2,11 +2,16 @@
 
 Within a session no URL is asked for twice, by whichever thread. Nothing is loaded and no thread started before the
 first photo.
+
+From then on Python lets its threads take turns ten times as often as it else does. The thread that asks hosts needs
+many short turns: beside one that computes in Python it fetched 90 photos a second when it waited 5 ms for each, and
+160 at 0.5 ms (two busy cores).
 """
 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 from collections import Counter
 from collections.abc import Iterator
@@ -19,6 +24,9 @@ if TYPE_CHECKING:
     from pipeline.photos.net.fetcher import Fetcher
 
 
+_TURN = 0.0005  # seconds that a thread computes while others wait
+
+
 class _Fetchers:
     """Those of this process; a forked one has none of its parent's threads."""
 
@@ -26,6 +34,7 @@ class _Fetchers:
         self.lock = threading.Lock()
         self.by_settings: dict[tuple[int, WebSettings], Fetcher] = {}
         self.sessions = 0
+        self.turn = sys.getswitchinterval()  # as it was before
 
 
 _FETCHERS = _Fetchers()
@@ -39,6 +48,7 @@ def fetcher_of(settings: WebSettings) -> Fetcher:
     with _FETCHERS.lock:
         if key not in _FETCHERS.by_settings:
             _FETCHERS.by_settings[key] = Fetcher(settings)
+            sys.setswitchinterval(_TURN)
         return _FETCHERS.by_settings[key]
 
 
@@ -55,6 +65,8 @@ def fetching() -> Iterator[None]:
             ended = [] if _FETCHERS.sessions else list(_FETCHERS.by_settings.items())
             for key, _ in ended:
                 del _FETCHERS.by_settings[key]
+            if not _FETCHERS.sessions:
+                sys.setswitchinterval(_FETCHERS.turn)
         for (process, _), fetcher in ended:
             if process == os.getpid():
                 fetcher.close()

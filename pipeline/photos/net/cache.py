@@ -63,12 +63,12 @@ class Entry:
 
 
 @dataclass(frozen=True)
-class Photo:
-    """The photo that a URL gave just now, and what is to be known of it."""
+class Came:
+    """What came of a URL just now, and the photo, where it was sent: then its digest need not be known yet."""
 
     url: str
-    raw: bytes
     entry: Entry
+    raw: bytes | None = None
 
 
 class PhotoCache:
@@ -101,28 +101,25 @@ class PhotoCache:
         return Entry(*row[:-1])
 
     def note(self, url: str, entry: Entry) -> None:
-        """What `url` gave just now."""
-        with self._lock, self._sql():
-            self._note(url, entry, time.time())
+        """What is known of `url` from now on."""
+        self.keep([Came(url, entry)])
 
-    def keep(self, photos: Sequence[Photo]) -> None:
-        """Keep photos that came, and note of their URLs what they gave. VitrineError where the disk is at fault."""
+    def keep(self, came: Sequence[Came]) -> list[Entry]:
+        """Keep what came, in one transaction; what is known of its URLs now. VitrineError where a disk is full."""
         try:
-            for one in photos:
-                self._write(one)
+            entries = [one.entry if one.raw is None else self._write(one.entry, one.raw) for one in came]
         except OSError as err:
             raise machine_fault(err) or err from err
         now = time.time()
         with self._lock, self._sql(), self._transaction():
-            for one in photos:
-                self._note(one.url, one.entry, now)
-                row = (one.entry.digest, len(one.raw), now)
-                known = self._index.execute("SELECT 1 FROM contents WHERE digest = ?", row[:1]).fetchone()
-                self._index.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", row)
-                self._bytes += 0 if known else len(one.raw)
+            for one, entry in zip(came, entries, strict=True):
+                self._note(one.url, entry, now)
+                if one.raw is not None:
+                    self._count(entry, now)
             full = self._bytes > self.most
         if full:
             self.evict(int(_KEEP * self.most))
+        return entries
 
     def read(self, digest: str, most: int) -> bytes | None:
         """The photo of this digest; None where it is not there any more, or was damaged: then it goes."""
@@ -170,21 +167,27 @@ class PhotoCache:
             (*values, entry.code, entry.words, now),
         )
 
-    def _write(self, photo: Photo) -> None:
-        """A content that is not there yet, under another name first."""
-        assert photo.entry.digest is not None
-        place = self._place(photo.entry.digest)
+    def _count(self, entry: Entry, now: float) -> None:
+        known = self._index.execute("SELECT 1 FROM contents WHERE digest = ?", (entry.digest,)).fetchone()
+        self._index.execute("INSERT OR REPLACE INTO contents VALUES (?, ?, ?)", (entry.digest, entry.size, now))
+        self._bytes += 0 if known else entry.size
+
+    def _write(self, entry: Entry, raw: bytes) -> Entry:
+        """`entry` with the digest of this content, which is there from now on: under another name first."""
+        found = replace(entry, digest=blake3(raw).hexdigest(), size=len(raw))
+        place = self._place(str(found.digest))
         with suppress(FileNotFoundError):
-            if place.stat().st_size == len(photo.raw):
-                return
+            if place.stat().st_size == len(raw):
+                return found
         place.parent.mkdir(exist_ok=True)
         scratch = place.with_name(f".{uuid.uuid4().hex}.tmp")
         try:
-            scratch.write_bytes(photo.raw)
+            scratch.write_bytes(raw)
             scratch.replace(place)
         except BaseException:
             scratch.unlink(missing_ok=True)
             raise
+        return found
 
     def _place(self, digest: str) -> Path:
         return _place(self.folder, digest)

@@ -18,7 +18,6 @@ from dataclasses import dataclass, replace
 
 import httpx2
 import stamina
-from blake3 import blake3
 from stamina.instrumentation import set_on_retry_hooks
 
 from encoders.photos.faults import fault_of, format_of
@@ -26,7 +25,7 @@ from encoders.photos.limits import PhotoError
 from foundation.errors import InputError
 from foundation.liveness import beat
 from foundation.reasons import Reason
-from pipeline.photos.net.cache import Entry, Photo, PhotoCache, without_validators
+from pipeline.photos.net.cache import Came, Entry, PhotoCache, without_validators
 from pipeline.photos.net.exchange import Answer, Exchange
 from pipeline.photos.net.failures import Failure, TryError, failure_of, failure_of_status
 from pipeline.photos.net.freshness import conditions, fresh_seconds, validators
@@ -38,7 +37,10 @@ from pipeline.photos.net.urls import allowed, named
 _TRIES = 3
 _AT_ONCE = 128  # photos of all hosts together
 _END_SECONDS = 5.0
-_FIRST_WAIT, _LONGEST_WAIT, _JITTER = 0.5, 8.0, 0.5  # seconds between tries
+_TRYING = stamina.AsyncRetryingCaller(  # seconds between tries; that of all of them is `photo_fetch_seconds`
+    attempts=_TRIES, timeout=None, wait_initial=0.5, wait_max=8.0, wait_jitter=0.5
+)
+_NOTHING = Entry(None, 0, None, None, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -73,6 +75,7 @@ class Fetcher:
         set_on_retry_hooks(())  # each failure is told once, with its photo
         self._loop = asyncio.new_event_loop()
         self._exchange, self._keeper = Exchange(settings), Keeper(self.cache)
+        self._trying = _TRYING.on(_wait_before_next)
         self._room = asyncio.Semaphore(_AT_ONCE)
         self._workers: set[asyncio.Task[None]] = set()
         self._thread = threading.Thread(target=self._loop.run_forever, name="photos by URL", daemon=True)
@@ -95,12 +98,13 @@ class Fetcher:
             except PhotoError:
                 continue
             key = str(url)
-            if self._settled(url, self.cache.find(key)) is not None:
+            known = self.cache.find(key)
+            if self._settled(url, known) is not None:
                 continue
             with self._lock:
                 job = self._jobs.get(key)
                 if job is None:
-                    job = self._jobs[key] = Job(url, key)
+                    job = self._jobs[key] = Job(url, key, known)
                 started.append(job)
                 if not urgent:
                     self._ahead.add(key)
@@ -231,95 +235,77 @@ class Fetcher:
         """What becomes of a photo, noted; None: it waits for its turn again."""
         if not await host.admit():
             assert host.given_up is not None
-            return self._failed(host, job, host.given_up)
+            return await self._failed(host, job, host.given_up)
         async with self._room:
             return await self._ask(host, job)
 
     async def _ask(self, host: Host[Outcome], job: Job[Outcome]) -> Outcome | None:
         began = time.monotonic()
-        known = self.cache.find(job.key)
         try:
-            answer = await self._tried(job, known)
+            answer = await self._tried(job)
         except TryError as err:
             failure, seconds = err.failure, time.monotonic() - began
             if not failure.of_host:
                 host.succeeded(seconds)
-                return self._failed(host, job, failure)
+                return await self._failed(host, job, failure)
             host.failed(failure, seconds)
             if host.rests_for(failure) and host.given_up is None:
                 host.put_back(job)
                 return None
-            return self._failed(host, job, failure)
+            return await self._failed(host, job, failure)
         host.succeeded(time.monotonic() - began)
-        return await self._had(host, job, known, answer)
+        return await self._had(host, job, answer)
 
-    async def _tried(self, job: Job[Outcome], known: Entry | None) -> Answer:
+    async def _tried(self, job: Job[Outcome]) -> Answer:
         """The answer of a few tries, within the seconds of a photo; TryError."""
         seconds = self.settings.fetch_seconds
-        last: Failure | None = None
+        job.failure = None
         try:
             async with asyncio.timeout(seconds) as bound:
-                async for attempt in stamina.retry_context(
-                    on=_wait_before_next,
-                    attempts=_TRIES,
-                    timeout=None,  # that of all tries is `bound`
-                    wait_initial=_FIRST_WAIT,
-                    wait_max=_LONGEST_WAIT,
-                    wait_jitter=_JITTER,
-                ):
-                    with attempt:
-                        try:
-                            return await self._once(job, known, bound)
-                        except TryError as err:
-                            last = err.failure
-                            raise
+                return await self._trying(self._once, job, bound)
         except TimeoutError as err:
-            raise TryError(last or failure_of(err, seconds)) from err
-        raise AssertionError("a try ends with an answer or an error")
+            raise TryError(job.failure or failure_of(err, seconds)) from err
 
-    async def _once(self, job: Job[Outcome], known: Entry | None, bound: asyncio.Timeout) -> Answer:
+    async def _once(self, job: Job[Outcome], bound: asyncio.Timeout) -> Answer:
+        known = job.known
         asked = conditions(known.etag, known.modified) if known is not None and known.digest is not None else {}
         try:
             answer = await self._exchange.ask(job.url, asked, lambda name: self._turn(name, bound))
+            if answer.status == 200 or (answer.status == 304 and asked):
+                return answer
+            job.failure = failure_of_status(answer)
         except Exception as err:
-            raise TryError(failure_of(err, self.settings.fetch_seconds / 2)) from err
-        if answer.status == 200 or (answer.status == 304 and asked):
-            return answer
-        raise TryError(failure_of_status(answer))
+            job.failure = failure_of(err, self.settings.fetch_seconds / 2)
+            raise TryError(job.failure) from err
+        raise TryError(job.failure)
 
-    async def _had(self, host: Host[Outcome], job: Job[Outcome], known: Entry | None, answer: Answer) -> Outcome:
+    async def _had(self, host: Host[Outcome], job: Job[Outcome], answer: Answer) -> Outcome:
         """The photo of an answer, kept."""
-        now = time.time()
-        fresh_until = now + fresh_seconds(answer.headers)
+        now, raw = time.time(), answer.body
+        until = now + fresh_seconds(answer.headers)
         etag, modified = validators(answer.headers)
         if answer.status == 304:
-            assert known is not None
+            assert job.known is not None
+            etag, modified = etag or job.known.etag, modified or job.known.modified
+            same = replace(job.known, etag=etag, modified=modified, checked=now, fresh_until=until)
+            entry = await self._keeper.keep(Came(job.key, replace(same, code=None, words=None)))
             host.counts["unchanged"] += 1
-            etag, modified = etag or known.etag, modified or known.modified
-            entry = replace(known, etag=etag, modified=modified, checked=now, fresh_until=fresh_until)
-            self.cache.note(job.key, replace(entry, code=None, words=None))
-            return Outcome(job.key, known.digest, None)
-        raw = answer.body
+            return Outcome(job.key, entry.digest, None)
         if format_of(raw) is None:
-            words = fault_of(raw, ValueError()).partition(": ")[0]
-            return self._failed(host, job, Failure(Reason.IMAGE_UNDECODABLE, words if raw else "an empty answer"))
-        digest = blake3(raw).hexdigest()
-        await self._keeper.keep(Photo(job.key, raw, Entry(digest, len(raw), etag, modified, now, fresh_until)))
+            words = fault_of(raw, ValueError()).partition(": ")[0] if raw else "an empty answer"
+            return await self._failed(host, job, Failure(Reason.IMAGE_UNDECODABLE, words))
+        entry = await self._keeper.keep(Came(job.key, Entry(None, len(raw), etag, modified, now, until), raw))
         host.counts["fetched"] += 1
         host.counts["bytes"] += len(raw)
-        return Outcome(job.key, digest, None)
+        return Outcome(job.key, entry.digest, None)
 
-    def _failed(self, host: Host[Outcome], job: Job[Outcome], failure: Failure) -> Outcome:
+    async def _failed(self, host: Host[Outcome], job: Job[Outcome], failure: Failure) -> Outcome:
         """Note why there is no photo. What was had before counts where the failure may pass."""
-        now, known = time.time(), self.cache.find(job.key)
-        if failure.may_pass and known is not None and known.digest is not None:
-            host.counts["stale"] += 1
-            told = replace(known, checked=now, fresh_until=0.0, code=failure.code, words=failure.words)
-            self.cache.note(job.key, told)
-            return Outcome(job.key, known.digest, failure)
-        host.counts[f"failed {failure.code}"] += 1
-        self.cache.note(job.key, Entry(None, 0, None, None, now, 0.0, failure.code, failure.words))
-        return Outcome(job.key, None, failure)
+        known = job.known if failure.may_pass and job.known is not None and job.known.digest is not None else None
+        told = replace(known or _NOTHING, checked=time.time(), fresh_until=0.0, code=failure.code, words=failure.words)
+        entry = await self._keeper.keep(Came(job.key, told))
+        host.counts[f"failed {failure.code}" if known is None else "stale"] += 1
+        return Outcome(job.key, entry.digest, failure)
 
     async def _turn(self, name: str, bound: asyncio.Timeout) -> None:
         """Wait for the next request to a host; what `photo_rate` makes a photo wait is none of its seconds."""

@@ -17,6 +17,7 @@ from typing import Generic, TypeVar
 
 import httpx2
 
+from pipeline.photos.net.cache import Entry
 from pipeline.photos.net.failures import Failure
 from pipeline.photos.net.settings import WebSettings
 
@@ -33,8 +34,10 @@ class Job(Generic[Result]):
 
     url: httpx2.URL
     key: str  # the same as text: what the cache calls it
+    known: Entry | None  # of before
     result: Future[Result] = field(default_factory=Future)
     taken: bool = False
+    failure: Failure | None = None  # of its last try
 
 
 @dataclass

@@ -1,45 +1,43 @@
-"""Photos on their way into the cache, in a thread beside the loop: a disk that is slow holds up no other photo.
+"""What comes of photos on its way into the cache, in a thread beside the loop: a slow disk holds up no other photo.
 
-Those that come while others are written go together, into one transaction: at a thousand photos a second, what each
-one alone costs in threads that wake each other up is more than the writing.
+What comes while something is written goes together, in one transaction: at a thousand photos a second, threads that
+wake each other up for each of them cost more than the writing.
 """
 
 from __future__ import annotations
 
 import asyncio
 
-from pipeline.photos.net.cache import Photo, PhotoCache
+from pipeline.photos.net.cache import Came, Entry, PhotoCache
 
 
 class Keeper:
-    """Keeps photos in `cache`. Lives in the fetcher's loop."""
+    """Writes into `cache`. Lives in the fetcher's loop."""
 
     def __init__(self, cache: PhotoCache) -> None:
         self._cache = cache
-        self._waiting: list[tuple[Photo, asyncio.Future[None]]] = []
+        self._waiting: list[tuple[Came, asyncio.Future[Entry]]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def keep(self, photo: Photo) -> None:
-        """Return once it is in the cache; VitrineError where the disk is at fault."""
-        done = asyncio.get_running_loop().create_future()
-        self._waiting.append((photo, done))
+    async def keep(self, came: Came) -> Entry:
+        """See PhotoCache.keep; returns once it is there."""
+        done: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
+        self._waiting.append((came, done))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        await done
+        return await done
 
     async def _write(self) -> None:
         while self._waiting:
             some, self._waiting = self._waiting, []
-            fault: Exception | None = None
             try:
-                await asyncio.to_thread(self._cache.keep, [photo for photo, _ in some])
-            except Exception as err:  # noqa: BLE001 - whoever waits for a photo is to hear of it
-                fault = err
-            for _, done in some:
-                if done.cancelled():
-                    continue
-                if fault is None:
-                    done.set_result(None)
-                else:
-                    done.set_exception(fault)
+                entries = await asyncio.to_thread(self._cache.keep, [came for came, _ in some])
+            except Exception as err:  # noqa: BLE001 - whoever waits is to hear of it
+                for _, done in some:
+                    if not done.done():
+                        done.set_exception(err)
+            else:
+                for (_, done), entry in zip(some, entries, strict=True):
+                    if not done.done():
+                        done.set_result(entry)
         self._writing = None
