@@ -63,7 +63,8 @@ def _lines(report: ImportReport) -> Iterator[str]:
         yield f"left out, because they came after the first rows: {_names(tuple(report.late))}"
     yield from report.notices
     rejected = ", ".join(f"{count:,} {_counted(why, count)}" for why, count in report.rejected.items())
-    yield f"{report.rows_read:,} rows read: {report.rows_written:,} products, {rejected or 'none rejected'}"
+    joined = f", {report.rows_joined:,} rows joined to theirs" if report.rows_joined else ""
+    yield f"{report.rows_read:,} rows read: {report.rows_written:,} products{joined}, {rejected or 'none rejected'}"
     if report.products is None:
         yield "checked: nothing was written"
     else:

@@ -102,7 +102,7 @@ class Column(_Part):
 
 
 class Group(_Part):
-    """Items that are several rows of the feed, one after the other: raw columns become lists of the rows' values."""
+    """Items that are several rows of the feed: raw columns become lists of the rows' values."""
 
     by: Name = Field(description="raw column whose value the rows of an item share")
 

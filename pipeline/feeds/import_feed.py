@@ -65,10 +65,9 @@ def import_feed(request: ImportRequest, progress: Progress) -> ImportReport:
     mapping = CatalogMapping(feed.map, feed.columns, feed.open_ended, request.values)
     importing = _Import(request, feed, mapping, files, progress)
     rows = importing.rows()
-    start = next(rows, None)  # the first items tell the decimal mark, and whether there are any
-    if start is not None:
-        mapping.look_at(start.batch)
-        rows = chain([start], rows)
+    before = list(_up_to_items(rows))  # the first items tell the decimal mark
+    mapping.look_at(before[-1].batch if before else pa.record_batch([], []))
+    rows = chain(before, rows)
     schema = mapping.schema.with_metadata({METADATA: importing.described()})
     folder = request.folder
     with nullcontext() if folder is None else writing(folder, schema) as file:
@@ -108,9 +107,12 @@ class _Import:
         for file in self._feed.files:
             self._of_file = file
             rows = self._counted(file)
-            if self._group is not None:
-                rows = Grouping(file.file.name, self._group).group(rows)
-            yield from rows
+            if self._group is None:
+                yield from rows
+                continue
+            grouping = Grouping(file.file.name, self._group)
+            yield from grouping.group(rows)
+            self.tally.joined += grouping.joined
 
     def _counted(self, file: FeedSyntax) -> Iterator[RawRows]:
         left = self._request.sample
@@ -154,7 +156,7 @@ class _Import:
             raise InputError(
                 f"a feed most of whose rows can be read: {first.expected}",
                 f"{bad:,} of {self.tally.read:,} rows cannot, as {place}: {first.came}",
-                "name its --delimiter, --quote or --encoding; --check says what was found",
+                "correct that, or name its --delimiter, --quote or --encoding; --check says what was found",
             )
         if not written:
             rejected = self.tally.rejected[MISSING_ID]
@@ -201,6 +203,7 @@ class _Import:
             found=self._found(),
             rows_read=self.tally.read,
             rows_written=self.tally.written,
+            rows_joined=self.tally.joined,
             rejected=dict(sorted(self.tally.rejected.items())),
             columns=tuple(columns),
             carried=tuple(self._mapping.carried),
@@ -272,6 +275,14 @@ def _refuse_own_catalog(request: ImportRequest, files: list[FeedFile]) -> None:
     if any(Path(one.name).resolve() == products for one in files):
         came = f"{request.folder / PRODUCTS}, which the catalog would replace"
         raise InputError("a feed apart from the catalog that is made of it", came, "name another folder with --to")
+
+
+def _up_to_items(rows: Iterator[RawRows]) -> Iterator[RawRows]:
+    """The first batch that has some, and those before it, which have what could not be read."""
+    for raw in rows:
+        yield raw
+        if raw.batch.num_rows:
+            return
 
 
 def _cut(raw: RawRows, rows: int) -> RawRows:

@@ -44,6 +44,7 @@ class Tally:
 
     read: int = 0
     written: int = 0
+    joined: int = 0  # rows of an item that has another row, which counts as read or rejected
     rejected: Counter[str] = field(default_factory=Counter)
     unparsed: Counter[str] = field(default_factory=Counter)
     late: Counter[str] = field(default_factory=Counter)  # raw columns that came too late to be carried
@@ -77,6 +78,7 @@ class ImportReport:
     found: dict[str, str]
     rows_read: int
     rows_written: int
+    rows_joined: int  # further rows of items that are several: with those written and rejected they are those read
     rejected: dict[str, int]
     columns: tuple[ColumnReport, ...]
     carried: tuple[str, ...]

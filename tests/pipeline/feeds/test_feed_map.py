@@ -7,6 +7,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.feeds import grouping
+from pipeline.feeds.delimited import text_encoding
 from pipeline.feeds.feed_map import read_map, shipped_maps
 from tests.support.command import told, vitrine
 from tests.support.feeds import import_rows
@@ -73,24 +75,46 @@ def test_names_of_columns_count_without_case_and_spaces_and_lists_take_all_of_a_
 
 
 def test_rows_of_one_item_are_put_together(tmp_path: Path) -> None:
-    """Their photos are one list; rows of the item further down, after others, are a bad row that is said."""
-    own = tmp_path / "own.yaml"
+    """Their photos are one list, also of rows further down, after others; rows without a value are items alone."""
+    text = "Handle,Title,Image Src,Price\na,A,1.jpg,1.50\na,,2.jpg,2\nb,B,3.jpg,3\na,,4.jpg,5\n,Nobody,,\n,No one,,\n"
+    rows, report = import_rows(tmp_path, text, "--as", _grouping(tmp_path))
+    assert [(row["id"], row["additional_image_link"], str(row["price"])) for row in rows] == [
+        ("a", ["1.jpg", "2.jpg", "4.jpg"], "1.5000"),
+        ("b", ["3.jpg"], "3.0000"),
+    ]
+    assert (report["rows_read"], report["rows_joined"], report["rejected"]) == (6, 2, {"missing_id": 2})
+    assert [(one["what"], one["row"], one["line"]) for one in report["examples"]] == [
+        ("missing_id", 5, 6),
+        ("missing_id", 6, 7),
+    ]
+
+
+@pytest.mark.parametrize("block", [40, 2**22])
+def test_rows_far_behind_their_item_are_bad_rows(block: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Items wait for theirs until many rows do; then each row of them is counted, with its place, and none is lost."""
+    monkeypatch.setattr(grouping, "MOST_ROWS", 8)
+    monkeypatch.setattr(text_encoding, "BLOCK_BYTES", block)
+    lines = [f"{name},{name},{name}{n}.jpg,{n}" for name in "abcdefghijklmnopqrst" for n in range(3)]
+    lines += ["a,late,5.jpg,5", "a,late,6.jpg,6", "s,soon,7.jpg,7"]
+    text = "Handle,Title,Image Src,Price\n" + "\n".join(lines)
+    rows, report = import_rows(tmp_path, text, "--as", _grouping(tmp_path))
+    assert sorted(row["id"] for row in rows) == list("abcdefghijklmnopqrst")
+    found = {row["id"]: row["additional_image_link"] for row in rows}
+    assert all(found[name][:3] == [f"{name}{n}.jpg" for n in range(3)] for name in found)
+    bad = report["rejected"].get("bad_row", 0)
+    if block == 40:
+        assert found["s"][3:] == ["7.jpg"]
+        assert [(one["row"], one["line"]) for one in report["examples"]] == [(61, 62), (62, 63)]
+    assert report["rows_read"] == 63 == report["rows_written"] + report["rows_joined"] + bad
+
+
+def _grouping(folder: Path) -> Path:
+    own = folder / "own.yaml"
     own.write_text(
         "syntax: delimited\ngroup: {by: Handle}\ncolumns:\n  id: Handle\n  title: Title\n"
         "  additional_image_link: {from: Image Src, type: list}\n  price: {from: Price, type: price, currency: EUR}\n"
     )
-    text = "Handle,Title,Image Src,Price\na,A,1.jpg,1.50\na,,2.jpg,2\nb,B,3.jpg,3\na,,4.jpg,5\n,Nobody,,\n"
-    rows, report = import_rows(tmp_path, text, "--as", own)
-    assert [(row["id"], row["additional_image_link"], str(row["price"])) for row in rows] == [
-        ("a", ["1.jpg", "2.jpg"], "1.5000"),
-        ("b", ["3.jpg"], "3.0000"),
-    ]
-    assert report["rejected"] == {"bad_row": 1, "missing_id": 1}
-    assert [(one["what"], one["row"], one["line"]) for one in report["examples"]] == [
-        ("bad_row", 4, 5),
-        ("missing_id", 5, 6),
-    ]
-    assert report["rows_read"] == 5
+    return own
 
 
 WRONG = {
