@@ -7,18 +7,21 @@ from collections.abc import Mapping
 import pyarrow as pa
 
 from pipeline.catalog.columns import plain_type
+from pipeline.catalog.price_columns import currency_column
 from pipeline.catalog.schema import unmarked_columns
 from pipeline.config.sections import CatalogConfig
 from pipeline.files.catalog import part_of
 from pipeline.files.discover import CatalogFile, Found, open_file
 from pipeline.report.notices import Notice, notice
 
+_LOOKED_AT = 16  # files, for what is mostly in all of them
+
 
 def file_notices(found: Found, missing: Mapping[str, list[str]], settings: CatalogConfig) -> list[Notice]:
     """All of it; `missing` are columns in use -> the files that lack them."""
     files = list(found.files)
     told = [*_table(found), *_left_out(found), *_lacking(missing), *_unmarked(files, settings)]
-    return [*told, *_lists(files, settings)]
+    return [*told, *_lists(files, settings), *_prices(files, settings)]
 
 
 def cleaned_notice(ids: int) -> list[Notice]:
@@ -65,3 +68,19 @@ def _lists(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
         found += column is not None and pa.types.is_list(plain_type(column.type))
     told = f"{name} is a list in {found:,} of {len(files):,} files: the first category of each row counts"
     return [Notice(what="categories_of_lists", count=found, told=told)] if found else []
+
+
+def _prices(files: list[CatalogFile], settings: CatalogConfig) -> list[Notice]:
+    """Attributes that are no declared prices, and have currencies beside them: a filter compares their bare numbers."""
+    others = [name for name in settings.attributes if name not in settings.prices]
+    written = {name: settings.columns.get(name, name) for one in others for name in (one, currency_column(one))}
+    found = set[str]()
+    for file in files[:_LOOKED_AT] if others else ():
+        with open_file(file.path, part=part_of(settings, file.path)) as opened:
+            known = opened.part.columns(opened.schema_arrow, {*written.values()})
+        found |= {name for name in others if written[name] in known and written[currency_column(name)] in known}
+    told = (
+        "columns that have currencies beside them, which a filter does not see; if they are prices, set "
+        f"catalog.prices=[{','.join([*settings.prices, *sorted(found)])}]:"
+    )
+    return notice("prices_undeclared", told, sorted(found))

@@ -16,7 +16,7 @@ from lookup.filters.prices import PRICE, Price, parse_price
 from lookup.filters.values import matching, read_value
 from lookup.filters.where import Condition, Operator, as_compared
 from pipeline.catalog.price_columns import price_column
-from tests.support.command import run_titles, told, vitrine, write_titles
+from tests.support.command import run_titles, told, vitrine, words_of_titles, write_titles
 from tests.support.nights import last_run
 
 FORMS = [
@@ -310,6 +310,21 @@ def test_what_is_no_price_is_counted_and_told(feed: Path) -> None:
     said = "2 of 12 products have a price that is no price"
     assert said in (feed / "stdout.txt").read_text()
     assert said in (run / "report.html").read_text()
+
+
+def test_prices_that_are_not_declared_are_told_where_currencies_stand_beside_them(tmp_path: Path) -> None:
+    """Numbers beside currencies would be compared without these: the plan says what to declare; declared, nothing."""
+    more = {"cost": [1.5, 2.5], "cost_currency": ["EUR", "USD"], "stock": [1, 2], "weight": ["1 kg", "2 kg"]}
+    catalog = write_titles(tmp_path / "c.parquet", ["red dress"] * 2, **more)
+    carried = "catalog.attributes=[title,price,cost_currency,stock,weight]"
+    words = words_of_titles(catalog, tmp_path / "s", carried, "catalog.columns.price=cost")
+    renamed = "catalog.columns.price_currency=cost_currency"
+    for declared, count in ((("catalog.attributes=[title]",), 0), ((), 1), (("catalog.prices=[price]",), 0)):
+        done = vitrine("plan", *words[1:], renamed, *declared, "--json")
+        found = [one for one in json.loads(done.stdout)["notices"] if one["what"] == "prices_undeclared"]
+        assert len(found) == count, declared
+    told = json.loads(vitrine("plan", *words[1:], renamed, "--json").stdout)["notices"]
+    assert any("set catalog.prices=[price]" in one["told"] and one["examples"] == ["price"] for one in told)
 
 
 @pytest.mark.parametrize(
