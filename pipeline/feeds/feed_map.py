@@ -19,7 +19,7 @@ from functools import cache
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, PrivateAttr, ValidationError, model_validator
 
 from foundation.errors import InputError
 from foundation.identity import identity_of
@@ -119,6 +119,7 @@ class FeedMap(_Part):
     columns: dict[Name, Column] = Field(description="canonical column: where it comes from")
     drop: Names = Field((), description="raw columns that are left out on purpose")
     others: Literal["text", "drop"] = Field("text", description="what becomes of raw columns that nothing here names")
+    _own: tuple[str, ...] = PrivateAttr(())
 
     @model_validator(mode="before")
     @classmethod
@@ -145,6 +146,11 @@ class FeedMap(_Part):
         return self
 
     @property
+    def own(self) -> tuple[str, ...]:
+        """Columns that somebody's own map names itself: those of this feed, so that it has to have them."""
+        return self._own
+
+    @property
     def identity(self) -> str:
         """64 hex digits of what the map says."""
         return identity_of(self.model_dump(mode="json"))
@@ -166,7 +172,7 @@ def find_maps(given: str) -> list[FeedMap]:
     if found := [one for one in shipped_maps().values() if one.name == given]:
         return found
     if given.endswith((".yaml", ".yml")):
-        return [read_map(Path(given))]
+        return [_of_ones_own(Path(given))]
     raise InputError(
         f"auto, {', '.join(map_names())}, or the path of a map, which ends in .yaml",
         f"--as {given}",
@@ -190,6 +196,12 @@ def read_map(path: Path) -> FeedMap:
 
 
 # --- inside ---
+
+
+def _of_ones_own(path: Path) -> FeedMap:
+    found = read_map(path)
+    found._own = tuple(_written(_raw(path), path).get("columns") or ())
+    return found
 
 
 def _raw(path: Path) -> bytes:
@@ -245,12 +257,18 @@ _FIX = "correct the map: docs/feeds.md has its keys"
 
 def _told(error: Any, raw: bytes, path: Path) -> str:
     keys = [str(part) for part in error["loc"]]
-    said = error["msg"].removeprefix("Value error, ").removeprefix("Input should be ")
+    said = (
+        error["msg"]
+        .removeprefix("Value error, ")
+        .removeprefix("Input should be ")
+        .replace("a valid tuple", "a name, or a list of names")
+    )
     if error["type"] == "extra_forbidden":
         model: type[BaseModel] = Column if keys[0] == "columns" else Group if keys[0] == "group" else FeedMap
         known = ", ".join(field.alias or name for name, field in model.model_fields.items())
+        known += ", extends" if model is FeedMap else ""
         said = f"no key of a map; known here: {known}"
-    came = "" if isinstance(error["input"], dict) else f" came {error['input']!r}"
+    came = "" if isinstance(error["input"], dict) else f" came {error['input']!r:.120}"
     return (
         f"{path}, line {_line(raw, keys)}: {'.'.join(keys) or 'the map'}:{came}{';' if came else ''} expected: {said}"
     )

@@ -63,15 +63,19 @@ class CatalogMapping:
         self._price_mark = self._number_mark = options.decimal_mark
         self._raw = RawNames(columns)
         named = {name: self._raw.found_for(one) for name, one in feed_map.columns.items()}
-        self.sources = {name: found for name, found in named.items() if found or open_ended or _own(feed_map, name)}
+        self.sources = {
+            name: found for name, found in named.items() if found or open_ended or _constant(feed_map, name)
+        }
         if "id" not in self.sources:
             wanted = " or ".join(feed_map.columns["id"].sources)
             raise InputError(
                 f"a column of ids, {wanted}, as the map {feed_map.name} has it",
-                f"columns {', '.join(columns[:30])}{' ...' if len(columns) > 30 else ''}",
+                _listed(columns),
                 "name the right map with --as, or the right --delimiter; docs/feeds.md shows a map of your own",
             )
         self._refuse_twice()
+        if not open_ended:
+            self._refuse_unfollowed(columns)
         used = {raw for names in named.values() for raw in names} | self._raw.beside(feed_map)
         left = [raw for raw in columns if raw not in used]
         dropped = {raw for name in feed_map.drop for raw in self._raw.all_of(name)}
@@ -228,6 +232,21 @@ class CatalogMapping:
                 return pa.repeat(pa.scalar(given), batch.num_rows)
         return None
 
+    def _refuse_unfollowed(self, columns: Sequence[str]) -> None:
+        """A map of one's own names columns of this feed: of one that is not there its column would be empty."""
+        missing = list[str]()
+        for name in self._map.own:
+            column = self._map.columns[name]
+            wanted = {"from": column.sources, "currency": column.currency}
+            wanted["where.names"] = () if column.where is None else column.where.names
+            for key, raw in wanted.items():
+                if raw and not any(self._raw.has(one) or (key == "currency" and is_currency(one)) for one in raw):
+                    missing.append(f"columns.{name}.{key}: {' or '.join(raw)}")
+        if missing:
+            expected = f"a feed with the columns that the map {self._map.name} names"
+            fix = "correct the map, or leave out of it what the feed does not have: docs/feeds.md"
+            raise InputError(expected, f"none for {'; '.join(missing)}; {_listed(columns)}", fix)
+
     def _refuse_twice(self) -> None:
         for name in self.sources:
             column = self._map.columns[name]
@@ -256,11 +275,15 @@ class RawNames:
         """The columns of a name: several where the feed has it several times."""
         return self._exact.get(wanted) or self._near.get(spelled_plainly(wanted), [])
 
+    def has(self, wanted: str) -> bool:
+        """Whether there is such a column, or one that a path begins with."""
+        return bool(self.all_of(wanted) or self.all_of(wanted.partition(".")[0]))
+
     def found_for(self, column: Column) -> tuple[str, ...]:
         """Those that a column of a map comes from, in the order of its alternatives; paths as they are written."""
         found = list[str]()
         for source in column.sources:
-            found += self.all_of(source) or ([source] if self.all_of(source.partition(".")[0]) else [])
+            found += self.all_of(source) or ([source] if self.has(source) else [])
         return tuple(dict.fromkeys(found))
 
     def late(self, batch: pa.RecordBatch, column: Column) -> list[str]:
@@ -289,7 +312,11 @@ class RawNames:
 # --- inside ---
 
 
-def _own(feed_map: FeedMap, name: str) -> bool:
+def _listed(columns: Sequence[str]) -> str:
+    return f"columns {', '.join(map(_shown, columns[:30]))}{' ...' if len(columns) > 30 else ''}"
+
+
+def _constant(feed_map: FeedMap, name: str) -> bool:
     return feed_map.columns[name].constant is not None
 
 

@@ -11,7 +11,7 @@ from pipeline.feeds import grouping
 from pipeline.feeds.delimited import text_encoding
 from pipeline.feeds.feed_map import read_map, shipped_maps
 from tests.support.command import told, vitrine
-from tests.support.feeds import import_rows
+from tests.support.feeds import import_rows, import_text
 from tests.support.places import ROOT
 
 FEEDS = ROOT / "pipeline" / "feeds"
@@ -123,6 +123,7 @@ WRONG = {
     "a currency of no price": ("  id: sku\n  title: {from: p, currency: EUR}\n", "line 4: columns.title"),
     "first of a list": ("  id: sku\n  t: {from: p, split: ',', first: true, type: list}\n", "line 4: columns.t"),
     "from and constant": ("  id: sku\n  t: {from: p, constant: x}\n", "line 4: columns.t"),
+    "a number for a name": ("  id: sku\n  t: {from: 5}\n", "came 5; expected: a name, or a list of names"),
     "no id": ("  title: name\n", "line 1: the map"),
     "a price's own currency": ("  id: a\n  p: {from: p, type: price}\n  p_currency: c\n", "p_currency is made by"),
 }
@@ -148,6 +149,26 @@ def test_what_woocommerce_escapes_is_what_the_shop_wrote(tmp_path: Path) -> None
     assert report["map"] == "woocommerce"
     assert (rows[0]["product_type"], rows[0]["color"]) == ("Hats, Caps > Wool", "Red, dark, Blue")
     assert rows[0]["description"].split() == ["warm", "and", "soft"]
+
+
+def test_what_a_map_of_ones_own_names_has_to_be_in_the_feed(tmp_path: Path) -> None:
+    """Of a table all that is missing is said by key; one of several names is enough, and what it extends may lack."""
+    own = tmp_path / "own.yaml"
+    own.write_text(
+        "extends: csv\ncolumns:\n  id: sku\n  title: [name_en, name]\n  color: {from: [farbe, couleur]}\n"
+        "  size: {from: wert, where: {names: merkmal, are: groesse}}\n"
+        "  price: {from: amount, type: price, currency: [waehrung, points]}\n"
+    )
+    done = import_text(tmp_path, "sku,name,amount,wert\n1,one,2.50,M\n", "--as", own)
+    assert done.exit_code == 2
+    wrong = (
+        "columns.color.from: farbe or couleur",
+        "columns.size.where.names: merkmal",
+        "columns.price.currency: waehrung or points",
+    )
+    assert told(done.stderr)[1] == f"none for {'; '.join(wrong)}; columns sku, name, amount, wert"
+    own.write_text("extends: csv\ncolumns:\n  title: [name_en, name]\n")
+    assert import_rows(tmp_path, "sku,name\n1,one\n", "--as", own)[0][0]["title"] == "one"
 
 
 def test_an_extended_map_whose_columns_are_none_is_refused(tmp_path: Path) -> None:
