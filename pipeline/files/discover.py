@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import glob
 import os
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -31,6 +32,8 @@ from pipeline.files.table_logs import refuse_part_of_table, refuse_table, refuse
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)  # what Arrow raises for bytes that are no Parquet
 _BUFFER = 2**18  # bytes of a column of a local file that are read at once
+_COLOURS = re.compile(r"\x1b\[[0-9;]*m|↳")
+_SAID = 600  # characters of what a library says
 _NAMED = 5  # files that a message names
 _ODD_NAME = Content(
     "a name that is not UTF-8",
@@ -150,6 +153,11 @@ def bytes_of(path: str) -> Iterator[BinaryIO | None]:
 def first_line(err: BaseException) -> str:
     """What an error says, without the lines that only Arrow understands."""
     return (str(err).splitlines() or [type(err).__name__])[0]
+
+
+def one_line(err: BaseException) -> str:
+    """All that an error says, in one line and without colours: some libraries say the cause last."""
+    return " ".join(_COLOURS.sub("", str(err)).split())[:_SAID] or type(err).__name__
 
 
 # --- inside ---

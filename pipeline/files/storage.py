@@ -17,10 +17,10 @@ def filesystem(url: str, key: str) -> tuple[fsspec.AbstractFileSystem, str]:
     """(the file system of `url`, its path there); InputError when nothing installed can read it."""
     try:
         fs, path = fsspec.core.url_to_fs(url)
-    except (ImportError, ValueError) as err:
+    except (ImportError, ValueError, OSError) as err:
         raise InputError(
             "a local path or a URL that fsspec has a driver for",
-            f"{key}={url}: {err}",
+            f"{key}={url}: {(str(err).splitlines() or [type(err).__name__])[0]}",
             f"install the driver beside vitrine ({_DRIVERS}), or correct {key}",
         ) from err
     return fs, path

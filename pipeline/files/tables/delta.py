@@ -9,7 +9,8 @@ from __future__ import annotations
 import datetime
 import json
 import posixpath
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
 
@@ -17,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 
 from foundation.errors import InputError
-from pipeline.files.discover import CatalogFile, Found, first_line
+from pipeline.files.discover import CatalogFile, Found, one_line
 from pipeline.files.parts import Part, packed
 from pipeline.files.pinned import table_pin
 from pipeline.files.storage import filesystem, is_local, plain_path
@@ -27,19 +28,22 @@ _MAPPING = "delta.columnMapping."
 _NS = 10**6  # the log has milliseconds
 _VERSION = "a version of the Delta table: its number, or a time such as 2026-11-30T02:00:00Z"
 _FIX = "correct catalog.version, or leave it out for the latest"
+_EXPORT = "what the library deltalake does not know yet can be exported to plain Parquet"
+_REACHED = "see whether it can be reached, with the credentials of the environment, and correct catalog.path if not"
 
 
 def find_files(path: str, version: int | str | None) -> Found:
     """The files of the table at `path`: of its latest version, of the version with a number, or of the last one before
     a time (ISO 8601). InputError where there is no such table or version, or one that cannot be read.
     """
-    table = _opened(path, version)
-    # where the library found it: it reads %20 in a path as a space
-    root = unquote(table.table_uri.removeprefix("file://")) if table.table_uri.startswith("file://") else path
-    actions = pa.table(table.get_add_actions(flatten=True))
-    schema = json.loads(table.schema().to_json())["fields"]
-    fields = _fields(schema, table.metadata().configuration.get(f"{_MAPPING}mode", "none"))
-    partitions, deleted = table.metadata().partition_columns, _deleted(table, root)
+    with _readable(path, version):
+        table = _opened(path, version)
+        # where the library found it: it reads %20 in a path as a space
+        root = unquote(table.table_uri.removeprefix("file://")) if table.table_uri.startswith("file://") else path
+        actions = pa.table(table.get_add_actions(flatten=True))
+        schema = json.loads(table.schema().to_json())["fields"]
+        fields = _fields(schema, table.metadata().configuration.get(f"{_MAPPING}mode", "none"))
+        partitions, deleted = table.metadata().partition_columns, _deleted(table, root)
     found: list[CatalogFile] = []
     parts: dict[str, Part] = {}
     for number, row in enumerate(actions.select(["path", "size_bytes", "modification_time"]).to_pylist()):
@@ -59,33 +63,54 @@ def find_files(path: str, version: int | str | None) -> Found:
 # --- inside ---
 
 
+@contextmanager
+def _readable(path: str, version: int | str | None) -> Iterator[None]:
+    """InputError for what the library raises: for logs, deletion vectors and features of tables that it cannot read."""
+    from deltalake.exceptions import DeltaError
+
+    try:
+        yield
+    except (DeltaError, ValueError, OSError, OverflowError) as err:
+        raise InputError(
+            "a Delta table that can be read",
+            f"{path}{'' if version is None else f', catalog.version={version}'}: {one_line(err)}",
+            _REACHED if isinstance(err, OSError) else f"{_FIX}; {_EXPORT}",
+        ) from err
+
+
 def _opened(path: str, version: int | str | None) -> Any:
     from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
 
     fs, root = filesystem(path, "catalog.path")
     where = root if is_local(fs) else path
+    wanted = None if version is None else _named(version)
     if not DeltaTable.is_deltatable(where):
         raise InputError(
             "a Delta table: a folder with a _delta_log",
             f"catalog.path={path}, which has none",
             "correct catalog.path, or leave out catalog.table=delta where these are plain Parquet files",
         )
-    wanted = None if version is None else _named(version)
-    try:
-        table = DeltaTable(where, version=wanted if isinstance(wanted, int) else None)
-        if isinstance(wanted, datetime.datetime):
-            table.load_as_version(wanted)
-    except (DeltaError, ValueError, OSError, OverflowError) as err:
-        _refuse_unwritten(where, wanted)
-        raise InputError(
-            "a Delta table that can be read",
-            f"{path}{'' if version is None else f', catalog.version={version}'}: {first_line(err)}",
-            f"{_FIX}; what the library deltalake does not know yet can be exported to plain Parquet",
-        ) from err
-    if isinstance(wanted, datetime.datetime):
+    if isinstance(wanted, int):
+        return _of_number(where, wanted)
+    table = DeltaTable(where)
+    if wanted is not None:
+        table.load_as_version(wanted)
         _refuse_later(table, f"{where.rstrip('/')}/_delta_log", wanted)
     return table
+
+
+def _of_number(where: str, number: int) -> Any:
+    """The table's version of a number; InputError for one beyond the latest, where this can be read."""
+    from deltalake import DeltaTable
+    from deltalake.exceptions import DeltaError
+
+    try:
+        return DeltaTable(where, version=number)
+    except (DeltaError, ValueError, OverflowError):
+        latest = DeltaTable(where).version()
+        if number > latest:
+            raise InputError(_VERSION, f"catalog.version={number}; the latest is {latest}", _FIX) from None
+        raise
 
 
 def _named(version: int | str) -> int | datetime.datetime:
@@ -94,19 +119,6 @@ def _named(version: int | str) -> int | datetime.datetime:
     if wanted is None:
         raise InputError(_VERSION, f"catalog.version={version}", _FIX)
     return wanted
-
-
-def _refuse_unwritten(where: str, wanted: int | datetime.datetime | None) -> None:
-    """InputError for a number beyond that of the latest version, where this can be read."""
-    from deltalake import DeltaTable
-    from deltalake.exceptions import DeltaError
-
-    try:
-        latest = DeltaTable(where).version()
-    except (DeltaError, ValueError, OSError):
-        return
-    if isinstance(wanted, int) and wanted > latest:
-        raise InputError(_VERSION, f"catalog.version={wanted}; the latest is {latest}", _FIX)
 
 
 def _refuse_later(table: Any, log: str, when: datetime.datetime) -> None:
@@ -146,7 +158,11 @@ def _where(path: str, name: str) -> str:
 
 
 def _deleted(table: Any, path: str) -> dict[str, bytes]:
-    """Path -> the rows that its deletion vector takes away."""
+    """Path -> the rows that its deletion vector takes away. The library is asked where there can be some alone: it
+    refuses tables by features that have nothing to do with them.
+    """
+    if "deletionVectors" not in (table.protocol().reader_features or ()):
+        return {}
     found = pa.table(table.deletion_vectors().read_all())
     vectors = zip(found["filepath"].to_pylist(), found["selection_vector"], strict=True)
     return {

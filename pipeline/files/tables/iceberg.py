@@ -15,10 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from pydantic import ValidationError
 
 from foundation.errors import InputError
-from pipeline.files.discover import CatalogFile, Found, first_line
+from pipeline.files.discover import CatalogFile, Found, one_line
 from pipeline.files.parts import Part, packed
 from pipeline.files.pinned import table_pin
 from pipeline.files.storage import filesystem, plain_path
@@ -50,7 +49,7 @@ def find_files(path: str, version: int | str | None) -> Found:
         fix = "correct catalog.path and catalog.version"
         raise InputError(
             "an Iceberg table that can be read",
-            f"{path}{'' if version is None else f', catalog.version={version}'}: {_said(err)}",
+            f"{path}{'' if version is None else f', catalog.version={version}'}: {one_line(err)}",
             _EXPORT if "equality deletes" in str(err) else fix,
         ) from err
     return _found(path, table, snapshot, scan.projection(), tasks, gone)
@@ -99,11 +98,6 @@ def _opened(path: str) -> Any:
             "correct catalog.path; catalogs are those of pyiceberg's own config (~/.pyiceberg.yaml)",
         )
     return load_catalog(catalog).load_table(name)
-
-
-def _said(err: Exception) -> str:
-    """What an error says; of a pydantic one, whose first line has but a number, all of it in a line."""
-    return " ".join(str(err).split())[:200] if isinstance(err, ValidationError) else first_line(err)
 
 
 def _newest_metadata(folder: str) -> str:

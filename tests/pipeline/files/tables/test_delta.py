@@ -271,6 +271,46 @@ def test_folders_of_a_table_are_no_catalogs_of_their_own(tmp_path: Path) -> None
         assert not (tmp_path / "out").exists()
 
 
+def features(*names: str) -> dict[str, Any]:
+    """The action by which a table asks these of its readers."""
+    asked = {"readerFeatures": names, "writerFeatures": names}
+    return {"protocol": {"minReaderVersion": 3, "minWriterVersion": 7, **asked}}
+
+
+@pytest.mark.parametrize(
+    ("vector", "came"),
+    [
+        (("u", "ab^-aqEH.-t@S}K{vb[*k^"), "deletion_vector_d2c639aa-8816-431a-aaf6-d3fe2512ff61.bin"),
+        (("i", "0" * 20), "Invalid magic"),
+    ],
+)
+def test_deletion_vectors_that_cannot_be_read_are_refused(tmp_path: Path, vector: tuple[str, str], came: str) -> None:
+    """No row is guessed to be there: a missing file of vectors and a damaged vector are named, with exit 2."""
+    write_deltalake(tmp_path / "t", products(["a", "b"]))
+    add = json.loads((tmp_path / f"t/_delta_log/{0:020}.json").read_text().splitlines()[-1])["add"]
+    kind, where = vector
+    named = {"storageType": kind, "pathOrInlineDv": where, "offset": 1, "sizeInBytes": 16, "cardinality": 1}
+    gone = {"path": add["path"], "deletionTimestamp": 1, "dataChange": True}
+    commit(tmp_path / "t", features("deletionVectors"), {"remove": gone}, {"add": {**add, "deletionVector": named}})
+    refused = run_titles(tmp_path / "t", tmp_path / "s", *DELTA)
+    assert refused.exit_code == 2, refused.stdout
+    assert came in told(refused.stderr)[1]
+
+
+def test_features_of_tables(tmp_path: Path) -> None:
+    """Those that ask nothing of how rows are read are no hindrance; what the library does not know is refused."""
+    write_deltalake(tmp_path / "t", products(["a", "b"]))
+    commit(tmp_path / "t", features("typeWidening", "v2Checkpoint", "vacuumProtocolCheck", "timestampNtz"))
+    assert [one["id"] for one in rows_read(tmp_path / "t", *DELTA)] == ["a", "b"]
+    commit(tmp_path / "t", features("someNewFeature"))
+    refused = run_titles(tmp_path / "t", tmp_path / "s", *DELTA)
+    assert refused.exit_code == 2
+    assert "someNewFeature" in told(refused.stderr)[1]
+    refused = run_titles("memory://nowhere/t", tmp_path / "s", *DELTA)
+    assert refused.exit_code == 2
+    assert "memory://nowhere/t" in told(refused.stderr)[1]
+
+
 def test_times_between_versions(tmp_path: Path) -> None:
     """A version is as old as its file in the log: a time finds the last before it."""
     table = tmp_path / "t"
