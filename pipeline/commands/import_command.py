@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import signal
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,12 +75,25 @@ def import_command(source: str, folder: Path | None, store: str | None, as_json:
         store,
         given["photos"],
     )
-    with meters.progress() as progress:
+    with _terminable(), meters.progress() as progress:
         report = import_feed(request, progress)
     if store is None:
         print_import(report, as_json)
         return
     _index(report, store, as_json)
+
+
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """SIGTERM ends the body as an error does, so that what it has half written goes."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _index(report: Any, store: str, as_json: bool) -> None:

@@ -15,8 +15,10 @@ import pyarrow as pa
 
 from foundation.disk import replace_file
 from foundation.errors import InputError
+from lookup.filters.prices import parse_price
 from pipeline.engine.progress import Progress
 from pipeline.feeds.catalog_file import PRODUCTS, CatalogFile, writing
+from pipeline.feeds.destination import refuse_destination, refuse_own_catalog
 from pipeline.feeds.feed_facts import FeedFacts
 from pipeline.feeds.grouping import Grouping
 from pipeline.feeds.import_report import (
@@ -31,7 +33,7 @@ from pipeline.feeds.import_report import (
 from pipeline.feeds.mapping import CatalogMapping, MapOptions
 from pipeline.feeds.recognise import AUTO, Recognised, recognise
 from pipeline.feeds.shop_config import write_config
-from pipeline.feeds.source import FeedFile, find_feed
+from pipeline.feeds.source import FeedFile, find_feed, folders_in
 from pipeline.feeds.syntax.base import BadRow, FeedSyntax, RawRows, ReadOptions
 
 METADATA = b"vitrine.import"  # in the footer: what the file was made of
@@ -58,9 +60,11 @@ def import_feed(request: ImportRequest, progress: Progress) -> ImportReport:
     feed cannot be read or has no item; then what was in the folder before stays.
     """
     began = time.monotonic()
-    _refuse_folder_as_source(request)
+    if request.folder is not None:
+        refuse_destination(request.folder, request.source, request.store)
     files = find_feed(request.source)
-    _refuse_own_catalog(request, files)
+    if request.folder is not None:
+        refuse_own_catalog(request.folder, files)
     feed = recognise(files, request.map, request.reading)
     mapping = CatalogMapping(feed.map, feed.columns, feed.open_ended, request.values)
     importing = _Import(request, feed, mapping, files, progress)
@@ -138,9 +142,8 @@ class _Import:
         self.tally.unparsed.update(mapped.unparsed)
         for one in mapped.examples:
             if self.tally.wants(one.column):
-                at = raw.place(one.row)
-                kind = self._feed.map.columns[one.column].type
-                self.tally.example(Example(one.column, name, *at, one.value, _EXPECTED.get(kind, kind)))
+                expected = _expected(self._feed.map.columns[one.column].type, one.value)
+                self.tally.example(Example(one.column, name, *raw.place(one.row), one.value, expected))
         self.tally.late.update(self._mapping.unnamed(raw.batch))
         self.facts.add(mapped.table)
         self.tally.written += mapped.table.num_rows
@@ -160,7 +163,10 @@ class _Import:
             )
         if not written:
             rejected = self.tally.rejected[MISSING_ID]
-            came = f"{self._request.source} has none" + (f", but {rejected:,} rows without an id" if rejected else "")
+            came = f"{self._request.source} has none"
+            if rejected:
+                shown = self.tally.examples[MISSING_ID][0]
+                came += f", but {rejected:,} rows without an id, such as row {shown.row:,}: {shown.came}"
             fix = "say in a map where the items are, or which column has their ids: docs/feeds.md"
             fix = fix if rejected else "export it again; nothing was written"
             raise InputError("a feed with at least one item that has an id", came, fix)
@@ -220,6 +226,8 @@ class _Import:
         return found | ({"decimal_mark": mark} if mark else {})
 
     def _notices(self) -> Iterator[str]:
+        if folders := folders_in(self._request.source, self._request.folder):
+            yield f"not read, because only files of a folder are: {', '.join(folders)}"
         for name in ("encoding", "delimiter"):
             several = sorted({one.found[name] for one in self._feed.files if name in one.found})
             if len(several) > 1:
@@ -256,25 +264,11 @@ _EXPECTED = {
 _MOST_LATE = 100  # columns that are named
 
 
-def _refuse_folder_as_source(request: ImportRequest) -> None:
-    """A folder of feeds that the catalog is written into would be read as a feed the next time."""
-    source, folder = Path(request.source), request.folder
-    if folder is None:
-        return
-    if source.is_dir() and folder.resolve() == source.resolve():
-        raise InputError("--to apart from SOURCE", f"both {folder}", "name another folder with --to")
-    if folder.exists() and not folder.is_dir():
-        raise InputError("--to FOLDER", f"--to {folder}, which is a file", "name a folder, or a path where nothing is")
-
-
-def _refuse_own_catalog(request: ImportRequest, files: list[FeedFile]) -> None:
-    """A feed that lies where the catalog is to be would be lost: what the map leaves out is nowhere else."""
-    if request.folder is None:
-        return
-    products = (request.folder / PRODUCTS).resolve()
-    if any(Path(one.name).resolve() == products for one in files):
-        came = f"{request.folder / PRODUCTS}, which the catalog would replace"
-        raise InputError("a feed apart from the catalog that is made of it", came, "name another folder with --to")
+def _expected(kind: str, came: str) -> str:
+    """What a value of a type has to be; 1,299 could be one if somebody said what its comma is."""
+    if kind in ("price", "number") and parse_price(came, ".") is not None:
+        return f"{_EXPECTED[kind]} in one way: --decimal-mark says which"
+    return _EXPECTED.get(kind, kind)
 
 
 def _up_to_items(rows: Iterator[RawRows]) -> Iterator[RawRows]:

@@ -97,6 +97,8 @@ def find_feed(source: str) -> list[FeedFile]:
     `sample:NAME`. InputError where there is none, and for the folder of a table, which is a catalog as it lies.
     """
     if source == STDIN:
+        if sys.stdin is None:  # as a shell closes it: <&-
+            raise InputError("a feed on stdin", "stdin is closed", "pipe a feed into the command, or name a file")
         return [FeedFile("stdin", lambda: cast(BinaryIO, sys.stdin.buffer), None, None)]
     if source.startswith(SAMPLE):
         return [_sample(source)]
@@ -116,6 +118,14 @@ def find_feed(source: str) -> list[FeedFile]:
             "a file, a folder, a glob, a URL, or - for stdin", f"SOURCE {source}, {what}", "correct SOURCE"
         )
     return [_local(name) for name in found]
+
+
+def folders_in(source: str, but: Path | None) -> list[str]:
+    """Names of the folders inside of a local folder SOURCE, of which nothing is read, but one: the catalog's."""
+    if not os.path.isdir(source):
+        return []
+    found = [entry for entry in os.scandir(source) if entry.is_dir() and not entry.name.startswith(("_", "."))]
+    return sorted(one.name for one in found if but is None or Path(one.path).resolve() != but.resolve())
 
 
 # --- inside ---

@@ -14,13 +14,20 @@ from pipeline.feeds.syntax.base import FeedSyntax, Opened, RawRows, ReadOptions
 _PROLOG = rb"(?:\xef\xbb\xbf)?\s*(?:<!--.*?-->\s*|<\?xml.*?\?>\s*)*"
 _PAGE = re.compile(_PROLOG + rb"<(?:!doctype\s+html|html|head|body)\b", re.IGNORECASE | re.DOTALL)
 _TITLE = re.compile(rb"<title[^>]*>(.*?)</title>", re.IGNORECASE | re.DOTALL)
+_USTAR, _TAR = b"ustar", 257  # where an archive says that it is one
 _OTHERS = {
+    _USTAR: ("a tar archive", "take the file out of it"),
     b"\x1f\x8b": ("compressed twice", "decompress it once"),
     b"\x28\xb5\x2f\xfd": ("compressed twice", "decompress it once"),
     b"PK\x03\x04": ("a zip archive, as Excel's workbooks are", "save the sheet as CSV, or take the file out of it"),
     b"\xd0\xcf\x11\xe0": ("an old Excel workbook", "save the sheet as CSV"),
     b"%PDF": ("a PDF", "export the feed as CSV or TSV"),
     b"\x7fELF": ("a program", "correct SOURCE"),
+    b"\xfd7zXZ\0": ("compressed by xz", "decompress it, or compress it by gzip or zstd"),
+    b"7z\xbc\xaf": ("a 7z archive", "take the file out of it"),
+    b"Rar!\x1a": ("a rar archive", "take the file out of it"),
+    b"SQLite format 3\0": ("a database", "export the table of products as CSV"),
+    b"{\\rtf": ("a document of a word processor", "save it as plain text"),
     b"\x89PNG": ("a photo", "correct SOURCE"),
     b"\xff\xd8\xff": ("a photo", "correct SOURCE"),
 }
@@ -40,6 +47,7 @@ class Syntax(FeedSyntax):
         text = self._decoder.text(head)
         if not text.strip():
             raise InputError("a feed with a line of names and items", f"{file.name} is empty", "export it again")
+        _refuse_binary(file.name, text)
         self._dialect, self._header = find_dialect(text, options)
 
     @staticmethod
@@ -67,6 +75,16 @@ class Syntax(FeedSyntax):
 # --- inside ---
 
 
+# Characters that no name has. Those that some set between values stay: 01, 1c to 1f.
+_NO_TEXT = re.compile("[\x00\x02-\x08\x0e-\x1b\x7f]")
+
+
+def _refuse_binary(name: str, text: str) -> None:
+    if _NO_TEXT.search(text.lstrip("\r\n").partition("\n")[0]):
+        fix = "export it as CSV or TSV, or name its --encoding"
+        raise InputError("a feed as text", f"{name}, which is none: it begins with {text[:40]!r}", fix)
+
+
 def _behind(blocks: Iterator[bytes], lines: int) -> Iterator[bytes]:
     """The blocks without the first `lines`."""
     for block in blocks:
@@ -84,5 +102,5 @@ def _refuse_others(name: str, head: bytes) -> None:
         fix = "look at SOURCE in a browser: the shop answers with a page where the feed should be"
         raise InputError("a feed", f"{name} is an HTML page{said}", fix)
     for mark, (what, fix) in _OTHERS.items():
-        if head.startswith(mark):
+        if head.startswith(mark, _TAR if mark == _USTAR else 0):
             raise InputError("a feed as text", f"{name} is {what}", fix)

@@ -6,7 +6,9 @@ import gzip
 import io
 import json
 import os
+import subprocess
 import sys
+import time
 from decimal import Decimal
 from pathlib import Path
 
@@ -135,6 +137,8 @@ REFUSED = {
     "no id in any row": (b"id,title\n,one\n,two\n", "at least one item"),
     "a column twice": (b"id,title,title\n1,a,b\n", "a column title once"),
     "packed twice": (gzip.compress(gzip.compress(GOOD.encode())), "a feed as text"),
+    "a database": (b"SQLite format 3\0" + bytes(2_000), "a feed as text"),
+    "bytes of any kind": (bytes(range(256)) * 40, "a feed as text"),
     "truncated": (gzip.compress(GOOD.encode() * 5000)[:-20], "a file that is whole"),
     "wrong dialect": (b"id,title\n" + b"1;one\n" * 20, "a feed most of whose rows can be read"),
 }
@@ -163,6 +167,41 @@ def test_a_catalog_does_not_take_the_place_of_its_own_feed(source: str, tmp_path
     assert (tmp_path / "products.parquet").read_bytes() == before
 
 
+@pytest.mark.parametrize(("folder", "store"), [("store", None), ("store/shop", None), ("new", "new"), ("new/a", "new")])
+def test_a_store_is_no_place_for_a_catalog(folder: str, store: str | None, tmp_path: Path) -> None:
+    """Neither one that is there, nor the one that `--index` would make; nothing is written."""
+    for name in ("publications", "snapshots"):
+        (tmp_path / "store" / name).mkdir(parents=True)
+    before = sorted(tmp_path.rglob("*"))
+    more = ["--index", tmp_path / store] if store else []
+    done = vitrine("import", "sample:csv", "--to", tmp_path / folder, *more)
+    assert done.exit_code == 2
+    assert "store" in told(done.stderr)[0]
+    assert sorted(tmp_path.rglob("*")) == before
+
+
+def test_an_import_that_is_ended_leaves_nothing(tmp_path: Path) -> None:
+    """SIGTERM, as a scheduler sends it, in the midst of a feed: no folder, no half of a catalog."""
+    feed, shop = tmp_path / "feed.csv", tmp_path / "shop"
+    feed.write_bytes(b"id,title\n" + b"".join(b"%d,a title of a product\n" % n for n in range(1_000_000)))
+    command = [sys.executable, "-m", "pipeline", "import", feed, "--to", shop]
+    with subprocess.Popen(command, stderr=subprocess.DEVNULL) as process:
+        while process.poll() is None and not list(shop.glob(".products*")):
+            time.sleep(0.01)
+        process.terminate()
+    assert process.returncode == 143
+    assert not shop.exists()
+
+
+def test_folders_inside_of_a_feed_are_said(tmp_path: Path) -> None:
+    """They are not read, which nobody would think but of the catalog's own."""
+    for name in ("2025", "shop", "_old"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "a.csv").write_text(GOOD)
+    _, report = imported(tmp_path, tmp_path / "shop")
+    assert report["notices"] == ["not read, because only files of a folder are: 2025"]
+
+
 def test_a_file_is_no_place_for_a_catalog(tmp_path: Path) -> None:
     """Exit code 2, and the file stays."""
     (tmp_path / "shop").write_text("mine")
@@ -189,6 +228,13 @@ def test_items_without_an_id_are_rejected_and_counted(tmp_path: Path) -> None:
     assert column(rows, "id") == ["1", "3"]
     assert report["rejected"] == {"missing_id": 1}
     assert [(one["row"], one["line"], one["came"]) for one in report["examples"]] == [(2, 3, "title=two")]
+
+
+def test_an_answer_that_is_an_error_is_shown(tmp_path: Path) -> None:
+    """A JSON document of an error has no id, and what it says is what helps."""
+    done = import_text(tmp_path, '{"error": {"code": 403, "message": "not for you"}}')
+    assert done.exit_code == 2
+    assert "not for you" in told(done.stderr)[1]
 
 
 def test_values_that_cannot_be_read_are_null_counted_and_shown(tmp_path: Path) -> None:

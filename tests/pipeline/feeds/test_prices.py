@@ -17,6 +17,7 @@ def test_ratings_do_not_say_how_prices_are_written(tmp_path: Path) -> None:
     rows, report = import_rows(tmp_path, "id;price;rating\n1;1.299 €;4.5\n2;49 €;4.2\n")
     assert column(rows, "price") == [None, Decimal(49)]
     assert [(one["what"], one["came"]) for one in report["examples"]] == [("price", "1.299 €")]
+    assert "--decimal-mark" in report["examples"][0]["expected"]
 
 
 def test_a_currency_beside_its_price_has_its_code(tmp_path: Path) -> None:

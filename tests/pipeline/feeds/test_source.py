@@ -74,6 +74,14 @@ def test_a_named_pipe_is_read_once(tmp_path: Path) -> None:
     assert len(rows) == 2_000
 
 
+def test_a_closed_stdin_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Python has none then."""
+    monkeypatch.setattr("pipeline.feeds.source.sys", type("Sys", (), {"stdin": None}))
+    done = vitrine("import", "-", "--to", tmp_path / "shop")
+    assert done.exit_code == 2
+    assert told(done.stderr)[1] == "stdin is closed"
+
+
 WRONG = {
     "nothing": ("nowhere.csv", "which does not exist"),
     "an empty folder": ("empty", "which has no file"),
