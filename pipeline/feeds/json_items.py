@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from foundation.errors import InputError
-from pipeline.feeds.nested import SCALARS
+from pipeline.feeds.nested import SCALARS, holds_items
 
 _CHUNK = 2**20
 _MOST_ITEM = 2**25  # characters of an item, or of what stands beside the items
@@ -20,7 +20,7 @@ _SPACE = " \t\r\n\ufeff"
 class JsonItems:
     """The objects of the list at `path` (`products`, `data.products`); without one of the first list of objects.
 
-    Documents may follow one another, as pages of an API that were put in one file do.
+    Documents may follow one another, or stand in a list, as pages of an API that were put in one file do.
     """
 
     def __init__(self, name: str, stream: BinaryIO, encoding: str, path: str | None) -> None:
@@ -34,16 +34,34 @@ class JsonItems:
 
     def __iter__(self) -> Iterator[tuple[int, Any]]:
         """(line on which it begins, item); InputError where the document is none, or ends too early."""
-        found = False
         while self._next():
-            found = self._enter(self._path) or found
-            if not found:
-                where = f"a list of objects at {'.'.join(self._path)}" if self._path else "a list of objects"
-                raise InputError(f"a JSON document with {where}", f"{self._name} has none", "say `items:` in a map")
-            yield from self._items()
-            self._leave()
+            if self._text[self._at] != "[":
+                yield from self._page()
+                continue
+            self._take("[")
+            if not self._pages_follow():
+                yield from self._items()
+                continue
+            while self._peek() != "]":
+                yield from self._page()
+                self._after("]")
+            self._take("]")
 
     # --- inside ---
+
+    def _page(self) -> Iterator[tuple[int, Any]]:
+        """The items of an object that has the list of them inside."""
+        if not self._enter(self._path):
+            where = f"a list of objects at {'.'.join(self._path)}" if self._path else "a list of objects"
+            came = f"{self._name} has none" if not self._rows else f"{self._place(self._at)}: a document without"
+            raise InputError(f"a JSON document with {where}", came, "say `items:` in a map")
+        yield from self._items()
+        self._leave()
+
+    def _pages_follow(self) -> bool:
+        """Whether a list that begins here is one of pages, told by its first object."""
+        first = self._decoded()[0] if self._peek() == "{" else None
+        return isinstance(first, dict) and (self._path[0] in first if self._path else holds_items(first))
 
     def _items(self) -> Iterator[tuple[int, Any]]:
         while self._next() and self._text[self._at] != "]":
@@ -55,12 +73,6 @@ class JsonItems:
 
     def _enter(self, path: list[str] | None) -> bool:
         """Go to the first item; whether there is a list of them. What stands before it is read and left."""
-        self._depth = 0
-        if self._peek() == "[":
-            if path:
-                raise self._wrong(f"an object with {path[0]}", "a list")
-            self._take("[")
-            return True
         self._take("{")
         self._depth = 1
         while self._peek() != "}":
@@ -107,6 +119,11 @@ class JsonItems:
                 raise self._wrong("a value after the comma", repr(end))
 
     def _value(self) -> Any:
+        found, self._at = self._decoded()
+        return found
+
+    def _decoded(self) -> tuple[Any, int]:
+        """(the next value, where in the text it ends)."""
         self._peek()
         while True:
             try:
@@ -119,8 +136,7 @@ class JsonItems:
                 raise self._wrong("JSON", f"{said} at {self._text[at : at + 40]!r}", at) from err
             if self._text[end : end + 1] not in _ENDS and self._more():  # of a number more may come
                 continue
-            self._at = end
-            return found
+            return found, end
 
     def _take(self, wanted: str) -> None:
         if (came := self._peek()) != wanted:

@@ -30,6 +30,19 @@ def scalar(value: Any) -> Any:
     return ("true" if value else "false") if isinstance(value, bool) else value
 
 
+def holds_items(found: Mapping[str, Any]) -> bool:
+    """Whether an object is a document and no item: it is named by nothing itself, and has a list of what is, or an
+    object that does.
+    """
+    return not _NAMES & found.keys() and any(
+        holds_items(one)
+        if isinstance(one, dict)
+        else isinstance(one, list) and any(isinstance(item, dict) and _NAMES & item.keys() for item in one)
+        for one in found.values()
+    )
+
+
+_NAMES = {"id", "sku", "handle", "title", "name", "product_id", "item_id"}  # an item has one of them
 SCALARS: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant": lambda _: None}
 
 

@@ -7,13 +7,12 @@ from typing import Any
 
 from foundation.errors import InputError
 from pipeline.feeds.delimited.text_encoding import MARK, Decoder, spelled_marks
-from pipeline.feeds.nested import batch_of, read_json
+from pipeline.feeds.nested import batch_of, holds_items, read_json
 from pipeline.feeds.syntax.base import BadRow, FeedSyntax, Opened, RawRows, ReadOptions
 
 _MOST_LINE = 2**25  # bytes of an item
 _EXPECTED = "a JSON object on a line of its own"
 _ROWS = 8_192  # of a batch
-_NAMES = {"id", "sku", "handle", "title", "name", "product_id", "item_id"}  # an item has one of them
 
 
 class Syntax(FeedSyntax):
@@ -39,7 +38,7 @@ class Syntax(FeedSyntax):
             found = read_json(first)
         except ValueError:
             return False
-        return isinstance(found, dict) and (bool(more.strip()) or not _holds_items(found))
+        return isinstance(found, dict) and (bool(more.strip()) or not holds_items(found))
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -101,18 +100,6 @@ def _columns(text: str) -> tuple[str, ...]:
         if isinstance(found, dict):
             names.update(dict.fromkeys(found))
     return tuple(names)
-
-
-def _holds_items(found: dict[str, Any]) -> bool:
-    """Whether an object alone in its file is a document: it is named by nothing itself, and has a list of what is, or
-    an object that does.
-    """
-    return not _NAMES & found.keys() and any(
-        _holds_items(one)
-        if isinstance(one, dict)
-        else isinstance(one, list) and any(isinstance(item, dict) and _NAMES & item.keys() for item in one)
-        for one in found.values()
-    )
 
 
 def _shown(text: str) -> str:

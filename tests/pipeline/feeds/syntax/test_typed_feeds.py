@@ -84,6 +84,23 @@ def test_a_column_that_only_later_items_have_is_counted(tmp_path: Path) -> None:
     assert report["late"] == {"mood": 1}
 
 
+@pytest.mark.parametrize("given", ["auto", "shopify"])
+def test_however_pages_are_put_together_they_are_the_same_products(given: str, tmp_path: Path) -> None:
+    """One after the other, in a list as `jq -s` makes, as the products alone, and a product a line."""
+    made = [
+        {"id": n, "handle": f"h{n}", "title": f"T{n}", "body_html": "", "variants": [{"price": f"{n}.00"}]}
+        for n in range(1, 4)
+    ]
+    pages = [json.dumps({"products": made[:2]}), json.dumps({"products": made[2:]}), json.dumps({"products": []})]
+    written = ["".join(pages), f"[{','.join(pages)}]", json.dumps(made), "\n".join(map(json.dumps, made))]
+    for text in written:
+        rows, report = import_rows(tmp_path, text, "--as", given, name="products.json")
+        assert (report["map"], column(rows, "id")) == ("shopify", ["h1", "h2", "h3"])
+        assert [int(price) for price in column(rows, "price")] == [1, 2, 3]
+    done = import_text(tmp_path, pages[0] + '{"errors": "throttled"}', "--as", given, name="products.json")
+    assert done.exit_code == 2  # a page that is none is no end of the feed
+
+
 def test_pages_of_products_json_are_one_feed(tmp_path: Path) -> None:
     """Several files, or several documents in one."""
     page = json.dumps({"products": [{"handle": "a", "title": "A", "body_html": "", "variants": [{"price": "1.00"}]}]})
