@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow as pa
 
 from foundation.errors import InputError
-from pipeline.feeds.syntax.base import Opened, RawRows
+from pipeline.feeds.syntax.base import Opened, RawRows, unique_names
 
 UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
 
@@ -27,7 +27,7 @@ def table_rows(name: str, batches: Iterator[pa.RecordBatch]) -> Iterator[RawRows
         if batch is None:
             return
         columns = [_plain(name, field.name, batch.column(at)) for at, field in enumerate(batch.schema)]
-        yield RawRows(pa.record_batch(columns, batch.schema.names), _from(row))
+        yield RawRows(pa.record_batch(columns, unique_names(batch.schema.names)), _from(row))
         row += batch.num_rows
 
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from foundation.errors import InputError
-from pipeline.feeds.syntax.base import ReadOptions
+from pipeline.feeds.syntax.base import ReadOptions, unique_names
 
 _DELIMITERS = ("\t", ",", ";", "|")
 _NAMES = {"\t": "tab", ",": "comma", ";": "semicolon", "|": "bar", " ": "space"}
@@ -164,15 +164,4 @@ def _header(raw: bytes, dialect: Dialect, before: int) -> Header:
     line = match[0] if match else raw[at : raw.find(b"\n", at) + 1 or len(raw)]
     names = dialect.values(line) if match else line.decode("utf-8", "replace").split(dialect.delimiter)
     lines = before + raw[:at].count(b"\n") + line.count(b"\n") + (not line.endswith(b"\n"))
-    return Header(_unique([name.strip().lstrip("\ufeff") for name in names]), lines)
-
-
-def _unique(names: list[str]) -> tuple[str, ...]:
-    """Names as columns have them: one that comes again gets its number, one without a name its place."""
-    seen: Counter[str] = Counter()
-    found = []
-    for place, name in enumerate(names, 1):
-        name = name or f"column {place}"
-        seen[name] += 1
-        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
-    return tuple(found)
+    return Header(unique_names([name.strip().lstrip("\ufeff") for name in names]), lines)

@@ -10,7 +10,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.ipc
 
-from pipeline.feeds.syntax.base import FeedSyntax, RawRows
+from pipeline.feeds.syntax.base import FeedSyntax, RawRows, unique_names
 from pipeline.feeds.tables import UNREADABLE, at_will, table_rows, unreadable
 
 _FILE = b"ARROW1"
@@ -32,7 +32,7 @@ class Syntax(FeedSyntax):
         """The names in the schema."""
         try:
             with pa.ipc.open_stream(self.file.head[8:] if self._is_file else self.file.head) as stream:
-                return tuple(stream.schema.names)  # a file is a stream behind eight bytes
+                return unique_names(stream.schema.names)  # a file is a stream behind eight bytes
         except UNREADABLE as err:
             raise unreadable(self.file.name, err) from err
 

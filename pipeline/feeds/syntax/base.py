@@ -9,7 +9,8 @@ from __future__ import annotations
 import importlib
 import pkgutil
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cache
 from typing import BinaryIO, ClassVar, Literal, Protocol
@@ -124,3 +125,14 @@ def syntaxes() -> Mapping[str, type[FeedSyntax]]:
         if syntax is not None:
             found[module.name] = syntax
     return dict(sorted(found.items(), key=lambda one: (one[1].rank, one[0])))
+
+
+def unique_names(names: Sequence[str]) -> tuple[str, ...]:
+    """Names as columns have them: one that comes again gets its number, one without a name its place."""
+    seen: Counter[str] = Counter()
+    found = []
+    for place, name in enumerate(names, 1):
+        name = name or f"column {place}"
+        seen[name] += 1
+        found.append(name if seen[name] == 1 else f"{name} ({seen[name]})")
+    return tuple(found)

@@ -7,7 +7,7 @@ from functools import cached_property
 
 import pyarrow.parquet as pq
 
-from pipeline.feeds.syntax.base import FeedSyntax, RawRows
+from pipeline.feeds.syntax.base import FeedSyntax, RawRows, unique_names
 from pipeline.feeds.tables import UNREADABLE, at_will, table_rows, unreadable
 
 _ROWS = 8_192  # of a batch
@@ -26,7 +26,7 @@ class Syntax(FeedSyntax):
     @cached_property
     def columns(self) -> tuple[str, ...]:
         """The names in the footer."""
-        return tuple(self._table.schema_arrow.names)
+        return unique_names(self._table.schema_arrow.names)
 
     def read(self) -> Iterator[RawRows]:
         """See FeedSyntax."""

@@ -172,6 +172,14 @@ def test_every_type_of_a_table_is_a_text_or_what_the_map_says(tmp_path: Path) ->
     assert not report["examples"]
 
 
+def test_a_column_that_a_table_has_twice_is_refused(tmp_path: Path) -> None:
+    """As in a CSV: nobody knows which of the two counts."""
+    pq.write_table(pa.table([["1"], ["a"], ["b"]], names=["id", "title", "title"]), tmp_path / "feed.parquet")
+    done = vitrine("import", tmp_path / "feed.parquet", "--to", tmp_path / "shop")
+    assert done.exit_code == 2
+    assert told(done.stderr)[:2] == ("a column title once", "title, title (2), for title")
+
+
 def test_bytes_that_are_no_text_are_refused(tmp_path: Path) -> None:
     """With the column, and that such a table is a catalog already."""
     pq.write_table(pa.table({"sku": ["1"], "photo": [b"\xff\xd8\xff"]}), tmp_path / "feed.parquet")
