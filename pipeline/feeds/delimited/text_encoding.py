@@ -134,8 +134,8 @@ class Decoder:
 def _known(encoding: str) -> str:
     try:
         name = codecs.lookup(encoding).name
-        "".encode(name)
-    except (LookupError, TypeError) as err:
+        b"a\n".decode(name, "vitrine-marked")
+    except (LookupError, TypeError, UnicodeError) as err:
         raise InputError(
             "an encoding that Python knows, such as utf-8, cp1252 or gb18030", f"--encoding {encoding}", "correct it"
         ) from err

@@ -121,9 +121,13 @@ def _look(name: str, head: bytes, options: ReadOptions) -> tuple[str, list[dict[
     """(the tag of the items, those that are whole in the head)."""
     from lxml import etree
 
-    parser = etree.XMLPullParser(
-        events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, encoding=options.encoding
-    )
+    try:
+        parser = etree.XMLPullParser(
+            events=("start", "end"), resolve_entities=False, no_network=True, load_dtd=False, encoding=options.encoding
+        )
+    except LookupError as err:
+        expected = "an encoding that libxml knows, such as utf-8, windows-1252 or gb18030"
+        raise InputError(expected, f"--encoding {options.encoding}", "correct it") from err
     events = list[tuple[str, Any]]()
     try:
         parser.feed(head)

@@ -82,6 +82,16 @@ def test_a_closed_stdin_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert told(done.stderr)[1] == "stdin is closed"
 
 
+@pytest.mark.parametrize("encoding", ["klingon", "base64", "idna", "undefined"])
+@pytest.mark.parametrize("text", ["id,title\n1,a\n", "<shop><item><id>1</id></item></shop>", '[{"id": 1}]'])
+def test_an_encoding_that_is_none_is_refused(encoding: str, text: str, tmp_path: Path) -> None:
+    """What Python calls a codec, and what nobody knows, whatever the syntax."""
+    (tmp_path / "feed").write_text(text)
+    done = vitrine("import", tmp_path / "feed", "--to", tmp_path / "shop", "--encoding", encoding)
+    assert done.exit_code == 2
+    assert told(done.stderr)[1] == f"--encoding {encoding}"
+
+
 WRONG = {
     "nothing": ("nowhere.csv", "which does not exist"),
     "an empty folder": ("empty", "which has no file"),
