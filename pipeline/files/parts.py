@@ -31,8 +31,9 @@ class Column(NamedTuple):
 class Part:
     """How one file is read. `constants` have one value in all of its rows. `fields`, where a table has a schema of its
     own, are all of its columns: the id of the field in the file, or its name there; `named` are names of such as have
-    no ids. `deleted` are the numbers of rows
-    of the file that do not count, rising. With `table_first` a constant counts before a column of the file.
+    no ids, and `inner`, where there is one, has the same of every field of a struct, step by step below its column.
+    `deleted` are the numbers of rows of the file that do not count, rising. With `table_first` a constant counts before
+    a column of the file.
     """
 
     constants: Mapping[str, pa.Scalar] = field(default_factory=dict)
@@ -40,6 +41,7 @@ class Part:
     deleted: bytes = b""  # int64
     table_first: bool = False
     named: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    inner: Mapping[str, tuple[int | str, ...]] | None = None
 
     @property
     def rows_deleted(self) -> int:
@@ -65,7 +67,8 @@ class Part:
         inner = None if name in self.constants or "." not in name else self._field(name, schema)
         if inner is not None:
             return inner.key
-        return name if name not in schema.names else f"{name}{_APART}"
+        taken = name in schema.names or PLAIN._field(name, schema) is not None
+        return f"{name}{_APART}" if taken else name
 
     def constant(self, key: str) -> pa.Scalar | None:
         """The value of a column that is not read of the file; None where it is null in all rows."""
@@ -86,30 +89,38 @@ class Part:
         """Equal for two parts that are read alike."""
         constants = {name: [str(value.type), str(value)] for name, value in sorted(self.constants.items())}
         fields = None if self.fields is None else dict(self.fields)
-        way = {"fields": fields, "first": self.table_first, "named": {**self.named}}
+        way = {
+            "fields": fields,
+            "first": self.table_first,
+            "named": {**self.named},
+            "inner": self.inner and {**self.inner},
+        }
         return identity_of({"constants": constants, "deleted": self.deleted.hex(), **way})
 
     def _field(self, name: str, schema: pa.Schema) -> Column | None:
         """The field of a struct, by the names of the columns and fields that hold it; None where there is none."""
         top, *path = name.split(".")
         at = self._own(schema).get(top)
-        kind = None if at is None else schema.field(at).type
-        for one in path:
-            if kind is None or not pa.types.is_struct(kind) or kind.get_field_index(one) < 0:
+        steps = path if self.inner is None else self.inner.get(name)
+        if at is None or steps is None:
+            return None
+        if isinstance(steps[0], int) and not _ids(schema):  # a file that was added as it was
+            steps = path
+        found = schema.field(at)
+        key = [schema.names[at]]
+        for step in steps:
+            places = _ids(found.type) if isinstance(step, int) else _names(found.type)
+            if step not in places:
                 return None
-            kind = kind.field(one).type
-        return None if at is None else Column(".".join([schema.names[at], *path]), kind)
+            found = found.type.field(places[step])
+            key.append(found.name)
+        return Column(".".join(key), found.type)
 
     def _own(self, schema: pa.Schema) -> dict[str, int]:
         """Name in the table -> place in the file, of the columns that the file has; of several of a name the last."""
         if self.fields is None:
             return {name: at for at, name in enumerate(schema.names)}
-        by_name = {name: at for at, name in enumerate(schema.names)}
-        by_id = {
-            int(field.metadata[_FIELD_ID]): at
-            for at, field in enumerate(schema)
-            if field.metadata and _FIELD_ID in field.metadata
-        }
+        by_name, by_id = _names(schema), _ids(schema)
         if self.named and not by_id:
             ways = {name: [by_name[one] for one in names if one in by_name] for name, names in self.named.items()}
             return {name: places[0] for name, places in ways.items() if places}
@@ -117,6 +128,24 @@ class Part:
             name: by_id.get(one) if isinstance(one, int) else by_name.get(one) for name, one in self.fields.items()
         }
         return {name: at for name, at in found.items() if at is not None}
+
+
+def _ids(fields: pa.Schema | pa.DataType) -> dict[int | str, int]:
+    """Id -> place, of the fields of a schema or a struct that have one; of another type none."""
+    return {
+        int(one.metadata[_FIELD_ID]): at
+        for at, one in enumerate(_fields(fields))
+        if one.metadata and _FIELD_ID in one.metadata
+    }
+
+
+def _names(fields: pa.Schema | pa.DataType) -> dict[int | str, int]:
+    """The same of names, of several of a name the last."""
+    return {one.name: at for at, one in enumerate(_fields(fields))}
+
+
+def _fields(of: pa.Schema | pa.DataType) -> list[pa.Field]:
+    return list(of) if isinstance(of, pa.Schema) or pa.types.is_struct(of) else []
 
 
 PLAIN = Part()

@@ -9,7 +9,7 @@ from __future__ import annotations
 import datetime
 import json
 import posixpath
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 from urllib.parse import unquote
@@ -25,6 +25,8 @@ from pipeline.files.storage import filesystem, is_local, plain_path
 from pipeline.files.versions import EMPTY, moment
 
 _MAPPING = "delta.columnMapping."
+# What tells of a field what it is called in files, by the mode of the mapping; "": its own name.
+_KEYS = {"none": "", "name": f"{_MAPPING}physicalName", "id": f"{_MAPPING}id"}
 _NS = 10**6  # the log has milliseconds
 _VERSION = "a version of the Delta table: its number, or a time such as 2026-11-30T02:00:00Z"
 _FIX = "correct catalog.version, or leave it out for the latest"
@@ -42,15 +44,16 @@ def find_files(path: str, version: int | str | None) -> Found:
         root = unquote(table.table_uri.removeprefix("file://")) if table.table_uri.startswith("file://") else path
         actions = pa.table(table.get_add_actions(flatten=True))
         schema = json.loads(table.schema().to_json())["fields"]
-        fields = _fields(schema, table.metadata().configuration.get(f"{_MAPPING}mode", "none"))
+        key = _KEYS[table.metadata().configuration.get(f"{_MAPPING}mode", "none")]
         partitions, deleted = table.metadata().partition_columns, _deleted(table, root)
+    fields, inner = {one["name"]: _called(one, key) for one in schema}, dict(_inner(schema, key)) if key else None
     found: list[CatalogFile] = []
     parts: dict[str, Part] = {}
     for number, row in enumerate(actions.select(["path", "size_bytes", "modification_time"]).to_pylist()):
         where = _where(root, row["path"])
         constants = {name: _scalar(actions, name, number) for name in partitions}
         found.append(CatalogFile(where, row["size_bytes"], str(row["modification_time"] * _NS), table_pin(where)))
-        parts[where] = Part(constants, fields, deleted.get(where, b""), table_first=True)
+        parts[where] = Part(constants, fields, deleted.get(where, b""), table_first=True, inner=inner)
     if not found:
         raise InputError("a table with rows", f"{path}, version {table.version()}: no file", EMPTY)
     found.sort(key=lambda file: (int(file.stamp), file.path))  # the oldest first: what is appended comes last
@@ -137,10 +140,24 @@ def _refuse_later(table: Any, log: str, when: datetime.datetime) -> None:
         )
 
 
-def _fields(schema: list[dict[str, Any]], mode: str) -> Mapping[str, int | str]:
-    """Column of the table -> the id of its field in files, or its name there."""
-    key = {"none": "", "name": f"{_MAPPING}physicalName", "id": f"{_MAPPING}id"}[mode]
-    return {one["name"]: one["metadata"][key] if key else one["name"] for one in schema}
+def _called(field: dict[str, Any], key: str) -> int | str:
+    """The id of a field in files, or its name there."""
+    called: int | str = field["metadata"][key] if key else field["name"]
+    return called
+
+
+def _inner(
+    fields: list[dict[str, Any]], key: str, name: str = "", steps: tuple[int | str, ...] = ()
+) -> Iterator[tuple[str, tuple[int | str, ...]]]:
+    """(name with those of the columns and fields that hold it, what each is called below the column) of each field of a
+    struct.
+    """
+    for one in fields:
+        called = (*steps, _called(one, key))
+        if steps:
+            yield f"{name}{one['name']}", called[1:]
+        if isinstance(one["type"], dict) and one["type"]["type"] == "struct":
+            yield from _inner(one["type"]["fields"], key, f"{name}{one['name']}.", called)
 
 
 def _scalar(actions: pa.Table, name: str, number: int) -> pa.Scalar:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import numpy as np
@@ -60,7 +60,7 @@ def find_files(path: str, version: int | str | None) -> Found:
 
 def _found(path: str, table: Any, snapshot: Any, schema: Any, tasks: list[Any], gone: dict[str, bytes]) -> Found:
     fields, names = {field.name: field.field_id for field in schema.fields}, _names(table, schema)
-    defaults = _defaults(schema)
+    defaults, inner = _defaults(schema), dict(_inner(schema.fields))
     files: list[CatalogFile] = []
     parts: dict[str, Part] = {}
     for task in tasks:
@@ -71,7 +71,7 @@ def _found(path: str, table: Any, snapshot: Any, schema: Any, tasks: list[Any], 
         stamp = str(snapshot.timestamp_ms * _NS)
         files.append(CatalogFile(where, file.file_size_in_bytes, stamp, table_pin(where)))
         constants = defaults | _constants(table, schema, file)
-        parts[where] = Part(constants, fields, gone.get(file.file_path, b""), named=names)
+        parts[where] = Part(constants, fields, gone.get(file.file_path, b""), named=names, inner=inner)
     if not files:
         raise InputError("a table with rows", f"{path}, snapshot {snapshot.snapshot_id}: no file", EMPTY)
     taken = sum(part.rows_deleted for part in parts.values())
@@ -134,6 +134,15 @@ def _names(table: Any, schema: Any) -> dict[str, tuple[str, ...]]:
     mapping = table.name_mapping()
     known = {} if mapping is None else {one.field_id: tuple(one.names) for one in mapping.root}
     return {field.name: known.get(field.field_id, ()) for field in schema.fields}
+
+
+def _inner(fields: Iterable[Any], name: str = "", ids: tuple[int, ...] = ()) -> Iterator[tuple[str, tuple[int, ...]]]:
+    """(name with those of the columns and fields that hold it, ids below the column) of each field of a struct."""
+    for field in fields:
+        if ids:
+            yield f"{name}{field.name}", (*ids[1:], field.field_id)
+        if field.field_type.is_struct:
+            yield from _inner(field.field_type.fields, f"{name}{field.name}.", (*ids, field.field_id))
 
 
 def _defaults(schema: Any) -> dict[str, pa.Scalar]:

@@ -104,6 +104,16 @@ def test_columns_by_their_physical_names(tmp_path: Path) -> None:
     assert found_in(tmp_path / "s", where="kind = x") == {"a": {"title": "red tea a", "kind": "x"}}
 
 
+@pytest.mark.parametrize("mode", ["none", "name"])
+def test_fields_of_structs(tmp_path: Path, mode: str) -> None:
+    """By the names that the table gives them, whatever files call them."""
+    brands = [{"maker": {"brand": "B1"}}, {"maker": None}, None]
+    table = products(["a", "b", "c"], info=brands)
+    write_deltalake(tmp_path / "t", table, configuration={"delta.columnMapping.mode": mode})
+    more = ("catalog.columns.brand=info.maker.brand", "catalog.attributes=[title,brand]")
+    assert [one["brand"] for one in rows_read(tmp_path / "t", *DELTA, *more)] == ["B1", None, None]
+
+
 def test_columns_that_came_later(tmp_path: Path) -> None:
     """A column that older files lack is null in their rows, and told by file."""
     write_deltalake(tmp_path / "t", products(["a"]))

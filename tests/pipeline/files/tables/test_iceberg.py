@@ -18,7 +18,7 @@ from pyiceberg.partitioning import PartitionField, PartitionSpec
 from pyiceberg.schema import Schema
 from pyiceberg.table import Table
 from pyiceberg.transforms import IdentityTransform, TruncateTransform
-from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType
+from pyiceberg.types import DoubleType, IntegerType, LongType, NestedField, StringType, StructType
 from pyiceberg.utils.config import Config
 
 from tests.support.command import ANY_NIGHT, run_titles, told, vitrine, words_of_titles
@@ -112,6 +112,22 @@ def test_columns_by_the_ids_of_their_fields(tmp_path: Path) -> None:
     }
     assert sorted(one.name for one in manifest_of(tmp_path / "s").partitions) == ["_none", "new"]
     assert "columns that some files lack" in done.stdout
+
+
+def test_fields_of_structs_by_their_ids(tmp_path: Path) -> None:
+    """A renamed field is found in older files; a new one of its old name is null there."""
+    info = StructType(NestedField(5, "brand", StringType(), required=False))
+    table = new_table(tmp_path, Schema(*SCHEMA.fields, NestedField(4, "info", info, required=False)))
+    table.append(products(["a"], info=[{"brand": "old"}]))
+    with table.update_schema() as update:
+        update.rename_column(("info", "brand"), "maker")
+    with table.update_schema() as update:
+        update.add_column(("info", "brand"), StringType())
+    table.append(products(["b"], info=[{"maker": "M", "brand": "B"}]))
+    theirs = [(one["info"]["maker"], one["info"]["brand"]) for one in by_id(table.scan().to_arrow().to_pylist())]
+    names = ("catalog.columns.maker=info.maker", "catalog.columns.brand=info.brand")
+    mine = rows_read(tmp_path / "db/products", *ICEBERG, *names, "catalog.attributes=[title,maker,brand]")
+    assert [(one["maker"], one["brand"]) for one in mine] == theirs == [("old", None), ("M", "B")]
 
 
 @pytest.mark.parametrize("spec", [BY_KIND, HIDDEN], ids=["identity", "hidden"])
