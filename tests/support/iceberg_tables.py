@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import json
+import struct
 import uuid
+import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -26,6 +29,7 @@ from pyiceberg.table import CommitTableResponse, StaticTable, Table
 from pyiceberg.table.snapshots import Operation, Snapshot, Summary
 from pyiceberg.table.update import AddSnapshotUpdate, SetSnapshotRefUpdate
 from pyiceberg.typedef import Record
+from pyroaring import BitMap
 
 _NUMBERS = itertools.count(1)
 
@@ -79,20 +83,37 @@ class _Deletes(ManifestWriterV2):
         return {**super()._meta, "content": "deletes"}
 
 
-def take_away(table: Table, positions: dict[str, Sequence[int]], equality: bool = False) -> None:
+def puffin(positions: dict[str, Sequence[int]]) -> bytes:
+    """A file of deletion vectors (https://iceberg.apache.org/puffin-spec), data file -> rows."""
+    whole, blobs = b"PFA1", []
+    for name, rows in positions.items():
+        vector = struct.pack("<IqI", 1681511377, 1, 0) + BitMap(rows).serialize()
+        blob = struct.pack(">I", len(vector)) + vector + struct.pack(">I", zlib.crc32(vector))
+        place = {"offset": len(whole), "length": len(blob), "fields": [], "snapshot-id": -1, "sequence-number": -1}
+        referenced = {"referenced-data-file": name, "cardinality": str(len(rows))}
+        blobs.append({"type": "deletion-vector-v1", **place, "properties": referenced})
+        whole += blob
+    footer = json.dumps({"blobs": blobs, "properties": {}}).encode()
+    return whole + b"PFA1" + footer + struct.pack("<iI", len(footer), 0) + b"PFA1"
+
+
+def take_away(table: Table, positions: dict[str, Sequence[int]], equality: bool = False, vectors: bool = False) -> None:
     """Delete rows of an unpartitioned table by position, data file -> rows, as Spark does with merge-on-read; with
-    `equality` by a delete file of the other kind.
+    `equality` by a delete file of the other kind, with `vectors` by deletion vectors.
     """
     folder, snapshot_id = Path(table.location().removeprefix("file://")), next(_NUMBERS) + 10**12
-    path = str(folder / "data" / f"{uuid.uuid4()}-deletes.parquet")
+    path = str(folder / "data" / f"{uuid.uuid4()}-deletes.{'puffin' if vectors else 'parquet'}")
     pairs = [(name, row) for name, rows in sorted(positions.items()) for row in sorted(rows)]
     deleted = {"file_path": [name for name, _ in pairs], "pos": pa.array([row for _, row in pairs], pa.int64())}
-    pq.write_table(pa.table(deleted), path)
+    if vectors:
+        Path(path).write_bytes(puffin(positions))
+    else:
+        pq.write_table(pa.table(deleted), path)
     kind = DataFileContent.EQUALITY_DELETES if equality else DataFileContent.POSITION_DELETES
     file = DataFile.from_args(
         content=kind,
         file_path=path,
-        file_format=FileFormat.PARQUET,
+        file_format=FileFormat.PUFFIN if vectors else FileFormat.PARQUET,
         partition=Record(),
         record_count=len(pairs),
         file_size_in_bytes=Path(path).stat().st_size,

@@ -143,13 +143,14 @@ def test_partitioned_tables(tmp_path: Path, spec: PartitionSpec, monkeypatch: py
     assert [one["partition"] for one in mine] == ["x y", "_none", "é=", "1"]
 
 
-def test_rows_that_position_deletes_take_away(tmp_path: Path) -> None:
+@pytest.mark.parametrize("vectors", [False, True], ids=["positions", "vectors"])
+def test_rows_that_position_deletes_take_away(tmp_path: Path, vectors: bool) -> None:
     """They are neither read nor counted; what is left stands where it stood in its file."""
     table, store = new_table(tmp_path / "w", SCHEMA), tmp_path / "s"
     for part in range(2):
         table.append(products([f"{part}-{row:02}" for row in range(20)]))
     files = sorted(task.file.file_path for task in table.scan().plan_files())
-    take_away(table, {files[0]: [0, 5, 6, 19], files[1]: [1]})
+    take_away(table, {files[0]: [0, 5, 6, 19], files[1]: [1]}, vectors=vectors)
     theirs = {one["id"] for one in table.scan().to_arrow().to_pylist()}
     assert len(theirs) == 35
     done = run_titles(tmp_path / "w/db/products", store, *ICEBERG)
