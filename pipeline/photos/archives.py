@@ -31,7 +31,7 @@ _TAR, _ZIP = ".tar", ".zip"
 _COMPRESSED = (".tar.gz", ".tgz", ".tar.bz2", ".tbz2", ".tar.xz", ".txz", ".tar.zst", ".tzst", ".tar.lz4")
 ARCHIVES = (_TAR, _ZIP, *_COMPRESSED)  # what their names end in
 _PHOTO = re.compile(PHOTO_NAME, re.IGNORECASE | re.DOTALL)
-_OF_KEYS = [ending for endings in ENDINGS.values() for ending in endings]
+_OF_KEYS = [one for endings in ENDINGS.values() for ending in endings for one in (ending, ending.upper())]
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class Indexed:
     paths: tuple[str, ...]
     stamps: tuple[str, ...]  # of each: size and mtime
     members: Members
-    numbers: dict[str, int]  # path, and name, of an archive -> its number
+    numbers: dict[str, int]  # path of an archive, whole or its end from a folder or its name on -> its number
 
 
 @dataclass(frozen=True)
@@ -149,8 +149,11 @@ def _indexed(root: str) -> Indexed:
 def _index(root: str) -> Indexed:
     paths, stamps = _paths(root), list[str]()
     members = members_of(_members(paths, stamps))
-    numbers = {posixpath.basename(path): at for at, path in enumerate(paths)}
-    return Indexed(tuple(paths), tuple(stamps), members, numbers | {path: at for at, path in enumerate(paths)})
+    # A catalog beside the folder of the archives writes `shards/000.tar`.
+    ends = {
+        "/".join(path.split("/")[start:]): at for at, path in enumerate(paths) for start in range(path.count("/") + 1)
+    }
+    return Indexed(tuple(paths), tuple(stamps), members, ends)
 
 
 def _paths(root: str) -> list[str]:

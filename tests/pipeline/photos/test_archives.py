@@ -145,6 +145,7 @@ def test_members_are_refused_as_files_of_a_folder_are(tmp_path: Path) -> None:
     path = linked(tmp_path / "p.tar")
     (tmp_path / "other.png").write_bytes(SECRET)
     good = ["good.png", "./good.png", "p.tar/good.png", f"{path}/good.png", f"file://{path}/good%2epng", ".//good.png"]
+    good.append(f"{tmp_path.name}/p.tar/good.png")
     assert [fetched(one, path) for one in good] == [b"photo"] * len(good)
     bad = ["soft.png", "hard.png", "folder", "pipe.png", "../out.png", "/abs.png", "../other.png", "p.tar/../other.png"]
     bad += [
@@ -182,6 +183,12 @@ def test_two_archives_with_members_of_one_name(tmp_path: Path) -> None:
     root = tmp_path / "*.tar"
     assert [fetched(one, root) for one in ("a.png", "0.tar/a.png", f"{tmp_path}/0.tar/a.png")] == [b"1", b"0", b"0"]
     assert fetched("1.tar/b.png", root) == b"inner"
+
+
+def test_a_key_may_be_of_a_name_in_capitals(tmp_path: Path) -> None:
+    """As cameras write them: of the key `DSC1` the photo is `DSC1.JPG`."""
+    path = tarred(tmp_path / "a.tar", [("img/DSC1.JPG", b"photo"), ("img/DSC1.XMP", b"notes")])
+    assert [fetched(one, path) for one in ("img/DSC1", "a.tar/img/DSC1")] == [b"photo"] * 2
 
 
 def test_zips_that_lie(tmp_path: Path) -> None:
