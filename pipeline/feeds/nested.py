@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+MOST_DEPTH = 100  # of lists and objects in one another
 Item = Mapping[str, Any]  # str, None, lists and mappings of them
 
 
@@ -23,6 +24,15 @@ def read_json(text: str) -> Any:
         return json.loads(text, **SCALARS)
     except RecursionError as err:
         raise ValueError("values nested deeper than 1,000 levels") from err
+
+
+def is_too_deep(value: Any) -> bool:
+    """Whether something nests deeper than MOST_DEPTH, as no item does that anybody could use."""
+    level = [value]
+    for _ in range(MOST_DEPTH):
+        inner = [one.values() if isinstance(one, dict) else one for one in level if isinstance(one, dict | list)]
+        level = [one for some in inner for one in some]
+    return any(isinstance(one, dict | list) for one in level)
 
 
 def scalar(value: Any) -> Any:
@@ -49,7 +59,10 @@ SCALARS: dict[str, Any] = {"parse_int": str, "parse_float": str, "parse_constant
 def batch_of(items: Sequence[Item]) -> pa.RecordBatch:
     """The items as columns, in the order in which keys come; null where an item lacks one."""
     names = list(dict.fromkeys(name for item in items for name in item))
-    return pa.record_batch([array_of([item.get(name) for item in items]) for name in names], names)
+    try:
+        return pa.record_batch([array_of([item.get(name) for item in items]) for name in names], names)
+    except UnicodeEncodeError:  # half a surrogate pair in a key
+        return batch_of([_whole_keys(item) for item in items])
 
 
 def array_of(values: Sequence[Any]) -> pa.Array:
@@ -72,6 +85,15 @@ def array_of(values: Sequence[Any]) -> pa.Array:
     return pa.array([_text(one) for one in values], pa.string())
 
 
+def whole(text: str) -> str:
+    """Half a surrogate pair, which JSON can spell and UTF-8 cannot, as the character that stands for what is broken."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
+    return text
+
+
 # --- inside ---
 
 
@@ -79,13 +101,10 @@ def _text(value: Any) -> str | None:
     if isinstance(value, Mapping):
         return json.dumps(value, ensure_ascii=False) if value else None
     found = scalar(value)
-    return found if found is None else _whole(str(found))
+    return found if found is None else whole(str(found))
 
 
-def _whole(text: str) -> str:
-    """Half a surrogate pair, which JSON can spell and UTF-8 cannot, as the character that stands for what is broken."""
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return text.encode("utf-16", "surrogatepass").decode("utf-16", "replace")
-    return text
+def _whole_keys(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {whole(name): _whole_keys(one) for name, one in value.items()}
+    return [_whole_keys(one) for one in value] if isinstance(value, list) else value

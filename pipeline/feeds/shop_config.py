@@ -161,7 +161,14 @@ def _is_rule(host: str) -> bool:
 def _photo_root(report: ImportReport, facts: FeedFacts) -> str | None:
     """The feed's own folder, where at least one of its photos is there."""
     folder = Path(str(report.files[0]["name"])).parent
-    return str(folder) if any((folder / path).is_file() for path in facts.paths) else None
+    return str(folder) if any(_is_file(folder / path) for path in facts.paths) else None
+
+
+def _is_file(path: Path) -> bool:
+    try:
+        return path.is_file()
+    except (OSError, ValueError):  # too long for a name, as a photo in base64 is
+        return False
 
 
 def _partition(facts: FeedFacts, names: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,7 @@ import pyarrow as pa
 from foundation.errors import InputError
 from pipeline.feeds.syntax.base import Opened, RawRows, unique_names
 
-UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError)
+UNREADABLE = (pa.ArrowInvalid, pa.ArrowNotImplementedError, OSError, UnicodeDecodeError)
 
 
 def table_rows(name: str, batches: Iterator[pa.RecordBatch]) -> Iterator[RawRows]:
@@ -22,6 +22,8 @@ def table_rows(name: str, batches: Iterator[pa.RecordBatch]) -> Iterator[RawRows
     while True:
         try:
             batch = next(batches, None)
+            if batch is not None:
+                batch.validate(full=True)  # a page without a checksum may hold anything
         except UNREADABLE as err:
             raise unreadable(name, err) from err
         if batch is None:

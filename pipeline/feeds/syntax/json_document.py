@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 from foundation.errors import InputError
 from pipeline.feeds.delimited.text_encoding import MARK, Decoder, spelled_marks
 from pipeline.feeds.json_items import JsonItems
-from pipeline.feeds.nested import batch_of
+from pipeline.feeds.nested import MOST_DEPTH, batch_of, is_too_deep, whole
 from pipeline.feeds.syntax.base import BadRow, FeedSyntax, Opened, RawRows, ReadOptions
 
 _ROWS = 1_024  # of a batch: items of documents are large
@@ -76,7 +76,7 @@ class Syntax(FeedSyntax):
         names = dict[str, None]()
         try:
             for _, item in islice(iter(self._items(io.BytesIO(self.file.head))), _HEAD_ITEMS):
-                names.update(dict.fromkeys(item) if isinstance(item, dict) else {})
+                names.update(dict.fromkeys(map(whole, item)) if isinstance(item, dict) else {})
         except InputError:
             if not names:
                 raise
@@ -89,5 +89,10 @@ class Syntax(FeedSyntax):
 def _why_bad(item: Any) -> str | None:
     if not isinstance(item, dict):
         return f"{item!r:.80}"
-    text = repr(item)
+    try:
+        text = repr(item)
+    except RecursionError:
+        text = "[" * MOST_DEPTH
+    if text.count("[") + text.count("{") >= MOST_DEPTH and is_too_deep(item):
+        return f"values nested deeper than {MOST_DEPTH} levels"
     return f"bytes that are not of the encoding: {spelled_marks(text)[:80]}" if _MARK in text else None

@@ -7,7 +7,7 @@ from typing import Any
 
 from foundation.errors import InputError
 from pipeline.feeds.delimited.text_encoding import MARK, Decoder, spelled_marks
-from pipeline.feeds.nested import batch_of, holds_items, read_json
+from pipeline.feeds.nested import MOST_DEPTH, batch_of, holds_items, is_too_deep, read_json, whole
 from pipeline.feeds.syntax.base import BadRow, FeedSyntax, Opened, RawRows, ReadOptions
 
 _MOST_LINE = 2**25  # bytes of an item
@@ -87,6 +87,8 @@ def _item(raw: bytes) -> tuple[dict[str, Any] | None, str]:
         found = read_json(text)
     except ValueError as err:
         return None, f"{err}: {_shown(text)}"
+    if raw.count(b"[") + raw.count(b"{") > MOST_DEPTH and is_too_deep(found):
+        return None, f"values nested deeper than {MOST_DEPTH} levels: {_shown(text)}"
     return (found, "") if isinstance(found, dict) else (None, _shown(text))
 
 
@@ -98,7 +100,7 @@ def _columns(text: str) -> tuple[str, ...]:
         except ValueError:  # told when it is read; or the head ends in it
             continue
         if isinstance(found, dict):
-            names.update(dict.fromkeys(found))
+            names.update(dict.fromkeys(map(whole, found)))
     return tuple(names)
 
 

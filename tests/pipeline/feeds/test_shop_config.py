@@ -66,6 +66,13 @@ def test_photos_beside_the_feed_are_taken(tmp_path: Path) -> None:
     assert "no file is beside the feed" in said
 
 
+def test_photos_that_are_no_names_end_nothing(tmp_path: Path) -> None:
+    """As photos inside of the feed, which are longer than a name may be."""
+    rows, _ = import_rows(tmp_path, f"id\ttitle\timage\n1\ta\tdata:image/png;base64,{'A' * 5_000}\n")
+    assert len(rows) == 1
+    assert "no file is beside the feed" in (tmp_path / "shop" / "_vitrine.yaml").read_text()
+
+
 def test_photos_on_other_hosts_are_left_out_and_how_to_allow_them_is_said(tmp_path: Path) -> None:
     """Nothing is asked of a host that only the feed names."""
     links = ["https://user@CDN.shop.example/1.png", "http://b.example/x", "https://c.example:8443/1", "https://-odd-/1"]

@@ -74,6 +74,27 @@ def test_a_line_that_is_no_object_is_a_bad_row(tmp_path: Path) -> None:
     assert "row 4, line 4" in told(done.stderr)[1]
 
 
+@pytest.mark.parametrize("shape", ['{"a":', "[", '[{"a":'])
+def test_items_that_nest_without_end_are_bad_rows(shape: str, tmp_path: Path) -> None:
+    """In lines and in documents; those beside them are read."""
+    ends = {"[": "]", "{": "}"}
+    for depth in (150, 400, 800):
+        closing = "".join(ends[one] for one in reversed(shape * depth) if one in ends)
+        odd = f'{{"id": "odd", "x": {shape * depth}1{closing}}}'
+        for text in (f'{{"id": 1}}\n{odd}\n{{"id": 2}}', f'[{{"id": 1}}, {odd}, {{"id": 2}}]'):
+            if depth * shape.count("[") + depth * shape.count("{") > 900 and text[0] == "[":
+                continue  # no parser follows, and nobody could say where the next item begins
+            rows, report = import_rows(tmp_path, text, name="feed.json")
+            assert (column(rows, "id"), report["rejected"]) == (["1", "2"], {"bad_row": 1})
+
+
+def test_names_that_are_no_text_are_read(tmp_path: Path) -> None:
+    """Half a surrogate pair in a key, of an item or inside of one."""
+    text = '{"id": 1, "\\ud800": "x", "a": {"\\udfff": "y"}}\n{"id": 2, "a": {"b": "z"}}'
+    rows, _ = import_rows(tmp_path, text, name="feed.jsonl")
+    assert (rows[0]["\ufffd"], rows[1]["a"]) == ("x", '{"b": "z"}')
+
+
 def test_a_column_that_only_later_items_have_is_counted(tmp_path: Path) -> None:
     """What the map names is taken whenever it comes; what nobody names and the head lacks is said."""
     lines = [json.dumps({"id": str(n), "title": "x" * 2_000}) for n in range(400)]
@@ -170,6 +191,20 @@ def test_every_type_of_a_table_is_a_text_or_what_the_map_says(tmp_path: Path) ->
     assert column(rows, "rating") == [None, 4.5]
     assert column(rows, "facts") == ['{"a": "b"}', None]
     assert not report["examples"]
+
+
+def test_a_table_whose_texts_are_damaged_is_refused(tmp_path: Path) -> None:
+    """Where no checksum says so: what is no UTF-8 in a column of texts."""
+    pq.write_table(
+        pa.table({"id": ["1"], "title": ["a fine title"]}),
+        tmp_path / "feed.parquet",
+        compression="none",
+        use_dictionary=False,
+    )
+    raw = (tmp_path / "feed.parquet").read_bytes().replace(b"a fine title", b"a \xffine title")
+    done = import_text(tmp_path, raw, name="feed.parquet")
+    assert done.exit_code == 2
+    assert told(done.stderr)[0] == "a table that is whole"
 
 
 def test_a_column_that_a_table_has_twice_is_refused(tmp_path: Path) -> None:
