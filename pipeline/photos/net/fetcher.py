@@ -321,6 +321,7 @@ class Fetcher:
         for task in (workers := list(self._workers)):
             task.cancel()
         await asyncio.gather(*workers, return_exceptions=True)
+        await self._keeper.close()
         with suppress(Exception):  # of connections that are dropped
             await asyncio.wait_for(self._exchange.close(), _END_SECONDS)
         for job in list(self._jobs.values()):

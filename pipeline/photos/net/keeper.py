@@ -27,6 +27,11 @@ class Keeper:
             self._writing = asyncio.create_task(self._write())
         return await done
 
+    async def close(self) -> None:
+        """Wait for what is being written."""
+        if self._writing is not None:
+            await self._writing
+
     async def _write(self) -> None:
         while self._waiting:
             some, self._waiting = self._waiting, []

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.support.photo_nights import night, photo
-from tests.support.photo_server import PhotoServer, answered, photo_server, tagged
+from tests.support.photo_server import Asked, Connection, PhotoServer, answered, photo_server, tagged
 
 
 @pytest.fixture
@@ -29,6 +30,21 @@ def test_the_second_night_asks_only_whether_photos_changed(tmp_path: Path, host:
     assert (second.status, second.units_reused, second.photos_encoded) == ("unchanged", 1, 0)
     (told,) = second.photo_hosts
     assert (told.host, told.unchanged, told.fetched, told.requests) == (f"localhost:{host.port}", 3, 0, 3)
+
+
+def test_threads_take_short_turns_while_hosts_are_asked(tmp_path: Path, host: PhotoServer) -> None:
+    """Whoever computes in Python does not hold up the thread that asks hosts; after the run all is as before."""
+    turns, before = list[float](), sys.getswitchinterval()
+
+    async def answer(connection: Connection, asked: Asked) -> None:
+        turns.append(sys.getswitchinterval())
+        await answered(photo("red"))(connection, asked)
+
+    host.answers["/red.jpg"] = answer
+    night(tmp_path, host, "/red.jpg")
+    assert turns
+    assert max(turns) < before
+    assert sys.getswitchinterval() == before
 
 
 def test_a_photo_is_told_by_its_content(tmp_path: Path, host: PhotoServer) -> None:
