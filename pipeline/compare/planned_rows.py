@@ -57,7 +57,7 @@ def compare_plan(
     """Read and fingerprint every row of a plan, as its run does, and compare it with what is published by its id;
     nothing is encoded, no photo decoded, nothing written. `embedding` has what the parent has measured.
     """
-    found = _Found(plan.category, parent)
+    found, embedding = _Found(plan.category, parent), plan.reading(embedding)
     files = CheckedFiles(store)
     attributes = [name for name in embedding.catalog.attributes if parent and name in parent.attributes]
     rejected_before = _rejected(files, parent)

@@ -47,8 +47,8 @@ def fetch_photos(settings: RunSettings, category: str | None, progress: Progress
 
 def _fetch(settings: RunSettings, category: str | None, progress: Progress | None) -> Counter[str]:
     """Fetch; how many URLs each host has that is not allowed."""
-    embedding = settings.embedding
-    plan = make_plan(embedding, settings.gates, category)
+    plan = make_plan(settings.embedding, settings.gates, category)
+    embedding = plan.reading(settings.embedding)
     root = photo_root(plan.image_root, embedding.catalog)
     assert isinstance(root, RootAndWeb)
     fetcher, rows, refused = fetcher_of(root.web), 0, Counter[str]()

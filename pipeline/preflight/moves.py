@@ -55,7 +55,7 @@ def find_moves(store: Store, parent: Manifest, embedding: Embedding, plan: Plan,
     entry = next((one for one in parent.partitions if one.name == category), None)
     if entry is None:
         return Moves(category)
-    before = _published(store, entry.index.files["ids"])
+    embedding, before = plan.reading(embedding), _published(store, entry.index.files["ids"])
     found: dict[str, Hashes] = {}
     for file in plan.files:
         with unchanged(file.path, file.pin):

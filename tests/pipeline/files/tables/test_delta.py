@@ -84,6 +84,32 @@ def test_partitions_of_a_table(tmp_path: Path) -> None:
     assert found_in(tmp_path / "s", where="year > 2024").keys() == {"b", "c", "d"}
 
 
+def test_a_table_in_every_command(tmp_path: Path) -> None:
+    """Runs and plans of one category, plans of rows, and photos ahead read the rows of the version as a run does."""
+    mapping = {"delta.columnMapping.mode": "name"}
+    photos = {"kind": ["x", "y", "y"], "photo": ["1.png", "2.png", None]}
+    write_deltalake(tmp_path / "t", products(["a", "b", "c"], **photos), partition_by=["kind"], configuration=mapping)
+    words = words_of_titles(tmp_path / "t", tmp_path / "s", *DELTA, "catalog.partition=kind")
+    assert vitrine(*words).exit_code == 0
+    DeltaTable(tmp_path / "t").update({"title": "'red jam b'"}, predicate="id = 'b'")
+    for more in (("--category", "y"), ("--category", "y", "--rows"), ("--rows",)):
+        planned = vitrine("plan", *words[1:], *more)
+        assert planned.exit_code == 0, planned.stderr
+    done = vitrine(*words, "--category", "x")
+    assert done.exit_code == 0, done.stderr
+    web = (
+        "catalog.image=photo",
+        "encoders.image={type: photo_descriptors}",
+        "catalog.photo_hosts=[cdn.example.com]",
+        f"catalog.photo_cache={tmp_path}/cache",
+    )
+    fetched = vitrine("photos", "fetch", *words[1:], *web)
+    assert fetched.exit_code == 0, fetched.stderr
+    assert found_in(tmp_path / "s")["b"]["title"] == "red tea b"
+    assert vitrine(*words, "--category", "y").exit_code == 0
+    assert found_in(tmp_path / "s")["b"]["title"] == "red jam b"
+
+
 def test_columns_by_their_physical_names(tmp_path: Path) -> None:
     """Column mapping is honoured: what the log calls a column counts, not what files do; a column added later is null
     in older files, and told.
