@@ -160,7 +160,9 @@ def test_another_weight_fuses_anew_and_encodes_nothing(demo: Path, tmp_path: Pat
     assert manifest.fusion["text_weights"] == [3, 1]
     again = run("fusion.text_weights=[0.75,0.25]", "fusion.image_weights=[0,2]")
     assert again["units_reused"] == again["units"]
-    one = overrides(demo, tmp_path / "one", TEXTS, "encoders.image={type: photo_descriptors, dim: 32, seed: 1}")
+    one = overrides(
+        demo, tmp_path / "one", TEXTS, "encoders.image={type: photo_descriptors, dim: 32, seed: 1, centre_weight: 0}"
+    )
     assert vitrine("run", "-c", CONFIG, *one).exit_code == 0
     assert [one["id"] for one in hits(store, *photo)] == [one["id"] for one in hits(tmp_path / "one", *photo)]
 

@@ -160,7 +160,7 @@ def test_what_a_rate_makes_photos_wait_is_none_of_their_seconds(tmp_path: Path, 
     """A low catalog.photo_rate beside many connections loses no photo of a host that answers."""
     host.answers["/red.jpg"] = answered(RED)
     urls = [host.url(f"/red.jpg?{number}") for number in range(10)]
-    with fetcher(replace(settings(tmp_path, host), rate=20.0, fetch_seconds=0.2)) as night:
+    with fetcher(replace(settings(tmp_path, host), rate=4.0, fetch_seconds=1.5)) as night:
         night.want(urls)
         assert [night.content(url)[0] for url in urls] == [RED] * 10
 
