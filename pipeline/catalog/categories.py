@@ -22,7 +22,7 @@ from pipeline.catalog.null_words import null_words_notice, spellings_of_nothing
 from pipeline.config.sections import CatalogConfig
 from pipeline.report.notices import Notice
 
-_MOST_CHARS = 1_000  # of a category's name: more is a description
+MOST_CHARS = 1_000  # of a category's name: more is a description
 _MOST_SPELLINGS = 10_000  # that are told apart
 _REMEMBERED = 1_024  # values that are not taken apart again: the next rows have the same
 _SHOWN = 20
@@ -110,9 +110,9 @@ class Categories:
     def _know(self, name: str) -> None:
         if name in self._keys:
             return
-        if len(name) > _MOST_CHARS:
+        if len(name) > MOST_CHARS:
             raise InputError(
-                f"categories of at most {_MOST_CHARS:,} characters in the column {self.settings.partition}",
+                f"categories of at most {MOST_CHARS:,} characters in the column {self.settings.partition}",
                 f"one of {len(name):,}: {name[:60]!r}...",
                 "name the column of the categories (catalog.partition)",
             )
@@ -132,7 +132,7 @@ class Categories:
     def _spell(self, name: str, spelling: str, rows: int) -> None:
         known = self.spelled.setdefault(name, Counter())
         if spelling in known or sum(map(len, self.spelled.values())) < _MOST_SPELLINGS:
-            known[spelling[:_MOST_CHARS]] += rows
+            known[spelling[:MOST_CHARS]] += rows
 
     def _merged(self, called: Mapping[str, str]) -> list[Notice]:
         into: dict[str, Counter[str]] = {}

@@ -56,10 +56,10 @@ class FeedFacts:
                 return one
         return None
 
-    def first_levels(self) -> int:
-        """How many different first levels there are."""
+    def first_levels(self) -> frozenset[str]:
+        """The first levels of categories."""
         separator = self.separator()
-        return len({value.split(separator)[0].strip() if separator else value.strip() for value in self.categories})
+        return frozenset(value.split(separator)[0].strip() if separator else value.strip() for value in self.categories)
 
     def _look_for_cut(self, name: str, column: pa.Array) -> None:
         if not pa.types.is_string(column.type):

@@ -10,6 +10,7 @@ from pathlib import Path
 from blake3 import blake3
 
 from foundation.disk import replace_file
+from pipeline.catalog.categories import MOST_CHARS
 from pipeline.config.photo_hosts import host_rule
 from pipeline.config.sections import CatalogConfig
 from pipeline.feeds.catalog_file import PRODUCTS
@@ -174,9 +175,13 @@ def _is_file(path: Path) -> bool:
 def _partition(facts: FeedFacts, names: Sequence[str]) -> Iterator[str]:
     if "product_type" not in names:
         return
-    levels, separator = facts.first_levels(), facts.separator()
+    firsts, separator = facts.first_levels(), facts.separator()
+    levels, longest = len(firsts), max(map(len, firsts), default=0)
     if levels > _MOST_PARTITIONS:
         yield f"  partition: null  # product_type has {levels:,} first levels, more than max_partitions"
+        return
+    if longest > MOST_CHARS:
+        yield f"  partition: null  # product_type has a value of {longest:,} characters, which no category is"
         return
     yield f"  partition: product_type  # {levels:,} first levels"
     if separator is not None:

@@ -52,6 +52,14 @@ def test_too_many_categories_split_nothing(tmp_path: Path) -> None:
     assert "300 first levels" in text
 
 
+def test_a_category_that_is_a_description_splits_nothing(tmp_path: Path) -> None:
+    """Of a column that is no category's a run would be refused; levels behind the first may be long."""
+    for category, split in ((f"{'a' * 999} > b", True), (f"a > {'b' * 2_000}", True), ("a" * 1_001, False)):
+        import_rows(tmp_path, f"id,title,category\n1,a,{category}\n2,b,Lamps > Oak\n")
+        catalog = load_config(str(tmp_path / "shop" / "_vitrine.yaml"), env={}).config.catalog
+        assert (catalog.partition is not None) is split
+
+
 def test_photos_beside_the_feed_are_taken(tmp_path: Path) -> None:
     """Paths whose files are there are photos of the run, relative to the feed's folder."""
     (tmp_path / "photos").mkdir()
