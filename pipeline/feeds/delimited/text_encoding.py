@@ -30,6 +30,7 @@ _WIDE = {"utf-16-le": 2, "utf-16-be": 2, "utf-32-le": 4, "utf-32-be": 4}
 _MOST_LINE_BYTES = 2**26
 # Letters that stand alone among others are those of Western languages; of few nobody else could say more.
 _BEYOND, _RUN, _FEW = re.compile(rb"[\x80-\xff]"), re.compile(rb"[\x80-\xff]{3}"), 32
+_ALL_BYTES = bytes(range(256))
 _SAMPLED_LINES = 400  # with bytes beyond ASCII
 
 
@@ -101,8 +102,20 @@ class Decoder:
     def _utf8(self, block: bytes) -> bytes:
         name = self._fixed or self._found(block)
         if name != _UTF8:
-            return block.decode(name, "vitrine-marked").encode()
+            return self._line_by_line(block, name) if self._fixed is None else _in_utf8(block, name)
         return block if _decodes(block) else block.decode(_UTF8, "vitrine-marked").encode()
+
+    def _line_by_line(self, block: bytes, name: str) -> bytes:
+        """Where files of several encodings were joined, lines of UTF-8 are what they are: a line in a code page is
+        hardly ever well-formed UTF-8 as well. Of encodings with several bytes a letter it often is.
+        """
+        if len(_ALL_BYTES.decode(name, "replace")) < len(_ALL_BYTES):
+            return _in_utf8(block, name)
+        lines = block.splitlines(keepends=True)
+        if not any(not line.isascii() and _decodes(line) for line in lines):
+            return _in_utf8(block, name)
+        self._seen.add(_UTF8)
+        return b"".join(line if _decodes(line) else _in_utf8(line, name) for line in lines)
 
     def _found(self, block: bytes) -> str:
         if block.isascii():
@@ -129,6 +142,10 @@ class Decoder:
 
 
 # --- inside ---
+
+
+def _in_utf8(raw: bytes, encoding: str) -> bytes:
+    return raw.decode(encoding, "vitrine-marked").encode()
 
 
 def _known(encoding: str) -> str:

@@ -163,6 +163,14 @@ def test_lines_that_do_not_decode_are_bad_rows(tmp_path: Path) -> None:
     assert report["found"]["encoding"] == "utf-8"
 
 
+def test_files_of_two_encodings_that_were_joined_are_both_read(tmp_path: Path) -> None:
+    """Lines of UTF-8 in a feed most of which is of a code page are no mojibake."""
+    parts = [f"{n},Größe für Küche {n}\n".encode("cp1252" if n % 3 else "utf-8") for n in range(60)]
+    rows, report = import_rows(tmp_path, b"id,title\n" + b"".join(parts))
+    assert column(rows, "title") == [f"Größe für Küche {n}" for n in range(60)]
+    assert report["found"]["encoding"] == "cp1252 and utf-8"
+
+
 def test_the_encoding_is_found_also_where_it_shows_late(tmp_path: Path) -> None:
     """A feed whose first megabyte is ASCII is read by what its first other letters are."""
     words = ["Küche", "Öl für Möbel", "Grüße aus Köln", "weiß", "Stühle", "Gewürze", "Bücher über Fußböden"]
