@@ -131,6 +131,7 @@ def test_killed_and_resumed_is_as_if_nothing_had_happened(fresh: str, tmp_path: 
     assert not (tmp_path / "torn.training").exists()
 
 
+@pytest.mark.nightly
 def test_killed_at_any_moment(fresh: str, tmp_path: Path) -> None:
     """Killed by the clock, in the middle of whatever it did, over and over: it ends in the same weights."""
     train(Lessons(pairs_of(40)), fresh, tmp_path / "whole", quick())
