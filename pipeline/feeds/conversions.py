@@ -15,7 +15,6 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-_COMMA = "\ufdd0"  # no character: stands for a comma that separates nothing
 TEXTS = pa.list_(pa.string())
 _MARKUP = re.compile(r"<[a-zA-Z/!?]")
 _BLOCK_TAGS = (
@@ -78,7 +77,7 @@ def at_path(values: pa.Array, path: Sequence[str]) -> pa.Array | None:
             values = _item_at(values, int(part))
         elif pa.types.is_list(values.type):
             inner = at_path(values.flatten(), path[depth:])
-            return None if inner is None else _relisted(values, inner)
+            return None if inner is None else relisted(values, inner)
         else:
             return None
     return values
@@ -126,28 +125,6 @@ def in_language(values: pa.Array, tag: str, value: str, languages: Sequence[str]
     return pa.array(
         [None if one is None else choose(one) for one in values.to_pylist()], TEXTS if many else pa.string()
     )
-
-
-def split(values: pa.Array, separators: Sequence[str]) -> pa.Array:
-    """Strings as the lists of what stands between the first of `separators` that each has."""
-    found = pc.split_pattern(values, separators[-1])
-    for separator in reversed(separators[:-1]):
-        found = pc.if_else(pc.match_substring(values, separator), pc.split_pattern(values, separator), found)
-    return filled(found)
-
-
-def escaped(values: pa.Array) -> pa.Array:
-    r"""Strings whose `\n` are ends of lines, and whose `\,` no separator finds until they are `unescaped`."""
-    if pa.types.is_list(values.type):
-        return _relisted(values, escaped(values.flatten()))
-    return pc.replace_substring(pc.replace_substring(values, r"\n", "\n"), r"\,", _COMMA)
-
-
-def unescaped(values: pa.Array) -> pa.Array:
-    """What was `escaped`, with commas as they are."""
-    if pa.types.is_list(values.type):
-        return _relisted(values, unescaped(values.flatten()))
-    return pc.replace_substring(values, _COMMA, ",")
 
 
 def first(values: pa.Array) -> pa.Array:
@@ -214,7 +191,7 @@ def concatenated(columns: Sequence[pa.Array]) -> pa.Array:
 def without_html(values: pa.Array) -> pa.Array:
     """Texts without tags, entities as the characters that they stand for; what a browser shows in lines has spaces."""
     if pa.types.is_list(values.type):
-        return filled(_relisted(values, without_html(values.flatten())))
+        return filled(relisted(values, without_html(values.flatten())))
     odd = pc.fill_null(pc.match_substring_regex(values, "[<&]"), False)
     if not pc.any(odd).as_py():
         return values
@@ -224,14 +201,14 @@ def without_html(values: pa.Array) -> pa.Array:
 def lowered(values: pa.Array) -> pa.Array:
     """In small letters."""
     if pa.types.is_list(values.type):
-        return _relisted(values, lowered(values.flatten()))
+        return relisted(values, lowered(values.flatten()))
     return pc.utf8_lower(values)
 
 
 def replaced(values: pa.Array, table: Mapping[str, str | None]) -> pa.Array:
     """What the table has another value for; case does not count."""
     if pa.types.is_list(values.type):
-        return filled(_relisted(values, replaced(values.flatten(), table)))
+        return filled(relisted(values, replaced(values.flatten(), table)))
     known = {key.casefold(): value for key, value in table.items()}
     return by_value(values, lambda one: known.get(one.casefold(), one), pa.string())
 
@@ -249,7 +226,7 @@ def availability(values: pa.Array) -> pa.Array:
 
     if not pa.types.is_list(values.type):
         return by_value(values, read, pa.string())
-    each = _relisted(values, availability(values.flatten())).to_pylist()
+    each = relisted(values, availability(values.flatten())).to_pylist()
     return pa.array(
         [min((one for one in some or () if one), key=_BEST.index, default=None) for some in each], pa.string()
     )
@@ -292,10 +269,7 @@ def by_value(values: pa.Array, function: Callable[[Any], Any], kind: pa.DataType
     return pa.array([function(one) for one in encoded.dictionary.to_pylist()], kind).take(encoded.indices)
 
 
-# --- inside ---
-
-
-def _relisted(lists: pa.Array, items: pa.Array) -> pa.Array:
+def relisted(lists: pa.Array, items: pa.Array) -> pa.Array:
     """Lists as long as `lists`, of other items."""
     lengths = pc.fill_null(pc.list_value_length(lists), 0).to_numpy(zero_copy_only=False)
     if pa.types.is_list(items.type):  # of each item several: one list of all of them
@@ -304,6 +278,9 @@ def _relisted(lists: pa.Array, items: pa.Array) -> pa.Array:
         at = np.concatenate([[0], np.cumsum(lengths)])
         return pa.ListArray.from_arrays(pa.array(ends[at].astype(np.int32)), items.flatten(), mask=pc.is_null(lists))
     return pa.ListArray.from_arrays(_offsets(lengths), items, mask=pc.is_null(lists))
+
+
+# --- inside ---
 
 
 def _kept(lists: pa.Array, mask: pa.Array) -> pa.Array:

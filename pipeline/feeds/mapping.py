@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from foundation.errors import InputError
-from pipeline.feeds import conversions
+from pipeline.feeds import conversions, separators
 from pipeline.feeds.conversions import spelled_plainly
 from pipeline.feeds.feed_map import Column, FeedMap, Group
 from pipeline.feeds.prices import AMOUNT, is_currency, mark_of, price_columns
@@ -170,11 +170,11 @@ class CatalogMapping:
         if not raw:
             return None
         if column.escaped:
-            raw = [conversions.escaped(one) for one in raw]
+            raw = [separators.escaped(one) for one in raw]
         if column.split:
-            raw = [one if pa.types.is_list(one.type) else conversions.split(one, column.split) for one in raw]
+            raw = [one if pa.types.is_list(one.type) else separators.split(one, column.split) for one in raw]
         if column.escaped:
-            raw = [conversions.unescaped(one) for one in raw]
+            raw = [separators.unescaped(one) for one in raw]
         several = len(raw) > 1 and column.where is None and (column.join is not None or column.type == "list")
         values = conversions.concatenated(raw) if several else conversions.coalesced(raw)
         values = conversions.unique(values) if column.unique else values

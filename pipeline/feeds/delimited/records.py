@@ -23,6 +23,7 @@ from pipeline.feeds.delimited.text_encoding import MARK, spelled_marks
 from pipeline.feeds.syntax.base import BadRow, RawRows
 
 MOST_RECORD_BYTES = 2**20  # of several lines; what goes on for longer is a quote that nobody closed
+_LEAST_DELIMITERS = 3  # of lines that are rows: of fewer, lines of a description may have as many
 _SHOWN = 80  # characters of a bad row
 
 
@@ -107,7 +108,30 @@ class RecordReader:
         """Whether a record is one, and not lines that a stray quote joins."""
         if b"\n" not in record.rstrip(b"\r\n"):
             return True
-        return len(record) <= MOST_RECORD_BYTES and len(self._dialect.values(record)) == len(self._names)
+        if len(record) > MOST_RECORD_BYTES or len(self._dialect.values(record)) != len(self._names):
+            return False
+        return not self._are_rows(record.decode("utf-8", "replace"))
+
+    def _are_rows(self, text: str) -> bool:
+        """Whether lines that two stray quotes join, one in each of two rows, are rows: each with as many delimiters as
+        the header, none of which stands before a space as commas of sentences do.
+        """
+        delimiter, most = self._dialect.delimiter, len(self._names) - 1
+        if most < _LEAST_DELIMITERS or f"{delimiter} " in text:
+            return False
+        return all(line.count(delimiter) == most for line in text.rstrip("\r\n").split("\n"))
+
+    def _joins_rows(self, table: pa.RecordBatch) -> bool:
+        """Whether a value of the table is of lines that are rows."""
+        for column in table.columns:
+            lines = pc.count_substring(column, "\n")
+            inside = pc.count_substring(column, self._dialect.delimiter)
+            joined = pc.and_(pc.greater(lines, 0), pc.equal(inside, pc.multiply(lines, len(self._names) - 1)))
+            for row in pc.indices_nonzero(pc.fill_null(joined, False)).to_pylist():
+                values = [one[row].as_py() or "" for one in table.columns]
+                if self._are_rows(self._dialect.delimiter.join(values)):
+                    return True
+        return False
 
     def _broken(self, line: bytes, start: int) -> Broken:
         shown = _short(line.decode("utf-8", "replace"))
@@ -118,7 +142,9 @@ class RecordReader:
 
     def _parsed(self, block: bytes, split: Split) -> RawRows:
         table, invalid = self._arrow(split.good.text)
-        if not split.broken and any("\n" in one.text.rstrip("\r\n") for one in invalid):
+        several = split.good.text.count(b"\n") > table.num_rows + len(invalid)  # lines of one value
+        joined = any("\n" in one.text.rstrip("\r\n") for one in invalid) or (several and self._joins_rows(table))
+        if not split.broken and joined:
             split = self._told_apart(block, last=True)
             table, invalid = self._arrow(split.good.text)
         numbers = [one.number - 1 for one in invalid]

@@ -74,6 +74,19 @@ def test_names_of_columns_count_without_case_and_spaces_and_lists_take_all_of_a_
     assert rows[0]["image_link"] == "a.jpg"
 
 
+def test_commas_inside_of_urls_separate_nothing(tmp_path: Path) -> None:
+    """Photos of hosts that are told their size in the path; names of files are separated by any comma."""
+    text = (
+        "id\ttitle\tlink\timage_link\tadditional_image_link\n"
+        "1\ta\th\ti\thttps://x/w_100,h_100/a.jpg,https://x/b.jpg , HTTP://x/c.jpg\n2\tb\th\ti\ta.jpg, b.jpg\n"
+    )
+    rows, _ = import_rows(tmp_path, text, name="feed.tsv")
+    assert [row["additional_image_link"] for row in rows] == [
+        ["https://x/w_100,h_100/a.jpg", "https://x/b.jpg", "HTTP://x/c.jpg"],
+        ["a.jpg", "b.jpg"],
+    ]
+
+
 def test_rows_of_one_item_are_put_together(tmp_path: Path) -> None:
     """Their photos are one list, also of rows further down, after others; rows without a value are items alone."""
     text = "Handle,Title,Image Src,Price\na,A,1.jpg,1.50\na,,2.jpg,2\nb,B,3.jpg,3\na,,4.jpg,5\n,Nobody,,\n,No one,,\n"

@@ -139,6 +139,20 @@ def test_a_broken_quote_far_down_is_one_bad_row_with_its_row_and_line(tmp_path: 
     assert "--bad-rows skip" in fix
 
 
+@pytest.mark.parametrize("between", [0, 1, 40])
+def test_two_stray_quotes_do_not_join_the_rows_between_them(between: int, tmp_path: Path) -> None:
+    """One opens a title, another ends one further down: together they are a value of lines that are rows."""
+    lines = [f"{n}\ttitle {n}\thttp://x/{n}\ti.jpg" for n in range(100)]
+    lines[20] = '20\t"open\thttp://x/20\ti.jpg'
+    lines[21 + between] = f'{21 + between}\tscreen of 55"\thttp://x/21\ti.jpg'
+    lines[90] = '90\t"two lines,\nof one title"\thttp://x/90\ti.jpg'
+    rows, report = import_rows(tmp_path, "id\ttitle\tlink\timage_link\n" + "\n".join(lines), "--quote", "double")
+    assert column(rows, "id") == [str(n) for n in range(100) if n != 20]
+    assert report["rejected"] == {"bad_row": 1}
+    assert (report["examples"][0]["row"], report["examples"][0]["line"]) == (21, 22)
+    assert rows[89]["title"].split() == ["two", "lines,", "of", "one", "title"]
+
+
 def test_a_quote_that_is_never_closed_does_not_swallow_what_follows(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
