@@ -24,7 +24,7 @@ from pipeline.catalog import columns
 from pipeline.files.discover import UNREADABLE, PartFile, bytes_of, first_line, open_file
 from pipeline.files.footers import Chunks, Leaf, chunks_of
 from pipeline.files.pages import DamagedPageError, Page, pages_of
-from pipeline.files.parts import PLAIN, Part, Positions
+from pipeline.files.parts import PLAIN, Part, Positions, stored
 
 # Rows of a unit at most. A larger row group is cut into pieces of so many, and each costs decoding what stands before
 # it: pieces of half the size would cost twice the decoding, of twice the size twice the memory.
@@ -253,10 +253,10 @@ def _completed(part: Part, batch: pa.RecordBatch, names: Sequence[str]) -> pa.Re
 
 def _column(part: Part, batch: pa.RecordBatch, name: str) -> pa.Array:
     if name in batch.schema.names:
-        return batch.column(name)
+        return stored(batch.column(name))
     if "." in name and name in PLAIN.columns(batch.schema, [name]):
         top, *path = name.split(".")
-        return pc.struct_field(batch.column(top), path)
+        return stored(pc.struct_field(batch.column(top), path))
     value = part.constant(name)
     return pa.nulls(batch.num_rows) if value is None else pa.repeat(value, batch.num_rows)
 

@@ -17,6 +17,7 @@ from foundation.identity import identity_of
 
 Positions = npt.NDArray[np.int64]
 _FIELD_ID = b"PARQUET:field_id"
+_DASHES = [8, 12, 16, 20]  # of the 32 digits of a UUID (RFC 9562)
 _APART = " (of the table)"  # marks a column of the table whose name another column of the file has
 
 
@@ -52,7 +53,7 @@ class Part:
         """Every column that can be read of a file whose own columns are `schema`, by the name that the table gives it;
         constants that are null have the type null. Of `fields` those that are fields of structs, as `info.brand`.
         """
-        own = {name: Column(name, schema.field(at).type) for name, at in self._own(schema).items()}
+        own = {name: Column(name, _stored_type(schema.field(at).type)) for name, at in self._own(schema).items()}
         for name, value in self.constants.items():
             if name not in own or self.table_first:
                 own[name] = Column(self.key(name, schema), value.type if value.is_valid else pa.null())
@@ -114,7 +115,7 @@ class Part:
                 return None
             found = found.type.field(places[step])
             key.append(found.name)
-        return Column(".".join(key), found.type)
+        return Column(".".join(key), _stored_type(found.type))
 
     def _own(self, schema: pa.Schema) -> dict[str, int]:
         """Name in the table -> place in the file, of the columns that the file has; of several of a name the last."""
@@ -149,6 +150,27 @@ def _fields(of: pa.Schema | pa.DataType) -> list[pa.Field]:
 
 
 PLAIN = Part()
+
+
+def stored(values: pa.Array) -> pa.Array:
+    """`values` as texts where Parquet marks them as JSON or UUIDs; any others as they are."""
+    if isinstance(values.type, pa.JsonType):
+        return values.storage
+    if not isinstance(values.type, pa.UuidType):
+        return values
+    known = values.storage.drop_null()
+    raw = np.frombuffer(b"".join(known.to_pylist()), np.uint8)
+    digits = np.frombuffer(raw.tobytes().hex().encode(), np.uint8).reshape(-1, 32)
+    texts = np.insert(digits, _DASHES, ord("-"), axis=1)
+    places = pa.array(np.cumsum(values.is_valid()) - 1, mask=values.is_null().to_numpy(zero_copy_only=False))
+    return pa.array(texts.view("S36").ravel().astype(str), pa.string()).take(places)
+
+
+def _stored_type(kind: pa.DataType) -> pa.DataType:
+    """The type of what `stored` makes of values of a type."""
+    if isinstance(kind, pa.JsonType):
+        return kind.storage_type
+    return pa.string() if isinstance(kind, pa.UuidType) else kind
 
 
 def packed(rows: Positions) -> bytes:
