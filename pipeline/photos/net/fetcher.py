@@ -15,23 +15,24 @@ from collections.abc import Iterable, Sequence
 from concurrent.futures import Future, wait
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import partial
 
 import httpx2
 import stamina
 from stamina.instrumentation import set_on_retry_hooks
 
-from encoders.photos.faults import fault_of, format_of
 from encoders.photos.limits import PhotoError
 from foundation.errors import InputError
 from foundation.liveness import beat
 from foundation.reasons import Reason
-from pipeline.photos.net.cache import Came, Entry, PhotoCache, without_validators
+from pipeline.photos.net.cache import Entry, PhotoCache, without_validators
 from pipeline.photos.net.exchange import Answer, Exchange
 from pipeline.photos.net.failures import Failure, TryError, failure_of, failure_of_status
-from pipeline.photos.net.freshness import conditions, fresh_seconds, validators
+from pipeline.photos.net.freshness import conditions
 from pipeline.photos.net.host import WAITED_HERE, Host, Job
 from pipeline.photos.net.keeper import Keeper
 from pipeline.photos.net.settings import WebSettings
+from pipeline.photos.net.settled import Settled, failed, had
 from pipeline.photos.net.urls import allowed, named
 
 _TRIES = 3
@@ -40,7 +41,6 @@ _END_SECONDS = 5.0
 _TRYING = stamina.AsyncRetryingCaller(  # seconds between tries; that of all of them is `photo_fetch_seconds`
     attempts=_TRIES, timeout=None, wait_initial=0.5, wait_max=8.0, wait_jitter=0.5
 )
-_NOTHING = Entry(None, 0, None, None, 0.0, 0.0)
 
 
 @dataclass(frozen=True)
@@ -214,32 +214,40 @@ class Fetcher:
         try:
             while (job := host.take()) is not None:
                 try:
-                    outcome = await self._settle(host, job)
+                    settled = await self._settle(host, job)
                 except Exception as err:  # noqa: BLE001 - whoever waits for the photo is to hear of it
                     host.tried()
-                    self._done(job)
-                    job.result.set_exception(err)
+                    self._done(job).set_exception(err)
                     continue
-                if outcome is not None:
-                    self._done(job)
-                    job.result.set_result(outcome)
+                if settled is not None:
+                    await self._keeper.keep(settled.came, partial(self._tell, host, job, settled))
                 beat()
         finally:
             host.workers -= 1
 
-    def _done(self, job: Job[Outcome]) -> None:
+    def _tell(self, host: Host[Outcome], job: Job[Outcome], settled: Settled, kept: Entry | Exception) -> None:
+        """Count it, and tell who waits."""
+        if isinstance(kept, Exception):
+            self._done(job).set_exception(kept)
+            return
+        host.counts[settled.counted] += 1
+        host.counts["bytes"] += len(settled.came.raw or b"")
+        self._done(job).set_result(Outcome(job.key, kept.digest, settled.failure))
+
+    def _done(self, job: Job[Outcome]) -> Future[Outcome]:
         with self._lock:
             self._jobs.pop(job.key, None)
+        return job.result
 
-    async def _settle(self, host: Host[Outcome], job: Job[Outcome]) -> Outcome | None:
-        """What becomes of a photo, noted; None: it waits for its turn again."""
+    async def _settle(self, host: Host[Outcome], job: Job[Outcome]) -> Settled | None:
+        """What becomes of a photo; None: it waits for its turn again."""
         if not await host.admit():
             assert host.given_up is not None
-            return await self._failed(host, job, host.given_up)
+            return failed(job, host.given_up)
         async with self._room:
             return await self._ask(host, job)
 
-    async def _ask(self, host: Host[Outcome], job: Job[Outcome]) -> Outcome | None:
+    async def _ask(self, host: Host[Outcome], job: Job[Outcome]) -> Settled | None:
         began = time.monotonic()
         try:
             answer = await self._tried(job)
@@ -247,14 +255,14 @@ class Fetcher:
             failure, seconds = err.failure, time.monotonic() - began
             if not failure.of_host:
                 host.succeeded(seconds)
-                return await self._failed(host, job, failure)
+                return failed(job, failure)
             host.failed(failure, seconds)
             if host.rests_for(failure) and host.given_up is None:
                 host.put_back(job)
                 return None
-            return await self._failed(host, job, failure)
+            return failed(job, failure)
         host.succeeded(time.monotonic() - began)
-        return await self._had(host, job, answer)
+        return had(job, answer)
 
     async def _tried(self, job: Job[Outcome]) -> Answer:
         """The answer of a few tries, within the seconds of a photo; TryError."""
@@ -278,34 +286,6 @@ class Fetcher:
             job.failure = failure_of(err, self.settings.fetch_seconds / 2)
             raise TryError(job.failure) from err
         raise TryError(job.failure)
-
-    async def _had(self, host: Host[Outcome], job: Job[Outcome], answer: Answer) -> Outcome:
-        """The photo of an answer, kept."""
-        now, raw = time.time(), answer.body
-        until = now + fresh_seconds(answer.headers)
-        etag, modified = validators(answer.headers)
-        if answer.status == 304:
-            assert job.known is not None
-            etag, modified = etag or job.known.etag, modified or job.known.modified
-            same = replace(job.known, etag=etag, modified=modified, checked=now, fresh_until=until)
-            entry = await self._keeper.keep(Came(job.key, replace(same, code=None, words=None)))
-            host.counts["unchanged"] += 1
-            return Outcome(job.key, entry.digest, None)
-        if format_of(raw) is None:
-            words = fault_of(raw, ValueError()).partition(": ")[0] if raw else "an empty answer"
-            return await self._failed(host, job, Failure(Reason.IMAGE_UNDECODABLE, words))
-        entry = await self._keeper.keep(Came(job.key, Entry(None, len(raw), etag, modified, now, until), raw))
-        host.counts["fetched"] += 1
-        host.counts["bytes"] += len(raw)
-        return Outcome(job.key, entry.digest, None)
-
-    async def _failed(self, host: Host[Outcome], job: Job[Outcome], failure: Failure) -> Outcome:
-        """Note why there is no photo. What was had before counts where the failure may pass."""
-        known = job.known if failure.may_pass and job.known is not None and job.known.digest is not None else None
-        told = replace(known or _NOTHING, checked=time.time(), fresh_until=0.0, code=failure.code, words=failure.words)
-        entry = await self._keeper.keep(Came(job.key, told))
-        host.counts[f"failed {failure.code}" if known is None else "stale"] += 1
-        return Outcome(job.key, entry.digest, failure)
 
     async def _turn(self, name: str, bound: asyncio.Timeout) -> None:
         """Wait for the next request to a host; what `photo_rate` makes a photo wait is none of its seconds."""

@@ -1,14 +1,19 @@
-"""What comes of photos on its way into the cache, in a thread beside the loop: a slow disk holds up no other photo.
+"""What comes of photos on its way into the cache, in a thread beside the loop, which asks for others meanwhile.
 
-What comes while something is written goes together, in one transaction: at a thousand photos a second, threads that
-wake each other up for each of them cost more than the writing.
+What comes within a moment goes together, in one transaction: at hundreds of photos a second, threads that wake each
+other up for each of them cost more than the writing.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable, Sequence
 
 from pipeline.photos.net.cache import Came, Entry, PhotoCache
+
+Told = Callable[[Entry | Exception], None]  # called in the loop: what is known now, or why it could not be kept
+_MOMENT = 0.01  # seconds
+_MOST = 64  # photos that wait to be written: a disk may be slower than hosts
 
 
 class Keeper:
@@ -16,16 +21,16 @@ class Keeper:
 
     def __init__(self, cache: PhotoCache) -> None:
         self._cache = cache
-        self._waiting: list[tuple[Came, asyncio.Future[Entry]]] = []
+        self._room = asyncio.Semaphore(_MOST)
+        self._waiting: list[tuple[Came, Told]] = []
         self._writing: asyncio.Task[None] | None = None
 
-    async def keep(self, came: Came) -> Entry:
-        """See PhotoCache.keep; returns once it is there."""
-        done: asyncio.Future[Entry] = asyncio.get_running_loop().create_future()
-        self._waiting.append((came, done))
+    async def keep(self, came: Came, told: Told) -> None:
+        """Have it written soon, see PhotoCache.keep, and `told` once it is; waits where too much waits already."""
+        await self._room.acquire()
+        self._waiting.append((came, told))
         if self._writing is None:
             self._writing = asyncio.create_task(self._write())
-        return await done
 
     async def close(self) -> None:
         """Wait for what is being written."""
@@ -34,15 +39,14 @@ class Keeper:
 
     async def _write(self) -> None:
         while self._waiting:
+            await asyncio.sleep(_MOMENT)
             some, self._waiting = self._waiting, []
+            kept: Sequence[Entry | Exception]
             try:
-                entries = await asyncio.to_thread(self._cache.keep, [came for came, _ in some])
+                kept = await asyncio.to_thread(self._cache.keep, [came for came, _ in some])
             except Exception as err:  # noqa: BLE001 - whoever waits is to hear of it
-                for _, done in some:
-                    if not done.done():
-                        done.set_exception(err)
-            else:
-                for (_, done), entry in zip(some, entries, strict=True):
-                    if not done.done():
-                        done.set_result(entry)
+                kept = [err] * len(some)
+            for (_, told), one in zip(some, kept, strict=True):
+                told(one)
+                self._room.release()
         self._writing = None
