@@ -93,7 +93,10 @@ for kill in map(int, sys.argv[3:]):
 """
 
 
-@each_type
+@pytest.mark.parametrize(
+    "kind",
+    [pytest.param(kind, marks=[] if at == 0 else pytest.mark.nightly) for at, kind in enumerate(learned_types())],
+)
 def test_killed_and_resumed_is_as_if_nothing_had_happened(kind: str, tmp_path: Path) -> None:
     """Killed before the first checkpoint, between two, and right after one: the same bytes as one left alone."""
     how = {"batch": 32, "evaluate_every": 6}
