@@ -13,7 +13,10 @@ from pipeline.photos.net.cache import Came, Entry, PhotoCache
 
 Told = Callable[[Entry | Exception], None]  # called in the loop: what is known now, or why it could not be kept
 _MOMENT = 0.01  # seconds
-_MOST = 64  # photos that wait to be written: a disk may be slower than hosts
+_MANY, _MOST = (
+    16,
+    64,
+)  # photos that wait: they are written at once; others wait for room, disks may be slower than hosts
 
 
 class Keeper:
@@ -39,7 +42,8 @@ class Keeper:
 
     async def _write(self) -> None:
         while self._waiting:
-            await asyncio.sleep(_MOMENT)
+            if len(self._waiting) < _MANY:
+                await asyncio.sleep(_MOMENT)
             some, self._waiting = self._waiting, []
             kept: Sequence[Entry | Exception]
             try:
