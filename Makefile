@@ -98,7 +98,7 @@ builtin-model: setup ## train encoders/builtin anew (remove that folder first; 1
 	$(BIN)/python benchmarks/builtin_model.py --train encoders/builtin
 
 bench: setup ## the benchmarks, as ratios within one run
-	@for script in benchmarks/read_write.py benchmarks/memory.py benchmarks/builds.py benchmarks/nights.py benchmarks/manifests.py benchmarks/feeds.py benchmarks/encode.py benchmarks/builtin_model.py benchmarks/index.py benchmarks/filters.py benchmarks/heads.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
+	@for script in benchmarks/read_write.py benchmarks/memory.py benchmarks/builds.py benchmarks/nights.py benchmarks/manifests.py benchmarks/feeds.py benchmarks/photos.py benchmarks/encode.py benchmarks/builtin_model.py benchmarks/index.py benchmarks/filters.py benchmarks/heads.py; do echo "== $$script" && $(BIN)/python $$script || exit 1; done
 
 # Without --upgrade, uv keeps every pin that pyproject.toml still allows.
 locks: setup ## pin again after a change of pyproject.toml; UPGRADE=--upgrade takes newer versions
