@@ -13,10 +13,8 @@ from pipeline.photos.net.cache import Came, Entry, PhotoCache
 
 Told = Callable[[Entry | Exception], None]  # called in the loop: what is known now, or why it could not be kept
 _MOMENT = 0.01  # seconds
-_MANY, _MOST = (
-    16,
-    64,
-)  # photos that wait: they are written at once; others wait for room, disks may be slower than hosts
+_MANY = 16  # photos that wait are written at once
+_MOST = 64  # others wait for room: a disk may be slower than hosts
 
 
 class Keeper:
