@@ -16,8 +16,6 @@ from lookup.store.manifest import Manifest
 if TYPE_CHECKING:
     from pipeline.catalog.shown_photos import ShownPhotos
 
-_ARCHIVES = (".tar", ".zip")
-
 
 @dataclass(frozen=True)
 class QuestionPhotos:
@@ -56,8 +54,10 @@ class QuestionPhotos:
 
 def _archive_of(path: str) -> str | None:
     """The archive that `path` leads into."""
-    inside = (path[:at] for at, sign in enumerate(path) if sign == "/" and path[:at].lower().endswith(_ARCHIVES))
-    return next(filter(os.path.isfile, inside), None)
+    from pipeline.photos.archives import is_archives  # queries without a photo need none of it
+
+    inside = (path[:at] for at, sign in enumerate(path) if sign == "/")
+    return next((one for one in inside if is_archives(one) and os.path.isfile(one)), None)
 
 
 def _member(archive: str, path: str, limits: PhotoLimits) -> bytes:

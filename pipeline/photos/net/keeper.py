@@ -39,16 +39,21 @@ class Keeper:
             await self._writing
 
     async def _write(self) -> None:
-        while self._waiting:
-            if len(self._waiting) < _MANY:
-                await asyncio.sleep(_MOMENT)
-            some, self._waiting = self._waiting, []
-            kept: Sequence[Entry | Exception]
-            try:
-                kept = await asyncio.to_thread(self._cache.keep, [came for came, _ in some])
-            except Exception as err:  # noqa: BLE001 - whoever waits is to hear of it
-                kept = [err] * len(some)
-            for (_, told), one in zip(some, kept, strict=True):
-                told(one)
-                self._room.release()
-        self._writing = None
+        try:
+            while self._waiting:
+                if len(self._waiting) < _MANY:
+                    await asyncio.sleep(_MOMENT)
+                some, self._waiting = self._waiting, []
+                await self._write_together(some)
+        finally:
+            self._writing = None
+
+    async def _write_together(self, some: Sequence[tuple[Came, Told]]) -> None:
+        kept: Sequence[Entry | Exception]
+        try:
+            kept = await asyncio.to_thread(self._cache.keep, [came for came, _ in some])
+        except Exception as err:  # noqa: BLE001 - whoever waits is to hear of it
+            kept = [err] * len(some)
+        for (_, told), one in zip(some, kept, strict=True):
+            self._room.release()
+            told(one)
